@@ -1,0 +1,1 @@
+"""Everything online: the profile service, its client, and the stack it runs in."""

@@ -1,0 +1,1 @@
+"""The profile service: generates, caches and serves profiles of users and items."""

@@ -1,0 +1,129 @@
+"""What can go wrong, as types that carry data. HTTP statuses are in `api/problems.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class ReclmError(Exception):
+    """The root of everything this service raises on purpose.
+
+    Attributes:
+        detail: One sentence for the caller: what was wrong, where, and what to do.
+        data: Members to add to the problem document.
+        retry_after: Seconds after which to try again, for what passes by itself.
+    """
+
+    code = "internal"
+    retry_after: float | None = None
+
+    def __init__(self, detail: str, **data: object) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.data = data
+
+
+class InvalidInput(ReclmError):
+    """The request is well-formed HTTP and JSON, and cannot be served as it stands."""
+
+    code = "invalid-input"
+
+
+class MalformedBody(ReclmError):
+    """The body is not the JSON, NDJSON or UTF-8 that it should be."""
+
+    code = "malformed-body"
+
+
+class BodyTooLarge(ReclmError):
+    """The body is over the limit."""
+
+    code = "body-too-large"
+
+
+class UnsupportedMediaType(ReclmError):
+    """The body's content type is not one that the call takes."""
+
+    code = "unsupported-media-type"
+
+
+class NotAcceptable(ReclmError):
+    """No representation that the caller accepts can be made."""
+
+    code = "not-acceptable"
+
+
+class UnknownItems(InvalidInput):
+    """A history refers to items that are not in the catalogue."""
+
+    code = "unknown-items"
+    named = 20
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        shown = list(ids[: self.named])
+        super().__init__(
+            f"{len(ids)} item id(s) are not in the catalogue; add them with PUT /items/{{id}} "
+            "or POST /items:batch, or send the items inline",
+            unknown=shown,
+            unknown_count=len(ids),
+        )
+
+
+class NothingToRead(InvalidInput):
+    """There is no cached profile and nothing to make one from."""
+
+    code = "nothing-to-read"
+
+
+class ProfileNotFound(ReclmError):
+    """No profile is stored under this id."""
+
+    code = "profile-not-found"
+
+
+class ItemNotFound(ReclmError):
+    """The catalogue has no such item."""
+
+    code = "item-not-found"
+
+
+class Overloaded(ReclmError):
+    """More is under way than the service takes on; the caller should come back."""
+
+    code = "overloaded"
+    retry_after = 1.0
+
+
+class ModelUnavailable(ReclmError):
+    """The model server is unreachable, refuses, fails, or does not answer in time."""
+
+    code = "model-unavailable"
+    retry_after = 5.0
+
+
+class MalformedGeneration(ReclmError):
+    """The model wrote something that is not a profile, each time it was asked."""
+
+    code = "malformed-generation"
+    retry_after = 5.0
+
+
+class EncoderUnavailable(ReclmError):
+    """The sentence encoder cannot be reached or has failed."""
+
+    code = "encoder-unavailable"
+    retry_after = 5.0
+
+
+class StoreUnavailable(ReclmError):
+    """Redis is unreachable or does not answer in time."""
+
+    code = "store-unavailable"
+    retry_after = 2.0
+
+
+class Draining(ReclmError):
+    """The process is shutting down and takes no new work."""
+
+    code = "draining"
+    retry_after = 1.0

@@ -1,0 +1,68 @@
+"""What the service asks of whatever writes text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat turn: `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """A prompt, and how to decode it.
+
+    Attributes:
+        pattern: A regular expression that the whole answer must match, enforced while decoding
+            by generators that can (`constrains` says so) and checked by the parser in any case.
+        seed: Makes sampling repeatable.
+    """
+
+    messages: Sequence[Message]
+    pattern: str
+    max_tokens: int
+    temperature: float
+    frequency_penalty: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What came back, and what it cost in tokens."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Generator(Protocol):
+    """Writes text from chat messages.
+
+    `generate` and `check` raise ModelUnavailable, and Overloaded when the server says so; both
+    end within the time limit that the generator was made with.
+    """
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        """Answers one prompt. Many calls may run at once."""
+        ...
+
+    async def context_window(self) -> int:
+        """Returns the most tokens that prompt and answer may have together."""
+        ...
+
+    async def check(self) -> None:
+        """Raises unless the model is ready to answer."""
+        ...
+
+    async def aclose(self) -> None:
+        """Frees what the generator holds."""
+        ...

@@ -1,0 +1,68 @@
+"""How a deployment configures the service: environment variables with the prefix RECLM_."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Tenant = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
+
+
+class Settings(BaseSettings):
+    """Everything a process needs to know. Built once and passed down.
+
+    Durations end in `_s` and are seconds; sizes end in `_bytes`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="RECLM_", frozen=True, extra="ignore")
+
+    tenant: Tenant = "default"
+
+    # Store
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    redis_timeout_s: PositiveFloat = 1.0
+    redis_connections: PositiveInt = 64
+    profile_ttl_s: PositiveInt = 90 * 24 * 3600
+    lease_s: PositiveFloat = 4.0
+
+    # Model
+    generator: Literal["vllm", "local"] = "vllm"
+    vllm_url: str = "http://127.0.0.1:8000"
+    vllm_api_key: SecretStr | None = None
+    model: str = "SmolLM2-135M-Instruct"
+    """The name under which the model server knows the base model."""
+    model_path: Path | None = None
+    """The model's folder: its tokenizer counts tokens, its manifest gives the content hash."""
+    adapter: str | None = None
+    """The name under which the model server knows a LoRA adapter; None asks the base model."""
+    adapter_hash: str = ""
+    model_timeout_s: PositiveFloat = 60.0
+    generation_timeout_s: PositiveFloat = 120.0
+    max_concurrent_generations: PositiveInt = 64
+    max_waiting_generations: PositiveInt = 1024
+    history_tokens: PositiveInt = 384
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.5
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 1.2
+
+    # Encoder
+    encoder: Literal["onnx", "openai"] = "onnx"
+    encoder_path: Path | None = None
+    """The encoder's folder: model.onnx and tokenizer.json. Needed by the onnx encoder."""
+    encoder_url: str | None = None
+    """Base URL of a server with /v1/embeddings. Needed by the openai encoder."""
+    encoder_model: str = "all-MiniLM-L6-v2"
+    encoder_api_key: SecretStr | None = None
+    encoder_threads: PositiveInt = 1
+    encoder_batch: PositiveInt = 64
+    encoder_timeout_s: PositiveFloat = 10.0
+
+    # HTTP
+    max_body_bytes: PositiveInt = 1024 * 1024
+    max_batch_bytes: PositiveInt = 64 * 1024 * 1024
+    max_batch_rows: PositiveInt = 10_000
+    max_history: PositiveInt = 1_000
+    drain_s: PositiveFloat = 30.0
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
