@@ -1,0 +1,87 @@
+"""The form of a profile: the pattern that decoding is held to, and the parser that checks it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from services.profiles.models import PHRASES, ProfileText
+
+if TYPE_CHECKING:
+    from services.profiles.models import Kind
+
+# Two to five words of letters. Letters first: under a looser pattern an untrained model answers
+# "1234567890". Single words are left out because they make bland profiles ("drama").
+_DECODED_PHRASE = r"[A-Za-z][a-z]{2,13}([ -][A-Za-z]?[a-z]{1,13}){1,4}"
+
+_MAX_PHRASE = 80
+_PHRASE = re.compile(r"[^\W\d_](?:[\w '’&/.+-]*[\w'’+])?")
+
+
+class NotAProfile(ValueError):  # noqa: N818 - it is a finding about a text, not a failure
+    """A text does not have the form of a profile.
+
+    Attributes:
+        identities: What could be read of the first half all the same.
+        interests: What could be read of the second half.
+    """
+
+    def __init__(
+        self, reason: str, identities: tuple[str, ...] = (), interests: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(reason)
+        self.identities = identities
+        self.interests = interests
+
+
+def pattern(kind: Kind) -> str:
+    """Returns the regular expression that a decoder of this kind of profile is held to."""
+    phrases = ", ".join([_DECODED_PHRASE] * PHRASES[kind])
+    name = kind.capitalize()
+    return rf"{name} identity: {phrases}; {name} interests: {phrases}\."
+
+
+def parse(kind: Kind, text: str, *, earlier: NotAProfile | None = None) -> ProfileText:
+    """Reads a profile from what a model wrote.
+
+    Repairs what can be repaired without inventing words: white space, a missing full stop,
+    surplus phrases, repeated phrases, and phrases too few that an earlier try can supply.
+
+    Args:
+        kind: Whose profile it should be.
+        text: What the model wrote.
+        earlier: What was wrong with the try before this one.
+
+    Raises:
+        NotAProfile: The form is not there, or there are too few different phrases.
+    """
+    name = kind.capitalize()
+    match = re.fullmatch(
+        rf"\s*{name} identity:(?P<identities>[^;:]*);\s*{name} interests:(?P<interests>[^;:]*)",
+        text,
+        re.IGNORECASE,
+    )
+    had = earlier or NotAProfile("")
+    if match is None:
+        raise NotAProfile("the form is not there", had.identities, had.interests)
+    seen: set[str] = set()
+    identities = _phrases(match["identities"], had.identities, seen)
+    interests = _phrases(match["interests"], had.interests, seen)
+    wanted = PHRASES[kind]
+    if len(identities) < wanted or len(interests) < wanted:
+        reason = f"{len(identities)}+{len(interests)} different phrases, not {wanted}+{wanted}"
+        raise NotAProfile(reason, identities, interests)
+    return ProfileText(kind, identities[:wanted], interests[:wanted])
+
+
+def _phrases(written: str, earlier: tuple[str, ...], seen: set[str]) -> tuple[str, ...]:
+    """Returns the well-formed phrases that are not in `seen`, and adds them to it."""
+    found = []
+    for part in (*written.split(","), *earlier):
+        phrase = " ".join(part.split()).rstrip(".").rstrip()
+        if len(phrase) <= _MAX_PHRASE and _PHRASE.fullmatch(phrase):
+            folded = phrase.casefold()
+            if folded not in seen:
+                seen.add(folded)
+                found.append(phrase)
+    return tuple(found)
