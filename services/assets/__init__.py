@@ -1,0 +1,1 @@
+"""What the stack needs from outside: models, encoders, redis-server; fetched and verified."""
