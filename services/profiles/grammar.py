@@ -18,7 +18,7 @@ _MAX_PHRASE = 80
 _PHRASE = re.compile(r"[^\W\d_](?:[\w '’&/.+-]*[\w'’+])?")
 
 
-class NotAProfile(ValueError):  # noqa: N818 - it is a finding about a text, not a failure
+class NotAProfile(ValueError):
     """A text does not have the form of a profile.
 
     Attributes:

@@ -49,8 +49,10 @@ _USER_EXAMPLES: tuple[tuple[tuple[Item, ...], str], ...] = (
             Item("", "Babe (1995)", "Children's, Comedy, Drama"),
             Item("", "The Lion King (1994)", "Animation, Children's, Musical"),
         ),
-        "User identity: parent of young children, cheerful family viewer, animation lover; "
-        "User interests: talking animal stories, songs for all ages, gentle humour.",
+        (
+            "User identity: parent of young children, cheerful family viewer, animation lover; "
+            "User interests: talking animal stories, songs for all ages, gentle humour."
+        ),
     ),
     (
         (
@@ -58,16 +60,20 @@ _USER_EXAMPLES: tuple[tuple[tuple[Item, ...], str], ...] = (
             Item("", "Head torch with red light", "Camping, Lighting"),
             Item("", "Freeze-dried meals for two", "Camping, Food"),
         ),
-        "User identity: weekend hiker, seasoned camper, outdoor couple; "
-        "User interests: long mountain trails, light equipment, nights under canvas.",
+        (
+            "User identity: weekend hiker, seasoned camper, outdoor couple; "
+            "User interests: long mountain trails, light equipment, nights under canvas."
+        ),
     ),
     (
         (
             Item("", "Sense and Sensibility (1995)", "Drama, Romance"),
             Item("", "The Piano (1993)", "Drama, Romance"),
         ),
-        "User identity: reader of classic novels, romantic at heart, patient drama viewer; "
-        "User interests: period costume stories, forbidden love, strong heroines.",
+        (
+            "User identity: reader of classic novels, romantic at heart, patient drama viewer; "
+            "User interests: period costume stories, forbidden love, strong heroines."
+        ),
     ),
 )
 
@@ -75,16 +81,20 @@ _ITEM_EXAMPLES: tuple[tuple[Item, tuple[Item, ...], str], ...] = (
     (
         Item("", "Blade Runner (1982)", "Film-Noir, Sci-Fi"),
         (Item("", "Alien (1979)", "Horror, Sci-Fi"), Item("", "Brazil (1985)", "Sci-Fi")),
-        "Item identity: science fiction devotee, lover of dark cinema, student of the future, "
-        "fan of eighties style, late night viewer; Item interests: artificial life, rainy city "
-        "streets, lonely detectives, moral questions, visual design.",
+        (
+            "Item identity: science fiction devotee, lover of dark cinema, student of the future, "
+            "fan of eighties style, late night viewer; Item interests: artificial life, rainy city "
+            "streets, lonely detectives, moral questions, visual design."
+        ),
     ),
     (
         Item("", "Head torch with red light", "Camping, Lighting"),
         (Item("", "Freeze-dried meals for two", "Camping, Food"),),
-        "Item identity: weekend hiker, night runner, seasoned camper, amateur astronomer, "
-        "careful packer; Item interests: nights under canvas, hands free light, early starts, "
-        "safe descents, small equipment.",
+        (
+            "Item identity: weekend hiker, night runner, seasoned camper, amateur astronomer, "
+            "careful packer; Item interests: nights under canvas, hands free light, early starts, "
+            "safe descents, small equipment."
+        ),
     ),
 )
 

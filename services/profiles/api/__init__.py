@@ -1,0 +1,1 @@
+"""The HTTP surface: thin endpoints, schemas, and one table from errors to statuses."""

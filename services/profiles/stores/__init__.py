@@ -1,0 +1,1 @@
+"""Where profiles and the catalogue are kept."""

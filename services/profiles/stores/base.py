@@ -41,7 +41,7 @@ class ItemPage:
 
 
 class ProfileStore(Protocol):
-    """Profiles, leases on them, and the catalogue. Every method may raise StoreUnavailable."""
+    """Profiles, and leases on them. Every method may raise StoreUnavailable."""
 
     async def get(self, key: ProfileKey) -> bytes | None:
         """Returns the stored value: one round trip, shared by calls that arrive together."""
@@ -79,6 +79,14 @@ class ProfileStore(Protocol):
         """Returns the JSON of a version."""
         ...
 
+    async def ping(self) -> None:
+        """Raises StoreUnavailable unless the store answers."""
+        ...
+
+
+class Catalogue(Protocol):
+    """The items that histories refer to. Every method may raise StoreUnavailable."""
+
     async def get_items(self, tenant: str, ids: Sequence[str]) -> list[Item | None]:
         """Returns catalogue items in the order of `ids`."""
         ...
@@ -95,12 +103,4 @@ class ProfileStore(Protocol):
         self, tenant: str, *, query: str, cursor: str | None, limit: int
     ) -> ItemPage:
         """Returns items in order of id; with a query, those whose title has words with its prefixes."""
-        ...
-
-    async def ping(self) -> None:
-        """Raises StoreUnavailable unless the store answers."""
-        ...
-
-    async def aclose(self) -> None:
-        """Closes connections."""
         ...
