@@ -45,7 +45,8 @@ class Settings(BaseSettings):
     max_waiting_generations: PositiveInt = 1024
     history_tokens: PositiveInt = 384
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.5
-    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 1.2
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.8
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.4
 
     # Encoder
     encoder: Literal["onnx", "openai"] = "onnx"

@@ -24,15 +24,17 @@ class GenerationRequest:
     Attributes:
         pattern: A regular expression that the whole answer must match, enforced while decoding
             by generators that can (`constrains` says so) and checked by the parser in any case.
-        seed: Makes sampling repeatable.
+        presence_penalty: Taken once from the logit of every token that the answer has already,
+            as in the OpenAI API. Both penalties keep a small model from repeating itself.
+        frequency_penalty: Taken again for each time it is there. A high one eats the commas.
     """
 
     messages: Sequence[Message]
     pattern: str
     max_tokens: int
     temperature: float
+    presence_penalty: float
     frequency_penalty: float
-    seed: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,160 @@
+"""Asks a vLLM server, or any OpenAI-compatible one that takes `structured_outputs`, over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from services.profiles.errors import ModelUnavailable, Overloaded, ReclmError
+from services.profiles.generators.base import Generation
+
+if TYPE_CHECKING:
+    from services.profiles.generators.base import GenerationRequest
+
+
+class _Message(BaseModel):
+    content: str
+
+
+class _Choice(BaseModel):
+    message: _Message
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class _Completion(BaseModel):
+    choices: list[_Choice]
+    usage: _Usage = _Usage()
+
+
+class _Model(BaseModel):
+    id: str
+    max_model_len: int | None = None
+
+
+class _Models(BaseModel):
+    data: list[_Model]
+
+
+class VllmGenerator:
+    """A generator behind HTTP.
+
+    Args:
+        url: Where the server is, without /v1.
+        model: The name under which the server knows the base model or adapter.
+        api_key: Sent as a bearer token.
+        timeout_s: Limit for a whole answer, connecting and queueing included.
+        connections: Most connections, which is most prompts under way.
+        default_context: Context window to assume when the server does not tell it, in tokens.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        model: str,
+        api_key: str | None,
+        timeout_s: float,
+        connections: int,
+        default_context: int = 2048,
+    ) -> None:
+        self._model = model
+        self._timeout_s = timeout_s
+        self._default_context = default_context
+        self._context: int | None = None
+        self._client = httpx.AsyncClient(
+            base_url=url.rstrip("/"),
+            headers={"Authorization": f"Bearer {api_key}"} if api_key else None,
+            timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 5.0)),
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+        )
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        """Answers one prompt, decoding held to the request's pattern by the server."""
+        reply = await self._send(
+            "POST",
+            "/v1/chat/completions",
+            {
+                "model": self._model,
+                "messages": [
+                    {"role": message.role, "content": message.content}
+                    for message in request.messages
+                ],
+                "max_tokens": request.max_tokens,
+                "temperature": request.temperature,
+                "presence_penalty": request.presence_penalty,
+                "frequency_penalty": request.frequency_penalty,
+                # No `seed`: on vLLM's CPU backend (0.32) a seeded request whose prompt is cut into
+                # chunks ends the engine ("CPU Generator does not use offset").
+                "structured_outputs": {"regex": request.pattern},
+            },
+        )
+        try:
+            completion = _Completion.model_validate_json(reply)
+            text = completion.choices[0].message.content
+        except (ValidationError, IndexError) as error:
+            raise ModelUnavailable(
+                "the model server answered with something that is not a chat completion"
+            ) from error
+        return Generation(text, completion.usage.prompt_tokens, completion.usage.completion_tokens)
+
+    async def context_window(self) -> int:
+        """Returns what the server says of its model, asked once."""
+        if self._context is None:
+            served = {model.id: model for model in await self._models()}
+            known = served.get(self._model)
+            self._context = (known and known.max_model_len) or self._default_context
+        return self._context
+
+    async def check(self) -> None:
+        """Raises unless the server serves the model."""
+        served = [model.id for model in await self._models()]
+        if self._model not in served:
+            raise ModelUnavailable(
+                f"the model server does not serve {self._model!r}; it serves {', '.join(served)}"
+            )
+
+    async def aclose(self) -> None:
+        """Closes connections."""
+        await self._client.aclose()
+
+    async def _models(self) -> list[_Model]:
+        try:
+            return _Models.model_validate_json(await self._send("GET", "/v1/models")).data
+        except ValidationError as error:
+            raise ModelUnavailable("the model server does not list its models") from error
+
+    async def _send(self, method: str, path: str, body: object = None) -> bytes:
+        try:
+            # httpx limits each read; a server that drips bytes needs a limit on the whole.
+            async with asyncio.timeout(self._timeout_s):
+                response = await self._client.request(method, path, json=body)
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise ModelUnavailable(
+                f"the model server did not answer within {self._timeout_s:g} s"
+            ) from error
+        except httpx.HTTPError as error:
+            raise ModelUnavailable(
+                f"the model server cannot be reached ({type(error).__name__})"
+            ) from error
+        if response.is_success:
+            return response.content
+        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+            raise _after(response, Overloaded("the model server is overloaded"))
+        raise _after(
+            response, ModelUnavailable(f"the model server answered {response.status_code}")
+        )
+
+
+def _after(response: httpx.Response, error: ReclmError) -> ReclmError:
+    """Takes over the server's Retry-After, where it is a number of seconds."""
+    seconds = response.headers.get("Retry-After", "")
+    if seconds.isdigit():
+        error.retry_after = float(seconds)
+    return error
