@@ -1,0 +1,281 @@
+"""The client for asyncio. It may be shared by the tasks of one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import httpx
+
+from services.client import batches, calls
+from services.client import embeddings as vectors
+from services.client.batches import Batch, Chunk, Chunker
+from services.client.errors import ReclmClientError
+from services.client.reading import Answer
+from services.client.results import (
+    Embeddings,
+    Item,
+    ItemRow,
+    Kind,
+    Profile,
+    ProfileRequest,
+    ProfileRow,
+    Readiness,
+)
+from services.client.retries import Attempts, Retries, Timeouts
+from services.client.transport import (
+    Clock,
+    check_deadline,
+    headers,
+    http_timeout,
+    resolve_url,
+    translated,
+)
+
+if TYPE_CHECKING:
+    from services.client.calls import Call
+
+T = TypeVar("T")
+R = TypeVar("R")
+Row = TypeVar("Row")
+
+
+class AsyncReclmClient:
+    """Calls the profile service: methods, arguments and errors are those of ReclmClient.
+
+    Close it with `aclose`, or use it as an async context manager. `profiles`, `put_items` and
+    `items` are async generators; one that is left early should be closed (`contextlib.aclosing`).
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        timeouts: Timeouts | None = None,
+        retries: Retries | None = None,
+        chunk_rows: int = 64,
+        chunks_in_flight: int = 4,
+    ) -> None:
+        self._timeouts = timeouts or Timeouts()
+        self._retries = retries or Retries()
+        self._chunk_rows = chunk_rows
+        self._chunks_in_flight = chunks_in_flight
+        self._http = httpx.AsyncClient(base_url=resolve_url(base_url))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self._http.aclose()
+
+    async def profile(
+        self,
+        kind: Kind,
+        id: str,  # noqa: A002 - the field's name
+        *,
+        history: Sequence[str | Item] = (),
+        item: Item | None = None,
+        refresh: bool = False,
+        max_age_s: float | None = None,
+        deadline_ms: int | None = None,
+        embedding: bool = False,
+    ) -> Profile:
+        """Gets a profile, or has it generated; the arguments are those of ProfileRequest.
+
+        Raises:
+            ValueError: `deadline_ms` is not under the read timeout.
+        """
+        request = ProfileRequest(
+            id=id,
+            history=history,
+            item=item,
+            refresh=refresh,
+            max_age_s=max_age_s,
+            deadline_ms=deadline_ms,
+            embedding=embedding,
+        )
+        check_deadline(request, self._timeouts)
+        return await self._send(calls.profile(kind, request))
+
+    def profiles(
+        self, kind: Kind, rows: Iterable[ProfileRequest] | AsyncIterable[ProfileRequest]
+    ) -> AsyncGenerator[ProfileRow, None]:
+        """Gets or generates many profiles, in order, each row with its own result."""
+        return self._batch(batches.profiles(kind), self._checked(rows))
+
+    async def get_profile(
+        self,
+        kind: Kind,
+        id: str,  # noqa: A002 - the field's name
+        *,
+        embedding: bool = False,
+    ) -> Profile:
+        """Reads a stored profile; NotFound if there is none."""
+        return await self._send(calls.get_profile(kind, id, embedding=embedding))
+
+    async def delete_profile(self, kind: Kind, id: str) -> None:  # noqa: A002 - the field's name
+        """Erases a profile and its vector; that there is none is no error."""
+        await self._send(calls.delete_profile(kind, id))
+
+    async def embeddings(self, kind: Kind, ids: Sequence[str]) -> Embeddings:
+        """Reads the vectors of many profiles. Needs numpy and pyarrow."""
+        size = vectors.IDS_A_CALL
+        slices = [ids[start : start + size] for start in range(0, len(ids), size)]
+        return vectors.join([await self._send(vectors.embeddings(kind, part)) for part in slices])
+
+    async def put_item(self, item: Item) -> Item:
+        """Adds or replaces an item of the catalogue; returns it as it is kept."""
+        return await self._send(calls.put_item(item))
+
+    def put_items(
+        self, items: Iterable[Item] | AsyncIterable[Item]
+    ) -> AsyncGenerator[ItemRow, None]:
+        """Adds or replaces many items, in order, each with its own result, as in `profiles`."""
+        return self._batch(batches.items(), _each(items))
+
+    async def get_item(self, id: str) -> Item:  # noqa: A002 - the field's name
+        """Reads an item of the catalogue; NotFound if there is none."""
+        return await self._send(calls.get_item(id))
+
+    async def delete_item(self, id: str) -> None:  # noqa: A002 - the field's name
+        """Removes an item from the catalogue; that there is none is no error."""
+        await self._send(calls.delete_item(id))
+
+    async def items(self, query: str = "", *, page_size: int = 100) -> AsyncGenerator[Item, None]:
+        """Yields the catalogue's items in order of id, fetching a page at a time."""
+        cursor: str | None = None
+        while True:
+            page, cursor = await self._send(calls.item_page(query, cursor, page_size))
+            for item in page:
+                yield item
+            if cursor is None:
+                return
+
+    async def ready(self) -> Readiness:
+        """Asks how the service and its dependencies are doing now. Never repeated."""
+        return await self._send(calls.ready())
+
+    async def _checked(
+        self, rows: Iterable[ProfileRequest] | AsyncIterable[ProfileRequest]
+    ) -> AsyncIterator[ProfileRequest]:
+        async for row in _each(rows):
+            check_deadline(row, self._timeouts)
+            yield row
+
+    async def _send(self, call: Call[T]) -> T:
+        clock = Clock(self._timeouts.total)
+        attempts = Attempts(self._retries)
+        while True:
+            try:
+                return call.parse(await self._try(call, clock))
+            except ReclmClientError as failure:
+                remaining = clock.remaining_s
+                delay = attempts.delay(failure, repeat=call.repeat, remaining_s=remaining)
+                if delay is None:
+                    raise
+            await asyncio.sleep(delay)
+
+    async def _try(self, call: Call[T], clock: Clock) -> Answer:
+        request = self._http.build_request(
+            call.method,
+            call.path,
+            params=call.query,
+            content=call.body,
+            headers=headers(call),
+            timeout=http_timeout(self._timeouts, clock.remaining_s),
+        )
+        with translated():
+            response = await self._http.send(request, stream=True)
+            try:
+                body = bytearray()
+                async for data in response.aiter_bytes():
+                    clock.check()
+                    body += data
+            finally:
+                await response.aclose()
+        return Answer(response.status_code, response.headers, bytes(body))
+
+    async def _batch(
+        self, batch: Batch[Row, R], rows: AsyncIterable[Row]
+    ) -> AsyncGenerator[R, None]:
+        running: deque[tuple[asyncio.Queue[R | None], asyncio.Task[None]]] = deque()
+        async with aclosing(self._chunks(batch, rows)) as chunks:
+            try:
+                while True:
+                    while len(running) < self._chunks_in_flight and (
+                        chunk := await anext(chunks, None)
+                    ):
+                        queue: asyncio.Queue[R | None] = asyncio.Queue()
+                        task = asyncio.create_task(self._run_chunk(batch.path, chunk, queue))
+                        running.append((queue, task))
+                    if not running:
+                        return
+                    queue, task = running[0]
+                    while (row := await queue.get()) is not None:
+                        yield row
+                    await task
+                    running.popleft()
+            finally:
+                for _, task in running:
+                    task.cancel()
+                await asyncio.gather(*(task for _, task in running), return_exceptions=True)
+
+    async def _chunks(
+        self, batch: Batch[Row, R], rows: AsyncIterable[Row]
+    ) -> AsyncGenerator[Chunk[R], None]:
+        chunker = Chunker(batch, max_rows=self._chunk_rows)
+        async for row in rows:
+            if full := chunker.add(row):
+                yield full
+        if rest := chunker.rest():
+            yield rest
+
+    async def _run_chunk(self, path: str, chunk: Chunk[R], queue: asyncio.Queue[R | None]) -> None:
+        attempts = Attempts(self._retries)
+        try:
+            while True:
+                try:
+                    async with aclosing(self._try_chunk(path, chunk)) as rows:
+                        async for row in rows:
+                            attempts.progress()
+                            queue.put_nowait(row)
+                except ReclmClientError as failure:
+                    delay = attempts.delay(failure, repeat=chunk.repeat)
+                    if delay is None:
+                        raise
+                else:
+                    return
+                await asyncio.sleep(delay)
+        finally:
+            queue.put_nowait(None)
+
+    async def _try_chunk(self, path: str, chunk: Chunk[R]) -> AsyncGenerator[R, None]:
+        timeout = http_timeout(self._timeouts, self._timeouts.read)
+        media = {"Content-Type": batches.NDJSON, "Accept": batches.NDJSON}
+        with translated():
+            async with self._http.stream(
+                "POST", path, content=chunk.request(), headers=media, timeout=timeout
+            ) as response:
+                if not response.is_success:
+                    body = await response.aread()
+                    calls.raise_for_status(Answer(response.status_code, response.headers, body))
+                async for data in response.aiter_bytes():
+                    for row in chunk.feed(data):
+                        yield row
+        chunk.end()
+
+
+async def _each(rows: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    if isinstance(rows, AsyncIterable):
+        async for row in rows:
+            yield row
+    else:
+        for row in rows:
+            yield row

@@ -1,0 +1,80 @@
+"""Vectors of many profiles as Arrow: the call, and the table it becomes. No I/O."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.client.calls import Call, encode, raise_for_status
+from services.client.errors import MalformedAnswer
+from services.client.results import Embeddings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from services.client.reading import Answer
+    from services.client.results import Kind
+
+ARROW = "application/vnd.apache.arrow.stream"
+IDS_A_CALL = 1_000
+
+
+def embeddings(kind: Kind, ids: Sequence[str]) -> Call[Embeddings]:
+    """Reads the vectors of at most IDS_A_CALL ids, in half precision, as they are stored."""
+
+    def parse(answer: Answer) -> Embeddings:
+        raise_for_status(answer)
+        return read_embeddings(answer.body, ids)
+
+    body = encode({"ids": list(ids), "dtype": "float16"})
+    return Call("POST", f"/embeddings/{kind}", parse, body=body, accept=ARROW)
+
+
+def read_embeddings(stream: bytes, ids: Sequence[str]) -> Embeddings:
+    """Reads an Arrow IPC stream with columns id, vector and version.
+
+    Args:
+        stream: The bytes.
+        ids: The ids asked for; the rows must be theirs, in this order.
+
+    Raises:
+        MalformedAnswer: The stream is damaged, or is not the table asked for.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        with pa.ipc.open_stream(stream) as reader:
+            table = reader.read_all().combine_chunks()
+        got, vectors, versions = (table.column(name) for name in ("id", "vector", "version"))
+    except (pa.ArrowException, KeyError) as error:
+        raise MalformedAnswer(f"the vectors are not the Arrow stream asked for: {error}") from error
+    if got.to_pylist() != list(ids):
+        raise MalformedAnswer("the vectors are not those of the ids asked for")
+    if not pa.types.is_fixed_size_list(vectors.type):
+        raise MalformedAnswer(f"the vectors are {vectors.type}, not lists of a fixed size")
+    found = np.asarray(vectors.is_valid(), dtype=np.bool_)
+    dense = np.zeros((len(ids), vectors.type.list_size), dtype=np.float32)
+    # list_flatten leaves out what stands behind a null, so that these are the found ones' numbers.
+    dense[found] = np.asarray(pc.list_flatten(vectors)).reshape(-1, vectors.type.list_size)
+    return Embeddings(tuple(ids), dense, found, tuple(versions.to_pylist()))
+
+
+def join(parts: Sequence[Embeddings]) -> Embeddings:
+    """Puts the answers of several calls together.
+
+    Raises:
+        MalformedAnswer: Their vectors differ in dimension: the encoder changed between the calls.
+    """
+    import numpy as np
+
+    if not parts:
+        return Embeddings((), np.zeros((0, 0), np.float32), np.zeros(0, np.bool_), ())
+    if len({part.vectors.shape[1] for part in parts}) > 1:
+        raise MalformedAnswer("the dimension of the vectors changed between two calls; read again")
+    return Embeddings(
+        tuple(name for part in parts for name in part.ids),
+        np.concatenate([part.vectors for part in parts]),
+        np.concatenate([part.found for part in parts]),
+        tuple(version for part in parts for version in part.versions),
+    )

@@ -1,0 +1,221 @@
+"""Reads what the service answers: bytes in, values out, MalformedAnswer for anything else."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeVar, cast, get_args
+
+from services.client.errors import MalformedAnswer, ReclmApiError, api_error_type
+from services.client.results import (
+    Component,
+    Dependency,
+    Item,
+    ItemRow,
+    Kind,
+    Profile,
+    ProfileRow,
+    ProfileVersion,
+    Readiness,
+    Status,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Document = Mapping[str, object]
+Scalar = TypeVar("Scalar", str, int, bool)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP response, whole. `headers` ignores case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def parse_object(raw: bytes) -> Document:
+    """Reads a JSON object."""
+    try:
+        document = json.loads(raw)
+    except ValueError as error:
+        raise MalformedAnswer(f"the answer is not JSON: {error}") from error
+    return _object(document, "the answer")
+
+
+def api_error(answer: Answer) -> ReclmApiError:
+    """Returns what an answer with an error status means."""
+    content_type = answer.headers.get("content-type", "")
+    retry_after = _seconds(answer.headers.get("retry-after"))
+    if content_type.partition(";")[0].strip() == "application/problem+json":
+        return problem_error(parse_object(answer.body), answer.status, retry_after)
+    return api_error_type(answer.status)(
+        answer.status,
+        f"http-{answer.status}",
+        f"an answer without a problem document, of type {content_type or 'unknown'}; "
+        "check that the base URL is the service's and what stands between",
+        {},
+        retry_after,
+    )
+
+
+def problem_error(problem: Document, status: int, retry_after: float | None) -> ReclmApiError:
+    """Returns what a problem document means."""
+    detail = problem.get("detail") or problem.get("title") or "no detail given"
+    code = problem.get("code") or f"http-{status}"
+    return api_error_type(status)(status, str(code), str(detail), problem, retry_after)
+
+
+def read_profile(document: Document) -> Profile:
+    """Reads a profile."""
+    version = _object(document.get("version"), "version")
+    adapter = version.get("adapter")
+    embedding = document.get("embedding")
+    return Profile(
+        status=cast("Status", _one_of(document, "status", get_args(Status))),
+        kind=cast("Kind", _one_of(document, "kind", get_args(Kind))),
+        id=_member(document, "id", str),
+        identities=_strings(document, "identities"),
+        interests=_strings(document, "interests"),
+        text=_member(document, "text", str),
+        input_hash=_member(document, "input_hash", str),
+        created_at=_time(document, "created_at"),
+        version=ProfileVersion(
+            base_model=_component(version.get("base_model"), "version.base_model"),
+            adapter=None if adapter is None else _component(adapter, "version.adapter"),
+            prompt=_component(version.get("prompt"), "version.prompt"),
+            encoder=_component(version.get("encoder"), "version.encoder"),
+        ),
+        embedding=None if embedding is None else _numbers(embedding, "embedding"),
+    )
+
+
+def read_profile_row(document: Document, row: int) -> ProfileRow:
+    """Reads a line of an answer to a batch of profiles; `row` counts over the whole batch."""
+    status = _member(document, "status_code", int)
+    if 200 <= status < 300:
+        profile = read_profile(_object(document.get("profile"), "profile"))
+        return ProfileRow(row, profile.id, status, profile, None)
+    return ProfileRow(row, _row_id(document), status, None, _row_error(document, status))
+
+
+def read_item_row(document: Document, row: int) -> ItemRow:
+    """Reads a line of an answer to a batch of items; `row` counts over the whole batch."""
+    status = _member(document, "status_code", int)
+    error = None if 200 <= status < 300 else _row_error(document, status)
+    return ItemRow(row, _row_id(document), status, error)
+
+
+def read_item(document: Document) -> Item:
+    """Reads an item of the catalogue."""
+    return Item(
+        id=_member(document, "id", str),
+        title=_member(document, "title", str),
+        category=_member(document, "category", str),
+        description=_member(document, "description", str),
+    )
+
+
+def read_item_page(document: Document) -> tuple[tuple[Item, ...], str | None]:
+    """Reads a page of the catalogue and the cursor of the next one."""
+    items = tuple(read_item(_object(item, "items")) for item in _list(document, "items"))
+    cursor = document.get("cursor")
+    return items, None if cursor is None else _member(document, "cursor", str)
+
+
+def read_readiness(document: Document) -> Readiness:
+    """Reads the readiness of the service and its dependencies."""
+    dependencies = {}
+    for name, value in _object(document.get("dependencies"), "dependencies").items():
+        part = _object(value, f"dependencies.{name}")
+        error = part.get("error")
+        (latency,) = _numbers([part.get("latency_ms")], f"dependencies.{name}.latency_ms")
+        dependencies[name] = Dependency(
+            status="up" if _one_of(part, "status", ("up", "down")) == "up" else "down",
+            latency_ms=latency,
+            error=None if error is None else str(error),
+        )
+    status = _one_of(document, "status", ("ready", "degraded", "unready"))
+    return Readiness(status, dependencies)  # type: ignore[arg-type]  # one of the three, as checked
+
+
+def _seconds(header: str | None) -> float | None:
+    # An HTTP date is allowed too; nothing between us and the service sends one, and without it
+    # the backoff alone decides.
+    try:
+        seconds = float(header or "")
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _row_id(document: Document) -> str | None:
+    return None if document.get("id") is None else _member(document, "id", str)
+
+
+def _row_error(document: Document, status: int) -> ReclmApiError:
+    problem = _object(document.get("error"), "error")
+    retry_after = problem.get("retry_after")
+    return problem_error(
+        problem, status, _seconds(None if retry_after is None else str(retry_after))
+    )
+
+
+def _object(value: object, where: str) -> Document:
+    if not isinstance(value, dict):
+        raise MalformedAnswer(f"{where} is {type(value).__name__}, not an object")
+    return cast("Document", value)
+
+
+def _member(document: Document, name: str, kind: type[Scalar]) -> Scalar:
+    value = document.get(name)
+    if not isinstance(value, kind):
+        raise MalformedAnswer(f"{name!r} is {type(value).__name__}, not {kind.__name__}")
+    return value
+
+
+def _one_of(document: Document, name: str, choices: Sequence[str]) -> str:
+    value = _member(document, name, str)
+    if value not in choices:
+        raise MalformedAnswer(f"{name!r} is {value!r}, none of {', '.join(choices)}")
+    return value
+
+
+def _list(document: Document, name: str) -> list[object]:
+    value = document.get(name)
+    if not isinstance(value, list):
+        raise MalformedAnswer(f"{name!r} is {type(value).__name__}, not a list")
+    return value
+
+
+def _strings(document: Document, name: str) -> tuple[str, ...]:
+    values = _list(document, name)
+    if not all(isinstance(value, str) for value in values):
+        raise MalformedAnswer(f"{name!r} holds something other than strings")
+    return tuple(cast("list[str]", values))
+
+
+def _numbers(values: object, where: str) -> tuple[float, ...]:
+    if not isinstance(values, list):
+        raise MalformedAnswer(f"{where} is {type(values).__name__}, not a list")
+    if not all(isinstance(value, int | float) for value in values):
+        raise MalformedAnswer(f"{where} holds something other than numbers")
+    return tuple(float(value) for value in values)
+
+
+def _component(value: object, where: str) -> Component:
+    part = _object(value, where)
+    return Component(_member(part, "name", str), _member(part, "hash", str))
+
+
+def _time(document: Document, name: str) -> datetime:
+    value = _member(document, name, str)
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError as error:
+        raise MalformedAnswer(f"{name!r} is {value!r}, not a time") from error

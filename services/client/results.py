@@ -1,0 +1,148 @@
+"""What goes into and comes out of the client, as frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from services.client.errors import ReclmApiError
+
+Kind = Literal["user", "item"]
+Status = Literal["generated", "cached", "stale", "degraded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An item of the catalogue, or one given inline in a history, where the id may be empty."""
+
+    id: str
+    title: str
+    category: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRequest:
+    """One row of a batch of profiles.
+
+    Attributes:
+        id: Whose profile it is.
+        history: Oldest first: ids of catalogue items, or the items themselves. For an item's
+            profile, what the same people chose.
+        item: For an item's profile: the item itself, instead of the catalogue's entry.
+        refresh: Generate anew, whatever is cached.
+        max_age_s: Generate anew if the cached profile is older.
+        deadline_ms: Answer within this time, with a degraded profile if need be.
+        embedding: Return the profile's vector too.
+    """
+
+    id: str
+    history: Sequence[str | Item] = ()
+    item: Item | None = None
+    refresh: bool = False
+    max_age_s: float | None = None
+    deadline_ms: int | None = None
+    embedding: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A part that a profile depends on: its name and a short hash of its content."""
+
+    name: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileVersion:
+    """All that decides what a profile says, apart from what the model read."""
+
+    base_model: Component
+    adapter: Component | None
+    prompt: Component
+    encoder: Component
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A profile as the service gives it; `embedding` only where it was asked for."""
+
+    status: Status
+    kind: Kind
+    id: str
+    identities: tuple[str, ...]
+    interests: tuple[str, ...]
+    text: str
+    input_hash: str
+    created_at: datetime
+    version: ProfileVersion
+    embedding: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRow:
+    """The answer to one row of a batch: a profile, or the error that this row alone met.
+
+    Attributes:
+        row: The row's number in the whole batch, from 0.
+        id: The row's id as the service read it; None where it could not.
+    """
+
+    row: int
+    id: str | None
+    status_code: int
+    profile: Profile | None
+    error: ReclmApiError | None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """The answer to one item of a batch; `error` is None where it is in the catalogue now."""
+
+    row: int
+    id: str | None
+    status_code: int
+    error: ReclmApiError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """Vectors of many profiles.
+
+    Attributes:
+        ids: As asked for, n of them.
+        vectors: Shape (n, dimension), float32; zeros where there is no profile. The shape is
+            (0, 0) for no ids.
+        found: Shape (n,): which ids have a profile.
+        versions: Hex digests of the versions that made the vectors, None where there is none.
+            Vectors of different versions must not be compared.
+    """
+
+    ids: tuple[str, ...]
+    vectors: NDArray[np.float32]
+    found: NDArray[np.bool_]
+    versions: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """How one thing that the service depends on is doing."""
+
+    status: Literal["up", "down"]
+    latency_ms: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether the service can work: `degraded` answers from the cache only."""
+
+    status: Literal["ready", "degraded", "unready"]
+    dependencies: Mapping[str, Dependency]

@@ -1,0 +1,94 @@
+"""What both clients tell httpx, and what its exceptions mean to them."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import httpx
+
+from services.client.calls import JSON, Call
+from services.client.errors import ConnectionFailed, TimedOut
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from services.client.results import ProfileRequest
+    from services.client.retries import Timeouts
+
+T = TypeVar("T")
+
+
+def resolve_url(base_url: str | None) -> str:
+    """Returns the service's URL, from RECLM_URL where none is given.
+
+    Raises:
+        ValueError: There is none, or it is not an http URL.
+    """
+    url = base_url or os.environ.get("RECLM_URL", "")
+    if not url:
+        raise ValueError("no base URL: give base_url, or set RECLM_URL to the service's address")
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"the base URL {url!r} does not begin with http:// or https://")
+    return url
+
+
+def check_deadline(request: ProfileRequest, timeouts: Timeouts) -> None:
+    """Raises ValueError for a deadline by which the client would no longer be listening."""
+    if request.deadline_ms is not None and request.deadline_ms >= 1000 * timeouts.read:
+        raise ValueError(
+            f"deadline_ms={request.deadline_ms} is not under the client's read timeout of "
+            f"{timeouts.read} s; make the client with Timeouts(read=..., total=...) that allow it"
+        )
+
+
+class Clock:
+    """The time that one call has left."""
+
+    def __init__(self, total: float) -> None:
+        self._total = total
+        self._end = time.monotonic() + total
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds left; 0 when the time is over."""
+        return max(0.0, self._end - time.monotonic())
+
+    def check(self) -> None:
+        """Raises TimedOut when the time is over."""
+        if not self.remaining_s:
+            raise TimedOut(f"no whole answer within {self._total} s in all", sent=True)
+
+
+def http_timeout(timeouts: Timeouts, remaining_s: float) -> httpx.Timeout:
+    """Returns httpx's form of the limits, none longer than the time that remains."""
+    read = min(timeouts.read, remaining_s)
+    connect = min(timeouts.connect, remaining_s)
+    return httpx.Timeout(connect=connect, read=read, write=read, pool=read)
+
+
+def headers(call: Call[T]) -> dict[str, str]:
+    """Returns the headers of a call."""
+    content = {"Content-Type": JSON} if call.body is not None else {}
+    return {"Accept": call.accept, **content}
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turns what httpx raises about the connection into the client's own errors."""
+    try:
+        yield
+    except (httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        raise TimedOut(f"no connection in time: {_describe(error)}", sent=False) from error
+    except httpx.TimeoutException as error:
+        raise TimedOut(f"no answer in time: {_describe(error)}", sent=True) from error
+    except httpx.ConnectError as error:
+        raise ConnectionFailed(f"cannot connect: {_describe(error)}", sent=False) from error
+    except httpx.TransportError as error:
+        raise ConnectionFailed(f"the connection broke: {_describe(error)}", sent=True) from error
+
+
+def _describe(error: httpx.TransportError) -> str:
+    return f"{str(error) or type(error).__name__} ({error.request.url.copy_with(query=None)})"
