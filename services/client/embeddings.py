@@ -47,7 +47,7 @@ def read_embeddings(stream: bytes, ids: Sequence[str]) -> Embeddings:
         with pa.ipc.open_stream(stream) as reader:
             table = reader.read_all().combine_chunks()
         got, vectors, versions = (table.column(name) for name in ("id", "vector", "version"))
-    except (pa.ArrowException, KeyError) as error:
+    except (pa.ArrowException, OSError, KeyError) as error:
         raise MalformedAnswer(f"the vectors are not the Arrow stream asked for: {error}") from error
     if got.to_pylist() != list(ids):
         raise MalformedAnswer("the vectors are not those of the ids asked for")

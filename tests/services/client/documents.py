@@ -1,0 +1,33 @@
+"""Answers as the service gives them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+def profile(name: str = "u1", kind: str = "user", **changes: Any) -> dict[str, Any]:
+    part = {"name": "m", "hash": "abc"}
+    return {
+        "status": "generated",
+        "kind": kind,
+        "id": name,
+        "identities": ["a", "b", "c"],
+        "interests": ["x", "y", "z"],
+        "text": "User identity: a, b, c; User interests: x, y, z.",
+        "input_hash": "00ff",
+        "created_at": "2025-01-02T03:04:05Z",
+        "version": {"base_model": part, "adapter": None, "prompt": part, "encoder": part},
+        **changes,
+    }
+
+
+def profile_lines(ids: list[str]) -> list[bytes]:
+    return [
+        json.dumps(
+            {"row": row, "id": name, "status_code": 200, "profile": profile(name)},
+            ensure_ascii=False,
+        ).encode()
+        + b"\n"
+        for row, name in enumerate(ids)
+    ]
