@@ -75,12 +75,17 @@ def parse(kind: Kind, text: str, *, earlier: NotAProfile | None = None) -> Profi
     return ProfileText(kind, identities[:wanted], interests[:wanted])
 
 
+def is_phrase(text: str) -> bool:
+    """Says whether a text can stand in a profile as one identity or interest."""
+    return len(text) <= _MAX_PHRASE and _PHRASE.fullmatch(text) is not None
+
+
 def _phrases(written: str, earlier: tuple[str, ...], seen: set[str]) -> tuple[str, ...]:
     """Returns the well-formed phrases that are not in `seen`, and adds them to it."""
     found = []
     for part in (*written.split(","), *earlier):
         phrase = " ".join(part.split()).rstrip(".").rstrip()
-        if len(phrase) <= _MAX_PHRASE and _PHRASE.fullmatch(phrase):
+        if is_phrase(phrase):
             folded = phrase.casefold()
             if folded not in seen:
                 seen.add(folded)

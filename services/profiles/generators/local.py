@@ -38,7 +38,8 @@ class LocalGenerator:
         self._model: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
         )
-        self._model.eval()
+        self._model.requires_grad_(False)
+        self._model.train(mode=False)
         self._compiler = xgrammar.GrammarCompiler(
             xgrammar.TokenizerInfo.from_huggingface(
                 self._tokenizer, vocab_size=self._model.config.vocab_size

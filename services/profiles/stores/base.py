@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.profiles.models import Item, ProfileKey
+    from services.profiles.models import Item, ProfileKey, ProfileVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +20,18 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Contention:
-    """What a process sees that asked for a lease and did not get it.
+class Claim:
+    """The answer to asking for a lease.
 
     Attributes:
-        value: The profile as stored now, or None.
-        failure: The error code that the last leader left, or None while one is at work.
+        lease: The lease, or None when another process has it.
+        value: The profile as stored at that instant, or None.
+        failure: Without a lease: the error code that the last leader left; None while one works.
     """
 
+    lease: Lease | None
     value: bytes | None
-    failure: str | None
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +57,30 @@ class ProfileStore(Protocol):
         """Erases all that is kept under a key, leases too. Returns whether a profile was there."""
         ...
 
-    async def acquire(self, key: ProfileKey) -> Lease | Contention:
-        """Takes the lease, or says what stands in the way. Never waits."""
+    async def acquire(self, key: ProfileKey) -> Claim:
+        """Takes the lease if nobody has it, and reads the profile, as one step. Never waits."""
         ...
 
     async def renew(self, lease: Lease) -> bool:
         """Extends a lease. False when it is lost: it ran out, or the profile was erased."""
         ...
 
-    async def commit(self, lease: Lease, value: bytes, ttl_s: int) -> bool:
-        """Stores a value and ends the lease, atomically. False, storing nothing, when it is lost."""
+    async def commit(
+        self, lease: Lease, value: bytes, *, ttl_s: int, version: ProfileVersion
+    ) -> bool:
+        """Stores a value, with its version, and ends the lease, atomically.
+
+        Returns:
+            False, storing nothing, when the lease is lost.
+        """
         ...
 
-    async def give_up(self, lease: Lease, failure: str) -> None:
-        """Ends a lease without a value, leaving the error code for those who wait."""
-        ...
-
-    async def put_version(self, digest: bytes, document: bytes) -> None:
-        """Remembers the JSON of a version under its digest."""
+    async def give_up(self, lease: Lease, failure: str | None = None) -> None:
+        """Ends a lease without a value; an error code is left for those who wait."""
         ...
 
     async def get_version(self, digest: bytes) -> bytes | None:
-        """Returns the JSON of a version."""
+        """Returns the JSON of a version that something was committed with."""
         ...
 
     async def ping(self) -> None:

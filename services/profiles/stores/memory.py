@@ -6,13 +6,13 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from services.profiles.stores.base import Contention, ItemPage, Lease
+from services.profiles.stores.base import Claim, ItemPage, Lease
 from services.profiles.stores.search import from_cursor, matches, terms, to_cursor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.profiles.models import Item, ProfileKey
+    from services.profiles.models import Item, ProfileKey, ProfileVersion
 
 _FAILURE_S = 0.5
 
@@ -40,15 +40,15 @@ class MemoryProfiles:
         self._leases.pop(key, None)
         return self._values.pop(key, None) is not None
 
-    async def acquire(self, key: ProfileKey) -> Lease | Contention:
+    async def acquire(self, key: ProfileKey) -> Claim:
         """Takes the lease unless somebody holds it."""
+        value = await self.get(key)
         held, until = self._leases.get(key, (b"", 0.0))
         if until > time.monotonic():
-            failure = held[1:].decode() if held.startswith(b"!") else None
-            return Contention(await self.get(key), failure)
-        token = secrets.token_bytes(8).hex().encode()
+            return Claim(None, value, held[1:].decode() if held.startswith(b"!") else None)
+        token = secrets.token_hex(8).encode()
         self._leases[key] = (token, time.monotonic() + self._lease_s)
-        return Lease(key, token)
+        return Claim(Lease(key, token), value)
 
     async def renew(self, lease: Lease) -> bool:
         """Extends a lease that is still held."""
@@ -57,26 +57,29 @@ class MemoryProfiles:
         self._leases[lease.key] = (lease.token, time.monotonic() + self._lease_s)
         return True
 
-    async def commit(self, lease: Lease, value: bytes, ttl_s: int) -> bool:
+    async def commit(
+        self, lease: Lease, value: bytes, *, ttl_s: int, version: ProfileVersion
+    ) -> bool:
         """Stores under a lease that is still held."""
         if not self._holds(lease):
             return False
+        self._versions[version.digest()] = version.to_json()
         self._values[lease.key] = (value, time.monotonic() + ttl_s)
         del self._leases[lease.key]
         return True
 
-    async def give_up(self, lease: Lease, failure: str) -> None:
-        """Leaves the failure in place of the lease for a moment."""
-        if self._holds(lease):
+    async def give_up(self, lease: Lease, failure: str | None = None) -> None:
+        """Ends the lease; a failure stands in its place for a moment."""
+        if not self._holds(lease):
+            return
+        if failure is None:
+            del self._leases[lease.key]
+        else:
             self._leases[lease.key] = (b"!" + failure.encode(), time.monotonic() + _FAILURE_S)
 
     def _holds(self, lease: Lease) -> bool:
         token, until = self._leases.get(lease.key, (b"", 0.0))
         return token == lease.token and until > time.monotonic()
-
-    async def put_version(self, digest: bytes, document: bytes) -> None:
-        """Remembers a version."""
-        self._versions[digest] = document
 
     async def get_version(self, digest: bytes) -> bytes | None:
         """Returns a version."""

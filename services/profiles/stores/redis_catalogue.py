@@ -65,7 +65,8 @@ class RedisCatalogue:
             return False
         members = [_term(word, id) for word in terms(item.title)]
         async with self._client.transaction() as pipeline:
-            pipeline.hdel(keys.items(tenant), id).zrem(keys.item_order(tenant), id)
+            pipeline.hdel(keys.items(tenant), id)
+            pipeline.zrem(keys.item_order(tenant), id)
             if members:
                 pipeline.zrem(keys.item_terms(tenant), *members)
             removed, *_ = await pipeline.execute()

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from services.profiles.errors import StoreUnavailable
 from services.profiles.stores import keys
-from services.profiles.stores.base import Contention, Lease
+from services.profiles.stores.base import Claim, Lease
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.profiles.models import ProfileKey
+    from services.profiles.models import ProfileKey, ProfileVersion
     from services.profiles.stores.redis_client import RedisClient
 
 _FAILURE_MS = 500
@@ -33,13 +33,14 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 _COMMIT = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
+redis.call('HSET', KEYS[3], ARGV[4], ARGV[5])
 redis.call('DEL', KEYS[1])
 return 1
 """
 _GIVE_UP = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then
-  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-end
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return end
+if ARGV[2] == '' then redis.call('DEL', KEYS[1])
+else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 """
 
 
@@ -98,21 +99,23 @@ class RedisProfiles:
     async def delete(self, key: ProfileKey) -> bool:
         """Erases value and lease together."""
         async with self._client.transaction() as pipeline:
-            pipeline.delete(keys.profile(key)).delete(keys.lease(key))
+            pipeline.delete(keys.profile(key))
+            pipeline.delete(keys.lease(key))
             removed, _ = await pipeline.execute()
         return bool(removed)
 
-    async def acquire(self, key: ProfileKey) -> Lease | Contention:
-        """Takes the lease, or says who has it, in one round trip."""
+    async def acquire(self, key: ProfileKey) -> Claim:
+        """Takes the lease if nobody has it, and reads the profile, in one round trip."""
         token = secrets.token_hex(8).encode()
         async with self._client.transaction() as pipeline:
             pipeline.set(keys.lease(key), token, nx=True, px=self._lease_ms)
-            pipeline.get(keys.profile(key)).get(keys.lease(key))
+            pipeline.get(keys.profile(key))
+            pipeline.get(keys.lease(key))
             taken, value, holder = await pipeline.execute()
         if taken:
-            return Lease(key, token)
+            return Claim(Lease(key, token), value)
         failed = holder is not None and holder.startswith(b"!")
-        return Contention(value, holder[1:].decode() if failed else None)
+        return Claim(None, value, holder[1:].decode() if failed else None)
 
     async def renew(self, lease: Lease) -> bool:
         """Extends a lease that is still held."""
@@ -120,20 +123,26 @@ class RedisProfiles:
             await self._client.run(_RENEW, [keys.lease(lease.key)], lease.token, self._lease_ms)
         )
 
-    async def commit(self, lease: Lease, value: bytes, ttl_s: int) -> bool:
+    async def commit(
+        self, lease: Lease, value: bytes, *, ttl_s: int, version: ProfileVersion
+    ) -> bool:
         """Stores under a lease that is still held."""
-        names = [keys.lease(lease.key), keys.profile(lease.key)]
-        return bool(await self._client.run(_COMMIT, names, lease.token, value, ttl_s))
-
-    async def give_up(self, lease: Lease, failure: str) -> None:
-        """Leaves the failure in place of the lease for a moment."""
-        await self._client.run(
-            _GIVE_UP, [keys.lease(lease.key)], lease.token, b"!" + failure.encode(), _FAILURE_MS
+        return bool(
+            await self._client.run(
+                _COMMIT,
+                [keys.lease(lease.key), keys.profile(lease.key), keys.VERSIONS],
+                lease.token,
+                value,
+                ttl_s,
+                version.digest().hex().encode(),
+                version.to_json(),
+            )
         )
 
-    async def put_version(self, digest: bytes, document: bytes) -> None:
-        """Remembers a version."""
-        await self._client.call("HSET", keys.VERSIONS, digest.hex(), document)
+    async def give_up(self, lease: Lease, failure: str | None = None) -> None:
+        """Ends the lease; a failure stands in its place for a moment."""
+        left = b"" if failure is None else b"!" + failure.encode()
+        await self._client.run(_GIVE_UP, [keys.lease(lease.key)], lease.token, left, _FAILURE_MS)
 
     async def get_version(self, digest: bytes) -> bytes | None:
         """Returns a version."""
