@@ -123,10 +123,3 @@ class StoreUnavailable(ReclmError):
 
     code = "store-unavailable"
     retry_after = 2.0
-
-
-class Draining(ReclmError):
-    """The process is shutting down and takes no new work."""
-
-    code = "draining"
-    retry_after = 1.0

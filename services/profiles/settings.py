@@ -66,4 +66,5 @@ class Settings(BaseSettings):
     max_batch_rows: PositiveInt = 10_000
     max_history: PositiveInt = 1_000
     drain_s: PositiveFloat = 30.0
+    access_log: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -1,0 +1,207 @@
+"""What goes over the wire: request bodies, checked strictly, and the shapes of answers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, StringConstraints, Tag
+
+from services.profiles.api.problems import Problem
+from services.profiles.models import Item, Kind, Status
+
+NO_CONTROLS = r"^[^\x00-\x1f\x7f-\x9f]*$"
+"""Control characters are refused wherever a person or a program names something."""
+
+Id = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$"),
+    Field(description="An id of your own: any characters but control characters."),
+]
+Title = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=512, pattern=NO_CONTROLS),
+]
+Category = Annotated[
+    str,
+    StringConstraints(max_length=256, pattern=NO_CONTROLS),
+    Field(description="One or more names, separated by commas, the most telling first."),
+]
+Description = Annotated[
+    str,
+    StringConstraints(max_length=8192, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"),
+    Field(description="May have line breaks and tabs."),
+]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ItemText(_Body):
+    """What is known of an item."""
+
+    title: Title
+    category: Category = ""
+    description: Description = ""
+
+    def to_item(self, id: str = "") -> Item:  # noqa: A002 - the field's name
+        """Returns the item as the service knows it."""
+        return Item(id, self.title, self.category, self.description)
+
+
+class InlineItem(ItemText):
+    """An item of a history, sent along instead of referred to."""
+
+    id: Id | None = None
+
+
+class CatalogueItem(ItemText):
+    """An item of the catalogue."""
+
+    id: Id
+
+
+def _kind_of_entry(value: object) -> str:
+    return "id" if isinstance(value, str) else "item"
+
+
+HistoryEntry = Annotated[
+    Annotated[Id, Tag("id")] | Annotated[InlineItem, Tag("item")], Discriminator(_kind_of_entry)
+]
+
+
+class ProfileBody(_Body):
+    """A request for a user's profile."""
+
+    id: Id
+    history: Annotated[
+        list[HistoryEntry],
+        Field(description="Item ids from the catalogue, or items inline; oldest first."),
+    ] = []
+    refresh: Annotated[bool, Field(description="Generate even if there is a profile.")] = False
+    max_age_s: Annotated[
+        float | None, Field(ge=0, le=1e9, description="Take no older profile from the cache.")
+    ] = None
+    deadline_ms: Annotated[
+        int | None,
+        Field(ge=1, le=600_000, description="Answer in time, with a degraded profile if need be."),
+    ] = None
+    embedding: Annotated[bool, Field(description="Add the profile's embedding.")] = False
+
+
+class ItemProfileBody(ProfileBody):
+    """A request for an item's profile. `history`: items that the same people chose."""
+
+    item: Annotated[
+        ItemText | None, Field(description="The item itself; without it, the catalogue's is read.")
+    ] = None
+
+
+class EmbeddingsBody(_Body):
+    """A request for the embeddings of profiles that exist."""
+
+    ids: Annotated[list[Id], Field(min_length=1, max_length=10_000)]
+    dtype: Literal["float32", "float16"] = "float32"
+
+
+class ComponentDocument(BaseModel):
+    """A part that a profile depends on."""
+
+    name: str
+    hash: str
+
+
+class VersionDocument(BaseModel):
+    """All that decides what a profile says, apart from what the model read."""
+
+    base_model: ComponentDocument
+    adapter: ComponentDocument | None
+    prompt: ComponentDocument
+    encoder: ComponentDocument
+
+
+class ProfileDocument(BaseModel):
+    """A profile."""
+
+    status: Status
+    kind: Kind
+    id: str
+    identities: list[str]
+    interests: list[str]
+    text: str
+    input_hash: str
+    created_at: str
+    version: VersionDocument
+    embedding: list[float] | None = None
+
+
+class RowDocument(BaseModel):
+    """One line of a batch's answer: a profile or a problem, or for items nothing more."""
+
+    row: int
+    id: str | None
+    status_code: int
+    profile: ProfileDocument | None = None
+    error: Problem | None = None
+
+
+class EmbeddingRow(BaseModel):
+    """One embedding; both members null where there is no profile."""
+
+    id: str
+    vector: list[float] | None
+    version: str | None
+
+
+class EmbeddingsDocument(BaseModel):
+    """Embeddings in the order of the ids asked for; `dimension` is 0 when none was found."""
+
+    dimension: int
+    rows: list[EmbeddingRow]
+
+
+class ItemDocument(BaseModel):
+    """An item of the catalogue."""
+
+    id: str
+    title: str
+    category: str
+    description: str
+
+
+class ItemPageDocument(BaseModel):
+    """A page of the catalogue; `cursor` asks for the next one."""
+
+    items: list[ItemDocument]
+    cursor: str | None
+
+
+class DependencyDocument(BaseModel):
+    """Whether one dependency answers."""
+
+    status: Literal["up", "down"]
+    latency_ms: float
+    error: str | None = None
+
+
+class ReadyDocument(BaseModel):
+    """Whether the service can work; `degraded` means that hits are served and misses are not."""
+
+    status: Literal["ready", "degraded", "unready"]
+    dependencies: dict[str, DependencyDocument]
+
+
+class HealthDocument(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"]
+
+
+def json_schema_of(*models: type[BaseModel]) -> dict[str, JsonValue]:
+    """Returns the schemas of models and of all that they refer to, for OpenAPI's components."""
+    found: dict[str, JsonValue] = {}
+    for model in models:
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        found.update(schema.pop("$defs", {}))
+        found[model.__name__] = schema
+    return found

@@ -1,0 +1,73 @@
+"""Runs the service under uvicorn: workers, and a shutdown that loses no request."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from services.profiles.settings import Settings
+from services.profiles.telemetry import configure_logging
+
+_BACKLOG = 2048
+_WORKER_HEALTH_S = 60
+"""A worker that shares its cores with a model may be slow to answer its supervisor."""
+
+
+class _Supervisor(Multiprocess):
+    """Workers that share a listening socket, refused to newcomers as soon as they drain."""
+
+    def terminate_all(self) -> None:
+        """Asks the workers to drain, and lets go of the socket that they were given.
+
+        As long as this process held it, the kernel would go on to accept connections that
+        nobody is going to answer.
+        """
+        super().terminate_all()
+        for socket in self.sockets:
+            socket.close()
+
+
+def serve(*, host: str, port: int, workers: int) -> int:
+    """Serves until SIGTERM or SIGINT, then lets requests under way finish.
+
+    Args:
+        host: Address to listen on.
+        port: Port to listen on.
+        workers: Processes.
+
+    Returns:
+        The exit status: 0 after an orderly shutdown, 3 when the app could not start.
+    """
+    settings = Settings()
+    configure_logging(settings.log_level)
+    config = uvicorn.Config(
+        "services.profiles.app:create_app",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_config=None,
+        backlog=_BACKLOG,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=int(settings.drain_s),
+        timeout_worker_healthcheck=_WORKER_HEALTH_S,
+    )
+    server = uvicorn.Server(config)
+    if workers == 1:
+        server.run()
+        return 0 if server.started else 3
+    metrics = tempfile.mkdtemp(prefix="reclm-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
+    try:
+        _Supervisor(config, sockets=[config.bind_socket()]).run()
+    finally:
+        shutil.rmtree(metrics, ignore_errors=True)
+    return 0
