@@ -1,0 +1,1 @@
+"""Everything that recommends: datasets, and the recommenders that use profiles as features."""

@@ -1,0 +1,1 @@
+"""Everything offline that makes a model write better profiles."""

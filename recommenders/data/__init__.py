@@ -1,0 +1,1 @@
+"""The dataset folder, and the readers that make one."""

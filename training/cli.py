@@ -1,0 +1,123 @@
+"""The command `reclm-train`. Heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recommenders.data.errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from training.data.prompts import Prompt
+
+_PROGRESS_ROWS = 1_000
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Returns:
+        The exit status: 0, or 1 after an error, which is told on stderr. Wrong usage exits with 2.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        print(args.run(args))
+    except (DatasetError, OSError) as error:
+        print(f"reclm-train: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="reclm-train", description="Training of models that write profiles."
+    )
+    commands = parser.add_subparsers(metavar="command", required=True)
+    prompts = commands.add_parser(
+        "prompts",
+        help="write the prompts that the service would send",
+        description="Writes the chat prompts that the service sends to its model for the users or "
+        "items of a dataset, as JSONL with id, kind and messages.",
+    )
+    prompts.add_argument("--dataset", type=Path, required=True, metavar="DIR")
+    prompts.add_argument("--kind", choices=["user", "item"], required=True)
+    prompts.add_argument("--out", type=Path, required=True, metavar="FILE")
+    prompts.add_argument("--limit", type=_positive, metavar="N", help="stop after N prompts")
+    prompts.add_argument(
+        "--min-weight", type=float, metavar="W", help="leave out interactions with less weight"
+    )
+    prompts.add_argument(
+        "--max-items",
+        type=_positive,
+        default=50,
+        metavar="N",
+        help="newest items of a history, or neighbours of an item, at most (default: %(default)s)",
+    )
+    prompts.add_argument(
+        "--history-tokens",
+        type=_positive,
+        default=384,
+        metavar="N",
+        help="their tokens at most, as in RECLM_HISTORY_TOKENS (default: %(default)s)",
+    )
+    prompts.add_argument(
+        "--model",
+        type=_model,
+        metavar="DIR",
+        help="the model's folder, whose tokenizer counts (default: a byte counts as a token)",
+    )
+    prompts.add_argument(
+        "--no-examples",
+        dest="examples",
+        action="store_false",
+        help="leave out the worked examples, as the service does for a model with an adapter",
+    )
+    prompts.set_defaults(run=_prompts)
+    return parser
+
+
+def _prompts(args: argparse.Namespace) -> str:
+    from recommenders.data.dataset import Dataset
+    from services.profiles.budget import tokenizer_counter, utf8_length
+    from training.data.prompts import PromptOptions, item_prompts, user_prompts, write_jsonl
+
+    options = PromptOptions(
+        count=tokenizer_counter(args.model) if args.model else utf8_length,
+        history_tokens=args.history_tokens,
+        max_items=args.max_items,
+        min_weight=args.min_weight,
+        examples=args.examples,
+    )
+    build = user_prompts if args.kind == "user" else item_prompts
+    prompts = itertools.islice(build(Dataset.read(args.dataset), options), args.limit)
+    count = write_jsonl(_with_progress(prompts), args.out)
+    return f"{count:,} {args.kind} prompts in {args.out}"
+
+
+def _with_progress(prompts: Iterator[Prompt]) -> Iterator[Prompt]:
+    for count, prompt in enumerate(prompts, start=1):
+        yield prompt
+        if count % _PROGRESS_ROWS == 0:
+            print(f"{count:,} prompts ...", file=sys.stderr)
+
+
+def _model(text: str) -> Path:
+    folder = Path(text)
+    if not (folder / "tokenizer.json").is_file():
+        raise argparse.ArgumentTypeError(f"{text} is no model folder: it has no tokenizer.json")
+    return folder
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""For each item, the items that the same people chose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+
+def co_chosen(
+    histories: Mapping[str, Sequence[str]], items: Sequence[str], *, limit: int
+) -> Iterator[list[str]]:
+    """Yields the nearest items of each item by cosine of who chose them.
+
+    Args:
+        histories: User id -> item ids; an item counts once a user.
+        items: The ids to find neighbours for, all that the histories hold among them.
+        limit: Most neighbours of an item.
+
+    Yields:
+        For each of `items`, in turn: the ids of its neighbours, the nearest last, as the newest
+        is last in a history, so that a cut to a token budget keeps the best. Of equally near
+        ones, the later in `items` comes first.
+    """
+    number = {name: row for row, name in enumerate(items)}
+    chosen = [
+        np.unique(np.fromiter((number[name] for name in history), np.int64, len(history)))
+        for history in histories.values()
+    ]
+    popularity = np.bincount(_joined(chosen), minlength=len(items))
+    users = np.repeat(np.arange(len(chosen)), [len(rows) for rows in chosen])
+    by_item = np.argsort(_joined(chosen), kind="stable")
+    chosen_by = np.split(users[by_item], np.cumsum(popularity)[:-1])
+    for row in range(len(items)):
+        together = np.bincount(
+            _joined([chosen[user] for user in chosen_by[row]]), minlength=len(items)
+        )
+        together[row] = 0
+        others = np.flatnonzero(together)
+        nearness = together[others] / np.sqrt(popularity[others])
+        nearest = others[np.argsort(-nearness, kind="stable")[:limit]]
+        yield [items[other] for other in nearest[::-1]]
+
+
+def _joined(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)

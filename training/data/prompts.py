@@ -1,0 +1,108 @@
+"""The chat prompts that the service sends to its model, for the users or items of a dataset.
+
+A teacher that answers them, and a model trained on the answers, see what serving sees: the same
+lines, cut to the same token budget, in the same chat.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from services.profiles.budget import newest_that_fit
+from services.profiles.models import Item
+from services.profiles.prompts import item_line, item_messages, user_messages
+from training.data.neighbours import co_chosen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from recommenders.data.dataset import Dataset
+    from services.profiles.budget import TokenCounter
+    from services.profiles.generators.base import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A chat that asks for the profile of one user or item."""
+
+    id: str
+    kind: str
+    messages: Sequence[Message]
+
+    def to_json(self) -> str:
+        """Returns the prompt as a line of JSONL."""
+        turns = [{"role": turn.role, "content": turn.content} for turn in self.messages]
+        document = {"id": self.id, "kind": self.kind, "messages": turns}
+        return json.dumps(document, ensure_ascii=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptOptions:
+    """What decides how a prompt reads.
+
+    Attributes:
+        count: The model's token counter.
+        history_tokens: Most tokens of history, as the service's setting of that name.
+        max_items: Most items of history, and most neighbours of an item.
+        min_weight: Leave out interactions with less weight.
+        examples: Show the worked examples, as the service does for a model without an adapter.
+    """
+
+    count: TokenCounter
+    history_tokens: int
+    max_items: int
+    min_weight: float | None
+    examples: bool
+
+
+def user_prompts(dataset: Dataset, options: PromptOptions) -> Iterator[Prompt]:
+    """Yields a prompt for each user with something readable in the history."""
+    lines = _lines(dataset)
+    for user, history in dataset.histories(min_weight=options.min_weight).items():
+        if cut := _cut([lines[item] for item in history[-options.max_items :]], options):
+            yield Prompt(user, "user", user_messages(cut, examples=options.examples))
+
+
+def item_prompts(dataset: Dataset, options: PromptOptions) -> Iterator[Prompt]:
+    """Yields a prompt for each item with a readable title, with the items chosen alongside."""
+    lines = _lines(dataset)
+    histories = dataset.histories(min_weight=options.min_weight)
+    neighbours = co_chosen(histories, list(lines), limit=options.max_items)
+    for (item, line), others in zip(lines.items(), neighbours, strict=True):
+        if subject := _cut([line], options):
+            alongside = _cut([lines[other] for other in others], options)
+            messages = item_messages(subject[0], alongside, examples=options.examples)
+            yield Prompt(item, "item", messages)
+
+
+def write_jsonl(prompts: Iterable[Prompt], path: Path) -> int:
+    """Writes prompts, one a line; the file appears only when whole. Returns their number."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count = 0
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
+        partial = Path(scratch, path.name)
+        with partial.open("w", encoding="utf-8") as file:
+            for prompt in prompts:
+                file.write(prompt.to_json() + "\n")
+                count += 1
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    return count
+
+
+def _lines(dataset: Dataset) -> Mapping[str, str]:
+    """Returns item id -> line, in the order of the items."""
+    columns = ("item_id", "title", "category", "description")
+    rows = zip(*(dataset.items[column].to_pylist() for column in columns), strict=True)
+    return {row[0]: item_line(Item(*row)) for row in rows}
+
+
+def _cut(lines: Iterable[str], options: PromptOptions) -> list[str]:
+    readable = [line for line in lines if line]
+    return newest_that_fit(readable, options.history_tokens, options.count)
