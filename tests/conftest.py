@@ -1,0 +1,82 @@
+"""Fixtures for servers: started once a run, real, and stopped at the end."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from services.assets.commands import get_model
+from services.assets.home import reclm_home
+from tests.support.servers import RedisServer, Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MODEL = "SmolLM2-135M-Instruct"
+
+
+@pytest.fixture(scope="session")
+def model_folder() -> Path:
+    """The base model's folder, fetched if need be."""
+    return get_model(MODEL, home=reclm_home())
+
+
+@pytest.fixture(scope="session")
+def encoder_folder() -> Path:
+    """The int8 encoder's folder, fetched if need be."""
+    return get_model("all-MiniLM-L6-v2-int8", home=reclm_home())
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A real Redis, shared by the run: tests use ids or tenants of their own, and never flush."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.process.stop()
+
+
+@pytest.fixture(scope="session")
+def vllm_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real vLLM serving the real base model under its name; RECLM_TEST_VLLM_URL names another."""
+    given = os.environ.get("RECLM_TEST_VLLM_URL")
+    if given:
+        yield given
+        return
+    from tests.support.vllm import VllmServer
+
+    server = VllmServer(tmp_path_factory.mktemp("vllm"))
+    server.start()
+    yield server.url
+    server.process.stop()
+
+
+@pytest.fixture(scope="session")
+def service_env(
+    redis_server: RedisServer, model_folder: Path, encoder_folder: Path
+) -> dict[str, str]:
+    """Settings of a service on the shared Redis, all but the model server's address."""
+    return {
+        "RECLM_REDIS_URL": redis_server.url,
+        "RECLM_MODEL": MODEL,
+        "RECLM_MODEL_PATH": str(model_folder),
+        "RECLM_ENCODER_PATH": str(encoder_folder),
+    }
+
+
+@pytest.fixture(scope="session")
+def service(
+    service_env: dict[str, str], vllm_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """The service with two workers on the whole real stack."""
+    running = Service(
+        tmp_path_factory.mktemp("service"),
+        workers=2,
+        env={**service_env, "RECLM_VLLM_URL": vllm_url},
+    )
+    running.start()
+    yield running
+    running.process.stop()

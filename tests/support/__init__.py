@@ -1,0 +1,1 @@
+"""What tests share: real servers started for them, and a proxy that makes bad days."""

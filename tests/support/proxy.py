@@ -1,0 +1,110 @@
+"""A TCP proxy in front of a real server that delays, swallows or cuts what passes through it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+T = TypeVar("T")
+
+Mood = Literal["pass", "refuse", "hang", "cut", "garbage"]
+
+
+class Proxy:
+    """Forwards a loopback port to another one, in a thread of its own.
+
+    Moods, which apply to what happens from then on:
+        pass: Forward, after `delay_s` for each piece from the server.
+        refuse: Close new connections at once, and the ones there are.
+        hang: Accept and read, and never answer.
+        cut: Forward the client's bytes, and close in the middle of the server's answer.
+        garbage: Answer whatever comes with bytes of no protocol.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self.mood: Mood = "pass"
+        self.delay_s = 0.0
+        self.connections = 0
+        self._loop = asyncio.new_event_loop()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server = self._do(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.port = int(self._server.sockets[0].getsockname()[1])
+
+    def set(self, mood: Mood, *, delay_s: float = 0.0) -> None:
+        """Changes the mood; going bad also ends the connections there are."""
+        self.mood, self.delay_s = mood, delay_s
+        if mood == "refuse":
+            self._do(self._drop())
+
+    def close(self) -> None:
+        self._do(self._drop())
+        self._loop.call_soon_threadsafe(self._server.close)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    async def _drop(self) -> None:
+        for writer in list(self._writers):
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._writers.add(writer)
+        try:
+            if self.mood == "refuse":
+                return
+            upstream_reader, upstream_writer = await asyncio.open_connection(
+                "127.0.0.1", self._target
+            )
+            self._writers.add(upstream_writer)
+            await asyncio.gather(
+                self._up(reader, upstream_writer, writer), self._down(upstream_reader, writer)
+            )
+        except (OSError, asyncio.IncompleteReadError):
+            pass  # either side may go away at any time: that is what a proxy is for
+        finally:
+            with contextlib.suppress(OSError):
+                writer.close()
+            self._writers.discard(writer)
+
+    async def _up(
+        self,
+        reader: asyncio.StreamReader,
+        upstream: asyncio.StreamWriter,
+        back: asyncio.StreamWriter,
+    ) -> None:
+        while data := await reader.read(65536):
+            if self.mood == "hang":
+                continue
+            if self.mood == "garbage":
+                back.write(b"\x00\xffthis is no protocol\r\n\r\n")
+                await back.drain()
+                back.close()
+                break
+            upstream.write(data)
+            await upstream.drain()
+        upstream.close()
+
+    async def _down(self, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await upstream.read(65536):
+            if self.delay_s:
+                await asyncio.sleep(self.delay_s)
+            if self.mood == "hang":
+                continue
+            if self.mood == "cut":
+                writer.write(data[: len(data) // 2])
+                await writer.drain()
+                break
+            writer.write(data)
+            await writer.drain()
+        writer.close()

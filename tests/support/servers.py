@@ -1,0 +1,93 @@
+"""Redis, vLLM and the service, as tests start them: real ones, on free loopback ports."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import redis
+
+from services.assets.commands import get_model
+from services.assets.home import reclm_home
+from tests.support.processes import ServerProcess, free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class RedisServer:
+    """A redis-server that keeps nothing on disk unless it is told to.
+
+    Args:
+        folder: For its log and data.
+        persistent: Append every write to a file, so that a restart finds them.
+    """
+
+    def __init__(self, folder: Path, *, persistent: bool = False) -> None:
+        binary = shutil.which("redis-server") or str(get_model("redis-server", home=reclm_home()))
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        command = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
+        command += ["--save", "", "--appendonly", "yes" if persistent else "no"]
+        self.process = ServerProcess(command, log=folder / "redis.log", env={})
+
+    def start(self) -> None:
+        self.process.start(self._answers, timeout_s=20)
+
+    def client(self) -> redis.Redis:
+        return redis.Redis(port=self.port)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.client().ping())
+        except redis.RedisError:
+            return False
+
+
+class Service:
+    """The profile service under uvicorn, as `reclm-serve run` starts it.
+
+    Args:
+        folder: For its log.
+        env: Settings, over those that the test runner's environment has.
+    """
+
+    def __init__(self, folder: Path, *, workers: int = 1, env: dict[str, str]) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        command = [sys.executable, "-m", "services.cli", "run", "--host", "127.0.0.1"]
+        command += ["--port", str(self.port), "--workers", str(workers)]
+        self.workers = workers
+        self.process = ServerProcess(command, log=folder / f"service-{self.port}.log", env=env)
+
+    def start(self) -> None:
+        self.process.start(self._answers, timeout_s=60)
+
+    def log(self) -> list[dict[str, Any]]:
+        """Returns the log so far."""
+        lines = self.process.log.read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    def _answers(self) -> bool:
+        try:
+            if httpx.get(f"{self.url}/healthz", timeout=2).status_code != 200:
+                return False
+        except httpx.HTTPError:
+            return False
+        log = self.process.log.read_text()
+        return log.count("Application startup complete") >= self.workers
+
+
+def successes(vllm_url: str) -> int:
+    """Returns how many requests a vLLM server has answered, by its own count."""
+    text = httpx.get(f"{vllm_url}/metrics", timeout=10).text
+    return int(
+        sum(
+            float(line.rsplit(" ", 1)[1])
+            for line in text.splitlines()
+            if line.startswith("vllm:request_success_total")
+        )
+    )
