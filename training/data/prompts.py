@@ -69,14 +69,15 @@ def user_prompts(dataset: Dataset, options: PromptOptions) -> Iterator[Prompt]:
 
 
 def item_prompts(dataset: Dataset, options: PromptOptions) -> Iterator[Prompt]:
-    """Yields a prompt for each item with a readable title, with the items chosen alongside."""
+    """Yields a prompt for each item of which, or of what was chosen with it, there is text."""
     lines = _lines(dataset)
     histories = dataset.histories(min_weight=options.min_weight)
     neighbours = co_chosen(histories, list(lines), limit=options.max_items)
     for (item, line), others in zip(lines.items(), neighbours, strict=True):
-        if subject := _cut([line], options):
-            alongside = _cut([lines[other] for other in others], options)
-            messages = item_messages(subject[0], alongside, examples=options.examples)
+        (subject,) = newest_that_fit([line], options.history_tokens, options.count)
+        alongside = _cut([lines[other] for other in others], options)
+        if subject or alongside:
+            messages = item_messages(subject, alongside, examples=options.examples)
             yield Prompt(item, "item", messages)
 
 
