@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -10,12 +11,13 @@ from fastapi.openapi.utils import get_openapi
 
 from services.profiles import prompts
 from services.profiles.api import health, items, problems, profiles, schemas
+from services.profiles.api.direct import Direct
 from services.profiles.api.health import Dependency
 from services.profiles.api.middleware import Observe
 from services.profiles.api.state import Parts
 from services.profiles.budget import tokenizer_counter, utf8_length
 from services.profiles.identity import adapter_component, model_component
-from services.profiles.models import ProfileVersion
+from services.profiles.models import PHRASES, ProfileVersion
 from services.profiles.reading import Reader
 from services.profiles.service import ProfileService
 from services.profiles.settings import Settings
@@ -28,6 +30,8 @@ from services.profiles.writing import Writer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from starlette.types import ASGIApp
+
     from services.profiles.encoders.base import Encoder
     from services.profiles.generators.base import Generator
 
@@ -37,7 +41,7 @@ _DESCRIPTION = (
 )
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None) -> ASGIApp:
     """Returns the service as an ASGI application.
 
     Args:
@@ -56,7 +60,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(title="RecLM", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan)
     app.state.metrics = metrics
     problems.install(app)
-    app.add_middleware(Observe, metrics=metrics, access_log=settings.access_log)
     for router in (
         profiles.routes("user"),
         profiles.routes("item"),
@@ -65,7 +68,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     ):
         app.include_router(router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
-    return app
+    direct = Direct(
+        app,
+        endpoints={f"/profiles/{kind}": partial(profiles.answer_profile, kind) for kind in PHRASES},
+    )
+    return Observe(direct, metrics=metrics, access_log=settings.access_log)
 
 
 async def _assemble(

@@ -55,6 +55,7 @@ def serve(*, host: str, port: int, workers: int) -> int:
         access_log=False,
         log_config=None,
         backlog=_BACKLOG,
+        proxy_headers=False,
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=int(settings.drain_s),

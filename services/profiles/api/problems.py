@@ -72,14 +72,12 @@ def document(error: errors.ReclmError) -> dict[str, Any]:
     return _document(status_of(error), error.code, error.detail, error.data)
 
 
-def response(error: errors.ReclmError) -> Response:
-    """Returns an error as an HTTP response, with Retry-After where the trouble passes by itself."""
-    headers = {}
-    if error.retry_after is not None:
-        headers["Retry-After"] = str(max(1, round(error.retry_after)))
-    return Response(
-        to_json(document(error)), status_of(error), headers=headers, media_type=MEDIA_TYPE
-    )
+def respond(request: Request, error: errors.ReclmError) -> Response:
+    """Logs and counts an error, and returns it as an HTTP response."""
+    if status_of(error) >= 500:
+        LOGGER.warning("request failed", extra={"data": {"code": error.code, "why": error.detail}})
+    request.app.state.metrics.errors.labels(error.code).inc()
+    return _response(error)
 
 
 def invalid(details: Sequence[ErrorDetails], *, root: str) -> errors.InvalidInput:
@@ -109,7 +107,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(errors.ReclmError, _on_reclm_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(Exception, _on_bug)
+    app.add_exception_handler(Exception, respond_to_bug)
 
 
 def _document(
@@ -126,17 +124,24 @@ def _document(
     }
 
 
+def _response(error: errors.ReclmError) -> Response:
+    """Returns an error as an HTTP response, with Retry-After where the trouble passes by itself."""
+    headers = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    return Response(
+        to_json(document(error)), status_of(error), headers=headers, media_type=MEDIA_TYPE
+    )
+
+
 def _on_reclm_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.ReclmError)  # noqa: S101 - registered for this type alone
-    if status_of(error) >= 500:
-        LOGGER.warning("request failed", extra={"data": {"code": error.code, "why": error.detail}})
-    request.app.state.metrics.errors.labels(error.code).inc()
-    return response(error)
+    return respond(request, error)
 
 
 def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type alone
-    return _on_reclm_error(request, invalid(error.errors(), root="request"))
+    return respond(request, invalid(error.errors(), root="request"))
 
 
 def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -147,7 +152,8 @@ def _on_http_exception(request: Request, error: Exception) -> Response:
     return Response(to_json(body), error.status_code, headers=error.headers, media_type=MEDIA_TYPE)
 
 
-def _on_bug(request: Request, error: Exception) -> Response:
+def respond_to_bug(request: Request, error: Exception) -> Response:
+    """Logs an error that nobody expected, and returns a response that says no more than that."""
     LOGGER.error("unexpected error", exc_info=error)
     request.app.state.metrics.errors.labels("internal").inc()
     body = _document(500, "internal", "an error of this service; its log has it under request_id")

@@ -46,10 +46,7 @@ def routes(kind: Kind) -> APIRouter:
         openapi_extra=openapi_body("application/json", body_model),
     )
     async def post_profile(request: Request) -> Response:
-        parts = parts_of(request)
-        body = await read_json(request, body_model, limit=parts.settings.max_body_bytes)
-        answer = await parts.profiles.profile(_to_request(body, kind, parts.settings))
-        return Response(answer.document(embedding=body.embedding), media_type="application/json")
+        return await answer_profile(kind, request)
 
     @router.post(
         f"/profiles/{kind}:batch",
@@ -131,6 +128,14 @@ def routes(kind: Kind) -> APIRouter:
         return render(body.ids, stored, body.dtype)
 
     return router
+
+
+async def answer_profile(kind: Kind, request: Request) -> Response:
+    """Answers POST /profiles/{kind}."""
+    parts = parts_of(request)
+    body = await read_json(request, _BODIES[kind], limit=parts.settings.max_body_bytes)
+    answer = await parts.profiles.profile(_to_request(body, kind, parts.settings))
+    return Response(answer.document(embedding=body.embedding), media_type="application/json")
 
 
 def _key(parts: Parts, kind: Kind, id_: str) -> ProfileKey:

@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m tests.benchmarks [--only GROUP]`, or `make bench ONLY=GROUP`."""

@@ -1,0 +1,26 @@
+"""The yardstick for a cache hit: an ASGI app that does one Redis GET and returns its bytes."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from redis.asyncio import Redis
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+_redis = Redis.from_url(os.environ["BENCH_REDIS_URL"])
+_key = os.environ["BENCH_KEY"].encode()
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers every request with the value of one key."""
+    if scope["type"] != "http":
+        return
+    while (await receive()).get("more_body"):
+        pass
+    body = await _redis.get(_key)
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
