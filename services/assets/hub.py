@@ -7,14 +7,14 @@ import shutil
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
-import httpx
+import httpx2
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
-    HfHubHTTPError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
+    XetDownloadError,
 )
 
 from services.assets.errors import AssetError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
+_FAILURES = (httpx2.HTTPError, XetDownloadError, OSError)
 _PATTERNS = (
     "*.safetensors",
     "*.json",
@@ -49,7 +50,7 @@ def find(name: str, revision: str | None) -> Asset:
     """
     try:
         info = HfApi().model_info(name, revision=revision, files_metadata=True)
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+    except _FAILURES as error:
         raise _explained(error, name, revision) from error
     files = [file for file in info.siblings or () if _wanted(file.rfilename)]
     if not any(file.rfilename.endswith((".safetensors", ".onnx")) for file in files):
@@ -79,6 +80,9 @@ def _wanted(path: str) -> bool:
 
 
 def _download(name: str, info: ModelInfo, folder: Path) -> None:
+    # An interrupted download leaves a part that huggingface_hub does not take up again.
+    for leftover in folder.rglob("*.incomplete"):
+        leftover.unlink()
     try:
         snapshot_download(
             name,
@@ -87,7 +91,7 @@ def _download(name: str, info: ModelInfo, folder: Path) -> None:
             allow_patterns=list(_PATTERNS),
             ignore_patterns=["*/*"],
         )
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+    except _FAILURES as error:
         raise _explained(error, name, info.sha) from error
 
 
@@ -134,5 +138,5 @@ def _explained(error: Exception, name: str, revision: str | None) -> AssetError:
     reason = str(error.__cause__ or error) if isinstance(error, LocalEntryNotFoundError) else error
     return AssetError(
         f"could not fetch {name} from the Hub ({reason}); check the network, or set HF_ENDPOINT "
-        "to a mirror, then try again: what has arrived is kept"
+        "to a mirror, then try again: files that arrived whole are kept"
     )
