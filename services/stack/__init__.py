@@ -1,0 +1,1 @@
+"""The whole stack on one machine: fetched, started, shown and stopped."""

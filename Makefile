@@ -1,0 +1,61 @@
+# What a person does with this repository. `make` alone shows it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down test lint bench clean
+
+export RECLM_HOME ?= $(CURDIR)/.reclm
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && \
+	command -v "$$p" && break; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# vLLM runs on Linux x86-64; elsewhere the model runs inside the service.
+SERVING := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),serving,serving$(comma)local)
+comma := ,
+
+help: ## Show this.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/.serving ## Make .venv with what the service needs.
+
+demo: setup ## From nothing to the profiles of real users; stops everything again.
+	@$(BIN)/reclm-serve demo
+
+up: setup ## Start Redis, vLLM and the service, and leave them running.
+	@$(BIN)/reclm-serve up
+
+down: setup ## Stop what `make up` started; profiles are kept.
+	@$(BIN)/reclm-serve down
+
+test: .venv/.dev ## Run all tests, with a real Redis and a real vLLM.
+	@$(BIN)/reclm-serve prepare
+	@$(BIN)/python -m pytest $(TESTS)
+
+lint: .venv/.dev ## Check format, style, types and import contracts.
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: .venv/.dev ## Run the benchmarks, or one group: make bench ONLY=serving
+	@$(BIN)/reclm-serve prepare
+	@$(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY))
+
+clean: ## Delete everything that was made or fetched here.
+	@if [ -x $(BIN)/reclm-serve ]; then $(BIN)/reclm-serve down; fi
+	rm -rf .venv .reclm build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+.venv/pyvenv.cfg:
+	@if [ -z "$(PYTHON)" ]; then echo "error: no Python 3.11, 3.12 or 3.13 on the PATH" >&2; exit 1; fi
+	@echo "Making .venv with $(PYTHON) ..."
+	@$(PYTHON) -m venv .venv
+
+.venv/.serving: .venv/pyvenv.cfg pyproject.toml constraints.txt
+	@echo "Installing the service ..."
+	@$(PIP) -e '.[$(SERVING)]'
+	@touch $@
+
+.venv/.dev: .venv/pyvenv.cfg pyproject.toml constraints.txt
+	@echo "Installing everything for development ..."
+	@$(PIP) -e '.[dev]'
+	@touch $@ .venv/.serving

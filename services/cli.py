@@ -1,0 +1,55 @@
+"""`reclm-serve`: run the service, fetch models, bring the whole stack up and down."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from services.assets import commands as models
+from services.stack import commands as stack
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit status: 0 done, 1 failed, 2 misused."""
+    args = _parser().parse_args(argv)
+    return int(args.run(args))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="reclm-serve", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run",
+        help="run the profile service alone",
+        description="Runs the profile service. Settings are RECLM_* environment variables.",
+    )
+    run.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    run.add_argument("--port", type=int, default=8080, help="port to listen on (%(default)s)")
+    run.add_argument("--workers", type=int, default=1, help="processes (%(default)s)")
+    run.set_defaults(run=_run)
+
+    parser_of_models = commands.add_parser("models", help="fetch and list models")
+    models.add_arguments(parser_of_models)
+    parser_of_models.set_defaults(run=models.run)
+
+    stack.add_commands(commands)
+    return parser
+
+
+def _run(args: argparse.Namespace) -> int:
+    from pydantic import ValidationError
+
+    from services.profiles.server import serve
+
+    try:
+        return serve(host=args.host, port=args.port, workers=args.workers)
+    except ValidationError as error:
+        for finding in error.errors(include_url=False, include_input=False):
+            name = "RECLM_" + "_".join(map(str, finding["loc"])).upper()
+            print(f"error: {name}: {finding['msg']}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

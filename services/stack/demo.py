@@ -1,0 +1,171 @@
+"""From nothing to the profiles of real users, on the real stack, shown with times."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from services.client import Item, ReclmClient
+from services.stack import parts
+from services.stack.errors import StackError
+from services.stack.processes import free_port
+from services.stack.stack import start_stack
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from services.client import Profile
+    from services.stack.steps import Steps
+
+USERS = ("196", "186", "22")
+NEW_USER = "new-user"
+NEW_USER_FILMS = ("Star Wars (1977)", "Fargo (1996)")
+
+_LIKED = 4.0
+_NEWEST = 50
+_REPEATS = 20
+_PHRASES = 3
+_WIDTH = 98
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One user in the table: the first answer, the second, and their times in milliseconds."""
+
+    user: str
+    films: int
+    first: Profile
+    first_ms: float
+    second: Profile
+    second_ms: float
+
+
+def run(home: Path, steps: Steps) -> int:
+    """Fetches, starts, asks, shows and stops. Returns the exit status: 0 if all went as promised."""
+    with ThreadPoolExecutor(1) as beside:
+        dataset = beside.submit(_dataset, home, steps)
+        prepared = parts.prepare(home, steps)
+        folder = dataset.result()
+    items, histories = _read(folder)
+    with tempfile.TemporaryDirectory(prefix="reclm-demo-") as work:
+        stack = start_stack(
+            prepared, home, Path(work), steps, port=free_port(), workers=2, persistent=False
+        )
+        try:
+            with ReclmClient(stack.url) as client:
+                rows = _ask(client, items, histories, steps)
+        finally:
+            stack.stop(steps)
+    _show(rows, items)
+    bad = [row.user for row in rows if not _as_promised(row)]
+    if bad:
+        print(f"\nNot as promised: {', '.join(bad)}", file=sys.stderr)
+        return 1
+    _show_next()
+    return 0
+
+
+def _dataset(home: Path, steps: Steps) -> Path:
+    """Has the recommenders' own command fetch MovieLens-100K: this room does not import that one."""
+    folder = home / "data" / "ml-100k"
+    command = [sys.executable, "-m", "recommenders.cli", "data", "get", "ml-100k"]
+    with steps.step("Data: MovieLens-100K"):
+        done = subprocess.run(
+            [*command, "--out", str(folder)], capture_output=True, text=True, check=False
+        )
+    if done.returncode != 0:
+        raise StackError(f"MovieLens-100K cannot be had: {done.stderr.strip()}")
+    return folder
+
+
+def _read(folder: Path) -> tuple[list[Item], dict[str, list[str]]]:
+    """Returns the films, and what each user of the demo rated 4 or more, oldest first."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    items = [
+        Item(row["item_id"], row["title"], row["category"] or "", row["description"] or "")
+        for row in pq.read_table(folder / "items.parquet").to_pylist()
+    ]
+    table = pq.read_table(folder / "interactions.parquet")
+    table = table.filter(pc.field("user_id").isin(USERS) & (pc.field("weight") >= _LIKED))
+    histories: dict[str, list[str]] = defaultdict(list)
+    for row in table.sort_by("timestamp").to_pylist():
+        histories[row["user_id"]].append(row["item_id"])
+    titles = {item.title: item.id for item in items}
+    histories[NEW_USER] = [titles[title] for title in NEW_USER_FILMS]
+    return items, {user: history[-_NEWEST:] for user, history in histories.items()}
+
+
+def _ask(
+    client: ReclmClient, items: Sequence[Item], histories: dict[str, list[str]], steps: Steps
+) -> list[Row]:
+    with steps.step(f"Loading a catalogue of {len(items):,} films"):
+        refused = [row for row in client.put_items(items) if row.error is not None]
+    if refused:
+        raise StackError(f"{len(refused)} films were refused, the first: {refused[0].error}")
+    rows = []
+    for user in (*USERS, NEW_USER):
+        history = histories[user]
+        with steps.step(f"Asking for the profile of {user}"):
+            started = time.perf_counter()
+            first = client.profile("user", user, history=history)
+            first_ms = (time.perf_counter() - started) * 1000
+        times = []
+        for _ in range(_REPEATS):
+            started = time.perf_counter()
+            second = client.profile("user", user, history=history)
+            times.append((time.perf_counter() - started) * 1000)
+        rows.append(Row(user, len(history), first, first_ms, second, statistics.median(times)))
+    return rows
+
+
+def _as_promised(row: Row) -> bool:
+    """Says whether both answers are whole, the first made for this user and the second a hit."""
+    profile = row.first
+    whole = len(profile.identities) == len(profile.interests) == _PHRASES and all(
+        (*profile.identities, *profile.interests)
+    )
+    same = row.second.text == profile.text
+    return whole and same and (profile.status, row.second.status) == ("generated", "cached")
+
+
+def _show(rows: Sequence[Row], items: Sequence[Item]) -> None:
+    version = rows[0].first.version
+    print(f"\nProfiles by {version.base_model.name}, {len(items):,} films in the catalogue\n")
+    print(f"{'user':10} {'films':>5}   {'first answer':>22}   {'again':>20}")
+    print("-" * _WIDTH)
+    for row in rows:
+        first = f"{row.first.status} {row.first_ms:7,.0f} ms"
+        again = f"{row.second.status} {row.second_ms:7.1f} ms"
+        print(f"{row.user:10} {row.films:5}   {first:>22}   {again:>20}")
+        for name, phrases in (("is", row.first.identities), ("likes", row.first.interests)):
+            text = textwrap.fill(
+                f"{name:5}  {', '.join(phrases)}",
+                _WIDTH,
+                initial_indent=" " * 4,
+                subsequent_indent=" " * 11,
+            )
+            print(text)
+    print("-" * _WIDTH)
+    print(f"'again' is the median of {_REPEATS} calls, each a new HTTP request.")
+
+
+def _show_next() -> None:
+    print(
+        "\nHow to go on:\n"
+        "  make up      the same stack, left running at http://127.0.0.1:8080\n"
+        "  make down    stop it\n"
+        "  README.md    the calls, with curl\n"
+        "The model is a small one and has learnt nothing about recommendation yet: what it writes\n"
+        "has the form of a profile, and not yet the quality of one."
+    )

@@ -1,0 +1,192 @@
+"""How each part of the stack is found or fetched, and how it is started."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httpx
+import redis
+
+from services.assets.commands import get_model
+from services.stack import environment
+from services.stack.errors import StackError
+from services.stack.processes import Child, free_port, start
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from services.stack.steps import Steps
+
+MODEL = "SmolLM2-135M-Instruct"
+ENCODER = "all-MiniLM-L6-v2-int8"
+
+_REDIS_READY_S = 20
+_VLLM_READY_S = 300
+_SERVICE_READY_S = 120
+_CONTEXT = 4096
+_KV_CACHE_GIB = 2
+"""Enough for 50,000 tokens of a model of 135 million parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is on this machine, ready to start.
+
+    Attributes:
+        redis_url: Of a server that runs already, else None.
+        redis_binary: What to start otherwise.
+        vllm_url: Of a server that runs already, else None.
+        vllm_python: Interpreter of vLLM's environment; None means the in-process generator.
+        flavour: Which vLLM that is.
+    """
+
+    model_name: str
+    model: Path
+    encoder: Path
+    redis_url: str | None
+    redis_binary: str | None
+    vllm_url: str | None
+    vllm_python: Path | None
+    flavour: environment.Flavour | None
+
+
+def prepare(home: Path, steps: Steps, *, model: str = MODEL) -> Parts:
+    """Fetches whatever is not there yet.
+
+    Raises:
+        StackError: Something cannot be had.
+        AssetError: As `get_model` does.
+    """
+    redis_url = os.environ.get("RECLM_REDIS_URL")
+    vllm_url = os.environ.get("RECLM_VLLM_URL")
+    binary = None
+    if redis_url is None:
+        binary = shutil.which("redis-server")
+        if binary is None:
+            with steps.step("Redis: fetching a server"):
+                binary = str(get_model("redis-server", home=home))
+    kind = None if vllm_url else environment.flavour()
+    python = None
+    if kind is not None:
+        python = environment.python_of(home, kind)
+        if python is None:
+            with steps.step(f"vLLM ({kind}): making its environment"):
+                python = environment.make(home, kind)
+    elif vllm_url is None:
+        _require_local(steps)
+    with steps.step(f"Model: {model}"):
+        model_folder = get_model(model, home=home)
+    with steps.step(f"Encoder: {ENCODER}"):
+        encoder = get_model(ENCODER, home=home)
+    return Parts(model, model_folder, encoder, redis_url, binary, vllm_url, python, kind)
+
+
+def start_redis(binary: str, folder: Path, *, persistent: bool) -> Child:
+    """Starts Redis on a free loopback port.
+
+    Args:
+        binary: A redis-server.
+        folder: For its data and log.
+        persistent: Append every write to a file, for the next start to find.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    url = f"redis://127.0.0.1:{port}/0"
+    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
+    command += ["--save", "", "--appendonly", "yes" if persistent else "no"]
+
+    def ready() -> bool:
+        try:
+            return bool(redis.Redis(port=port, socket_timeout=2).ping())
+        except redis.RedisError:
+            return False
+
+    return start(
+        "Redis",
+        command,
+        url=url,
+        env={},
+        log=folder / "redis.log",
+        ready=ready,
+        timeout_s=_REDIS_READY_S,
+    )
+
+
+def start_vllm(parts: Parts, home: Path, folder: Path) -> Child:
+    """Starts vLLM on a free loopback port, serving the model under its name."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [str(parts.vllm_python), "-m", "vllm.entrypoints.openai.api_server"]
+    command += ["--model", str(parts.model), "--served-model-name", parts.model_name]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--max-model-len", str(_CONTEXT)]
+    env = {
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_CACHE_ROOT": str(home / "cache" / "vllm"),
+    }
+    if parts.flavour == "cpu":
+        command += ["--enforce-eager", "--dtype", "bfloat16"]
+        env["VLLM_CPU_KVCACHE_SPACE"] = str(_KV_CACHE_GIB)
+    return start(
+        "vLLM",
+        command,
+        url=url,
+        env=env,
+        log=folder / "vllm.log",
+        ready=lambda: _answers(f"{url}/health"),
+        timeout_s=_VLLM_READY_S,
+    )
+
+
+def start_service(
+    parts: Parts, folder: Path, *, redis_url: str, vllm_url: str | None, port: int, workers: int
+) -> Child:
+    """Starts the profile service on loopback, on what else has been started."""
+    url = f"http://127.0.0.1:{port}"
+    env = {
+        "RECLM_REDIS_URL": redis_url,
+        "RECLM_MODEL": parts.model_name,
+        "RECLM_MODEL_PATH": str(parts.model),
+        "RECLM_ENCODER_PATH": str(parts.encoder),
+        **({"RECLM_VLLM_URL": vllm_url} if vllm_url else {"RECLM_GENERATOR": "local"}),
+    }
+    command = [sys.executable, "-m", "services.cli", "run", "--host", "127.0.0.1"]
+    # The model in the process takes as much memory again with each worker.
+    command += ["--port", str(port), "--workers", str(workers if vllm_url else 1)]
+    return start(
+        "The service",
+        command,
+        url=url,
+        env=env,
+        log=folder / "service.log",
+        ready=lambda: _answers(f"{url}/readyz"),
+        timeout_s=_SERVICE_READY_S,
+    )
+
+
+def _require_local(steps: Steps) -> None:
+    missing = [name for name in ("torch", "transformers", "xgrammar") if not _installed(name)]
+    if missing:
+        raise StackError(
+            "vLLM runs on Linux x86-64 alone, and the in-process generator lacks "
+            f"{', '.join(missing)}: pip install -c constraints.txt -e '.[serving,local]', or set "
+            "RECLM_VLLM_URL to a server elsewhere"
+        )
+    steps.say("vLLM does not run on this machine: the model runs inside the service, slowly")
+
+
+def _installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
