@@ -36,6 +36,9 @@ def read_embeddings(stream: bytes, ids: Sequence[str]) -> Embeddings:
         stream: The bytes.
         ids: The ids asked for; the rows must be theirs, in this order.
 
+    Returns:
+        The vectors, of dimension 0 where none is found: an answer without any does not know it.
+
     Raises:
         MalformedAnswer: The stream is damaged, or is not the table asked for.
     """
@@ -54,9 +57,10 @@ def read_embeddings(stream: bytes, ids: Sequence[str]) -> Embeddings:
     if not pa.types.is_fixed_size_list(vectors.type):
         raise MalformedAnswer(f"the vectors are {vectors.type}, not lists of a fixed size")
     found = np.asarray(vectors.is_valid(), dtype=np.bool_)
-    dense = np.zeros((len(ids), vectors.type.list_size), dtype=np.float32)
-    # list_flatten leaves out what stands behind a null, so that these are the found ones' numbers.
-    dense[found] = np.asarray(pc.list_flatten(vectors)).reshape(-1, vectors.type.list_size)
+    dense = np.zeros((len(ids), vectors.type.list_size if found.any() else 0), dtype=np.float32)
+    if found.any():
+        # list_flatten leaves out what stands behind a null: these are the found ones' numbers.
+        dense[found] = np.asarray(pc.list_flatten(vectors)).reshape(-1, dense.shape[1])
     return Embeddings(tuple(ids), dense, found, tuple(versions.to_pylist()))
 
 
@@ -68,13 +72,21 @@ def join(parts: Sequence[Embeddings]) -> Embeddings:
     """
     import numpy as np
 
-    if not parts:
-        return Embeddings((), np.zeros((0, 0), np.float32), np.zeros(0, np.bool_), ())
-    if len({part.vectors.shape[1] for part in parts}) > 1:
+    dimensions = {part.vectors.shape[1] for part in parts if part.found.any()}
+    if len(dimensions) > 1:
         raise MalformedAnswer("the dimension of the vectors changed between two calls; read again")
+    dimension = dimensions.pop() if dimensions else 0
+    ids = tuple(name for part in parts for name in part.ids)
+    vectors = np.zeros((len(ids), dimension), dtype=np.float32)
+    start = 0
+    for part in parts:
+        end = start + len(part.ids)
+        if part.found.any():
+            vectors[start:end] = part.vectors
+        start = end
     return Embeddings(
-        tuple(name for part in parts for name in part.ids),
-        np.concatenate([part.vectors for part in parts]),
-        np.concatenate([part.found for part in parts]),
+        ids,
+        vectors,
+        np.concatenate([np.zeros(0, np.bool_), *(part.found for part in parts)]),
         tuple(version for part in parts for version in part.versions),
     )

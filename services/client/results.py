@@ -118,8 +118,8 @@ class Embeddings:
 
     Attributes:
         ids: As asked for, n of them.
-        vectors: Shape (n, dimension), float32; zeros where there is no profile. The shape is
-            (0, 0) for no ids.
+        vectors: Shape (n, dimension), float32; zeros where there is no profile. The dimension is
+            0 where none is found.
         found: Shape (n,): which ids have a profile.
         versions: Hex digests of the versions that made the vectors, None where there is none.
             Vectors of different versions must not be compared.

@@ -4,18 +4,19 @@ from training.data.neighbours import co_chosen
 
 
 def test_cosine_by_hand() -> None:
-    """B with a: 2 of a's 3 choosers, cosine 2/sqrt(3*2); c: 2/sqrt(3*3); d: 1/sqrt(3*1)."""
+    """Most often with a comes c, but nine users chose it: 3/sqrt(3*9), under b's 2/sqrt(3*2)."""
     histories = {
         "u1": ["a", "b", "c"],
         "u2": ["c", "a", "b", "a"],
-        "u3": ["a", "d"],
-        "u4": ["c"],
+        "u3": ["a", "d", "c"],
+        **{f"v{number}": ["c"] for number in range(6)},
     }
-    nearest = list(co_chosen(histories, ["a", "b", "c", "d", "never"], limit=10))
+    items = ["a", "b", "c", "d", "never"]
+    nearest = list(co_chosen(histories, items, limit=10))
     assert nearest[0] == ["d", "c", "b"]
-    assert nearest[3] == ["a"]
+    assert nearest[3] == ["c", "a"]
     assert nearest[4] == []
-    assert next(iter(co_chosen(histories, ["a", "b", "c", "d", "never"], limit=1))) == ["b"]
+    assert next(co_chosen(histories, items, limit=1)) == ["b"]
 
 
 def test_ties_keep_the_order_of_the_items() -> None:
