@@ -117,7 +117,7 @@ class OpenAIEncoder:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return await self._http.post(self._url, json=body)
-            except (httpx.RemoteProtocolError, httpx.ReadError) as error:
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
                 # A kept connection that the server had just closed: ask on a fresh one.
                 if attempt == _ATTEMPTS:
                     raise EncoderUnavailable("the encoder closed the connection") from error
