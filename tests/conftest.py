@@ -75,7 +75,7 @@ def service(
     running = Service(
         tmp_path_factory.mktemp("service"),
         workers=2,
-        env={**service_env, "RECLM_VLLM_URL": vllm_url},
+        env={**service_env, "RECLM_VLLM_URL": vllm_url, "RECLM_ACCESS_LOG": "true"},
     )
     running.start()
     yield running

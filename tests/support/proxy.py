@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Mood = Literal["pass", "refuse", "hang", "cut", "garbage"]
+Mood = Literal["pass", "refuse", "hang", "hold", "cut", "garbage"]
 
 
 class Proxy:
@@ -22,6 +22,7 @@ class Proxy:
         pass: Forward, after `delay_s` for each piece from the server.
         refuse: Close new connections at once, and the ones there are.
         hang: Accept and read, and never answer.
+        hold: Keep the server's answers back until the mood changes.
         cut: Forward the client's bytes, and close in the middle of the server's answer.
         garbage: Answer whatever comes with bytes of no protocol.
     """
@@ -33,6 +34,8 @@ class Proxy:
         self.connections = 0
         self._loop = asyncio.new_event_loop()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._server = self._do(asyncio.start_server(self._serve, "127.0.0.1", 0))
@@ -41,8 +44,15 @@ class Proxy:
     def set(self, mood: Mood, *, delay_s: float = 0.0) -> None:
         """Changes the mood; going bad also ends the connections there are."""
         self.mood, self.delay_s = mood, delay_s
+        flow = self._flowing.clear if mood == "hold" else self._flowing.set
+        self._loop.call_soon_threadsafe(flow)
         if mood == "refuse":
             self._do(self._drop())
+
+    def retarget(self, port: int) -> None:
+        """Forwards to another server from now on, and ends the connections there are."""
+        self._target = port
+        self._do(self._drop())
 
     def close(self) -> None:
         self._do(self._drop())
@@ -99,6 +109,7 @@ class Proxy:
         while data := await upstream.read(65536):
             if self.delay_s:
                 await asyncio.sleep(self.delay_s)
+            await self._flowing.wait()
             if self.mood == "hang":
                 continue
             if self.mood == "cut":

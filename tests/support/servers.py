@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import redis
+from prometheus_client.parser import text_string_to_metric_families
 
 from services.assets.commands import get_model
 from services.assets.home import reclm_home
@@ -32,6 +33,7 @@ class RedisServer:
         self.url = f"redis://127.0.0.1:{self.port}/0"
         command = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
         command += ["--save", "", "--appendonly", "yes" if persistent else "no"]
+        command += ["--appendfsync", "always"]
         self.process = ServerProcess(command, log=folder / "redis.log", env={})
 
     def start(self) -> None:
@@ -81,13 +83,19 @@ class Service:
         return log.count("Application startup complete") >= self.workers
 
 
-def successes(vllm_url: str) -> int:
-    """Returns how many requests a vLLM server has answered, by its own count."""
-    text = httpx.get(f"{vllm_url}/metrics", timeout=10).text
+def metric(url: str, name: str, **labels: str) -> int:
+    """Returns the sum of a server's Prometheus samples of a name that have these labels."""
+    text = httpx.get(f"{url}/metrics", timeout=10).text
     return int(
         sum(
-            float(line.rsplit(" ", 1)[1])
-            for line in text.splitlines()
-            if line.startswith("vllm:request_success_total")
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
         )
     )
+
+
+def successes(vllm_url: str) -> int:
+    """Returns how many requests a vLLM server has answered, by its own count."""
+    return metric(vllm_url, "vllm:request_success_total")
