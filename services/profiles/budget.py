@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from services.profiles.generators.base import Message
+    from services.profiles.models import Message
 
 _PER_MESSAGE = 8
 """Tokens a chat template adds to a turn: role, separators and line breaks."""

@@ -76,6 +76,14 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Message:
+    """One chat turn: `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProfileText:
     """The words of a profile: equally many identities and interests, in the model's order."""
 

@@ -12,8 +12,7 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
-from services.profiles.generators.base import Message
-from services.profiles.models import PHRASES, Component, Item
+from services.profiles.models import PHRASES, Component, Item, Message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +55,16 @@ _USER_EXAMPLES: tuple[tuple[tuple[Item, ...], str], ...] = (
     ),
     (
         (
+            Item("", "Sense and Sensibility (1995)", "Drama, Romance"),
+            Item("", "The Piano (1993)", "Drama, Romance"),
+        ),
+        (
+            "User identity: reader of classic novels, romantic at heart, patient drama viewer; "
+            "User interests: period costume stories, forbidden love, strong heroines."
+        ),
+    ),
+    (
+        (
             Item("", "Trail running shoes, waterproof", "Sports, Footwear"),
             Item("", "Head torch with red light", "Camping, Lighting"),
             Item("", "Freeze-dried meals for two", "Camping, Food"),
@@ -63,16 +72,6 @@ _USER_EXAMPLES: tuple[tuple[tuple[Item, ...], str], ...] = (
         (
             "User identity: weekend hiker, seasoned camper, outdoor couple; "
             "User interests: long mountain trails, light equipment, nights under canvas."
-        ),
-    ),
-    (
-        (
-            Item("", "Sense and Sensibility (1995)", "Drama, Romance"),
-            Item("", "The Piano (1993)", "Drama, Romance"),
-        ),
-        (
-            "User identity: reader of classic novels, romantic at heart, patient drama viewer; "
-            "User interests: period costume stories, forbidden love, strong heroines."
         ),
     ),
 )

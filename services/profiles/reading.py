@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from services.profiles.budget import TokenCounter
-    from services.profiles.generators.base import Message
-    from services.profiles.models import Kind
+    from services.profiles.models import Kind, Message
     from services.profiles.requests import ProfileRequest
     from services.profiles.stores.base import Catalogue
 

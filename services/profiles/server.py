@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
+from typing import TYPE_CHECKING, NoReturn
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from services.profiles.settings import Settings
 from services.profiles.telemetry import configure_logging
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 _BACKLOG = 2048
 _WORKER_HEALTH_S = 60
@@ -29,6 +34,15 @@ class _Supervisor(Multiprocess):
         super().terminate_all()
         for socket in self.sockets:
             socket.close()
+
+
+def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Ends the process with status 0.
+
+    When it has drained, uvicorn raises the signal that it stopped for once more. Left to the
+    default action, an orderly shutdown would look like a death.
+    """
+    raise SystemExit(0)
 
 
 def serve(*, host: str, port: int, workers: int) -> int:
@@ -63,6 +77,8 @@ def serve(*, host: str, port: int, workers: int) -> int:
     )
     server = uvicorn.Server(config)
     if workers == 1:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _leave)
         server.run()
         return 0 if server.started else 3
     metrics = tempfile.mkdtemp(prefix="reclm-metrics-")

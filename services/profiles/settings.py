@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     max_concurrent_generations: PositiveInt = 64
     max_waiting_generations: PositiveInt = 1024
     history_tokens: PositiveInt = 384
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.5
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.4
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.8
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.4
 

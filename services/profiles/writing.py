@@ -18,8 +18,8 @@ from services.profiles.telemetry import LOGGER
 if TYPE_CHECKING:
     from services.profiles.budget import TokenCounter
     from services.profiles.encoders.base import Encoder
-    from services.profiles.generators.base import Generator, Message
-    from services.profiles.models import Kind, ProfileVersion
+    from services.profiles.generators.base import Generator
+    from services.profiles.models import Kind, Message, ProfileVersion
     from services.profiles.requests import ProfileRequest
     from services.profiles.telemetry import Metrics
 

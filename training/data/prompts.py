@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from recommenders.data.dataset import Dataset
     from services.profiles.budget import TokenCounter
-    from services.profiles.generators.base import Message
+    from services.profiles.models import Message
 
 
 @dataclass(frozen=True, slots=True)

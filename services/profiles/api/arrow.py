@@ -52,11 +52,14 @@ def as_arrow(ids: Sequence[str], stored: Sequence[Stored | None], dtype: str) ->
     import pyarrow as pa
 
     dimension = _dimension(stored)
-    zeros = np.zeros(dimension, dtype=np.float16)
-    matrix = np.stack([one.vector if one else zeros for one in stored]).astype(dtype)
-    vectors = pa.FixedSizeListArray.from_arrays(
-        pa.array(matrix.reshape(-1)), dimension, mask=pa.array([one is None for one in stored])
-    )
+    if dimension == 0:
+        vectors = pa.nulls(len(ids), pa.list_(pa.from_numpy_dtype(dtype), 0))
+    else:
+        zeros = np.zeros(dimension, dtype=np.float16)
+        matrix = np.stack([one.vector if one else zeros for one in stored]).astype(dtype)
+        vectors = pa.FixedSizeListArray.from_arrays(
+            pa.array(matrix.reshape(-1)), dimension, mask=pa.array([one is None for one in stored])
+        )
     table = pa.table(
         {
             "id": pa.array(ids, pa.string()),

@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One chat turn: `role` is system, user or assistant."""
-
-    role: str
-    content: str
+    from services.profiles.models import Message
 
 
 @dataclass(frozen=True, slots=True)
