@@ -53,7 +53,7 @@ def as_arrow(ids: Sequence[str], stored: Sequence[Stored | None], dtype: str) ->
 
     dimension = _dimension(stored)
     if dimension == 0:
-        vectors = pa.nulls(len(ids), pa.list_(pa.from_numpy_dtype(dtype), 0))
+        vectors = pa.nulls(len(ids), pa.list_(pa.from_numpy_dtype(np.dtype(dtype)), 0))
     else:
         zeros = np.zeros(dimension, dtype=np.float16)
         matrix = np.stack([one.vector if one else zeros for one in stored]).astype(dtype)
