@@ -1,0 +1,31 @@
+"""What a benchmark is, and which there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.benchmarks import generation, hits, memory
+from tests.benchmarks.figures import Figure
+from tests.benchmarks.stack import Stack
+
+Measure = Callable[[Stack], list[Figure]]
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A measurement, and the groups under which `--only` finds it."""
+
+    name: str
+    groups: frozenset[str]
+    measure: Measure
+
+
+BENCHMARKS = (
+    Benchmark("generation", frozenset({"serving"}), generation.measure),
+    Benchmark("hits", frozenset({"serving"}), hits.measure),
+    Benchmark("memory", frozenset({"serving", "redis"}), memory.measure),
+)
+"""In the order in which they run: the first one leaves profiles in Redis that the others use."""
+
+GROUPS = tuple(sorted(frozenset[str]().union(*(benchmark.groups for benchmark in BENCHMARKS))))
