@@ -57,6 +57,10 @@ class ServerProcess:
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
 
+    def ended(self) -> bool:
+        assert self._process is not None
+        return self._process.poll() is not None
+
     def wait(self, timeout_s: float) -> int:
         assert self._process is not None
         return self._process.wait(timeout_s)
