@@ -97,9 +97,13 @@ _ITEM_EXAMPLES: tuple[tuple[Item, tuple[Item, ...], str], ...] = (
     ),
 )
 
-# What chat templates use to mark turns: <|im_end|>, <|eot_id|>, </s>, [INST], <<SYS>>,
-# <start_of_turn>. A space inside each breaks it for the tokenizer and keeps it readable.
-_MARKERS = re.compile(r"<(?=[|/<]|s>|(?:start|end)_of_turn>|bos>|eos>)|\[(?=/?INST\])|\|(?=>)")
+# What chat templates mark turns and tools with: <|im_end|>, </s>, <<SYS>>, <start_of_turn>,
+# <repo_name>, [INST]. A space inside each breaks it for the tokenizer and keeps it readable.
+_MARKERS = re.compile(
+    r"<(?=[|\uff5c/<A-Za-z])"
+    r"|\[(?=/?(?:INST|AVAILABLE_TOOLS|SYSTEM_PROMPT|THINK|TOOL_[A-Z]+)\])"
+    r"|[|\uff5c](?=>)"
+)
 _SPACES = re.compile(r"\s+")
 
 
@@ -109,13 +113,13 @@ def as_data(text: str) -> str:
     Control and format characters (bidirectional overrides, zero-width marks) go, white space is
     folded, and the marks with which chat templates separate turns are broken up.
     """
-    composed = unicodedata.normalize("NFC", text[: 4 * _MAX_LINE_CHARACTERS])
     visible = "".join(
         " " if unicodedata.category(character) in {"Cc", "Zl", "Zp"} else character
-        for character in composed
+        for character in text[: 4 * _MAX_LINE_CHARACTERS]
         if unicodedata.category(character) not in {"Cf", "Cs", "Co"}
     )
-    return _SPACES.sub(" ", _MARKERS.sub(lambda match: match.group() + " ", visible)).strip()
+    composed = unicodedata.normalize("NFC", visible)
+    return _SPACES.sub(" ", _MARKERS.sub(lambda match: match.group() + " ", composed)).strip()
 
 
 def item_line(item: Item) -> str:
