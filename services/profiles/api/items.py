@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 router = APIRouter(tags=["items"])
 
 PathId = Annotated[Id, Path()]
-_Text = Annotated[str, StringConstraints(max_length=256, pattern=NO_CONTROLS)]
+_Words = Annotated[str, StringConstraints(max_length=256, pattern=NO_CONTROLS)]
+# A place in the index is a term and an id, at four bytes a character and four letters for three.
+_Cursor = Annotated[str, StringConstraints(max_length=2048)]
 
 
 @router.get(
@@ -42,8 +44,8 @@ _Text = Annotated[str, StringConstraints(max_length=256, pattern=NO_CONTROLS)]
 )
 async def list_items(
     request: Request,
-    q: Annotated[_Text, Query(description="Words, each of which must begin one.")] = "",
-    cursor: Annotated[_Text | None, Query(description="From the page before.")] = None,
+    q: Annotated[_Words, Query(description="Words, each of which must begin one.")] = "",
+    cursor: Annotated[_Cursor | None, Query(description="From the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> Response:
     """Returns a page."""

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _SCAN_LIMIT = 5_000
 """Index entries that one search looks at before it hands back a cursor."""
 
+_SCAN_STEP = 250
+"""Index entries that it fetches at a time, however short the page is that it fills."""
+
 
 class RedisCatalogue:
     """A catalogue in one Redis server; `client` is shared, and closed by its owner."""
@@ -79,12 +82,13 @@ class RedisCatalogue:
         wanted = terms(query)
         if not wanted:
             return await self._page(tenant, cursor, limit)
-        prefix = max(wanted, key=len).encode()
+        # A cursor is a place among the entries of one term: every process must choose the same.
+        prefix = max(wanted, key=lambda term: (len(term), term)).encode()
         start = b"(" + from_cursor(cursor) if cursor else b"[" + prefix
         found: dict[str, Item] = {}
-        for _ in range(0, _SCAN_LIMIT, limit):
+        for _ in range(0, _SCAN_LIMIT, _SCAN_STEP):
             members = await self._range(
-                keys.item_terms(tenant), start, b"[" + prefix + b"\xff", limit
+                keys.item_terms(tenant), start, b"[" + prefix + b"\xff", _SCAN_STEP
             )
             ids = [member.split(b"\0", 1)[1].decode() for member in members]
             for member, item in zip(members, await self.get_items(tenant, ids), strict=True):
@@ -98,7 +102,7 @@ class RedisCatalogue:
                     found[item.id] = item
                     if len(found) == limit:
                         return ItemPage(tuple(found.values()), to_cursor(member))
-            if len(members) < limit:
+            if len(members) < _SCAN_STEP:
                 return ItemPage(tuple(found.values()), None)
         return ItemPage(tuple(found.values()), to_cursor(start[1:]))
 

@@ -17,10 +17,10 @@ def terms(text: str) -> set[str]:
     """Returns the words of a text, without case and accents."""
     plain = "".join(
         character
-        for character in unicodedata.normalize("NFKD", text.casefold())
+        for character in unicodedata.normalize("NFKD", text)
         if not unicodedata.combining(character)
     )
-    return {word[:_MAX_TERM] for word in _WORD.findall(plain)}
+    return {word[:_MAX_TERM] for word in _WORD.findall(plain.casefold())}
 
 
 def matches(title: str, wanted: set[str]) -> bool:
@@ -41,6 +41,10 @@ def from_cursor(cursor: str) -> bytes:
         InvalidInput: It is not one that `to_cursor` made.
     """
     try:
-        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-    except (binascii.Error, ValueError) as error:
-        raise InvalidInput("cursor: not one that this service gave; start without it") from error
+        member = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    except (binascii.Error, ValueError):
+        member = b""
+    # The decoder passes over characters that are not of its alphabet.
+    if not member or to_cursor(member) != cursor:
+        raise InvalidInput("cursor: not one that this service gave; start without it")
+    return member
