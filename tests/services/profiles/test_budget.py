@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +12,9 @@ from services.profiles.budget import (
     utf8_length,
 )
 from services.profiles.models import Message
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LINES = st.lists(st.text(min_size=1, max_size=60), min_size=1, max_size=20)
 # "- ", the line break and the mark for joining: what a line costs beside its text.

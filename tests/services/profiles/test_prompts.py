@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -18,6 +18,9 @@ from services.profiles.prompts import (
     item_messages,
     user_messages,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # What the templates of common model families mark turns and tools with.
 MARKERS = [
