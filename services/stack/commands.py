@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import signal
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
+    from pathlib import Path
+
+    from services.stack.interrupts import Interrupts
+
+    Command = Callable[[argparse.Namespace, Interrupts], int]
 
 _PORT = 8080
 _WORKERS = 2
@@ -34,31 +39,44 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
             parser.add_argument("--workers", type=int, default=_WORKERS, help="(%(default)s)")
 
 
-def _guarded(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """Turns errors of ours into a message, and SIGTERM into an orderly end."""
+def _guarded(run: Command) -> Callable[[argparse.Namespace], int]:
+    """Turns errors of ours into a message, and signals into an orderly end."""
 
     def guarded(args: argparse.Namespace) -> int:
         from services.assets.errors import AssetError
         from services.client import ReclmClientError
         from services.stack.errors import StackError
+        from services.stack.interrupts import Interrupted, Interrupts
 
-        def on_term(*_: object) -> None:
-            raise KeyboardInterrupt
-
-        signal.signal(signal.SIGTERM, on_term)
+        _keep_loopback_direct()
         try:
-            return run(args)
+            with Interrupts() as interrupts:
+                return run(args, interrupts)
         except (StackError, AssetError, ReclmClientError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
-        except KeyboardInterrupt:
+        except Interrupted as interrupted:
             print("interrupted", file=sys.stderr)
-            return 130
+            return interrupted.exit_status
 
     return guarded
 
 
-def _prepare(args: argparse.Namespace) -> int:
+def _keep_loopback_direct() -> None:
+    """Tells this process and its children to reach the stack past any HTTP proxy."""
+    for name in ("no_proxy", "NO_PROXY"):
+        given = os.environ.get(name)
+        os.environ[name] = f"{given},127.0.0.1" if given else "127.0.0.1"
+
+
+def _folder() -> Path:
+    from services.assets.home import reclm_home
+
+    return reclm_home() / "run"
+
+
+def _prepare(args: argparse.Namespace, interrupts: Interrupts) -> int:
+    del interrupts
     from services.assets.home import reclm_home
     from services.stack import parts
     from services.stack.steps import Steps
@@ -67,74 +85,65 @@ def _prepare(args: argparse.Namespace) -> int:
     return 0
 
 
-def _up(args: argparse.Namespace) -> int:
+def _up(args: argparse.Namespace, interrupts: Interrupts) -> int:
     from services.assets.home import reclm_home
-    from services.stack import parts, stack
-    from services.stack.errors import StackError
+    from services.stack import parts
+    from services.stack.stack import Stack, only_one
     from services.stack.steps import Steps
 
     home, steps = reclm_home(), Steps()
-    with stack.only_one(home):
-        if stack.recall(home) is not None:
-            raise StackError("a stack is running already: `status` shows it, `down` stops it")
-        prepared = parts.prepare(home, steps, model=args.model or parts.MODEL)
-        running = stack.start_stack(
-            prepared,
-            home,
-            home / "run",
-            steps,
-            port=args.port,
-            workers=args.workers,
-            persistent=True,
-        )
-        stack.remember(running, home)
-    print(f"The service answers at {running.url} (documentation: {running.url}/docs).")
+    with only_one(_folder()):
+        stack = Stack(_folder(), steps, interrupts)
+        url = stack.url
+        if url is not None:
+            print("The stack runs already.")
+        else:
+            prepared = parts.prepare(home, steps, model=args.model or parts.MODEL)
+            url = stack.start(prepared, home, port=args.port, workers=args.workers, persistent=True)
+    print(f"The service answers at {url} (documentation: {url}/docs).")
     print("Try:")
-    print(f"  curl -s {running.url}/profiles/user -H 'Content-Type: application/json' \\")
+    print(f"  curl -s {url}/profiles/user -H 'Content-Type: application/json' \\")
     print(
         """    -d '{"id": "ann", "history": [{"title": "Alien (1979)", "category": "Horror"}]}'"""
     )
     return 0
 
 
-def _down(args: argparse.Namespace) -> int:
+def _down(args: argparse.Namespace, interrupts: Interrupts) -> int:
     del args
-    from services.assets.home import reclm_home
-    from services.stack import stack
+    from services.stack.stack import Stack, only_one
     from services.stack.steps import Steps
 
-    home = reclm_home()
-    with stack.only_one(home):
-        running = stack.recall(home)
-        if running is None:
+    with only_one(_folder()):
+        if not Stack(_folder(), Steps(), interrupts).stop():
             print("Nothing is running.")
-        else:
-            running.stop(Steps())
-        stack.forget(home)
     return 0
 
 
-def _status(args: argparse.Namespace) -> int:
-    del args
-    from services.assets.home import reclm_home
-    from services.stack import stack
+def _status(args: argparse.Namespace, interrupts: Interrupts) -> int:
+    del args, interrupts
+    from services.stack.parts import SERVICE
+    from services.stack.probes import service_fault
+    from services.stack.stack import recall
 
-    running = stack.recall(reclm_home())
-    if running is None:
+    children = recall(_folder())
+    if not children:
         print("Nothing is running.")
         return 1
-    for child in running.children:
+    fault: str | None = "it was not started"
+    for child in children:
         state = "running" if child.alive() else "ended"
         print(f"{child.name:12} {state:8} pid {child.pid:<8} {child.url}  log {child.log}")
-    return 0
+        if child.name == SERVICE:
+            fault = service_fault(child.url)
+    print("The service is ready." if fault is None else f"The service is not ready: {fault}")
+    return 0 if fault is None else 1
 
 
-def _demo(args: argparse.Namespace) -> int:
+def _demo(args: argparse.Namespace, interrupts: Interrupts) -> int:
     del args
     from services.assets.home import reclm_home
-    from services.stack import demo, stack
+    from services.stack import demo
     from services.stack.steps import Steps
 
-    home = reclm_home()
-    with stack.only_one(home):
-        return demo.run(home, Steps())
+    return demo.run(reclm_home(), Steps(), interrupts)

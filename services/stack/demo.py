@@ -5,25 +5,26 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
+import uuid
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.client import Item, ReclmClient
 from services.stack import parts
 from services.stack.errors import StackError
 from services.stack.processes import free_port
-from services.stack.stack import start_stack
+from services.stack.stack import Stack, only_one
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from services.client import Profile
+    from services.stack.interrupts import Interrupts
     from services.stack.steps import Steps
 
 USERS = ("196", "186", "22")
@@ -49,22 +50,12 @@ class Row:
     second_ms: float
 
 
-def run(home: Path, steps: Steps) -> int:
+def run(home: Path, steps: Steps, interrupts: Interrupts) -> int:
     """Fetches, starts, asks, shows and stops. Returns the exit status: 0 if all went as promised."""
-    with ThreadPoolExecutor(1) as beside:
-        dataset = beside.submit(_dataset, home, steps)
-        prepared = parts.prepare(home, steps)
-        folder = dataset.result()
-    items, histories = _read(folder)
-    with tempfile.TemporaryDirectory(prefix="reclm-demo-") as work:
-        stack = start_stack(
-            prepared, home, Path(work), steps, port=free_port(), workers=2, persistent=False
-        )
-        try:
-            with ReclmClient(stack.url) as client:
-                rows = _ask(client, items, histories, steps)
-        finally:
-            stack.stop(steps)
+    folder = home / "run" / "demo"
+    with only_one(folder):
+        stack = Stack(folder, steps, interrupts)
+        rows, items = _run(stack, home, steps)
     _show(rows, items)
     bad = [row.user for row in rows if not _as_promised(row)]
     if bad:
@@ -72,6 +63,32 @@ def run(home: Path, steps: Steps) -> int:
         return 1
     _show_next()
     return 0
+
+
+def _run(stack: Stack, home: Path, steps: Steps) -> tuple[list[Row], list[Item]]:
+    with ThreadPoolExecutor(1) as beside:
+        dataset = beside.submit(_dataset, home, steps)
+        prepared = parts.prepare(home, steps)
+        folder = dataset.result()
+    items, histories = _read(folder)
+    # A Redis that is not the demo's own may hold these users' profiles from the last demo.
+    tenant = f"demo-{uuid.uuid4().hex[:8]}"
+    try:
+        url = stack.start(
+            prepared,
+            home,
+            port=free_port(),
+            workers=2,
+            persistent=False,
+            settings={"RECLM_TENANT": tenant},
+        )
+        with ReclmClient(url) as client:
+            rows = _ask(client, items, histories, steps)
+            if prepared.redis_url is not None:
+                _clean_up(client, items, steps)
+    finally:
+        stack.stop()
+    return rows, items
 
 
 def _dataset(home: Path, steps: Steps) -> Path:
@@ -127,6 +144,14 @@ def _ask(
             times.append((time.perf_counter() - started) * 1000)
         rows.append(Row(user, len(history), first, first_ms, second, statistics.median(times)))
     return rows
+
+
+def _clean_up(client: ReclmClient, items: Sequence[Item], steps: Steps) -> None:
+    with steps.step("Taking the demo's data out of Redis"):
+        for user in (*USERS, NEW_USER):
+            client.delete_profile("user", user)
+        for item in items:
+            client.delete_item(item.id)
 
 
 def _as_promised(row: Row) -> bool:

@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from services.assets.install import exclusive
 from services.stack.errors import StackError
 
 Flavour = Literal["cpu", "cuda"]
 
 _LISTS = Path(__file__).parents[2] / "deploy" / "vllm"
 _MARK = "complete"
+_TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
 def flavour() -> Flavour | None:
@@ -29,9 +31,10 @@ def python_of(home: Path, kind: Flavour) -> Path | None:
     """Returns the environment's interpreter if it is complete and of the present list."""
     folder = _folder(home, kind)
     mark = folder / _MARK
-    if not mark.is_file() or mark.read_text() != _digest(kind):
+    python = folder / "bin" / "python"
+    if not mark.is_file() or mark.read_text() != _digest(kind) or not python.exists():
         return None
-    return folder / "bin" / "python"
+    return python
 
 
 def make(home: Path, kind: Flavour) -> Path:
@@ -43,23 +46,34 @@ def make(home: Path, kind: Flavour) -> Path:
     Raises:
         StackError: It cannot be made; pip's last lines are in the message.
     """
-    python = python_of(home, kind)
-    if python is not None:
-        return python
     folder = _folder(home, kind)
-    shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    python = folder / "bin" / "python"
-    _run([sys.executable, "-m", "venv", str(folder)])
-    _run(
-        [
-            *(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
-            # Compiling 20,000 modules takes longer than reading them; vLLM loads a few hundred.
-            *("--no-compile", "--no-deps", "--requirement", str(_list(kind))),
-        ]
-    )
-    (folder / _MARK).write_text(_digest(kind))
+    with exclusive(folder):
+        python = python_of(home, kind)
+        if python is not None:
+            return python
+        if folder.exists():
+            shutil.rmtree(folder)
+        python = folder / "bin" / "python"
+        _run([sys.executable, "-m", "venv", str(folder)])
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        # Compiling 20,000 modules takes longer than reading them; vLLM loads a few hundred.
+        pip += ["--no-compile", "--no-deps"]
+        if kind == "cpu":
+            _install_cpu_torch(pip)
+        _run([*pip, "--requirement", str(_list(kind))])
+        (folder / _MARK).write_text(_digest(kind))
     return python
+
+
+def _install_cpu_torch(pip: list[str]) -> None:
+    """Installs torch from pip's own index, else from PyTorch's: PyPI has no builds for CPU."""
+    lines = _list("cpu").read_text().splitlines()
+    torch = next(line for line in lines if line.startswith("torch=="))
+    try:
+        _run([*pip, torch])
+    except StackError:
+        _run([*pip, "--index-url", _TORCH_CPU_INDEX, torch])
 
 
 def _run(command: list[str]) -> None:
@@ -88,4 +102,6 @@ def _list(kind: Flavour) -> Path:
 
 def _digest(kind: Flavour) -> str:
     version = ".".join(map(str, sys.version_info[:2]))
+    if not _list(kind).is_file():
+        raise StackError(f"{_list(kind)} is missing: run RecLM from a checkout of its repository")
     return hashlib.sha256(_list(kind).read_bytes() + version.encode()).hexdigest()

@@ -9,21 +9,21 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import httpx
-import redis
-
 from services.assets.commands import get_model
-from services.stack import environment
+from services.stack import environment, probes
 from services.stack.errors import StackError
-from services.stack.processes import Child, free_port, start
+from services.stack.processes import free_port
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from services.stack.processes import Child, Launcher
     from services.stack.steps import Steps
 
 MODEL = "SmolLM2-135M-Instruct"
 ENCODER = "all-MiniLM-L6-v2-int8"
+SERVICE = "The service"
 
 _REDIS_READY_S = 20
 _VLLM_READY_S = 300
@@ -38,6 +38,8 @@ class Parts:
     """What is on this machine, ready to start.
 
     Attributes:
+        model_name: Under which its server knows the model.
+        model: Its folder; None for a model that is only known by its server.
         redis_url: Of a server that runs already, else None.
         redis_binary: What to start otherwise.
         vllm_url: Of a server that runs already, else None.
@@ -46,7 +48,7 @@ class Parts:
     """
 
     model_name: str
-    model: Path
+    model: Path | None
     encoder: Path
     redis_url: str | None
     redis_binary: str | None
@@ -62,15 +64,25 @@ def prepare(home: Path, steps: Steps, *, model: str = MODEL) -> Parts:
         StackError: Something cannot be had.
         AssetError: As `get_model` does.
     """
-    redis_url = os.environ.get("RECLM_REDIS_URL")
-    vllm_url = os.environ.get("RECLM_VLLM_URL")
+    redis_url = os.environ.get("RECLM_REDIS_URL") or None
+    local = os.environ.get("RECLM_GENERATOR") == "local"
+    vllm_url = None if local else os.environ.get("RECLM_VLLM_URL") or None
+    if redis_url is not None:
+        shown = probes.without_secrets(redis_url)
+        if fault := probes.redis_fault(redis_url):
+            raise StackError(f"the Redis at RECLM_REDIS_URL, {shown}, does not answer: {fault}")
+        steps.say(f"Redis: the one at {shown}")
+    if vllm_url is not None:
+        model = os.environ.get("RECLM_MODEL") or model
+        shown = probes.without_secrets(vllm_url)
+        steps.say(f"Model server: the one at {shown}, which has to serve {model}")
     binary = None
     if redis_url is None:
         binary = shutil.which("redis-server")
         if binary is None:
             with steps.step("Redis: fetching a server"):
                 binary = str(get_model("redis-server", home=home))
-    kind = None if vllm_url else environment.flavour()
+    kind = None if vllm_url or local else environment.flavour()
     python = None
     if kind is not None:
         python = environment.python_of(home, kind)
@@ -78,46 +90,43 @@ def prepare(home: Path, steps: Steps, *, model: str = MODEL) -> Parts:
             with steps.step(f"vLLM ({kind}): making its environment"):
                 python = environment.make(home, kind)
     elif vllm_url is None:
-        _require_local(steps)
-    with steps.step(f"Model: {model}"):
-        model_folder = get_model(model, home=home)
+        _require_local(steps, asked=local)
+    model_folder = None
+    if vllm_url is None or model == MODEL:
+        with steps.step(f"Model: {model}"):
+            model_folder = get_model(model, home=home)
     with steps.step(f"Encoder: {ENCODER}"):
         encoder = get_model(ENCODER, home=home)
     return Parts(model, model_folder, encoder, redis_url, binary, vllm_url, python, kind)
 
 
-def start_redis(binary: str, folder: Path, *, persistent: bool) -> Child:
+def start_redis(launcher: Launcher, binary: str, folder: Path, *, persistent: bool) -> Child:
     """Starts Redis on a free loopback port.
 
     Args:
+        launcher: Starts it.
         binary: A redis-server.
         folder: For its data and log.
         persistent: Append every write to a file, for the next start to find.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    data = folder / "redis"
+    data.mkdir(parents=True, exist_ok=True)
     port = free_port()
     url = f"redis://127.0.0.1:{port}/0"
-    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
+    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(data)]
     command += ["--save", "", "--appendonly", "yes" if persistent else "no"]
-
-    def ready() -> bool:
-        try:
-            return bool(redis.Redis(port=port, socket_timeout=2).ping())
-        except redis.RedisError:
-            return False
-
-    return start(
+    return launcher.start(
         "Redis",
         command,
         url=url,
-        env={},
+        env=os.environ,
         log=folder / "redis.log",
-        ready=ready,
+        fault=lambda: probes.redis_fault(url),
         timeout_s=_REDIS_READY_S,
     )
 
 
-def start_vllm(parts: Parts, home: Path, folder: Path) -> Child:
+def start_vllm(launcher: Launcher, parts: Parts, home: Path, folder: Path) -> Child:
     """Starts vLLM on a free loopback port, serving the model under its name."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -125,6 +134,7 @@ def start_vllm(parts: Parts, home: Path, folder: Path) -> Child:
     command += ["--model", str(parts.model), "--served-model-name", parts.model_name]
     command += ["--host", "127.0.0.1", "--port", str(port), "--max-model-len", str(_CONTEXT)]
     env = {
+        **os.environ,
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
@@ -132,61 +142,78 @@ def start_vllm(parts: Parts, home: Path, folder: Path) -> Child:
     }
     if parts.flavour == "cpu":
         command += ["--enforce-eager", "--dtype", "bfloat16"]
-        env["VLLM_CPU_KVCACHE_SPACE"] = str(_KV_CACHE_GIB)
-    return start(
+        env.setdefault("VLLM_CPU_KVCACHE_SPACE", str(_KV_CACHE_GIB))
+    # What this environment adds to the path would come before vLLM's own packages.
+    env.pop("PYTHONPATH", None)
+    return launcher.start(
         "vLLM",
         command,
         url=url,
         env=env,
         log=folder / "vllm.log",
-        ready=lambda: _answers(f"{url}/health"),
+        fault=lambda: probes.http_fault(f"{url}/health"),
         timeout_s=_VLLM_READY_S,
     )
 
 
 def start_service(
-    parts: Parts, folder: Path, *, redis_url: str, vllm_url: str | None, port: int, workers: int
+    launcher: Launcher,
+    parts: Parts,
+    folder: Path,
+    *,
+    redis_url: str,
+    vllm_url: str | None,
+    port: int,
+    workers: int,
+    settings: Mapping[str, str],
 ) -> Child:
-    """Starts the profile service on loopback, on what else has been started."""
+    """Starts the profile service on loopback, on what else has been started.
+
+    Args:
+        launcher: Starts it.
+        parts: From `prepare`.
+        folder: For its log.
+        redis_url: Of the Redis to use.
+        vllm_url: Of the model server; None to run the model in the service.
+        port: To listen on.
+        workers: Processes.
+        settings: Further RECLM_* variables.
+    """
     url = f"http://127.0.0.1:{port}"
     env = {
+        **os.environ,
+        **settings,
         "RECLM_REDIS_URL": redis_url,
         "RECLM_MODEL": parts.model_name,
-        "RECLM_MODEL_PATH": str(parts.model),
+        **({"RECLM_MODEL_PATH": str(parts.model)} if parts.model else {}),
         "RECLM_ENCODER_PATH": str(parts.encoder),
         **({"RECLM_VLLM_URL": vllm_url} if vllm_url else {"RECLM_GENERATOR": "local"}),
     }
     command = [sys.executable, "-m", "services.cli", "run", "--host", "127.0.0.1"]
     # The model in the process takes as much memory again with each worker.
     command += ["--port", str(port), "--workers", str(workers if vllm_url else 1)]
-    return start(
-        "The service",
+    return launcher.start(
+        SERVICE,
         command,
         url=url,
         env=env,
         log=folder / "service.log",
-        ready=lambda: _answers(f"{url}/readyz"),
+        fault=lambda: probes.service_fault(url),
         timeout_s=_SERVICE_READY_S,
     )
 
 
-def _require_local(steps: Steps) -> None:
+def _require_local(steps: Steps, *, asked: bool) -> None:
     missing = [name for name in ("torch", "transformers", "xgrammar") if not _installed(name)]
     if missing:
         raise StackError(
-            "vLLM runs on Linux x86-64 alone, and the in-process generator lacks "
-            f"{', '.join(missing)}: pip install -c constraints.txt -e '.[serving,local]', or set "
-            "RECLM_VLLM_URL to a server elsewhere"
+            f"to run the model inside the service, {', '.join(missing)} must be installed: "
+            "pip install -c constraints.txt -e '.[serving,local]'; or set RECLM_VLLM_URL to a "
+            "server elsewhere"
         )
-    steps.say("vLLM does not run on this machine: the model runs inside the service, slowly")
+    why = "RECLM_GENERATOR=local" if asked else "vLLM does not run on this machine"
+    steps.say(f"{why}: the model runs inside the service, slowly")
 
 
 def _installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=5).status_code == httpx.codes.OK
-    except httpx.HTTPError:
-        return False

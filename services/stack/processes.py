@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from services.stack.interrupts import Interrupts
+
 _LOG_TAIL = 2_000
 _POLL_S = 0.2
+_STOP_POLL_S = 0.05
+_KILL_S = 5.0
 
 
 def free_port() -> int:
@@ -54,72 +58,106 @@ class Child:
             return False
 
     def stop(self, timeout_s: float) -> None:
-        """Asks the process to end, and ends its whole group when it does not in time."""
-        if not self.alive():
-            return
-        os.kill(self.pid, signal.SIGTERM)
+        """Asks the process to end, and after `timeout_s` ends its whole group.
+
+        Returns when nothing of the group runs any more, also where the leader died before. Does
+        nothing to a process that merely has the same pid.
+        """
+        if self.alive():
+            os.kill(self.pid, signal.SIGTERM)
         until = time.monotonic() + timeout_s
         while self.alive() and time.monotonic() < until:
             _reap(self.pid)
-            time.sleep(0.05)
-        try:
-            os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-        finally:
+            time.sleep(_STOP_POLL_S)
+        _reap(self.pid)
+        if self.recycled():
+            return  # the system gives a pid away only when no group has its number: ours is gone
+        until = time.monotonic() + _KILL_S
+        while _kill_group(self.pid) and time.monotonic() < until:
             _reap(self.pid)
+            time.sleep(_STOP_POLL_S)
+
+    def recycled(self) -> bool:
+        """Says whether another process has the pid now."""
+        try:
+            return abs(psutil.Process(self.pid).create_time() - self.started) >= 1
+        except psutil.NoSuchProcess:
+            return False
 
 
-def start(
-    name: str,
-    command: Sequence[str],
-    *,
-    url: str,
-    env: Mapping[str, str],
-    log: Path,
-    ready: Callable[[], bool],
-    timeout_s: float,
-) -> Child:
-    """Starts a process and waits until it is ready.
+class Launcher:
+    """Starts processes, each written down before anything can interrupt.
 
     Args:
-        name: For messages.
-        command: Program and arguments.
-        url: Where it will answer.
-        env: Added to this process's environment.
-        log: Where its output goes, from the beginning.
-        ready: Asked again and again.
-        timeout_s: How long it may take.
-
-    Raises:
-        StackError: It ended or was not ready in time; the end of its log is in the message.
+        keep: Told of each process as soon as it exists; to stop it is up to whoever is told.
+        interrupts: Keeps signals away until `keep` was told.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **env},
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise StackError(f"{name} cannot be started: {error}") from error
-    child = Child(name, process.pid, psutil.Process(process.pid).create_time(), url, str(log))
-    until = time.monotonic() + timeout_s
-    try:
-        while not ready():
+
+    def __init__(self, *, keep: Callable[[Child], None], interrupts: Interrupts) -> None:
+        self._keep = keep
+        self._interrupts = interrupts
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        url: str,
+        env: Mapping[str, str],
+        log: Path,
+        fault: Callable[[], str | None],
+        timeout_s: float,
+    ) -> Child:
+        """Starts a process and waits until it is ready.
+
+        Args:
+            name: For messages.
+            command: Program and arguments.
+            url: Where it will answer.
+            env: Its whole environment.
+            log: Where its output goes, from the beginning.
+            fault: Asked again and again: what is still wrong, None when it is ready.
+            timeout_s: How long it may take.
+
+        Raises:
+            StackError: It ended or was not ready in time; the end of its log is in the message.
+        """
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with self._interrupts.held(), log.open("wb") as output:
+            try:
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=dict(env),
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise StackError(f"{name} cannot be started: {error}") from error
+            started = psutil.Process(process.pid).create_time()
+            child = Child(name, process.pid, started, url, str(log))
+            self._keep(child)
+        until = time.monotonic() + timeout_s
+        while (wrong := fault()) is not None:
             if process.poll() is not None:
                 raise StackError(f"{name} ended with status {process.returncode}.{_tail(log)}")
             if time.monotonic() > until:
-                raise StackError(f"{name} was not ready after {timeout_s:g} s.{_tail(log)}")
+                raise StackError(
+                    f"{name} was not ready after {timeout_s:g} s: {wrong}.{_tail(log)}"
+                )
             time.sleep(_POLL_S)
-    except BaseException:
-        child.stop(5)
-        raise
-    return child
+        return child
+
+
+def _kill_group(leader: int) -> bool:
+    """Kills what is left of a process group. False if nothing was."""
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        # macOS answers EPERM for a group in which only zombies are left.
+        return False
+    return True
 
 
 def _reap(pid: int) -> None:

@@ -5,142 +5,178 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from services.stack.errors import StackError
-from services.stack.parts import start_redis, start_service, start_vllm
-from services.stack.processes import Child
+from services.stack.parts import SERVICE, start_redis, start_service, start_vllm
+from services.stack.processes import Child, Launcher
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from services.stack.interrupts import Interrupts
     from services.stack.parts import Parts
     from services.stack.steps import Steps
 
+_STATE = "stack.json"
 _STOP_S = 35
 """The service drains for 30 s."""
 
 
-@dataclass(frozen=True, slots=True)
 class Stack:
-    """What has been started, first to last; the service is the last."""
-
-    children: tuple[Child, ...]
-
-    @property
-    def url(self) -> str:
-        """Where the service answers."""
-        return self.children[-1].url
-
-    def stop(self, steps: Steps) -> None:
-        """Stops all of it, the last started first."""
-        for child in reversed(self.children):
-            if child.alive():
-                with steps.step(f"Stopping {child.name}"):
-                    child.stop(_STOP_S)
-
-
-def start_stack(
-    parts: Parts,
-    home: Path,
-    folder: Path,
-    steps: Steps,
-    *,
-    port: int,
-    workers: int,
-    persistent: bool,
-) -> Stack:
-    """Starts what is not running elsewhere; stops it again if something fails in the middle.
+    """The processes of one folder, first to last. Use it under the lock of `only_one`.
 
     Args:
-        parts: From `prepare`.
-        home: RecLM's home.
-        folder: For logs and Redis' data.
+        folder: For logs, Redis' data, and `stack.json`, which says what runs: written at every
+            start and stop, so that whatever happens to this process, the next one knows.
         steps: Shows the work.
-        port: For the service.
-        workers: Of the service.
-        persistent: Whether Redis keeps its data for the next start.
-
-    Raises:
-        StackError: A part did not start.
+        interrupts: Keeps signals away from what must not end in the middle.
     """
-    children: list[Child] = []
-    try:
+
+    def __init__(self, folder: Path, steps: Steps, interrupts: Interrupts) -> None:
+        self._folder = folder
+        self._steps = steps
+        self._interrupts = interrupts
+        self._children = list(recall(folder))
+
+    @property
+    def url(self) -> str | None:
+        """Where the service answers, if all that was started still runs."""
+        children = self._children
+        if not children or not all(child.alive() for child in children):
+            return None
+        return children[-1].url if children[-1].name == SERVICE else None
+
+    def start(
+        self,
+        parts: Parts,
+        home: Path,
+        *,
+        port: int,
+        workers: int,
+        persistent: bool,
+        settings: Mapping[str, str] | None = None,
+    ) -> str:
+        """Starts what is not running elsewhere, and returns where the service answers.
+
+        What is left of an earlier start is stopped before, and everything if this one fails.
+
+        Args:
+            parts: From `prepare`.
+            home: RecLM's home.
+            port: For the service.
+            workers: Of the service.
+            persistent: Whether Redis keeps its data for the next start.
+            settings: Further RECLM_* variables for the service.
+
+        Raises:
+            StackError: A part did not start.
+        """
+        self.stop()
+        try:
+            return self._start(
+                parts,
+                home,
+                port=port,
+                workers=workers,
+                persistent=persistent,
+                settings=settings or {},
+            )
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> bool:
+        """Stops all of it, the last started first. Returns whether there was anything to stop."""
+        if not self._children:
+            return False
+        with self._interrupts.held():
+            while self._children:
+                child = self._children[-1]
+                with self._steps.step(f"Stopping {child.name}"):
+                    child.stop(_STOP_S)
+                self._children.pop()
+                self._remember()
+        return True
+
+    def _start(
+        self,
+        parts: Parts,
+        home: Path,
+        *,
+        port: int,
+        workers: int,
+        persistent: bool,
+        settings: Mapping[str, str],
+    ) -> str:
+        launcher = Launcher(keep=self._keep, interrupts=self._interrupts)
         redis_url, vllm_url = parts.redis_url, parts.vllm_url
         if parts.redis_binary is not None:
-            with steps.step("Starting Redis"):
-                children.append(
-                    start_redis(parts.redis_binary, folder / "redis", persistent=persistent)
-                )
-                redis_url = children[-1].url
+            with self._steps.step("Starting Redis"):
+                redis_url = start_redis(
+                    launcher, parts.redis_binary, self._folder, persistent=persistent
+                ).url
         if parts.vllm_python is not None:
-            with steps.step("Starting vLLM"):
-                children.append(start_vllm(parts, home, folder))
-                vllm_url = children[-1].url
-        with steps.step("Starting the service"):
-            children.append(
-                start_service(
-                    parts,
-                    folder,
-                    redis_url=str(redis_url),
-                    vllm_url=vllm_url,
-                    port=port,
-                    workers=workers,
-                )
-            )
-    except BaseException:
-        Stack(tuple(children)).stop(steps)
-        raise
-    return Stack(tuple(children))
+            with self._steps.step("Starting vLLM"):
+                vllm_url = start_vllm(launcher, parts, home, self._folder).url
+        with self._steps.step("Starting the service"):
+            return start_service(
+                launcher,
+                parts,
+                self._folder,
+                redis_url=str(redis_url),
+                vllm_url=vllm_url,
+                port=port,
+                workers=workers,
+                settings=settings,
+            ).url
+
+    def _keep(self, child: Child) -> None:
+        self._children.append(child)
+        self._remember()
+
+    def _remember(self) -> None:
+        path = self._folder / _STATE
+        if not self._children:
+            path.unlink(missing_ok=True)
+            return
+        temporary = path.with_suffix(".new")
+        temporary.write_text(json.dumps([asdict(child) for child in self._children], indent=2))
+        temporary.replace(path)
 
 
-def remember(stack: Stack, home: Path) -> None:
-    """Writes down what runs, for `recall`."""
-    path = _state(home)
-    temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps([asdict(child) for child in stack.children], indent=2))
-    temporary.replace(path)
+def recall(folder: Path) -> tuple[Child, ...]:
+    """Returns what was started in a folder and not stopped since, dead or alive.
 
-
-def recall(home: Path) -> Stack | None:
-    """Returns the stack that was started last, if any of it still runs."""
-    path = _state(home)
+    Raises:
+        StackError: The file that says it is damaged.
+    """
+    path = folder / _STATE
     if not path.is_file():
-        return None
+        return ()
     try:
-        stack = Stack(tuple(Child(**child) for child in json.loads(path.read_text())))
+        return tuple(Child(**child) for child in json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
         raise StackError(
             f"{path} is damaged ({error}); stop the processes it names, then delete it"
         ) from error
-    return stack if any(child.alive() for child in stack.children) else None
-
-
-def forget(home: Path) -> None:
-    """Deletes what `remember` wrote."""
-    _state(home).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def only_one(home: Path) -> Iterator[None]:
-    """Keeps a second `up`, `down` or `demo` of the same home from running at the same time.
+def only_one(folder: Path) -> Iterator[None]:
+    """Keeps a second command from starting or stopping the stack of a folder at the same time.
 
     Raises:
         StackError: One is running.
     """
-    path = home / "run" / "lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise StackError(
-                f"another reclm-serve command is at work in {home}; wait for it to end"
+                f"another reclm-serve command is at work in {folder}; wait for it to end"
             ) from error
         yield
-
-
-def _state(home: Path) -> Path:
-    return home / "run" / "stack.json"

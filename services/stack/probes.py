@@ -1,0 +1,53 @@
+"""Asks servers whether they are ready: None when they are, else what is still wrong."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+from redis import Redis
+from redis.exceptions import RedisError
+
+_TIMEOUT_S = 5.0
+
+
+def redis_fault(url: str) -> str | None:
+    """Sends PING."""
+    limits = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
+    try:
+        with Redis.from_url(url, **limits) as client:
+            client.ping()
+    except (RedisError, ValueError) as error:
+        return str(error)
+    return None
+
+
+def http_fault(url: str) -> str | None:
+    """Expects 200 from a GET."""
+    try:
+        status = httpx.get(url, timeout=_TIMEOUT_S).status_code
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return str(error) or type(error).__name__
+    return None if status == httpx.codes.OK else f"{url} answers {status}"
+
+
+def service_fault(url: str) -> str | None:
+    """Expects that the service is ready: one that is degraded has no model."""
+    try:
+        answer = httpx.get(f"{url}/readyz", timeout=_TIMEOUT_S).json()
+        if answer["status"] == "ready":
+            return None
+        down = {
+            name: state.get("error", "down")
+            for name, state in answer["dependencies"].items()
+            if state["status"] != "up"
+        }
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        return str(error) or type(error).__name__
+    return "; ".join(f"{name}: {error}" for name, error in down.items()) or answer["status"]
+
+
+def without_secrets(url: str) -> str:
+    """Returns a URL without user and password, fit for the screen."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
