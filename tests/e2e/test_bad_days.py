@@ -380,7 +380,7 @@ async def _storm(stack: Stack, readers: list[str]) -> None:
     """Asks while Redis' replies are delayed and cut, until there was enough of every answer."""
     moods = random.Random(0)
     count = Counter[str]()
-    enough = Counter(hit=200, item=200, degraded=50, refused=100)
+    enough = Counter(hit=150, item=150, degraded=50, refused=100)
 
     async def ask_on(client: httpx.AsyncClient, rng: random.Random) -> None:
         while not enough <= count:
@@ -391,7 +391,7 @@ async def _storm(stack: Stack, readers: list[str]) -> None:
         asking = [asyncio.create_task(ask_on(client, random.Random(seed))) for seed in range(24)]
         while any(not task.done() for task in asking):
             stack.redis.set("pass", delay_s=moods.choice([0, 0.005, 0.01, 0.02]))
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(0.3)
             stack.redis.set(moods.choice(["pass", "cut", "refuse", "hold"]))
             await asyncio.sleep(0.05)
         await asyncio.gather(*asking)
