@@ -10,11 +10,11 @@ from services.profiles.models import PHRASES, ProfileText
 if TYPE_CHECKING:
     from services.profiles.models import Kind
 
-# Two to five words of letters. Letters first: under a looser pattern an untrained model answers
+# Two to six words of letters. Letters first: under a looser pattern an untrained model answers
 # "1234567890". Single words are left out because they make bland profiles ("drama"), and more
 # than one hyphen because a small model does not stop at two. An article may stand first: a model
 # that wants to write "a fan" and must not goes on from the a ("aired on television").
-_DECODED_PHRASE = r"((a|an|the) )?[A-Za-z][a-z]{2,13}(-[a-z]{2,12})?( [A-Za-z]?[a-z]{1,13}){1,4}"
+_DECODED_PHRASE = r"((a|an|the) )?[A-Za-z][a-z]{2,13}(-[a-z]{2,12})?( [A-Za-z]?[a-z]{1,13}){1,5}"
 
 _MAX_PHRASE = 80
 _PHRASE = re.compile(r"[^\W\d_](?:[\w '’&/.+-]*[\w'’+])?")

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
+from services.profiles.grammar import pattern
 from services.profiles.models import PHRASES, Component, Item, Message
 
 if TYPE_CHECKING:
@@ -164,12 +165,12 @@ def item_messages(
 
 
 def component(*, examples: bool) -> Component:
-    """Returns the prompt's name and a hash of every word of it."""
+    """Returns the prompt's name and a hash of every word of it, and of the form of the answer."""
     chats = (
         user_messages(["x"], examples=examples),
         item_messages("x", ["y"], examples=examples),
     )
-    digest = hashlib.sha256(repr((PHRASES, chats)).encode()).hexdigest()
+    digest = hashlib.sha256(repr((chats, [pattern(kind) for kind in PHRASES])).encode()).hexdigest()
     return Component(NAME, digest[:12])
 
 
