@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # that wants to write "a fan" and must not goes on from the a ("aired on television").
 _DECODED_PHRASE = r"((a|an|the) )?[A-Za-z][a-z]{2,13}(-[a-z]{2,12})?( [A-Za-z]?[a-z]{1,13}){1,5}"
 
-_MAX_PHRASE = 80
+_MAX_PHRASE = 120
 _PHRASE = re.compile(r"[^\W\d_](?:[\w '’&/.+-]*[\w'’+])?")
 
 
