@@ -124,7 +124,8 @@ async def _round(ask: Ask, users: Sequence[User]) -> tuple[int, float]:
     async def one_after_another() -> None:
         nonlocal count
         for user in left:
-            count += await ask(user)
+            came = await ask(user)  # first: `count` may change while this waits
+            count += came
 
     started = time.perf_counter()
     async with asyncio.TaskGroup() as group:
