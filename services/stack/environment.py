@@ -46,6 +46,7 @@ def make(home: Path, kind: Flavour) -> Path:
     Raises:
         StackError: It cannot be made; pip's last lines are in the message.
     """
+    digest = _digest(kind)
     folder = _folder(home, kind)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(folder):
@@ -62,7 +63,7 @@ def make(home: Path, kind: Flavour) -> Path:
         if kind == "cpu":
             _install_cpu_torch(pip)
         _run([*pip, "--requirement", str(_list(kind))])
-        (folder / _MARK).write_text(_digest(kind))
+        (folder / _MARK).write_text(digest)
     return python
 
 

@@ -54,9 +54,9 @@ class Interrupts:
             yield
         finally:
             self._holds -= 1
-        if self._pending is not None and not self._holds:
-            number, self._pending = self._pending, None
-            raise Interrupted(number)
+            if self._pending is not None and not self._holds:
+                number, self._pending = self._pending, None
+                raise Interrupted(number)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         del frame

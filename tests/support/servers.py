@@ -69,8 +69,8 @@ class Service:
         self.process.start(self._answers, timeout_s=60)
 
     def log(self) -> list[dict[str, Any]]:
-        """Returns the log so far."""
-        lines = self.process.log.read_text().splitlines()
+        """Returns the log so far, without a line that is still being written."""
+        lines = self.process.log.read_text().split("\n")[:-1]
         return [json.loads(line) for line in lines]
 
     def _answers(self) -> bool:

@@ -1,0 +1,106 @@
+"""What every generator does with a real model, for each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from tokenizers import Tokenizer
+
+from services.profiles import grammar
+from services.profiles.generators.base import GenerationRequest
+from services.profiles.generators.vllm import VllmGenerator
+from services.profiles.prompts import item_messages, user_messages
+from tests.conftest import MODEL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from services.profiles.generators.base import Generator
+    from services.profiles.models import Message
+
+LINES = ["Heat (1995) | Action, Crime, Thriller", "Casino (1995) | Drama"]
+USER = GenerationRequest(
+    messages=user_messages(LINES, examples=False),
+    pattern=grammar.pattern("user"),
+    max_tokens=128,
+    temperature=0.5,
+    presence_penalty=0.8,
+    frequency_penalty=0.4,
+)
+ITEM = replace(
+    USER,
+    messages=item_messages(LINES[0], LINES[1:], examples=False),
+    pattern=grammar.pattern("item"),
+    max_tokens=224,
+)
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    """One event loop for the module: the model is loaded once."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(scope="module", params=[pytest.param("vllm", marks=pytest.mark.model), "local"])
+def generator(
+    request: pytest.FixtureRequest, runner: asyncio.Runner, model_folder: Path
+) -> Iterator[Generator]:
+    if request.param == "vllm":
+        made: Generator = VllmGenerator(
+            url=request.getfixturevalue("vllm_url"),
+            model=MODEL,
+            api_key=None,
+            timeout_s=120,
+            connections=8,
+        )
+    else:
+        from services.profiles.generators.local import LocalGenerator
+
+        made = LocalGenerator(folder=model_folder, timeout_s=240)
+    yield made
+    runner.run(made.aclose())
+
+
+@pytest.fixture(scope="module")
+def tokenizer(model_folder: Path) -> Tokenizer:
+    return Tokenizer.from_file(str(model_folder / "tokenizer.json"))
+
+
+def tokens(tokenizer: Tokenizer, messages: list[Message] | tuple[Message, ...]) -> int:
+    """Counts a chat in the model's template: <|im_start|>role, line break, text, <|im_end|>."""
+    turns = [f"<|im_start|>{message.role}\n{message.content}<|im_end|>\n" for message in messages]
+    return len(tokenizer.encode("".join([*turns, "<|im_start|>assistant\n"])).ids)
+
+
+def test_answers_that_are_asked_for_together_have_the_form_and_are_counted(
+    generator: Generator, runner: asyncio.Runner, tokenizer: Tokenizer
+) -> None:
+    requests = [USER, ITEM]
+
+    async def together() -> list[object]:
+        return await asyncio.gather(*map(generator.generate, requests))
+
+    for request, answer in zip(requests, runner.run(together()), strict=True):
+        assert re.fullmatch(request.pattern, answer.text)
+        assert answer.prompt_tokens == tokens(tokenizer, list(request.messages))
+        written = len(tokenizer.encode(answer.text).ids)
+        assert written <= answer.completion_tokens <= request.max_tokens
+
+
+def test_an_answer_ends_at_its_limit(generator: Generator, runner: asyncio.Runner) -> None:
+    answer = runner.run(generator.generate(replace(USER, max_tokens=5, temperature=0.0)))
+    assert answer.completion_tokens == 5
+    assert USER.pattern.startswith(answer.text[:15])
+
+
+def test_the_context_window_and_the_model_are_there(
+    generator: Generator, runner: asyncio.Runner
+) -> None:
+    assert runner.run(generator.context_window()) >= 2048
+    runner.run(generator.check())

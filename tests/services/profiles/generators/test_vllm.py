@@ -1,0 +1,154 @@
+"""What the generator behind HTTP makes of a server that is not well, and what it sends."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from services.profiles.errors import ModelUnavailable, Overloaded
+from services.profiles.generators.base import Generation, GenerationRequest
+from services.profiles.generators.vllm import VllmGenerator
+from services.profiles.grammar import pattern
+from services.profiles.models import Message
+from tests.support.model_server import MODEL, ModelServer
+from tests.support.processes import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+pytestmark = pytest.mark.anyio
+
+REQUEST = GenerationRequest(
+    messages=[Message("system", "Write."), Message("user", "Zoë")],
+    pattern=pattern("user"),
+    max_tokens=100,
+    temperature=0.5,
+    presence_penalty=0.8,
+    frequency_penalty=0.4,
+)
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def generator(server: ModelServer) -> AsyncIterator[VllmGenerator]:
+    made = VllmGenerator(
+        url=server.url + "/", model=MODEL, api_key="key", timeout_s=1, connections=2
+    )
+    yield made
+    await made.aclose()
+
+
+async def test_a_request_says_all_that_the_server_must_know(
+    server: ModelServer, generator: VllmGenerator
+) -> None:
+    answer = await generator.generate(REQUEST)
+    assert answer.text.startswith("User identity: ")
+    assert (answer.prompt_tokens, answer.completion_tokens) == (11, 7)
+    assert server.authorizations == ["Bearer key"]
+    assert server.requests == [
+        {
+            "model": MODEL,
+            "messages": [
+                {"role": "system", "content": "Write."},
+                {"role": "user", "content": "Zoë"},
+            ],
+            "max_tokens": 100,
+            "temperature": 0.5,
+            "presence_penalty": 0.8,
+            "frequency_penalty": 0.4,
+            "structured_outputs": {"regex": REQUEST.pattern},
+        }
+    ]
+
+
+async def test_a_server_that_does_not_count_tokens_will_do(
+    server: ModelServer, generator: VllmGenerator
+) -> None:
+    server.body = b'{"choices": [{"message": {"content": "x"}}]}'
+    assert await generator.generate(REQUEST) == Generation("x", 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"), [("7", 7.0), (None, 1.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 1.0)]
+)
+async def test_an_overloaded_server_says_when_to_come_back(
+    server: ModelServer, generator: VllmGenerator, retry_after: str | None, seconds: float
+) -> None:
+    server.status = 429
+    server.headers = {"Retry-After": retry_after} if retry_after else {}
+    with pytest.raises(Overloaded) as raised:
+        await generator.generate(REQUEST)
+    assert raised.value.retry_after == seconds
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 500, 502, 503, 302])
+async def test_any_other_status_means_that_the_model_is_not_there(
+    server: ModelServer, generator: VllmGenerator, status: int
+) -> None:
+    server.status, server.body = status, b'{"error": {"message": "the prompt, word for word"}}'
+    with pytest.raises(ModelUnavailable, match=str(status)) as raised:
+        await generator.generate(REQUEST)
+    assert "word for word" not in raised.value.detail
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"\xff\xfe",
+        b"[]",
+        b"{}",
+        json.dumps({"choices": []}).encode(),
+        json.dumps({"choices": [{}]}).encode(),
+        json.dumps({"choices": [{"message": {"content": None}}]}).encode(),
+        json.dumps({"choices": [{"message": {"content": ["x"]}}]}).encode(),
+    ],
+)
+async def test_an_answer_that_is_no_completion_means_the_same(
+    server: ModelServer, generator: VllmGenerator, body: bytes
+) -> None:
+    server.body = body
+    with pytest.raises(ModelUnavailable, match="not a chat completion"):
+        await generator.generate(REQUEST)
+
+
+async def test_a_server_that_hangs_is_given_up_in_time(
+    server: ModelServer, generator: VllmGenerator
+) -> None:
+    server.hanging = True
+    with pytest.raises(ModelUnavailable, match="within 1 s"):
+        await generator.generate(REQUEST)
+    server.hanging = False
+    assert (await generator.generate(REQUEST)).text
+
+
+async def test_a_server_that_is_not_there_is_named_by_what_happened() -> None:
+    generator = VllmGenerator(
+        url=f"http://127.0.0.1:{free_port()}", model=MODEL, api_key=None, timeout_s=5, connections=1
+    )
+    for call in (generator.generate(REQUEST), generator.check(), generator.context_window()):
+        with pytest.raises(ModelUnavailable, match="cannot be reached"):
+            await call
+    await generator.aclose()
+
+
+async def test_the_check_knows_the_model_by_name(
+    server: ModelServer, generator: VllmGenerator
+) -> None:
+    await generator.check()
+    assert await generator.context_window() == 4096
+    other = VllmGenerator(
+        url=server.url, model="llama", api_key=None, timeout_s=5, connections=1, default_context=512
+    )
+    with pytest.raises(ModelUnavailable, match="'llama'; it serves scripted"):
+        await other.check()
+    assert await other.context_window() == 512
+    await other.aclose()

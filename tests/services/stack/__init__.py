@@ -1,0 +1,1 @@
+"""Tests of the stack: real processes, started and stopped."""
