@@ -16,6 +16,7 @@ from services.profiles.api.health import Dependency
 from services.profiles.api.middleware import Observe
 from services.profiles.api.state import Parts
 from services.profiles.budget import tokenizer_counter, utf8_length
+from services.profiles.generators.vocabulary import lone_spaces
 from services.profiles.identity import adapter_component, model_component
 from services.profiles.models import PHRASES, ProfileVersion
 from services.profiles.reading import Reader
@@ -190,6 +191,7 @@ def _generator(settings: Settings) -> Generator:
         api_key=key.get_secret_value() if key else None,
         timeout_s=settings.model_timeout_s,
         connections=settings.max_concurrent_generations,
+        never=lone_spaces(settings.model_path) if settings.model_path else (),
     )
 
 

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 # Two to six words of letters. Letters first: under a looser pattern an untrained model answers
 # "1234567890". Single words are left out because they make bland profiles ("drama"), and more
 # than one hyphen because a small model does not stop at two. An article may stand first: a model
-# that wants to write "a fan" and must not goes on from the a ("aired on television").
-_DECODED_PHRASE = r"((a|an|the) )?[A-Za-z][a-z]{2,13}(-[a-z]{2,12})?( [A-Za-z]?[a-z]{1,13}){1,5}"
+# that wants to write "a fan" and must not goes on from the a ("aired on television"). Each word
+# matches in one way only, so that a backtracking engine, too, is done with a long text in no time.
+_WORD = "([A-Z][a-z]{1,13}|[a-z]{1,14})"
+_DECODED_PHRASE = rf"((a|an|the) )?[A-Za-z][a-z]{{2,13}}(-[a-z]{{2,12}})?( {_WORD}){{1,5}}"
 
 _MAX_PHRASE = 120
 _PHRASE = re.compile(r"[^\W\d_](?:[\w '’&/.+-]*[\w'’+])?")

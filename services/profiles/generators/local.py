@@ -16,6 +16,7 @@ from xgrammar.contrib.hf import LogitsProcessor as GrammarProcessor
 
 from services.profiles.errors import ModelUnavailable
 from services.profiles.generators.base import Generation
+from services.profiles.generators.vocabulary import lone_spaces
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +41,7 @@ class LocalGenerator:
         )
         self._model.requires_grad_(False)
         self._model.train(mode=False)
+        self._never = list(lone_spaces(folder)) or None
         self._compiler = xgrammar.GrammarCompiler(
             xgrammar.TokenizerInfo.from_huggingface(
                 self._tokenizer, vocab_size=self._model.config.vocab_size
@@ -89,6 +91,7 @@ class LocalGenerator:
                 temperature=request.temperature if sampled else None,
                 top_p=None,
                 top_k=None,
+                suppress_tokens=self._never,
                 pad_token_id=self._tokenizer.pad_token_id,
                 logits_processor=[
                     _Penalties(request, prompt_tokens),

@@ -12,6 +12,8 @@ from services.profiles.errors import ModelUnavailable, Overloaded, ReclmError
 from services.profiles.generators.base import Generation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from services.profiles.generators.base import GenerationRequest
 
 
@@ -51,6 +53,7 @@ class VllmGenerator:
         api_key: Sent as a bearer token.
         timeout_s: Limit for a whole answer, connecting and queueing included.
         connections: Most connections, which is most prompts under way.
+        never: Ids of tokens that no answer needs.
         default_context: Context window to assume when the server does not tell it, in tokens.
     """
 
@@ -62,12 +65,14 @@ class VllmGenerator:
         api_key: str | None,
         timeout_s: float,
         connections: int,
+        never: Sequence[int] = (),
         default_context: int = 2048,
     ) -> None:
         self._model = model
         self._timeout_s = timeout_s
         self._default_context = default_context
         self._context: int | None = None
+        self._bias = {"logit_bias": {str(id_): -100 for id_ in never}} if never else {}
         self._client = httpx.AsyncClient(
             base_url=url.rstrip("/"),
             headers={"Authorization": f"Bearer {api_key}"} if api_key else None,
@@ -93,6 +98,7 @@ class VllmGenerator:
                 # No `seed`: on vLLM's CPU backend (0.32) a seeded request whose prompt is cut into
                 # chunks ends the engine ("CPU Generator does not use offset").
                 "structured_outputs": {"regex": request.pattern},
+                **self._bias,
             },
         )
         try:

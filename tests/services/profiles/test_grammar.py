@@ -100,7 +100,7 @@ def test_what_can_be_repaired_is(text: str) -> None:
         "Sure! " + USER,
         USER.replace(", city dweller", ""),
         USER.replace("city dweller", "night owl"),
-        USER.replace("city dweller", "x" * 81),
+        USER.replace("city dweller", "x" * 121),
         "User identity: , , ; User interests: , , .",
     ],
 )

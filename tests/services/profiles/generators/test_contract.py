@@ -13,6 +13,8 @@ from tokenizers import Tokenizer
 from services.profiles import grammar
 from services.profiles.generators.base import GenerationRequest
 from services.profiles.generators.vllm import VllmGenerator
+from services.profiles.generators.vocabulary import lone_spaces
+from services.profiles.models import Message
 from services.profiles.prompts import item_messages, user_messages
 from tests.conftest import MODEL
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from services.profiles.generators.base import Generator
-    from services.profiles.models import Message
 
 LINES = ["Heat (1995) | Action, Crime, Thriller", "Casino (1995) | Drama"]
 USER = GenerationRequest(
@@ -58,6 +59,7 @@ def generator(
             api_key=None,
             timeout_s=120,
             connections=8,
+            never=lone_spaces(model_folder),
         )
     else:
         from services.profiles.generators.local import LocalGenerator
@@ -87,10 +89,19 @@ def test_answers_that_are_asked_for_together_have_the_form_and_are_counted(
         return await asyncio.gather(*map(generator.generate, requests))
 
     for request, answer in zip(requests, runner.run(together()), strict=True):
-        assert re.fullmatch(request.pattern, answer.text)
+        # Not even a constrained model need find an end before its limit.
+        cut_off = answer.completion_tokens == request.max_tokens
+        assert cut_off or re.fullmatch(request.pattern, answer.text)
         assert answer.prompt_tokens == tokens(tokenizer, list(request.messages))
         written = len(tokenizer.encode(answer.text).ids)
         assert written <= answer.completion_tokens <= request.max_tokens
+
+
+def test_no_answer_goes_through_a_lone_space(generator: Generator, runner: asyncio.Runner) -> None:
+    """Digits are tokens of their own here: to write " 7" takes a space by itself."""
+    wanted = [Message("user", "How many days has a week? Answer with the number and no words.")]
+    request = replace(USER, messages=wanted, pattern="( [0-9]| none)", temperature=0.0)
+    assert runner.run(generator.generate(request)).text == " none"
 
 
 def test_an_answer_ends_at_its_limit(generator: Generator, runner: asyncio.Runner) -> None:

@@ -39,7 +39,7 @@ def server() -> Iterator[ModelServer]:
 @pytest.fixture
 async def generator(server: ModelServer) -> AsyncIterator[VllmGenerator]:
     made = VllmGenerator(
-        url=server.url + "/", model=MODEL, api_key="key", timeout_s=1, connections=2
+        url=server.url + "/", model=MODEL, api_key="key", timeout_s=1, connections=2, never=[7, 216]
     )
     yield made
     await made.aclose()
@@ -64,6 +64,7 @@ async def test_a_request_says_all_that_the_server_must_know(
             "presence_penalty": 0.8,
             "frequency_penalty": 0.4,
             "structured_outputs": {"regex": REQUEST.pattern},
+            "logit_bias": {"7": -100, "216": -100},
         }
     ]
 
