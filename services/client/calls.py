@@ -54,7 +54,7 @@ def profile_body(request: ProfileRequest) -> dict[str, object]:
         ]
     if request.item is not None:
         body["item"] = {key: text for key, text in item_body(request.item).items() if key != "id"}
-    for name in ("refresh", "embedding"):
+    for name in ("refresh", "embedding", "background"):
         if getattr(request, name):
             body[name] = True
     for name in ("max_age_s", "deadline_ms"):

@@ -73,8 +73,6 @@ def problem_error(problem: Document, status: int, retry_after: float | None) -> 
 
 def read_profile(document: Document) -> Profile:
     """Reads a profile."""
-    version = _object(document.get("version"), "version")
-    adapter = version.get("adapter")
     embedding = document.get("embedding")
     return Profile(
         status=cast("Status", _one_of(document, "status", get_args(Status))),
@@ -85,12 +83,7 @@ def read_profile(document: Document) -> Profile:
         text=_member(document, "text", str),
         input_hash=_member(document, "input_hash", str),
         created_at=_time(document, "created_at"),
-        version=ProfileVersion(
-            base_model=_component(version.get("base_model"), "version.base_model"),
-            adapter=None if adapter is None else _component(adapter, "version.adapter"),
-            prompt=_component(version.get("prompt"), "version.prompt"),
-            encoder=_component(version.get("encoder"), "version.encoder"),
-        ),
+        version=_version(document),
         embedding=None if embedding is None else _numbers(embedding, "embedding"),
     )
 
@@ -141,7 +134,7 @@ def read_readiness(document: Document) -> Readiness:
             error=None if error is None else str(error),
         )
     status = _one_of(document, "status", ("ready", "degraded", "unready"))
-    return Readiness(status, dependencies)  # type: ignore[arg-type]  # one of the three, as checked
+    return Readiness(status, dependencies, _version(document))  # type: ignore[arg-type]  # one of the three, as checked
 
 
 def _seconds(header: str | None) -> float | None:
@@ -206,6 +199,17 @@ def _numbers(values: object, where: str) -> tuple[float, ...]:
     if not all(isinstance(value, int | float) for value in values):
         raise MalformedAnswer(f"{where} holds something other than numbers")
     return tuple(float(value) for value in values)
+
+
+def _version(document: Document) -> ProfileVersion:
+    version = _object(document.get("version"), "version")
+    adapter = version.get("adapter")
+    return ProfileVersion(
+        base_model=_component(version.get("base_model"), "version.base_model"),
+        adapter=None if adapter is None else _component(adapter, "version.adapter"),
+        prompt=_component(version.get("prompt"), "version.prompt"),
+        encoder=_component(version.get("encoder"), "version.encoder"),
+    )
 
 
 def _component(value: object, where: str) -> Component:

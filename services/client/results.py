@@ -41,6 +41,7 @@ class ProfileRequest:
         max_age_s: Generate anew if the cached profile is older.
         deadline_ms: Answer within this time, with a degraded profile if need be.
         embedding: Return the profile's vector too.
+        background: Let all other requests go first: for jobs that have time.
     """
 
     id: str
@@ -50,6 +51,7 @@ class ProfileRequest:
     max_age_s: float | None = None
     deadline_ms: int | None = None
     embedding: bool = False
+    background: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,12 @@ class Dependency:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether the service can work: `degraded` answers from the cache only."""
+    """Whether the service can work: `degraded` answers from the cache only.
+
+    Attributes:
+        version: What the service makes profiles with now.
+    """
 
     status: Literal["ready", "degraded", "unready"]
     dependencies: Mapping[str, Dependency]
+    version: ProfileVersion

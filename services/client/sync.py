@@ -104,6 +104,7 @@ class ReclmClient:
         max_age_s: float | None = None,
         deadline_ms: int | None = None,
         embedding: bool = False,
+        background: bool = False,
     ) -> Profile:
         """Gets a profile, or has it generated; the arguments are those of ProfileRequest.
 
@@ -118,6 +119,7 @@ class ReclmClient:
             max_age_s=max_age_s,
             deadline_ms=deadline_ms,
             embedding=embedding,
+            background=background,
         )
         check_deadline(request, self._timeouts)
         return self._send(calls.profile(kind, request))

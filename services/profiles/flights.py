@@ -31,28 +31,29 @@ class Flights(Generic[T]):
 
     A task belongs to nobody: it goes on when all who wait for it have gone, so that what the
     model has begun to write is not thrown away.
-
-    Args:
-        limit: Most tasks at a time.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._tasks: dict[Hashable, asyncio.Task[T]] = {}
 
     def join(
-        self, key: Hashable, begin: Callable[[], Coroutine[object, object, T]]
+        self, key: Hashable, begin: Callable[[], Coroutine[object, object, T]], *, limit: int
     ) -> asyncio.Task[T]:
         """Returns the task for a key, begun if there is none.
+
+        Args:
+            key: What the task fetches.
+            begin: Makes the task.
+            limit: Most tasks at a time.
 
         Raises:
             Overloaded: There are too many tasks to begin another.
         """
         task = self._tasks.get(key)
         if task is None:
-            if len(self._tasks) >= self._limit:
+            if len(self._tasks) >= limit:
                 raise Overloaded(
-                    f"{self._limit} profiles are being generated or wait for it already"
+                    f"{len(self._tasks)} profiles are being generated or wait for it already"
                 )
             task = asyncio.create_task(begin())
             self._tasks[key] = task

@@ -24,6 +24,7 @@ class ProfileRequest:
         refresh: Generate even when there is a profile.
         max_age_s: Do not answer with an older profile.
         deadline_s: Answer within this time, with a degraded profile if need be.
+        background: Let all requests without this go first.
     """
 
     key: ProfileKey
@@ -32,6 +33,7 @@ class ProfileRequest:
     refresh: bool = False
     max_age_s: float | None = None
     deadline_s: float | None = None
+    background: bool = False
 
     def digest(self) -> bytes:
         """Returns 8 bytes over what the request refers to, without a look at the catalogue."""

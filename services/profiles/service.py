@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from services.profiles.stores import codec
 from services.profiles.telemetry import LOGGER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from services.profiles.models import ProfileKey, ProfileVersion, Status
     from services.profiles.reading import Reader, Reading
@@ -43,6 +44,11 @@ _LEADER_FAILURES: dict[str, type[ReclmError]] = {
         EncoderUnavailable,
     )
 }
+
+
+def _background_share(limit: int) -> int:
+    """Returns how much of a limit is for requests in the background; the rest they cannot take."""
+    return max(1, limit * 3 // 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +76,10 @@ class ProfileService:
         ttl_s: How long a profile is kept.
         lease_s: As the store's; a lease is renewed three times in it.
         generation_timeout_s: Limit for a whole generation, with waiting and retries.
-        max_concurrent: Most generations of this process at the model at a time.
-        max_waiting: Most generations of this process under way or waiting.
+        max_concurrent: Most generations of this process at the model at a time; those in the
+            background have three quarters of it.
+        max_waiting: Most generations of this process under way or waiting; those in the background
+            are refused from three quarters of it on.
     """
 
     def __init__(
@@ -98,8 +106,15 @@ class ProfileService:
         self._lease_s = lease_s
         self._generation_timeout_s = generation_timeout_s
         self._at_model = asyncio.Semaphore(max_concurrent)
-        self._flights: Flights[Answer] = Flights(max_waiting)
+        self._in_background = asyncio.Semaphore(_background_share(max_concurrent))
+        self._max_waiting = max_waiting
+        self._flights: Flights[Answer] = Flights()
         self._metrics = metrics
+
+    @property
+    def version(self) -> ProfileVersion:
+        """What the profiles that this service writes are made with."""
+        return self._version
 
     async def profile(self, request: ProfileRequest) -> Answer:
         """Returns the profile asked for.
@@ -197,9 +212,15 @@ class ProfileService:
     ) -> Answer:
         """Waits for a generation as long as the deadline lets it, and falls back after that."""
         seen = stored.created_ms if stored else None
-        key = (request.key, request.digest(), request.refresh)
+        # One in the background waits for its turn, and nobody else must wait with it.
+        key = (request.key, request.digest(), request.refresh, request.background)
+        limit = self._max_waiting
+        if request.background:
+            limit = _background_share(limit)
         try:
-            task = self._flights.join(key, lambda: self._generate(request, reading, seen))
+            task = self._flights.join(
+                key, lambda: self._generate(request, reading, seen), limit=limit
+            )
             timeout = None if until is None else until - asyncio.get_running_loop().time()
             done, _ = await asyncio.wait({task}, timeout=timeout)
             if done:
@@ -219,7 +240,7 @@ class ProfileService:
     ) -> Answer:
         """Leads or follows until there is a profile."""
         try:
-            async with asyncio.timeout(self._generation_timeout_s):
+            async with asyncio.timeout(self._generation_timeout_s), self._turn(request):
                 claim = await compete(
                     self._store, request.key, lambda value: self._is_result(value, request, seen)
                 )
@@ -233,6 +254,15 @@ class ProfileService:
             raise ModelUnavailable(
                 f"the profile was not generated within {self._generation_timeout_s:g} s"
             ) from error
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, request: ProfileRequest) -> AsyncIterator[None]:
+        """Waits, before any lease is taken, until a request in the background may begin."""
+        if not request.background:
+            yield
+            return
+        async with self._in_background:
+            yield
 
     def _is_result(self, value: bytes | None, request: ProfileRequest, seen: int | None) -> bool:
         """Says whether a value is what a request, having seen an older one, is waiting for."""

@@ -71,9 +71,10 @@ class Writer:
             EncoderUnavailable: As the encoder does.
         """
         messages = await self._messages(reading)
+        background = request.background
         wrong: grammar.NotAProfile | None = None
         for attempt in range(ATTEMPTS):
-            text = await self._ask(reading.kind, messages, attempt)
+            text = await self._ask(reading.kind, messages, attempt, background=background)
             try:
                 words = grammar.parse(reading.kind, text, earlier=wrong)
             except grammar.NotAProfile as error:
@@ -119,7 +120,9 @@ class Writer:
         shorter = Reading(reading.kind, lines, reading.subject, reading.categories, reading.hash)
         return shorter.messages(examples=self._examples)
 
-    async def _ask(self, kind: Kind, messages: list[Message], attempt: int) -> str:
+    async def _ask(
+        self, kind: Kind, messages: list[Message], attempt: int, *, background: bool
+    ) -> str:
         started = time.perf_counter()
         generation = await self._generator.generate(
             GenerationRequest(
@@ -129,6 +132,7 @@ class Writer:
                 temperature=min(2.0, self._temperature + _HOTTER * attempt),
                 presence_penalty=min(2.0, self._presence_penalty + _HOTTER * attempt),
                 frequency_penalty=min(2.0, self._frequency_penalty + _HOTTER * attempt),
+                background=background,
             )
         )
         self._metrics.model_seconds.observe(time.perf_counter() - started)

@@ -133,6 +133,7 @@ def start_vllm(launcher: Launcher, parts: Parts, home: Path, folder: Path) -> Ch
     command = [str(parts.vllm_python), "-m", "vllm.entrypoints.openai.api_server"]
     command += ["--model", str(parts.model), "--served-model-name", parts.model_name]
     command += ["--host", "127.0.0.1", "--port", str(port), "--max-model-len", str(_CONTEXT)]
+    command += ["--scheduling-policy", "priority"]
     env = {
         **os.environ,
         "HF_HUB_OFFLINE": "1",

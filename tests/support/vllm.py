@@ -33,6 +33,7 @@ class VllmServer:
         command += ["--model", str(get_model(MODEL, home=home)), "--served-model-name", MODEL]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--dtype", "bfloat16", "--max-model-len", "4096"]
+        command += ["--scheduling-policy", "priority"]
         env = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAGE_STATS": "1"}
         self.process = ServerProcess(command, log=folder / "vllm.log", env=env)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
@@ -54,7 +54,8 @@ async def healthz() -> Response:
 )
 async def readyz(request: Request) -> Response:
     """Asks every dependency at the same time."""
-    dependencies = parts_of(request).dependencies
+    parts = parts_of(request)
+    dependencies = parts.dependencies
     found = await asyncio.gather(*(_ask(dependency) for dependency in dependencies))
     down = [
         dependency
@@ -65,6 +66,7 @@ async def readyz(request: Request) -> Response:
     body = {
         "status": status,
         "dependencies": {d.name: entry for d, entry in zip(dependencies, found, strict=True)},
+        "version": asdict(parts.profiles.version),
     }
     return Response(
         to_json(body), 503 if status == "unready" else 200, media_type="application/json"

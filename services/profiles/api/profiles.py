@@ -159,4 +159,5 @@ def _to_request(body: ProfileBody, kind: Kind, settings: Settings) -> ProfileReq
         refresh=body.refresh,
         max_age_s=body.max_age_s,
         deadline_s=None if body.deadline_ms is None else body.deadline_ms / 1000,
+        background=body.background,
     )

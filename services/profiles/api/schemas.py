@@ -87,6 +87,9 @@ class ProfileBody(_Body):
         Field(ge=1, le=600_000, description="Answer in time, with a degraded profile if need be."),
     ] = None
     embedding: Annotated[bool, Field(description="Add the profile's embedding.")] = False
+    background: Annotated[
+        bool, Field(description="Let all other requests go first: for jobs that have time.")
+    ] = False
 
 
 class ItemProfileBody(ProfileBody):
@@ -189,6 +192,7 @@ class ReadyDocument(BaseModel):
 
     status: Literal["ready", "degraded", "unready"]
     dependencies: dict[str, DependencyDocument]
+    version: Annotated[VersionDocument, Field(description="What profiles are made with now.")]
 
 
 class HealthDocument(BaseModel):

@@ -21,6 +21,7 @@ class GenerationRequest:
         presence_penalty: Taken once from the logit of every token that the answer has already,
             as in the OpenAI API. Both penalties keep a small model from repeating itself.
         frequency_penalty: Taken again for each time it is there. A high one eats the commas.
+        background: Let requests without this go first, where the generator has a queue.
     """
 
     messages: Sequence[Message]
@@ -29,6 +30,7 @@ class GenerationRequest:
     temperature: float
     presence_penalty: float
     frequency_penalty: float
+    background: bool = False
 
 
 @dataclass(frozen=True, slots=True)

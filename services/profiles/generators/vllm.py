@@ -99,6 +99,8 @@ class VllmGenerator:
                 # chunks ends the engine ("CPU Generator does not use offset").
                 "structured_outputs": {"regex": request.pattern},
                 **self._bias,
+                # Later than 0, with `--scheduling-policy priority`; without it vLLM pays no heed.
+                **({"priority": 1} if request.background else {}),
             },
         )
         try:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+PART = {"name": "m", "hash": "abc"}
+VERSION = {"base_model": PART, "adapter": None, "prompt": PART, "encoder": PART}
+
 
 def profile(name: str = "u1", kind: str = "user", **changes: Any) -> dict[str, Any]:
-    part = {"name": "m", "hash": "abc"}
     return {
         "status": "generated",
         "kind": kind,
@@ -17,7 +19,7 @@ def profile(name: str = "u1", kind: str = "user", **changes: Any) -> dict[str, A
         "text": "User identity: a, b, c; User interests: x, y, z.",
         "input_hash": "00ff",
         "created_at": "2025-01-02T03:04:05Z",
-        "version": {"base_model": part, "adapter": None, "prompt": part, "encoder": part},
+        "version": VERSION,
         **changes,
     }
 

@@ -81,6 +81,7 @@ def test_profile_sends_what_differs_from_the_defaults(connect: Connect, server: 
         max_age_s=1.5,
         deadline_ms=200,
         embedding=True,
+        background=True,
     )
     assert [request.path for request in server.requests] == [b"/profiles/user", b"/profiles/item"]
     assert server.requests[0].headers["content-type"] == "application/json"
@@ -97,6 +98,7 @@ def test_profile_sends_what_differs_from_the_defaults(connect: Connect, server: 
         "max_age_s": 1.5,
         "deadline_ms": 200,
         "embedding": True,
+        "background": True,
     }
 
 
@@ -300,10 +302,13 @@ def test_readiness_is_an_answer_even_when_unready(
 ) -> None:
     async def handler(_: Request, reply: Reply) -> None:
         redis = {"status": "down", "latency_ms": 2, "error": "refused"}
-        await reply.json({"status": status, "dependencies": {"redis": redis}}, code)
+        body = {"status": status, "dependencies": {"redis": redis}, "version": documents.VERSION}
+        await reply.json(body, code)
 
     server.handler = handler
-    expected = Readiness(status, {"redis": Dependency("down", 2.0, "refused")})  # type: ignore[arg-type]
+    part = Component("m", "abc")
+    version = ProfileVersion(part, None, part, part)
+    expected = Readiness(status, {"redis": Dependency("down", 2.0, "refused")}, version)  # type: ignore[arg-type]
     assert connect().ready() == expected
 
 
