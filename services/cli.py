@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from services.assets import commands as models
+from services.backfill import commands as backfill
 from services.stack import commands as stack
 
 
@@ -34,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     parser_of_models.set_defaults(run=models.run)
 
     stack.add_commands(commands)
+    backfill.add_command(commands)
     return parser
 
 

@@ -17,8 +17,7 @@ import httpx
 
 from tests.benchmarks.cpu import CpuWatch
 from tests.benchmarks.figures import Figure, at_least
-from tests.benchmarks.recorder import Recorder
-from tests.support.servers import Service
+from tests.benchmarks.prompts import record
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -35,7 +34,7 @@ _TIMEOUT_S = 300.0
 
 def measure(stack: Stack) -> list[Figure]:
     users = stack.users[: 2 * _SET * _BLOCKS]
-    prompts = _record(stack, users)
+    prompts = record(stack, users)
     asked, through, straight = asyncio.run(_measure(stack, users, prompts))
     ratio = statistics.median(through) / statistics.median(straight)
     return [
@@ -43,26 +42,6 @@ def measure(stack: Stack) -> list[Figure]:
         Figure("serving.generated", statistics.median(through), "profiles/s"),
         Figure("serving.straight_to_vllm", statistics.median(straight), "answers/s"),
     ]
-
-
-def _record(stack: Stack, users: Sequence[User]) -> dict[str, bytes]:
-    """Returns what the service sends to its model server, by user.
-
-    A second instance sends it to a recorder that answers 503: no model, and nothing stored.
-    """
-    with Recorder(stack.vllm_url) as recorder:
-        env = {**stack.service.process.env, "RECLM_VLLM_URL": recorder.url}
-        service = Service(stack.folder, workers=1, env=env)
-        service.start()
-        try:
-            prompts = {}
-            with httpx.Client(base_url=service.url, timeout=30) as http:
-                for user in users:
-                    http.post("/profiles/user", json=_body(user))
-                    (prompts[user.id],) = recorder.take()
-        finally:
-            service.process.stop()
-    return prompts
 
 
 async def _measure(

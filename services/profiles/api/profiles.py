@@ -27,7 +27,7 @@ from services.profiles.requests import ProfileRequest
 if TYPE_CHECKING:
     from services.profiles.settings import Settings
 
-_BODIES: dict[Kind, type[ProfileBody]] = {"user": ProfileBody, "item": ItemProfileBody}
+BODIES: dict[Kind, type[ProfileBody]] = {"user": ProfileBody, "item": ItemProfileBody}
 
 _GENERATE = documented(400, 413, 415, 422, 429, 502, 503)
 _DOCUMENT: dict[int | str, dict[str, Any]] = {200: {"model": ProfileDocument}}
@@ -36,7 +36,7 @@ _DOCUMENT: dict[int | str, dict[str, Any]] = {200: {"model": ProfileDocument}}
 def routes(kind: Kind) -> APIRouter:
     """Returns the calls for one kind of profile."""
     router = APIRouter(tags=[f"{kind} profiles"])
-    body_model = _BODIES[kind]
+    body_model = BODIES[kind]
 
     @router.post(
         f"/profiles/{kind}",
@@ -69,7 +69,7 @@ def routes(kind: Kind) -> APIRouter:
 
         async def answer(line: bytes) -> bytes:
             body = parse(line, body_model)
-            found = await parts.profiles.profile(_to_request(body, kind, parts.settings))
+            found = await parts.profiles.profile(to_request(body, kind, parts.settings))
             return b',"profile":' + found.document(embedding=body.embedding)
 
         return StreamingResponse(stream_rows(lines, answer, parts.metrics), media_type=NDJSON[0])
@@ -133,8 +133,8 @@ def routes(kind: Kind) -> APIRouter:
 async def answer_profile(kind: Kind, request: Request) -> Response:
     """Answers POST /profiles/{kind}."""
     parts = parts_of(request)
-    body = await read_json(request, _BODIES[kind], limit=parts.settings.max_body_bytes)
-    answer = await parts.profiles.profile(_to_request(body, kind, parts.settings))
+    body = await read_json(request, BODIES[kind], limit=parts.settings.max_body_bytes)
+    answer = await parts.profiles.profile(to_request(body, kind, parts.settings))
     return Response(answer.document(embedding=body.embedding), media_type="application/json")
 
 
@@ -142,7 +142,12 @@ def _key(parts: Parts, kind: Kind, id_: str) -> ProfileKey:
     return ProfileKey(parts.settings.tenant, kind, id_)
 
 
-def _to_request(body: ProfileBody, kind: Kind, settings: Settings) -> ProfileRequest:
+def to_request(body: ProfileBody, kind: Kind, settings: Settings) -> ProfileRequest:
+    """Returns a request body as the service takes it.
+
+    Raises:
+        InvalidInput: The history is longer than the settings allow.
+    """
     if len(body.history) > settings.max_history:
         raise InvalidInput(
             f"body.history: {len(body.history)} entries; send at most {settings.max_history}, "

@@ -1,0 +1,1 @@
+"""Profiles for everybody there is: `reclm-serve backfill` asks the service row by row."""

@@ -1,0 +1,74 @@
+"""Puts the items of the input into the catalogue, so that histories can refer to them by id."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from services.backfill.errors import BackfillError
+from services.backfill.inputs import read_items
+from services.backfill.makers import PushedBack
+from services.backfill.rows import BadRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from services.backfill.makers import Maker
+    from services.client import Item
+
+_LONGEST_PAUSE_S = 10.0
+
+
+async def put_all(
+    path: Path, maker: Maker, *, patience_s: float, said: Callable[[int], None] | None = None
+) -> list[dict[str, Any]]:
+    """Adds or replaces every item of a file or folder.
+
+    Args:
+        path: Of the items.
+        maker: Whose catalogue.
+        patience_s: How long a block of items may be pushed back.
+        said: Told how many items have been sent.
+
+    Returns:
+        The items that were refused, as JSON documents with `error`.
+
+    Raises:
+        BackfillError: The catalogue takes nothing for too long, or the file cannot be read.
+    """
+    refused = []
+    count = 0
+    for block in read_items(path):
+        items = [row for row in block if not isinstance(row, BadRow)]
+        for item, error in await _patiently(items, maker, patience_s):
+            said_of_it = {"code": error.code, "detail": error.detail}
+            refused.append({"item_id": item.id, **_brief(item), "error": said_of_it})
+        count += len(items)
+        if said is not None:
+            said(count)
+    return refused
+
+
+async def _patiently(items: list[Item], maker: Maker, patience_s: float) -> list[Any]:
+    until = time.monotonic() + patience_s
+    pause = 0.2
+    while True:
+        try:
+            return list(await maker.put_items(items))
+        except PushedBack as error:
+            if time.monotonic() > until:
+                raise BackfillError(
+                    f"for {patience_s:g} s the catalogue took no items: {error.why}"
+                ) from error
+            wait = error.retry_after_s + random.uniform(0, pause)  # noqa: S311 - jitter
+            await asyncio.sleep(wait)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+def _brief(item: Item) -> dict[str, str]:
+    """Returns an item's texts, none of them so long that it fills the file."""
+    return {name: text[:2_000] for name, text in asdict(item).items() if name != "id"}

@@ -1,0 +1,292 @@
+"""Takes the rows of partitions to whoever makes profiles, and what comes back to the output.
+
+One producer reads rows and passes over those that are done; workers ask, at the pace that the
+other side can keep; a partition is finished when its last row has an outcome, while rows of the
+next ones are under way already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from services.backfill.errors import BackfillError
+from services.backfill.makers import PushedBack, RowFailed
+from services.backfill.parts import Part, PartFile
+from services.profiles.telemetry import LOGGER
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from services.backfill.makers import Made, Maker
+    from services.backfill.options import Options
+    from services.backfill.pace import Gate
+    from services.backfill.rows import Row
+    from services.backfill.spool import Spool
+    from services.backfill.tally import Tally
+
+T = TypeVar("T")
+
+_FLUSH_ROWS = 1_000
+_FLUSH_S = 15.0
+"""A crash costs at most this much work, and that only as far as the cache has lost it too."""
+
+_TRIES = 10
+"""How often one row may be pushed back while others get through."""
+
+_TURN = 2_000
+"""Rows that the producer passes over before it lets the workers have a turn."""
+
+
+class Engine:
+    """Runs partitions in this process.
+
+    Args:
+        maker: Makes the profiles; entered.
+        spool: The rows.
+        options: How.
+        version: Digest of what profiles are to be made with: no others go into the output.
+        started_ms: When the job began, in Unix milliseconds: what is older does not count as an
+            answer to a changed input.
+        gate: How many requests may be under way.
+        tally: Counts outcomes.
+        finished: Where the files of finished partitions are told.
+        before_first: Awaited once, before the first row is asked for.
+    """
+
+    def __init__(
+        self,
+        *,
+        maker: Maker,
+        spool: Spool,
+        options: Options,
+        version: str,
+        started_ms: int,
+        gate: Gate,
+        tally: Tally,
+        finished: list[PartFile],
+        before_first: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._maker = maker
+        self._spool = spool
+        self._options = options
+        self._version = version
+        self._started_ms = started_ms
+        self._gate = gate
+        self._tally = tally
+        self._before_first = before_first
+        self._queue: asyncio.Queue[tuple[_Open, Row, bool]] = asyncio.Queue(options.concurrency)
+        self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="parts")
+        self._open: dict[int, _Open] = {}
+        self._finished = finished
+        self._stop = asyncio.Event()
+        self._succeeded = 0
+        self._trouble_since: float | None = None
+        self._failures: deque[RowFailed] = deque(maxlen=options.failures_in_a_row)
+
+    def stop(self) -> None:
+        """Begins no more rows. `run` returns when those under way have their outcome."""
+        self._stop.set()
+
+    async def run(self, partitions: Iterable[int]) -> None:
+        """Gives every row of the partitions an outcome.
+
+        Raises:
+            BackfillError: There is no point in going on; all that was made is in the journal.
+        """
+        workers = []
+        try:
+            async with asyncio.TaskGroup() as group:
+                workers = [
+                    group.create_task(self._work()) for _ in range(self._options.concurrency)
+                ]
+                workers.append(group.create_task(self._flush_now_and_then()))
+                await self._produce(partitions)
+                await self._queue.join()
+                for worker in workers:
+                    worker.cancel()
+        except BaseExceptionGroup as group:
+            # The first that failed; it has cancelled the others.
+            raise group.exceptions[0] from group
+        finally:
+            await self._save()
+            self._disk.shutdown()
+
+    async def _produce(self, partitions: Iterable[int]) -> None:
+        for number in partitions:
+            if self._stop.is_set():
+                return
+            opened = _Open(Part(self._options.out, number, dtype=self._options.dtype))
+            self._open[number] = opened
+            await self._produce_rows(opened)
+            if self._stop.is_set():
+                return
+            opened.all_read = True
+            await self._finish_if_done(opened)
+
+    async def _produce_rows(self, opened: _Open) -> None:
+        part = opened.part
+        for count, row in enumerate(self._spool.rows(part.number)):
+            if count % _TURN == 0:
+                await asyncio.sleep(0)
+            before = part.request_of(row.id)
+            if before == (row.digest, self._version):
+                part.keep(row.id)
+                self._tally.unchanged += 1
+                continue
+            if self._stop.is_set():
+                return
+            if self._before_first is not None:
+                await self._before_first()
+                self._before_first = None
+            opened.pending += 1
+            await self._queue.put((opened, row, self._reworded(row, before)))
+
+    def _reworded(self, row: Row, before: tuple[bytes, str] | None) -> bool:
+        """Says whether a row refers to what it did before, and the text of it has changed.
+
+        The service cannot tell: to it, the same ids are the same request.
+        """
+        return before is not None and before[0][:8] == row.digest[:8] and before[0] != row.digest
+
+    async def _work(self) -> None:
+        while True:
+            opened, row, reworded = await self._queue.get()
+            try:
+                if await self._outcome(opened.part, row, fresh=reworded or self._options.refresh):
+                    opened.pending -= 1
+                    await self._finish_if_done(opened)
+            finally:
+                self._queue.task_done()
+
+    async def _outcome(self, part: Part, row: Row, *, fresh: bool) -> bool:
+        """Asks until there is an outcome. False if the job stops before there is one."""
+        asked = row
+        tries, others_before = 0, self._succeeded
+        while True:
+            async with self._gate.slot() as slot:
+                if self._stop.is_set():
+                    return False
+                try:
+                    max_age_s = self._age_s() if fresh else None
+                    made = await self._maker.make(asked, max_age_s=max_age_s)
+                except PushedBack as error:
+                    slot.pushed_back(error.retry_after_s)
+                    self._tally.pushed_back += 1
+                    failure = self._trouble(error)
+                    tries += 1
+                    if tries < _TRIES or self._succeeded - others_before < _TRIES:
+                        continue
+                except RowFailed as error:
+                    slot.answered(cheap=True)
+                    rest = self._without_unknown(asked, error)
+                    if rest is not None:
+                        asked = rest
+                        continue
+                    failure = error
+                else:
+                    slot.answered(cheap=made.status == "cached")
+                    self._add(part, row, made)
+                    return True
+            self._fail(part, row, failure)
+            return True
+
+    def _age_s(self) -> float:
+        return max(0.0, time.time() - self._started_ms / 1000)
+
+    def _without_unknown(self, row: Row, error: RowFailed) -> Row | None:
+        """Returns a row without the items that the catalogue lacks, if that is wanted and helps."""
+        if self._options.unknown_items == "fail" or not error.unknown:
+            return None
+        rest = tuple(entry for entry in row.history if entry not in error.unknown)
+        return replace(row, history=rest) if rest and rest != row.history else None
+
+    def _add(self, part: Part, row: Row, made: Made) -> None:
+        if made.version != self._version:
+            raise BackfillError(
+                f"the service makes profiles with version {made.version} now, and did with "
+                f"{self._version} when the job began; start the same command again, and all rows "
+                "are made with the new one"
+            )
+        part.add(row, made)
+        if made.status == "generated":
+            self._tally.generated += 1
+        else:
+            self._tally.cached += 1
+        self._succeeded += 1
+        self._trouble_since = None
+        self._failures.clear()
+
+    def _fail(self, part: Part, row: Row, error: RowFailed) -> None:
+        part.fail(row, error)
+        self._tally.failed += 1
+        self._failures.append(error)
+        if len(self._failures) == self._failures.maxlen:
+            (code, count), *_ = Counter(failure.code for failure in self._failures).most_common(1)
+            raise BackfillError(
+                f"the last {len(self._failures)} rows have all failed, {count} of them with "
+                f"{code}; the last one: {error.detail}. Mend the input or the catalogue, then "
+                "start the same command again"
+            )
+
+    def _trouble(self, error: PushedBack) -> RowFailed:
+        """Notes a push-back; raises BackfillError when there has been nothing else for too long."""
+        now = time.monotonic()
+        if self._trouble_since is None:
+            self._trouble_since = now
+        if now - self._trouble_since > self._options.patience_s:
+            raise BackfillError(
+                f"for {self._options.patience_s:g} s not one profile was made: {error.why}. See "
+                "to that, then start the same command again"
+            )
+        return RowFailed("unavailable", f"pushed back {_TRIES} times: {error.why}")
+
+    async def _flush_now_and_then(self) -> None:
+        loop = asyncio.get_running_loop()
+        last = loop.time()
+        while True:
+            await asyncio.sleep(0.5)
+            due = loop.time() - last > _FLUSH_S
+            if due:
+                last = loop.time()
+            for opened in list(self._open.values()):
+                if opened.part.buffered >= (1 if due else _FLUSH_ROWS):
+                    await self._flush(opened.part)
+
+    async def _flush(self, part: Part) -> None:
+        rows = part.take()
+        await self._on_disk(lambda: part.write(rows))
+
+    async def _save(self) -> None:
+        """Writes what is made so far to the journal, whatever ends the run."""
+        for opened in self._open.values():
+            try:
+                await self._flush(opened.part)
+                await self._on_disk(opened.part.write_failures)
+            except BackfillError as error:
+                # No room: the reason why the run ends, or soon to be met again.
+                LOGGER.warning("rows are lost to the journal", extra={"data": {"why": str(error)}})
+
+    async def _finish_if_done(self, opened: _Open) -> None:
+        if not opened.all_read or opened.pending or opened.part.number not in self._open:
+            return
+        del self._open[opened.part.number]
+        file = await self._on_disk(opened.part.finish)
+        if file is not None:
+            self._finished.append(file)
+
+    async def _on_disk(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._disk, work)
+
+
+class _Open:
+    """A partition whose rows are being read or asked for."""
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        self.pending = 0
+        self.all_read = False

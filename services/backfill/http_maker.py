@@ -1,0 +1,173 @@
+"""Has the running service make profiles, over HTTP, behind everybody else's requests."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import httpx
+import numpy as np
+
+from services.backfill.errors import BackfillError
+from services.backfill.makers import Made, PushedBack, RowFailed, Version
+from services.client import (
+    AsyncReclmClient,
+    ConnectionFailed,
+    MalformedAnswer,
+    ReclmApiError,
+    ReclmClientError,
+    Retries,
+    TimedOut,
+    Unavailable,
+)
+from services.profiles.models import Component, ProfileVersion
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from services import client
+    from services.backfill.rows import Row
+    from services.client import Item, Kind
+    from services.client import ProfileVersion as VersionDocument
+
+_ONCE = Retries(attempts=1)
+"""The job decides itself when to send a row again: a push-back has to slow it down."""
+
+
+class HttpMaker:
+    """Profiles from a service.
+
+    Args:
+        url: Where the service is.
+        kind: Of all profiles.
+    """
+
+    def __init__(self, *, url: str, kind: Kind) -> None:
+        self._url = url
+        self._kind: Kind = kind
+        self._client = AsyncReclmClient(url, retries=_ONCE)
+        # Reading a version takes a hash, and nearly all profiles have the same one.
+        self._digests: dict[VersionDocument, str] = {}
+
+    async def __aenter__(self) -> Self:
+        """Connects with the first request."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes the connections."""
+        await self._client.aclose()
+
+    async def version(self) -> Version:
+        """Asks the service's readiness."""
+        try:
+            ready = await self._client.ready()
+        except ReclmClientError as error:
+            raise _understood(error) from error
+        return Version(self._digest(ready.version), asdict(ready.version))
+
+    async def make(self, row: Row, *, max_age_s: float | None) -> Made:
+        """Asks for one profile with its vector."""
+        try:
+            profile = await self._client.profile(
+                self._kind,
+                row.id,
+                history=row.history,
+                max_age_s=max_age_s,
+                embedding=True,
+                background=True,
+            )
+        except ReclmClientError as error:
+            raise _understood(error) from error
+        if profile.status not in {"generated", "cached"}:
+            raise PushedBack(f"the service answered with a {profile.status} profile")
+        return Made(
+            id=profile.id,
+            text=profile.text,
+            vector=np.asarray(profile.embedding, np.float16),
+            status=profile.status,
+            version=self._digest(profile.version),
+            input_hash=profile.input_hash,
+            created_ms=round(profile.created_at.timestamp() * 1000),
+        )
+
+    async def put_items(self, items: Sequence[Item]) -> list[tuple[Item, RowFailed]]:
+        """Sends the items in batches."""
+        refused = []
+        try:
+            async with aclosing(self._client.put_items(items)) as rows:
+                async for row in rows:
+                    if row.error is not None:
+                        failure = _understood(row.error)
+                        if isinstance(failure, PushedBack):
+                            raise failure from row.error
+                        refused.append((items[row.row], failure))
+        except ReclmClientError as error:
+            failure = _understood(error)
+            if isinstance(failure, RowFailed):
+                raise BackfillError(f"the service takes no items: {failure.detail}") from error
+            raise failure from error
+        return refused
+
+    async def tokens(self) -> tuple[int, int]:
+        """Reads the service's metrics, which count all of its callers' tokens."""
+        from prometheus_client.parser import text_string_to_metric_families
+
+        url = f"{self._url.rstrip('/')}/metrics"
+        try:
+            text = (await asyncio.to_thread(httpx.get, url, timeout=10)).raise_for_status().text
+        except httpx.HTTPError as error:
+            raise PushedBack(f"{url} does not answer ({type(error).__name__})") from error
+        counted = {"prompt": 0, "completion": 0}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == "reclm_model_tokens_total":
+                    counted[sample.labels["direction"]] += int(sample.value)
+        return counted["prompt"], counted["completion"]
+
+    def _digest(self, version: VersionDocument) -> str:
+        digest = self._digests.get(version)
+        if digest is None:
+            digest = (
+                ProfileVersion(
+                    base_model=_component(version.base_model),
+                    adapter=None if version.adapter is None else _component(version.adapter),
+                    prompt=_component(version.prompt),
+                    encoder=_component(version.encoder),
+                )
+                .digest()
+                .hex()
+            )
+            self._digests[version] = digest
+        return digest
+
+
+def _component(part: client.Component) -> Component:
+    return Component(part.name, part.hash)
+
+
+def _understood(error: ReclmClientError) -> RowFailed | PushedBack:
+    """Returns what an error means for the job."""
+    match error:
+        case ReclmApiError(code="malformed-generation"):
+            return RowFailed(error.code, error.detail)
+        case Unavailable():
+            return PushedBack(
+                f"{error.status} {error.code}: {error.detail}", error.retry_after or 0
+            )
+        case ReclmApiError():
+            unknown = error.problem.get("unknown")
+            names = [str(name) for name in unknown] if isinstance(unknown, list) else []
+            return RowFailed(error.code, error.detail, names)
+        case ConnectionFailed() | TimedOut() | MalformedAnswer():
+            return PushedBack(str(error))
+        case _:
+            return PushedBack(f"{type(error).__name__}: {error}")

@@ -1,0 +1,289 @@
+"""Runs a backfill: in this process, or each partition as a task of Ray Data."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import sys
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from services.backfill.catalogue import put_all
+from services.backfill.dry_run import Estimate, estimate
+from services.backfill.engine import Engine
+from services.backfill.errors import BackfillError
+from services.backfill.job import Job, Summary, begun, write_refused
+from services.backfill.makers import Maker, PushedBack, Version
+from services.backfill.pace import Gate, Limit
+from services.backfill.parts import PartFile
+from services.backfill.progress import Progress
+from services.backfill.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from services.backfill.options import Options
+    from services.backfill.push import Push
+    from services.backfill.spool import Spool
+
+_LONGEST_PAUSE_S = 10.0
+_START = 32
+"""Requests at a time to begin with."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ray:
+    """Where to run partitions: a cluster's address, or None for one on this machine."""
+
+    address: str | None
+
+
+def run(options: Options, *, ray: Ray | None = None, push: Push | None = None) -> Summary:
+    """Makes every profile of the input, as far as it is not made yet.
+
+    Args:
+        options: How.
+        ray: Run on a cluster; None runs in this process.
+        push: Tells a Prometheus push gateway how it goes.
+
+    Raises:
+        BackfillError: The job cannot begin, or its output cannot be written.
+    """
+    with begun(options, progress=_reading) as job:
+        return asyncio.run(_run(job, ray=ray, push=push))
+
+
+def dry_run(options: Options, *, sample: int) -> Estimate:
+    """Says what `run` would do. The grouped input stays in the folder, for `run` to use.
+
+    Args:
+        options: How.
+        sample: Rows to ask for, to estimate tokens and time from.
+
+    Raises:
+        BackfillError: The job could not begin, or the service is not well.
+    """
+
+    async def go(job: Job) -> Estimate:
+        async with maker_for(options) as maker:
+            version = await _patiently(maker, options.patience_s)
+            try:
+                return await estimate(job, maker, version, sample=sample)
+            except PushedBack as error:
+                raise BackfillError(f"the service is not well: {error.why}") from error
+
+    with begun(options, progress=_reading) as job:
+        return asyncio.run(go(job))
+
+
+async def _run(job: Job, *, ray: Ray | None, push: Push | None) -> Summary:
+    options, tally = job.options, Tally()
+    refused: list[dict[str, Any]] = []
+    gate = _gate(options)
+    limit = None if ray else lambda: gate.limit
+    async with maker_for(options) as maker:
+        version = await _patiently(maker, options.patience_s)
+        job.announce(version)
+
+        async def put_items() -> None:
+            if options.inputs.items is not None:
+                refused.extend(
+                    await put_all(options.inputs.items, maker, patience_s=options.patience_s)
+                )
+
+        parts: list[PartFile] = []
+        failure: BackfillError | None = None
+        stopping = _Stopping()
+        with Progress(tally, job.spool.ids, limit=limit), _pushed(push, tally, limit), stopping:
+            try:
+                if ray is not None:
+                    await put_items()
+                    await _over_ray(
+                        job,
+                        ray,
+                        version=version.digest,
+                        tally=tally,
+                        finished=parts,
+                        stopping=stopping,
+                    )
+                else:
+                    engine = Engine(
+                        maker=maker,
+                        spool=job.spool,
+                        options=options,
+                        version=version.digest,
+                        started_ms=job.started_ms,
+                        gate=gate,
+                        tally=tally,
+                        finished=parts,
+                        before_first=put_items,
+                    )
+                    stopping.then(engine.stop)
+                    await engine.run(range(job.spool.partitions))
+            except BackfillError as error:
+                failure = error
+    write_refused(options.out, refused)
+    return job.conclude(
+        version,
+        parts,
+        tally,
+        refused=len(refused),
+        stopped=stopping.signal,
+        failure=failure,
+    )
+
+
+async def _over_ray(
+    job: Job,
+    ray: Ray,
+    *,
+    version: str,
+    tally: Tally,
+    finished: list[PartFile],
+    stopping: _Stopping,
+) -> None:
+    from services.backfill import ray_engine
+
+    work = partial(
+        run_partition,
+        options=job.options,
+        spool=job.spool,
+        version=version,
+        started_ms=job.started_ms,
+        env={name: value for name, value in os.environ.items() if name.startswith("RECLM_")},
+    )
+    results = ray_engine.run(range(job.spool.partitions), work, address=ray.address)
+
+    def take() -> None:
+        with contextlib.closing(results):
+            for result in results:
+                tally.add(Tally(**result["tally"]))
+                if result["part"] is not None:
+                    finished.append(PartFile(**result["part"]))
+                if stopping.signal is not None:
+                    return
+
+    await asyncio.to_thread(take)
+
+
+def run_partition(
+    number: int,
+    *,
+    options: Options,
+    spool: Spool,
+    version: str,
+    started_ms: int,
+    env: Mapping[str, str],
+) -> dict[str, Any]:
+    """Runs one partition in whatever process this is; returns its outcomes and its file.
+
+    Args:
+        number: Of the partition.
+        options: The job's.
+        spool: On a folder that every node of the cluster sees.
+        version: Digest of what profiles are to be made with.
+        started_ms: When the job began.
+        env: The RECLM_* variables of who started the job.
+    """
+    os.environ.update(env)
+    tally = Tally()
+    parts: list[PartFile] = []
+
+    async def go() -> None:
+        async with maker_for(options) as maker:
+            engine = Engine(
+                maker=maker,
+                spool=spool,
+                options=options,
+                version=version,
+                started_ms=started_ms,
+                gate=_gate(options),
+                tally=tally,
+                finished=parts,
+            )
+            await engine.run([number])
+
+    asyncio.run(go())
+    return {"tally": tally.to_dict(), "part": asdict(parts[0]) if parts else None}
+
+
+def _gate(options: Options) -> Gate:
+    return Gate(Limit(highest=options.concurrency, start=min(_START, options.concurrency)))
+
+
+def maker_for(options: Options) -> Maker:
+    """Returns who makes the profiles; imported here, since only one of the two is needed."""
+    if options.url is not None:
+        from services.backfill.http_maker import HttpMaker
+
+        return HttpMaker(url=options.url, kind=options.inputs.kind)
+    from services.backfill.direct_maker import DirectMaker
+    from services.profiles.settings import Settings
+
+    return DirectMaker(settings=Settings(), kind=options.inputs.kind)
+
+
+async def _patiently(maker: Maker, patience_s: float) -> Version:
+    until = time.monotonic() + patience_s
+    pause = 0.2
+    while True:
+        try:
+            return await maker.version()
+        except PushedBack as error:
+            if time.monotonic() > until:
+                raise BackfillError(
+                    f"for {patience_s:g} s the service did not answer: {error.why}. Start it "
+                    "(`reclm-serve up`), or give its address with --url"
+                ) from error
+            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - jitter
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+class _Stopping:
+    """Notes SIGINT and SIGTERM while it is entered, instead of ending the process.
+
+    Attributes:
+        signal: The one that came, None while there was none.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._then: Callable[[], None] | None = None
+
+    def then(self, act: Callable[[], None]) -> None:
+        """Has `act` called when a signal comes."""
+        self._then = act
+
+    def __enter__(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._note, number)
+
+    def __exit__(self, *exc_info: object) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+    def _note(self, number: int) -> None:
+        self.signal = number
+        sys.stderr.write("\nStopping when the rows under way are done ...\n")
+        if self._then is not None:
+            self._then()
+
+
+@contextlib.contextmanager
+def _pushed(push: Push | None, tally: Tally, limit: Callable[[], int] | None) -> Iterator[None]:
+    if push is None:
+        yield
+        return
+    with push.of(tally, limit):
+        yield
+
+
+def _reading(rows: int) -> None:
+    sys.stderr.write(f"Reading: {rows:,} rows ...\n")

@@ -1,0 +1,39 @@
+"""What has become of the rows so far."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of rows, each in exactly one of the first four.
+
+    Attributes:
+        generated: Made by the model.
+        cached: Found in the service's cache.
+        failed: Not to be made; in the failures file.
+        unchanged: Done by an earlier run, and not asked for again.
+        pushed_back: Requests that were refused for the time being.
+    """
+
+    generated: int = 0
+    cached: int = 0
+    failed: int = 0
+    unchanged: int = 0
+    pushed_back: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows that have an outcome."""
+        return self.generated + self.cached + self.failed + self.unchanged
+
+    def add(self, other: Tally) -> None:
+        """Adds another count to this one."""
+        for field in fields(self):
+            mine, theirs = getattr(self, field.name), getattr(other, field.name)
+            setattr(self, field.name, mine + theirs)
+
+    def to_dict(self) -> dict[str, int]:
+        """Returns the counts by name."""
+        return asdict(self)
