@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import socket
+import sys
 import traceback
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ def run(
     """Yields the result of every partition once, as they finish, in whatever order.
 
     Closing the generator cancels what runs. A cluster of this call's own ends with it; another one
-    is left as it is.
+    is left as it is. In the meantime `sys.stdout` is standard error.
 
     Args:
         partitions: What to call `work` with.
@@ -51,7 +52,8 @@ def run(
     """
     if not partitions:
         return
-    with _cluster(address, concurrency):
+    # Ray prints on standard output which tasks it repeats. That is for what the job says at its end.
+    with contextlib.redirect_stdout(sys.stderr), _cluster(address, concurrency):
         import ray
         from ray.data import DataContext, TaskPoolStrategy
 
@@ -89,7 +91,7 @@ def _cluster(address: str | None, concurrency: int | None) -> Iterator[None]:
         import ray.data
     except ImportError as error:
         raise BackfillError(
-            "Ray is not installed here: pip install -c constraints.txt '.[serving,ray]'"
+            "Ray is not installed here: pip install -c constraints.txt -e '.[ray]'"
         ) from error
 
     logging.getLogger("ray.data").setLevel(logging.WARNING)
@@ -110,7 +112,8 @@ def _cluster(address: str | None, concurrency: int | None) -> Iterator[None]:
             logging_level=logging.ERROR,
         )
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise BackfillError(f"cannot use the Ray cluster {where}: {error}") from error
+        hint = "" if own else ". If it has a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here"
+        raise BackfillError(f"cannot use the Ray cluster {where}: {error}{hint}") from error
     try:
         yield
     finally:

@@ -6,15 +6,21 @@ Results go to standard output, one a line.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import json
 import os
+import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from services.backfill import ray_engine
 from services.backfill.errors import BackfillError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 _FOR_EVER_S = 600.0
 
@@ -52,14 +58,23 @@ def main() -> int:
     results = ray_engine.run(
         range(args.partitions), job, address=args.address, concurrency=args.concurrency
     )
+    # Not in the main thread, which the command keeps for signals.
+    return asyncio.run(asyncio.to_thread(_print, results, args.take))
+
+
+def _print(results: Generator[dict[str, Any]], take: int | None) -> int:
+    output = sys.stdout
     with contextlib.closing(results):
         try:
             for count, result in enumerate(results, start=1):
-                print(json.dumps(result), flush=True)
-                if count == args.take:
+                print(json.dumps(result), file=output)
+                if count == take:
                     break
         except BackfillError as error:
-            print(json.dumps({"error": str(error), "notes": error.__notes__}))
+            print(
+                json.dumps({"error": str(error), "notes": getattr(error, "__notes__", [])}),
+                file=output,
+            )
             return 1
     return 0
 
