@@ -28,7 +28,11 @@ _WORTH = 1.04
 _NEAR = 0.98
 """How near to the best level a lower one must come to be preferred."""
 _LOOK_EVERY = 5
-"""Windows at rest before the neighbours are looked at."""
+"""Windows at rest before a neighbour is looked at."""
+_RECENT = 2
+"""Windows for which a rate counts together with a new one of the same level."""
+_FADING = 0.996
+"""What a rate is worth a window later, or one lucky measurement would count for ever."""
 _BACK = 0.7
 _LESS = 0.7
 _MORE = 1.5
@@ -37,6 +41,14 @@ _CEILING_WINDOWS = 6
 
 _uniform = random.SystemRandom().random
 """Jitter from the system: jobs on several machines that shared a seed would come back together."""
+
+
+@dataclass(slots=True)
+class _Rate:
+    """Answers per second at a level, and in which window that was seen last."""
+
+    value: float
+    seen: int
 
 
 @dataclass(slots=True)
@@ -68,7 +80,8 @@ class Limit:
         self._climbing = True
         self._rest = 0
         self._upwards = True
-        self._rates: dict[int, float] = {}
+        self._rates: dict[int, _Rate] = {}
+        self._windows = 0
         self._latency: float | None = None
         self._home: int | None = None
         self._window = _Window()
@@ -128,17 +141,21 @@ class Limit:
         self._move(self._limit * _BACK)
 
     def _decide(self, level: int, rate: float, latency: float) -> None:
+        self._windows += 1
         before = self._rates.get(level)
         if before is not None and level == self._home:
             slower = self._latency is not None and latency > self._latency / _LESS
-            if rate < _LESS * before and slower:
+            if rate < _LESS * before.value and slower:
                 self._forget()
                 self._move(self._limit * _BACK)
                 return
-            if rate > _MORE * before:
+            if rate > _MORE * before.value:
                 self._forget()
                 self._climbing = True
-        self._rates[level] = rate if before is None else (before + rate) / 2
+                before = None
+        if before is not None and self._windows - before.seen <= _RECENT:
+            rate = (before.value + rate) / 2
+        self._rates[level] = _Rate(rate, self._windows)
         if level == self._home:
             self._latency = latency
         if self._climbing:
@@ -147,8 +164,8 @@ class Limit:
             self._settle()
 
     def _climb(self, level: int) -> None:
-        lower = [rate for other, rate in self._rates.items() if other < level]
-        worth = not lower or self._rates[level] > _WORTH * max(lower)
+        lower = [rate.value for other, rate in self._rates.items() if other < level]
+        worth = not lower or self._rates[level].value > _WORTH * max(lower)
         if worth and level < self._top():
             # Two rungs at a time: a doubling, until that is not worth it.
             self._move(self._rung(level, 2))
@@ -157,14 +174,22 @@ class Limit:
         self._settle()
 
     def _settle(self) -> None:
-        best = max(self._rates.values())
-        home = min(level for level, rate in self._rates.items() if rate >= _NEAR * best)
+        rates = {
+            level: rate.value * _FADING ** (self._windows - rate.seen)
+            for level, rate in self._rates.items()
+        }
+        best = max(rates.values())
+        home = min(level for level, rate in rates.items() if rate >= _NEAR * best)
         if home != self._home:
+            higher = self._home is not None and home > self._home
+            # What was better than expected may be better still further up.
+            self._rest = _LOOK_EVERY - 1 if higher else 0
+            self._upwards = not higher
             self._home = home
             self._latency = None
-            self._rest = 0
         self._rest += 1
-        if self.current == home and self._rest % _LOOK_EVERY == 0:
+        if self.current == home and self._rest >= _LOOK_EVERY:
+            self._rest = 0
             self._upwards = not self._upwards
             self._move(self._rung(home, 1 if self._upwards else -1))
         else:
