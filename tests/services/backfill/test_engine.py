@@ -1,0 +1,274 @@
+"""The engine between rows and whoever makes profiles, when that goes well and when it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from services.backfill.engine import Engine
+from services.backfill.errors import BackfillError
+from services.backfill.inputs import Inputs
+from services.backfill.makers import PushedBack, RowFailed
+from services.backfill.options import Options
+from services.backfill.pace import Gate, Limit
+from services.backfill.parts import PartFile, failures_path
+from services.backfill.tally import Tally
+from tests.services.backfill.made import VERSION, made, row
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from services.backfill.makers import Made
+    from services.backfill.rows import Row
+
+pytestmark = pytest.mark.anyio
+
+
+class ListSpool:
+    """Rows that are in memory already, partition by partition."""
+
+    def __init__(self, *partitions: list[Row]) -> None:
+        self._partitions = partitions
+
+    def rows(self, number: int) -> list[Row]:
+        return self._partitions[number]
+
+
+class ScriptedMaker:
+    """Makes everything, but for the rows that it is told something else about."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Row, float | None]] = []
+        self.answers: dict[str, Callable[[Row], Made | Awaitable[Made]]] = {}
+
+    async def make(self, row: Row, *, max_age_s: float | None) -> Made:
+        self.asked.append((row, max_age_s))
+        await asyncio.sleep(0)
+        answer = self.answers.get(row.id, lambda row: made(row.id))(row)
+        return await answer if asyncio.iscoroutine(answer) else answer  # type: ignore[return-value]
+
+
+class Bench:
+    """An engine, and all that it works with."""
+
+    def __init__(self, out: Path, *partitions: list[Row], **options: Any) -> None:
+        self.out = out
+        self.partitions = partitions
+        self.maker = ScriptedMaker()
+        self.tally = Tally()
+        self.finished: list[PartFile] = []
+        self.options = Options(
+            inputs=Inputs(kind="user", interactions=out),
+            out=out,
+            url=None,
+            **{"concurrency": 8, "patience_s": 0.3, **options},
+        )
+        self.first = 0
+        self.engine = self.new_engine()
+
+    def new_engine(self) -> Engine:
+        async def before_first() -> None:
+            self.first += 1
+
+        gate = Gate(Limit(start=8, highest=8), shortest_pause_s=0.001, longest_pause_s=0.01)
+        return Engine(
+            maker=self.maker,  # type: ignore[arg-type]
+            spool=ListSpool(*self.partitions),  # type: ignore[arg-type]
+            options=self.options,
+            version=VERSION,
+            started_ms=time.time_ns() // 1_000_000 - 5_000,
+            gate=gate,
+            tally=self.tally,
+            finished=self.finished,
+            before_first=before_first,
+        )
+
+    async def run(self) -> None:
+        await self.engine.run(range(len(self.partitions)))
+
+    async def again(self, *partitions: list[Row]) -> None:
+        """Runs the job once more, with another input."""
+        self.partitions = partitions
+        self.tally, self.finished = Tally(), []
+        self.maker.asked.clear()
+        self.first = 0
+        self.engine = self.new_engine()
+        await self.run()
+
+    def ids(self) -> list[str]:
+        files = sorted(self.out.glob("part-*.parquet"))
+        return [id_ for file in files for id_ in pq.read_table(file)["id"].to_pylist()]
+
+    def failures(self, number: int = 0) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in failures_path(self.out, number).open()]
+
+
+def refuse(code: str = "invalid-input", *unknown: str) -> Callable[[Row], Made]:
+    def answer(_: Row) -> Made:
+        raise RowFailed(code, f"{code} it is", unknown)
+
+    return answer
+
+
+def push_back(times: int) -> Callable[[Row], Made]:
+    left = [times]
+
+    def answer(row: Row) -> Made:
+        if left[0]:
+            left[0] -= 1
+            raise PushedBack("503 model-unavailable: down", 0.0)
+        return made(row.id)
+
+    return answer
+
+
+async def test_every_row_of_every_partition_comes_out_once(tmp_path: Path) -> None:
+    rows = [row(f"u{number:03}") for number in range(90)]
+    bench = Bench(tmp_path, rows[:50], [], rows[50:])
+    await bench.run()
+    assert bench.ids() == [one.id for one in rows]
+    assert [(file.file, file.rows) for file in sorted(bench.finished, key=lambda f: f.file)] == [
+        ("part-00000.parquet", 50),
+        ("part-00002.parquet", 40),
+    ]
+    assert (bench.tally.generated, bench.tally.rows, bench.first) == (90, 90, 1)
+
+
+async def test_what_is_done_is_passed_over_and_what_changed_is_not(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [row("a"), row("b"), row("c"), row("d")])
+    await bench.run()
+    await bench.again([row("a"), row("b", ("x",)), row("c", text="new title"), row("e")])
+
+    ages = {asked.id: age for asked, age in bench.maker.asked}
+    assert ages.keys() == {"b", "c", "e"}
+    assert bench.tally.unchanged == 1
+    assert bench.ids() == ["a", "b", "c", "e"]
+    # Another history is another request, and the service sees that; another text it cannot see.
+    assert ages["b"] is ages["e"] is None
+    assert ages["c"] == pytest.approx(5, abs=2)
+
+    await bench.again([row("a"), row("b", ("x",)), row("c", text="new title"), row("e")])
+    assert (bench.maker.asked, bench.first, bench.tally.unchanged) == ([], 0, 4)
+
+
+async def test_refresh_takes_nothing_from_before_the_job(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [row("a")], refresh=True)
+    await bench.run()
+    assert bench.maker.asked[0][1] == pytest.approx(5, abs=2)
+
+
+async def test_a_failed_row_costs_only_itself_and_is_tried_again_next_time(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [row("a"), row("b"), row("c")])
+    bench.maker.answers["b"] = refuse("nothing-to-read")
+    await bench.run()
+    assert bench.ids() == ["a", "c"]
+    assert bench.failures() == [
+        {
+            "id": "b",
+            "history": ["a", "b"],
+            "error": {"code": "nothing-to-read", "detail": "nothing-to-read it is"},
+        }
+    ]
+    del bench.maker.answers["b"]
+    await bench.again([row("a"), row("b"), row("c")])
+    assert [asked.id for asked, _ in bench.maker.asked] == ["b"]
+    assert bench.ids() == ["a", "b", "c"]
+    assert bench.failures() == []
+
+
+async def test_a_run_of_failures_ends_it_and_what_was_made_stays(tmp_path: Path) -> None:
+    rows = [row(f"u{number}") for number in range(60)]
+    bench = Bench(tmp_path, rows, failures_in_a_row=20)
+    for one in rows[10:]:
+        bench.maker.answers[one.id] = refuse("unknown-items")
+    with pytest.raises(BackfillError, match="the last 20 rows have all failed, 20 of them with"):
+        await bench.run()
+    assert len(bench.maker.asked) < 60
+    assert 20 <= len(bench.failures()) < 50
+
+    bench.maker.answers.clear()
+    await bench.again(rows)
+    assert bench.tally.unchanged == 10
+    assert len(bench.ids()) == 60
+
+
+async def test_what_passes_by_itself_is_waited_for(tmp_path: Path) -> None:
+    rows = [row(f"u{number}") for number in range(12)]
+    bench = Bench(tmp_path, rows, patience_s=60)
+    down = push_back(40)
+    for one in rows:
+        bench.maker.answers[one.id] = down
+    await bench.run()
+    assert (bench.tally.generated, bench.tally.failed) == (12, 0)
+    assert bench.tally.pushed_back == 40
+
+
+async def test_patience_has_an_end(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [row("a")])
+    bench.maker.answers["a"] = push_back(1_000_000)
+    with pytest.raises(BackfillError, match=r"for 0\.3 s not one profile was made: 503 model-un"):
+        await bench.run()
+
+
+async def test_a_row_that_is_always_pushed_back_while_others_pass_fails(tmp_path: Path) -> None:
+    rows = [row(f"u{number:03}") for number in range(200)]
+    bench = Bench(tmp_path, rows, patience_s=60)
+    bench.maker.answers["u000"] = push_back(1_000_000)
+    await bench.run()
+    assert bench.tally.failed == 1
+    assert bench.failures()[0]["error"]["code"] == "unavailable"
+    assert len(bench.ids()) == 199
+
+
+async def test_items_that_are_gone_are_dropped_where_that_is_wanted(tmp_path: Path) -> None:
+    rows = [row("a", ("gone", "here")), row("b", ("gone",))]
+    bench = Bench(tmp_path, rows, unknown_items="drop")
+
+    def answer(asked: Row) -> Made:
+        if "gone" in asked.history:
+            raise RowFailed("unknown-items", "1 item id is not in the catalogue", ["gone"])
+        return made(asked.id)
+
+    bench.maker.answers = {"a": answer, "b": answer}
+    await bench.run()
+    assert bench.ids() == ["a"]
+    assert [failure["id"] for failure in bench.failures()] == ["b"]
+    await bench.again(rows)
+    assert [asked.id for asked, _ in bench.maker.asked] == ["b"]
+
+
+async def test_another_version_in_the_middle_ends_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [row("a"), row("b")])
+    bench.maker.answers["b"] = lambda asked: made(asked.id, version="ffff")
+    with pytest.raises(BackfillError, match="version ffff now, and did with 00112233aabbccdd"):
+        await bench.run()
+
+
+async def test_stopped_it_lets_what_is_under_way_finish_and_begins_no_more(tmp_path: Path) -> None:
+    rows = [row(f"u{number:03}") for number in range(100)]
+    bench = Bench(tmp_path, rows)
+    eight, let = asyncio.Event(), asyncio.Event()
+
+    async def held(asked: Row) -> Made:
+        if len(bench.maker.asked) == 8:
+            eight.set()
+        await let.wait()
+        return made(asked.id)
+
+    bench.maker.answers = {one.id: held for one in rows}
+    running = asyncio.create_task(bench.run())
+    await eight.wait()
+    bench.engine.stop()
+    let.set()
+    await running
+    assert len(bench.maker.asked) == bench.tally.generated == 8
+
+    await bench.again(rows)
+    assert bench.tally.unchanged == 8
+    assert len(bench.ids()) == 100
