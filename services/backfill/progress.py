@@ -26,7 +26,7 @@ class Progress:
         tally: What is counted.
         total: Rows that there are.
         limit: Says how many requests may be under way now.
-        stream: Where to.
+        stream: Where to; standard error by default.
     """
 
     def __init__(
@@ -35,13 +35,13 @@ class Progress:
         total: int,
         *,
         limit: Callable[[], int] | None = None,
-        stream: TextIO = sys.stderr,
+        stream: TextIO | None = None,
     ) -> None:
         self._tally = tally
         self._total = total
         self._limit = limit
-        self._stream = stream
-        self._tty = stream.isatty()
+        self._stream = stream or sys.stderr
+        self._tty = self._stream.isatty()
         self._points: deque[tuple[float, int]] = deque()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._show, daemon=True)
