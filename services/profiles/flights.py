@@ -108,19 +108,28 @@ async def compete(
 
 @contextlib.asynccontextmanager
 async def renewed(store: ProfileStore, lease: Lease, every_s: float) -> AsyncIterator[None]:
-    """Keeps a lease alive while the body runs."""
-    task = asyncio.create_task(_renew(store, lease, every_s))
+    """Keeps a lease alive while the body runs.
+
+    At its end the renewing task is asked to stop, and not cancelled: a store's client may lose a
+    cancellation that comes while it waits for a reply (redis-py 8.1 does), and would then renew
+    for ever what everybody waits for.
+    """
+    done = asyncio.Event()
+    task = asyncio.create_task(_renew(store, lease, every_s, done))
     try:
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        done.set()
+        await task
 
 
-async def _renew(store: ProfileStore, lease: Lease, every_s: float) -> None:
+async def _renew(store: ProfileStore, lease: Lease, every_s: float, done: asyncio.Event) -> None:
     while True:
-        await asyncio.sleep(every_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(every_s):
+                await done.wait()
+        if done.is_set():
+            return
         try:
             if not await store.renew(lease):
                 LOGGER.info("a lease was lost: the profile was erased, or this process stalled")

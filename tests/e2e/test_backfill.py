@@ -20,9 +20,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from recommenders.data.movielens import fetch_ml_100k
-from services.profiles.models import ProfileKey
-from services.profiles.stores import keys
+from services.profiles.models import Profile, ProfileKey, ProfileText
+from services.profiles.requests import ProfileRequest
+from services.profiles.stores import codec, keys
 from tests.support.proxy import Proxy
+from tests.support.ray_cluster import RayCluster, ray_cluster
 from tests.support.servers import RedisServer, Service, metric
 from tests.support.waiting import eventually
 
@@ -35,7 +37,9 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.stack, pytest.mark.model, pytest.mark.timeout(1500)]
 
 USERS = 2_000
-HISTORY = "5"
+NEW = 250
+"""Users of whom the service has no profile yet: each takes the model a quarter of a second."""
+HISTORY = 5
 COLUMNS = ["id", "text", "vector", "version", "input_hash", "created_at"]
 """What is the same however often a job was interrupted: all but how an answer was come by."""
 
@@ -71,6 +75,7 @@ def stack(
         "RECLM_REDIS_URL": redis.url,
         "RECLM_VLLM_URL": f"http://127.0.0.1:{model.port}",
         "RECLM_LEASE_S": "2",
+        "RECLM_ACCESS_LOG": "true",
     }
     service = Service(folder, workers=2, env=env)
     service.start()
@@ -107,9 +112,30 @@ def write_interactions(dataset: Dataset, path: Path, users: int) -> list[str]:
     return ids
 
 
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RayCluster]:
+    """Two nodes that run partitions, and a head that runs none."""
+    with ray_cluster(workers=2) as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["local", "ray"])
+def engine(request: pytest.FixtureRequest, stack: Stack) -> list[str]:
+    """The arguments for either engine."""
+    if request.param == "local":
+        return []
+    cluster: RayCluster = request.getfixturevalue("cluster")
+    stack.env.update(cluster.env)
+    return over(cluster)
+
+
+def over(cluster: RayCluster) -> list[str]:
+    return ["--engine", "ray", "--ray-address", cluster.address]
+
+
 def command(out: Path, *arguments: str | Path, kind: str = "user") -> list[str]:
     start = [sys.executable, "-m", "services.cli", "backfill", "--kind", kind, "--out", str(out)]
-    return [*start, "--history", HISTORY, *map(str, arguments)]
+    return [*start, "--history", str(HISTORY), *map(str, arguments)]
 
 
 def backfill(
@@ -174,6 +200,31 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def make_known(stack: Stack, dataset: Dataset, ids: list[str]) -> None:
+    """Gives users the profile that the service would have for them had it been asked before."""
+    source = {"id": "source", "history": [{"title": "Heat (1995)"}]}
+    httpx.post(f"{stack.service.url}/profiles/user", json=source, timeout=60).raise_for_status()
+    redis = stack.redis.client()
+    stored = codec.look(redis.get(keys.profile(ProfileKey("default", "user", "source"))))
+    assert stored is not None
+    histories = dataset.histories()
+    with redis.pipeline() as pipeline:
+        for id_ in ids:
+            key = ProfileKey("default", "user", id_)
+            history = tuple(histories[id_.split("/")[0]][-HISTORY:])
+            profile = Profile(
+                id=id_,
+                words=ProfileText("user", (f"reader {id_}", "b", "c"), ("d", "e", "f")),
+                vector=stored.vector,
+                version_digest=stored.version_digest,
+                input_hash=stored.input_hash,
+                request_digest=ProfileRequest(key, history).digest(),
+                created_ms=stored.created_ms,
+            )
+            pipeline.set(keys.profile(key), codec.encode(profile))
+        pipeline.execute()
+
+
 @dataclass
 class Filled:
     """2,000 users, and the output of a job that was killed ten times on its way to them."""
@@ -190,17 +241,20 @@ def filled(
     folder = tmp_path_factory.mktemp("filled")
     interactions = folder / "interactions.parquet"
     ids = write_interactions(dataset, interactions, USERS)
+    shuffled = random.Random(0)
+    make_known(stack, dataset, shuffled.sample(ids, USERS - NEW))
     out = folder / "out"
-    moments = random.Random(0)
     for _ in range(10):
         with begun(stack, out, "--interactions", interactions, "--items", films) as process:
             with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(moments.uniform(0.5, 15))
+                process.wait(shuffled.uniform(0.5, 8))
             kill(process)
         for part in out.glob("part-*.parquet"):
             pq.read_table(part)  # whole, wherever the job was
+    calls = stack.calls()
     summary = backfill(stack, out, "--interactions", interactions, "--items", films)
     assert (summary["status"], summary["rows"]) == ("complete", USERS)
+    assert stack.calls() > calls
     return Filled(out, interactions, ids)
 
 
@@ -227,10 +281,13 @@ def test_ten_kills_leave_the_output_of_one_uninterrupted_run(
     ]
 
 
-def test_what_is_done_is_not_asked_for_again(stack: Stack, films: Path, filled: Filled) -> None:
+def test_what_is_done_is_not_asked_for_again(
+    stack: Stack, films: Path, filled: Filled, engine: list[str]
+) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in filled.out.glob("part-*")}
     requests = metric(stack.service.url, "reclm_http_request_seconds_count", route="/profiles/user")
-    summary = backfill(stack, filled.out, "--interactions", filled.interactions, "--items", films)
+    arguments = ["--interactions", filled.interactions, "--items", films, *engine]
+    summary = backfill(stack, filled.out, *arguments)
     assert (summary["status"], summary["rows"]) == ("complete", USERS)
     assert summary["outcomes"]["unchanged"] == USERS
     after = metric(stack.service.url, "reclm_http_request_seconds_count", route="/profiles/user")
@@ -248,7 +305,7 @@ def test_without_the_service_the_output_is_the_same(
     assert summary["outcomes"]["cached"] == USERS
     assert read(out).select(COLUMNS).equals(read(filled.out).select(COLUMNS))
 
-    stack.forget(filled.ids[:3])
+    stack.forget(filled.ids[-3:])
     calls = stack.calls()
     again = tmp_path / "again"
     summary = backfill(
@@ -256,6 +313,30 @@ def test_without_the_service_the_output_is_the_same(
     )
     assert summary["outcomes"]["generated"] == 3
     assert stack.calls() == calls
+
+
+def test_a_cluster_that_loses_a_node_writes_each_row_once(
+    stack: Stack, films: Path, filled: Filled, cluster: RayCluster, tmp_path: Path
+) -> None:
+    gone = random.Random(1).sample(filled.ids, 160)
+    stack.forget(gone)
+    stack.env.update(cluster.env)
+    out = tmp_path / "out"
+    arguments = ["--interactions", filled.interactions, "--items", films, *over(cluster)]
+    with begun(stack, out, *arguments) as process:
+        calls = stack.calls()
+        eventually(lambda: stack.calls() > calls + 20, timeout_s=120)
+        cluster.kill_worker()
+        stdout, _ = process.communicate(timeout=400)
+    cluster.add_worker()
+
+    assert process.returncode == 0
+    summary = json.loads(stdout.splitlines()[-1])
+    assert (summary["status"], summary["rows"]) == ("complete", USERS)
+    written, before = read(out), read(filled.out)
+    assert written["id"].to_pylist() == before["id"].to_pylist()
+    kept = pa.compute.invert(pa.compute.is_in(written["id"], value_set=pa.array(gone)))
+    assert written.filter(kept).select(COLUMNS).equals(before.filter(kept).select(COLUMNS))
 
 
 @dataclass
@@ -306,9 +387,11 @@ def choices(ids: list[str]) -> list[tuple[Any, Any]]:
     ]
 
 
-def test_what_has_changed_is_made_anew(stack: Stack, few: Few, tmp_path: Path) -> None:
+def test_what_has_changed_is_made_anew(
+    stack: Stack, few: Few, tmp_path: Path, engine: list[str]
+) -> None:
     out = tmp_path / "out"
-    backfill(stack, out, *few.arguments())
+    backfill(stack, out, *few.arguments(), *engine)
     first = {row["id"]: row for row in read(out).to_pylist()}
 
     longer, gone = few.ids[0], few.ids[1]
@@ -316,7 +399,7 @@ def test_what_has_changed_is_made_anew(stack: Stack, few: Few, tmp_path: Path) -
     retitled = [{**ITEMS[0], "title": "Heat: the director's cut (1995)"}, *ITEMS[1:]]
     few.write([*rows, (longer, ITEMS[2]["item_id"])], retitled)
     heat = {user for user, item in rows if item == ITEMS[0]["item_id"]}
-    summary = backfill(stack, out, *few.arguments())
+    summary = backfill(stack, out, *few.arguments(), *engine)
 
     second = {row["id"]: row for row in read(out).to_pylist()}
     changed = {id_ for id_ in second if second[id_]["input_hash"] != first[id_]["input_hash"]}
@@ -326,7 +409,9 @@ def test_what_has_changed_is_made_anew(stack: Stack, few: Few, tmp_path: Path) -
     assert all(second[id_] == first[id_] for id_ in second.keys() - changed)
 
 
-def test_poison_costs_only_itself(stack: Stack, few: Few, tmp_path: Path) -> None:
+def test_poison_costs_only_itself(
+    stack: Stack, few: Few, tmp_path: Path, engine: list[str]
+) -> None:
     long = {"item_id": "few long", "title": "x" * 1_000_000}
     few.write(choices(few.ids), [*ITEMS, long, {"item_id": ["few"], "title": "list"}])
     with few.interactions.open("ab") as file:
@@ -338,7 +423,7 @@ def test_poison_costs_only_itself(stack: Stack, few: Few, tmp_path: Path) -> Non
         file.write(b'{"user_id": "\xff\xfe", "item_id": "few Heat"}\n')
         file.write(b'{"user_id": "%s", "item_id": "few Heat"}\n' % (b"y" * 1_000_000))
     out = tmp_path / "out"
-    summary = backfill(stack, out, *few.arguments(), status=3)
+    summary = backfill(stack, out, *few.arguments(), *engine, status=3)
 
     assert summary["status"] == "partial"
     assert read(out)["id"].to_pylist() == few.ids
@@ -357,7 +442,7 @@ def test_poison_costs_only_itself(stack: Stack, few: Few, tmp_path: Path) -> Non
     # Mended, the failures are an input again.
     mended = tmp_path / "mended.ndjson"
     mended.write_text(json.dumps({**failures["poison unknown"], "history": ["few Heat"]}) + "\n")
-    summary = backfill(stack, tmp_path / "mended", "--histories", mended)
+    summary = backfill(stack, tmp_path / "mended", "--histories", mended, *engine)
     assert (summary["status"], summary["rows"]) == ("complete", 1)
 
 
@@ -395,12 +480,12 @@ def test_items_are_profiled_from_the_catalogue(stack: Stack, few: Few, tmp_path:
 
 
 def test_redis_and_the_model_go_and_come_back_in_the_middle(
-    stack: Stack, few: Few, tmp_path: Path
+    stack: Stack, few: Few, tmp_path: Path, engine: list[str]
 ) -> None:
     ids = [f"{few.ids[0]} {number:03}" for number in range(60)]
     few.write(choices(ids), ITEMS)
     out = tmp_path / "out"
-    with begun(stack, out, *few.arguments()) as process:
+    with begun(stack, out, *few.arguments(), *engine) as process:
         calls = stack.calls()
         eventually(lambda: stack.calls() > calls + 3, timeout_s=60)
         stack.redis.process.kill()
@@ -461,18 +546,19 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_ends_it_and_with_room_it_goes_on(
-    stack: Stack, films: Path, filled: Filled, small_disk: Path, dataset: Dataset, tmp_path: Path
+    stack: Stack, filled: Filled, small_disk: Path, dataset: Dataset, engine: list[str]
 ) -> None:
-    interactions = tmp_path / "interactions.parquet"
+    interactions = filled.interactions.with_name("first-300.parquet")
     ids = write_interactions(dataset, interactions, 300)
     assert set(ids) <= set(filled.ids)
     out = small_disk / "out"
-    arguments = ["--interactions", interactions, "--items", films]
+    arguments = ["--interactions", interactions, *engine]
     done = subprocess.run(
         [*command(out, *arguments), "--url", stack.service.url],
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, **stack.env},
     )
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
@@ -510,7 +596,7 @@ def test_a_second_job_in_the_folder_is_refused(stack: Stack, few: Few, tmp_path:
     out = tmp_path / "out"
     few.write(choices([f"{few.ids[0]} {number}" for number in range(40)]), ITEMS)
     with begun(stack, out, *few.arguments()):
-        eventually(lambda: (out / "manifest.json").exists(), timeout_s=30)
+        eventually((out / "manifest.json").exists, timeout_s=30)
         second = subprocess.run(
             [*command(out, *few.arguments()), "--url", stack.service.url],
             capture_output=True,

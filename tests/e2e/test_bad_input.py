@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import socket
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.support.profiles import BABE, HEAT, assert_well_formed
 from tests.support.servers import metric
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,6 +194,17 @@ def test_a_body_over_the_limit_is_not_read_to_its_end(api: httpx.Client, *, chun
     content: Any = pieces() if chunked else body
     response = api.post("/profiles/user", content=content, headers=JSON)
     assert_problem(response, 413, "body-too-large", str(LIMIT))
+
+
+@pytest.mark.usefixtures("costs_nothing")
+def test_a_client_that_goes_away_in_the_middle_of_its_body(service: Service) -> None:
+    bugs = metric(service.url, "reclm_errors_total", code="internal")
+    cut = metric(service.url, "reclm_errors_total", code="malformed-body")
+    with socket.create_connection(("127.0.0.1", service.port)) as connection:
+        head = b"POST /profiles/user HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        connection.sendall(head + b'Content-Length: 1000\r\n\r\n{"id": "x", ')
+    eventually(lambda: metric(service.url, "reclm_errors_total", code="malformed-body") > cut)
+    assert metric(service.url, "reclm_errors_total", code="internal") == bugs
 
 
 @pytest.mark.usefixtures("costs_nothing")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
 
 from services.profiles.api.problems import invalid
 from services.profiles.errors import BodyTooLarge, MalformedBody, UnsupportedMediaType
@@ -52,17 +53,25 @@ async def read_lines(request: Request, *, limit: int, most: int) -> list[bytes]:
 
 
 async def read_limited(request: Request, limit: int) -> bytes:
-    """Returns the body, reading no further than the limit."""
+    """Returns the body, reading no further than the limit.
+
+    Raises:
+        BodyTooLarge: It is over the limit.
+        MalformedBody: The client went away in the middle of it.
+    """
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > limit:
         raise _too_large(limit)
     chunks = []
     size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise _too_large(limit)
-        chunks.append(chunk)
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit)
+            chunks.append(chunk)
+    except ClientDisconnect as error:
+        raise MalformedBody("the body ends before its declared length") from error
     return b"".join(chunks)
 
 
