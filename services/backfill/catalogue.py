@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from services.backfill.errors import BackfillError
-from services.backfill.inputs import read_items
+from services.backfill.inputs.readers import read_items
 from services.backfill.makers import PushedBack
 from services.backfill.rows import BadRow
 

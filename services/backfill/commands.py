@@ -136,7 +136,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _options(args: argparse.Namespace) -> Options:
-    from services.backfill.inputs import Inputs
+    from services.backfill.inputs.readers import Inputs
     from services.backfill.options import Options
 
     return Options(

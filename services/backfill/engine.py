@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from services.backfill.options import Options
     from services.backfill.pace import Gate
     from services.backfill.rows import Row
-    from services.backfill.spool import Spool
+    from services.backfill.spool.spool import Spool
     from services.backfill.tally import Tally
 
 T = TypeVar("T")

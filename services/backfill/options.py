@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from services.backfill.inputs import Inputs
+    from services.backfill.inputs.readers import Inputs
     from services.backfill.parts import Dtype
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from services.backfill.options import Options
     from services.backfill.push import Push
-    from services.backfill.spool import Spool
+    from services.backfill.spool.spool import Spool
 
 _LONGEST_PAUSE_S = 10.0
 _START = 32

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from services.backfill import run as running
-from services.backfill.inputs import Inputs
+from services.backfill.inputs.readers import Inputs
 from services.backfill.makers import Made, RowFailed, Version
 from services.backfill.options import Options
 

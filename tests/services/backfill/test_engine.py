@@ -12,7 +12,7 @@ import pytest
 
 from services.backfill.engine import Engine
 from services.backfill.errors import BackfillError
-from services.backfill.inputs import Inputs
+from services.backfill.inputs.readers import Inputs
 from services.backfill.makers import PushedBack, RowFailed
 from services.backfill.options import Options
 from services.backfill.pace import Gate, Limit

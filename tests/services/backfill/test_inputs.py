@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.backfill import inputs_files
 from services.backfill.errors import BackfillError
-from services.backfill.inputs import Inputs, fingerprint, read_items
-from services.backfill.inputs_histories import read_histories
-from services.backfill.inputs_interactions import read_interactions
+from services.backfill.inputs import files as inputs_files
+from services.backfill.inputs.histories import read_histories
+from services.backfill.inputs.interactions import read_interactions
+from services.backfill.inputs.readers import Inputs, fingerprint, read_items
 from services.backfill.rows import BadRow
 from services.client import Item
 
@@ -526,6 +526,6 @@ def test_fingerprint(tmp_path: Path) -> None:
 
 
 def test_a_moment_of_python_is_taken_too() -> None:
-    from services.backfill.inputs_values import microseconds_of
+    from services.backfill.inputs.values import microseconds_of
 
     assert microseconds_of(datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)) == SECOND

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.backfill import spool_rows
 from services.backfill.errors import BackfillError
-from services.backfill.inputs import Inputs
+from services.backfill.inputs.readers import Inputs
 from services.backfill.rows import BadRow, Row
-from services.backfill.spool import Spool
-from services.backfill.spool_texts import Texts, item_digest, unknown_digest, write_texts
+from services.backfill.spool import rows as spool_rows
+from services.backfill.spool.spool import Spool
+from services.backfill.spool.texts import Texts, item_digest, unknown_digest, write_texts
 from services.client import Item
 
 if TYPE_CHECKING:

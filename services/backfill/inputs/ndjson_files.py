@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import from_json
 
-from services.backfill.inputs_files import Block, Found, bad_line, line_blocks, opened, shown
-from services.backfill.inputs_values import readable_id
+from services.backfill.inputs.files import Block, Found, bad_line, line_blocks, opened, shown
+from services.backfill.inputs.values import readable_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from services.backfill.inputs_files import Columns, Source
+    from services.backfill.inputs.files import Columns, Source
     from services.backfill.rows import BadRow
 
 _BOM = b"\xef\xbb\xbf"

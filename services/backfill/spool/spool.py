@@ -12,19 +12,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from services.backfill.errors import BackfillError
-from services.backfill.inputs import fingerprint
+from services.backfill.inputs.readers import fingerprint
 from services.backfill.rows import BadRow
-from services.backfill.spool_build import BAD, TEXTS, build, default_partitions
-from services.backfill.spool_histories import history_rows
-from services.backfill.spool_partitions import read_partition
-from services.backfill.spool_rows import interaction_rows, item_rows
-from services.backfill.spool_texts import Texts
+from services.backfill.spool.build import BAD, TEXTS, build, default_partitions
+from services.backfill.spool.histories import history_rows
+from services.backfill.spool.partitions import read_partition
+from services.backfill.spool.rows import interaction_rows, item_rows
+from services.backfill.spool.texts import Texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from services.backfill.inputs import Inputs
+    from services.backfill.inputs.readers import Inputs
     from services.backfill.rows import Row
     from services.client import Kind
 

@@ -13,17 +13,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from services.backfill.inputs_columns import listed
+from services.backfill.inputs.columns import listed
 from services.backfill.rows import Row
-from services.backfill.spool_texts import HALF, digest_matrix
+from services.backfill.spool.texts import HALF, digest_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
-    from services.backfill.inputs_columns import Strings
-    from services.backfill.spool_texts import Texts
+    from services.backfill.inputs.columns import Strings
+    from services.backfill.spool.texts import Texts
     from services.client import Kind
 
 _INTERACTION_COLUMNS: Mapping[str, pa.DataType] = {

@@ -1,4 +1,4 @@
-"""Whole columns of ids, times and weights, checked with Arrow; `inputs_values` defines them."""
+"""Whole columns of ids, times and weights, checked with Arrow; `values` defines them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from services.backfill.inputs_values import (
+from services.backfill.inputs.values import (
     CONTROLS,
     ID_CHARACTERS,
     SECONDS,

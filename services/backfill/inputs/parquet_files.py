@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from services.backfill.errors import BackfillError
-from services.backfill.inputs_files import Block, Found, shown
+from services.backfill.inputs.files import Block, Found, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from services.backfill.inputs_files import Columns, Source
+    from services.backfill.inputs.files import Columns, Source
 
 _ROWS = 32_768
 _BYTES = 8 * 1024 * 1024

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 
 from services.backfill.errors import BackfillError
-from services.backfill.inputs_files import (
+from services.backfill.inputs.files import (
     MAX_LINE,
     Block,
     Found,
@@ -25,13 +25,13 @@ from services.backfill.inputs_files import (
     opened,
     shown,
 )
-from services.backfill.inputs_records import Record, split_records
+from services.backfill.inputs.records import Record, split_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import IO
 
-    from services.backfill.inputs_files import Columns, Source
+    from services.backfill.inputs.files import Columns, Source
     from services.backfill.rows import BadRow
 
 _BOM = b"\xef\xbb\xbf"

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from services.backfill.errors import BackfillError
-from services.backfill.inputs_columns import values_of
-from services.backfill.inputs_csv import read_csv
-from services.backfill.inputs_files import Block, Columns, Source, sources
-from services.backfill.inputs_ndjson import read_ndjson
-from services.backfill.inputs_parquet import read_parquet, row_count
-from services.backfill.inputs_values import described, id_fault, id_of, readable_id, text_of
+from services.backfill.inputs.columns import values_of
+from services.backfill.inputs.csv_files import read_csv
+from services.backfill.inputs.files import Block, Columns, Source, sources
+from services.backfill.inputs.ndjson_files import read_ndjson
+from services.backfill.inputs.parquet_files import read_parquet, row_count
+from services.backfill.inputs.values import described, id_fault, id_of, readable_id, text_of
 from services.backfill.rows import BadRow
 from services.client import Item
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from services.backfill.inputs_columns import checksums
+from services.backfill.inputs.columns import checksums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from services.backfill.inputs_columns import Strings
+    from services.backfill.inputs.columns import Strings
 
 _LEAST_BUFFER = 2 * 1024 * 1024
 _BUFFER_A_PARTITION = 8 * 1024

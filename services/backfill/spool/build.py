@@ -8,25 +8,25 @@ from typing import IO, TYPE_CHECKING
 
 import pyarrow as pa
 
-from services.backfill.inputs import estimated_rows, read_items
-from services.backfill.inputs_histories import read_histories
-from services.backfill.inputs_interactions import read_interactions
+from services.backfill.inputs.histories import read_histories
+from services.backfill.inputs.interactions import read_interactions
+from services.backfill.inputs.readers import estimated_rows, read_items
 from services.backfill.rows import BadRow
-from services.backfill.spool_histories import HISTORY_SCHEMA, history_batch, second_rows
-from services.backfill.spool_partitions import (
+from services.backfill.spool.histories import HISTORY_SCHEMA, history_batch, second_rows
+from services.backfill.spool.partitions import (
     PartitionWriter,
     count_ids,
     partitions_of,
     read_partition,
 )
-from services.backfill.spool_rows import INTERACTION_SCHEMA
-from services.backfill.spool_texts import TEXTS_SCHEMA, item_digest, write_texts
+from services.backfill.spool.rows import INTERACTION_SCHEMA
+from services.backfill.spool.texts import TEXTS_SCHEMA, item_digest, write_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from services.backfill.inputs import Inputs
+    from services.backfill.inputs.readers import Inputs
     from services.client import Item
 
 TEXTS = "items.arrow"

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from services.backfill.inputs_columns import checksums, listed
+from services.backfill.inputs.columns import checksums, listed
 from services.profiles.models import canonical_hash
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from services.backfill.inputs_columns import Strings
+    from services.backfill.inputs.columns import Strings
     from services.client import Item
 
 HALF = 8

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from services.backfill.errors import BackfillError
-from services.backfill.inputs import read_blocks
-from services.backfill.inputs_columns import Ids, id_column, number_column, time_column
-from services.backfill.inputs_files import Block, Columns, sources
-from services.backfill.inputs_values import interaction_fault, readable_id
+from services.backfill.inputs.columns import Ids, id_column, number_column, time_column
+from services.backfill.inputs.files import Block, Columns, sources
+from services.backfill.inputs.readers import read_blocks
+from services.backfill.inputs.values import interaction_fault, readable_id
 from services.backfill.rows import BadRow
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from services.backfill.inputs_columns import Strings
+    from services.backfill.inputs.columns import Strings
 
 
 @dataclass(frozen=True, slots=True)

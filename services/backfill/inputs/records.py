@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 
-from services.backfill.inputs_files import MAX_LINE
+from services.backfill.inputs.files import MAX_LINE
 
 
 @dataclass(frozen=True, slots=True)

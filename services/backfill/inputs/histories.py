@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from services.backfill.errors import BackfillError
-from services.backfill.inputs_files import shown, sources
-from services.backfill.inputs_ndjson import read_objects
-from services.backfill.inputs_values import described, id_fault, id_of, readable_id, text_of
+from services.backfill.inputs.files import shown, sources
+from services.backfill.inputs.ndjson_files import read_objects
+from services.backfill.inputs.values import described, id_fault, id_of, readable_id, text_of
 from services.backfill.rows import BadRow
 from services.client import Item
 

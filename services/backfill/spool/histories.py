@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pydantic_core import from_json
 
-from services.backfill.inputs_columns import listed
-from services.backfill.inputs_files import shown
-from services.backfill.inputs_histories import history_of
+from services.backfill.inputs.columns import listed
+from services.backfill.inputs.files import shown
+from services.backfill.inputs.histories import history_of
 from services.backfill.rows import BadRow, Row
-from services.backfill.spool_rows import HALVES, PREFIX, row_digest
-from services.backfill.spool_texts import inline_digest
+from services.backfill.spool.rows import HALVES, PREFIX, row_digest
+from services.backfill.spool.texts import inline_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from services.backfill.inputs_histories import HistoryLine
-    from services.backfill.spool_texts import Texts
+    from services.backfill.inputs.histories import HistoryLine
+    from services.backfill.spool.texts import Texts
     from services.client import Item, Kind
 
 _HISTORY_COLUMNS: Mapping[str, pa.DataType] = {

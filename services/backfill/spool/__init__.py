@@ -1,0 +1,1 @@
+"""Groups the input by id on disk, in little memory."""
