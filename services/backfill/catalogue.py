@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
-import time
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from services.backfill.errors import BackfillError
 from services.backfill.inputs.readers import read_items
-from services.backfill.makers import PushedBack
+from services.backfill.patience import patiently
 from services.backfill.rows import BadRow
 
 if TYPE_CHECKING:
@@ -19,8 +16,6 @@ if TYPE_CHECKING:
 
     from services.backfill.makers import Maker
     from services.client import Item
-
-_LONGEST_PAUSE_S = 10.0
 
 
 async def put_all(
@@ -44,29 +39,16 @@ async def put_all(
     count = 0
     for block in read_items(path):
         items = [row for row in block if not isinstance(row, BadRow)]
-        for item, error in await _patiently(items, maker, patience_s):
+        put = partial(maker.put_items, items)
+        for item, error in await patiently(
+            put, patience_s=patience_s, trouble="the catalogue took no items"
+        ):
             said_of_it = {"code": error.code, "detail": error.detail}
             refused.append({"item_id": item.id, **_brief(item), "error": said_of_it})
         count += len(items)
         if said is not None:
             said(count)
     return refused
-
-
-async def _patiently(items: list[Item], maker: Maker, patience_s: float) -> list[Any]:
-    until = time.monotonic() + patience_s
-    pause = 0.2
-    while True:
-        try:
-            return list(await maker.put_items(items))
-        except PushedBack as error:
-            if time.monotonic() > until:
-                raise BackfillError(
-                    f"for {patience_s:g} s the catalogue took no items: {error.why}"
-                ) from error
-            wait = error.retry_after_s + random.uniform(0, pause)  # noqa: S311 - jitter
-            await asyncio.sleep(wait)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
 def _brief(item: Item) -> dict[str, str]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import signal
 import sys
-import time
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,6 +19,7 @@ from services.backfill.job import Job, Summary, begun, write_refused
 from services.backfill.makers import Maker, PushedBack, Version
 from services.backfill.pace import Gate, Limit
 from services.backfill.parts import PartFile
+from services.backfill.patience import patiently
 from services.backfill.progress import Progress
 from services.backfill.tally import Tally
 
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from services.backfill.push import Push
     from services.backfill.spool.spool import Spool
 
-_LONGEST_PAUSE_S = 10.0
 _START = 32
 """Requests at a time to begin with."""
 
@@ -71,7 +69,7 @@ def dry_run(options: Options, *, sample: int) -> Estimate:
 
     async def go(job: Job) -> Estimate:
         async with maker_for(options) as maker:
-            version = await _patiently(maker, options.patience_s)
+            version = await _version(maker, options)
             try:
                 return await estimate(job, maker, version, sample=sample)
             except PushedBack as error:
@@ -87,7 +85,7 @@ async def _run(job: Job, *, ray: Ray | None, push: Push | None) -> Summary:
     gate = _gate(options)
     limit = None if ray else lambda: gate.limit
     async with maker_for(options) as maker:
-        version = await _patiently(maker, options.patience_s)
+        version = await _version(maker, options)
         job.announce(version)
 
         async def put_items() -> None:
@@ -228,20 +226,13 @@ def maker_for(options: Options) -> Maker:
     return DirectMaker(settings=Settings(), kind=options.inputs.kind)
 
 
-async def _patiently(maker: Maker, patience_s: float) -> Version:
-    until = time.monotonic() + patience_s
-    pause = 0.2
-    while True:
-        try:
-            return await maker.version()
-        except PushedBack as error:
-            if time.monotonic() > until:
-                raise BackfillError(
-                    f"for {patience_s:g} s the service did not answer: {error.why}. Start it "
-                    "(`reclm-serve up`), or give its address with --url"
-                ) from error
-            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - jitter
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
+async def _version(maker: Maker, options: Options) -> Version:
+    where = "(`reclm-serve up` starts one, --url says where)" if options.url else "(RECLM_*)"
+    return await patiently(
+        maker.version,
+        patience_s=options.patience_s,
+        trouble=f"the service {where} did not answer",
+    )
 
 
 class _Stopping:

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from services import client
     from tests.benchmarks.stack import Stack, User
 
-_SET = 192
+_SET = 128
 _BLOCKS = 2
-_LEVELS = (16, 32, 64, 128)
+_LEVELS = (32, 64, 128)
 _FEW, _MANY = 10_000, 1_000_000
 _CHOICES = 10
 _TIMEOUT_S = 600.0

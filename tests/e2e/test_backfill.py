@@ -74,8 +74,8 @@ def stack(
         **service_env,
         "RECLM_REDIS_URL": redis.url,
         "RECLM_VLLM_URL": f"http://127.0.0.1:{model.port}",
-        "RECLM_LEASE_S": "2",
-        "RECLM_ACCESS_LOG": "true",
+        # Redis writes every change to the disk here, and a disk may stand still for a while.
+        "RECLM_LEASE_S": "15",
     }
     service = Service(folder, workers=2, env=env)
     service.start()
