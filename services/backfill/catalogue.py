@@ -11,23 +11,19 @@ from services.backfill.patience import patiently
 from services.backfill.rows import BadRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from services.backfill.makers import Maker
     from services.client import Item
 
 
-async def put_all(
-    path: Path, maker: Maker, *, patience_s: float, said: Callable[[int], None] | None = None
-) -> list[dict[str, Any]]:
+async def put_all(path: Path, maker: Maker, *, patience_s: float) -> list[dict[str, Any]]:
     """Adds or replaces every item of a file or folder.
 
     Args:
         path: Of the items.
         maker: Whose catalogue.
         patience_s: How long a block of items may be pushed back.
-        said: Told how many items have been sent.
 
     Returns:
         The items that were refused, as JSON documents with `error`.
@@ -36,7 +32,6 @@ async def put_all(
         BackfillError: The catalogue takes nothing for too long, or the file cannot be read.
     """
     refused = []
-    count = 0
     for block in read_items(path):
         items = [row for row in block if not isinstance(row, BadRow)]
         put = partial(maker.put_items, items)
@@ -45,9 +40,6 @@ async def put_all(
         ):
             said_of_it = {"code": error.code, "detail": error.detail}
             refused.append({"item_id": item.id, **_brief(item), "error": said_of_it})
-        count += len(items)
-        if said is not None:
-            said(count)
     return refused
 
 

@@ -38,6 +38,10 @@ _FLUSH_S = 15.0
 _TRIES = 10
 """How often one row may be pushed back while others get through."""
 
+_BY_CHANCE = "malformed-generation"
+_CHANCES = 3
+"""How often a row is asked for whose failure is chance: what the model wrote was no profile."""
+
 _TURN = 2_000
 """Rows that the producer passes over before it lets the workers have a turn."""
 
@@ -166,7 +170,7 @@ class Engine:
     async def _outcome(self, part: Part, row: Row, *, fresh: bool) -> bool:
         """Asks until there is an outcome. False if the job stops before there is one."""
         asked = row
-        tries, others_before = 0, self._succeeded
+        tries, chances, others_before = 0, 0, self._succeeded
         while True:
             async with self._gate.slot() as slot:
                 if self._stop.is_set():
@@ -182,7 +186,11 @@ class Engine:
                     if tries < _TRIES or self._succeeded - others_before < _TRIES:
                         continue
                 except RowFailed as error:
-                    slot.answered(cheap=True)
+                    by_chance = error.code == _BY_CHANCE
+                    slot.answered(cheap=not by_chance)
+                    chances += by_chance
+                    if by_chance and chances < _CHANCES:
+                        continue
                     rest = self._without_unknown(asked, error)
                     if rest is not None:
                         asked = rest

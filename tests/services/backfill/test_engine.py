@@ -182,6 +182,22 @@ async def test_a_failed_row_costs_only_itself_and_is_tried_again_next_time(tmp_p
     assert bench.failures() == []
 
 
+async def test_what_fails_by_chance_has_three_chances(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [row("a"), row("b")])
+    left = [2]
+
+    def unlucky(asked: Row) -> Made:
+        if left[0]:
+            left[0] -= 1
+            raise RowFailed("malformed-generation", "not a profile")
+        return made(asked.id)
+
+    bench.maker.answers = {"a": unlucky, "b": refuse("malformed-generation")}
+    await bench.run()
+    assert [failure["id"] for failure in bench.failures()] == ["b"]
+    assert sorted(asked.id for asked, _ in bench.maker.asked) == ["a"] * 3 + ["b"] * 3
+
+
 async def test_a_run_of_failures_ends_it_and_what_was_made_stays(tmp_path: Path) -> None:
     rows = [row(f"u{number}") for number in range(60)]
     bench = Bench(tmp_path, rows, failures_in_a_row=20)
