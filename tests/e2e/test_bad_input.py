@@ -11,14 +11,14 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.support.profiles import BABE, HEAT, assert_well_formed
+from tests.support.profiles import BABE, HEAT, assert_well_formed, copy_profile
 from tests.support.servers import metric
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.servers import Service
+    from tests.support.servers import RedisServer, Service
 
 pytestmark = [pytest.mark.stack, pytest.mark.model]
 
@@ -174,6 +174,14 @@ def test_a_history_of_100_000_entries(api: httpx.Client) -> None:
 
 
 @pytest.mark.usefixtures("costs_nothing")
+def test_half_a_million_wrong_entries_are_one_finding(api: httpx.Client) -> None:
+    """Each found and described would hold up all other requests for seconds."""
+    body = b'{"id": "bad wrong", "history": [' + b",".join([b"7"] * 500_000) + b"]}"
+    problem = assert_problem(post(api, body), 422, "invalid-input", "body.history.0")
+    assert len(problem["errors"]) == 1
+
+
+@pytest.mark.usefixtures("costs_nothing")
 def test_a_title_of_1_mb(api: httpx.Client) -> None:
     title = {"title": "t" * 1_000_000}
     assert_problem(post(api, {"id": "x", "history": [title]}), 422, "invalid-input", "512")
@@ -235,6 +243,25 @@ def test_each_bad_row_of_a_batch_is_refused_in_its_place(api: httpx.Client) -> N
     assert all(answer["error"]["detail"] and answer["error"]["code"] for answer in answers)
 
 
+@pytest.mark.usefixtures("costs_nothing")
+@pytest.mark.parametrize("path", ["/profiles/user:batch", "/profiles/item:batch", "/items:batch"])
+def test_a_row_over_the_limit_of_a_body_costs_only_itself(api: httpx.Client, path: str) -> None:
+    row = b'{"id": "bad big", "history": [' + b",".join([b"7"] * LIMIT) + b"]}"
+    content = b'{"id": ""}\n' + row + b'\n{"id": 7}'
+    response = api.post(path, content=content, headers=NDJSON)
+    before, big, after = (json.loads(line) for line in response.text.splitlines())
+    assert (before["status_code"], big["status_code"], after["status_code"]) == (422, 413, 422)
+    assert (big["id"], big["error"]["code"]) == (None, "body-too-large")
+    assert str(LIMIT) in big["error"]["detail"]
+
+
+@pytest.mark.usefixtures("costs_nothing")
+@pytest.mark.parametrize("path", ["/profiles/user:batch", "/profiles/item:batch", "/items:batch"])
+def test_a_batch_of_too_many_rows(api: httpx.Client, path: str) -> None:
+    response = api.post(path, content=b"{}\n" * 10_001, headers=NDJSON)
+    assert_problem(response, 413, "body-too-large", "10001 rows", "at most 10000")
+
+
 def test_bad_items_leave_their_neighbours_in_the_catalogue(api: httpx.Client) -> None:
     rows = [
         b'{"id": "bad 1", "title": "One"}',
@@ -282,6 +309,54 @@ def test_what_is_not_there_and_what_is_not_done(api: httpx.Client) -> None:
         assert response.json()["detail"]
 
 
+WRONG_ITEMS: list[tuple[bytes, dict[str, str], tuple[int, str, str]]] = [
+    (b"", JSON, (400, "malformed-body", "not JSON")),
+    (b'{"title": "a"', JSON, (400, "malformed-body", "not JSON")),
+    (b'{"title": "\xff"}', JSON, (400, "malformed-body", "not JSON")),
+    (rb'{"title": "\ud800"}', JSON, (400, "malformed-body", "not JSON")),
+    (b"{}", JSON, (422, "invalid-input", "body.title")),
+    (b'{"title": ""}', JSON, (422, "invalid-input", "body.title")),
+    (b'{"title": 7}', JSON, (422, "invalid-input", "body.title")),
+    (b'{"title": NaN}', JSON, (422, "invalid-input", "body.title")),
+    (rb'{"title": "a\u0000b"}', JSON, (422, "invalid-input", "body.title")),
+    (rb'{"title": "a", "category": "\u001b"}', JSON, (422, "invalid-input", "body.category")),
+    (rb'{"title": "a", "description": "\u0007"}', JSON, (422, "invalid-input", "body.description")),
+    (b'{"title": "a", "id": "bad put"}', JSON, (422, "invalid-input", "body.id")),
+    (b'{"title": "' + b"t" * LIMIT + b'"}', JSON, (413, "body-too-large", str(LIMIT))),
+    (b'{"title": "a"}', {}, (415, "unsupported-media-type", "application/json")),
+    (b'{"title": "a"}', NDJSON, (415, "unsupported-media-type", "application/json")),
+]
+
+
+@pytest.mark.usefixtures("costs_nothing")
+@pytest.mark.parametrize(("body", "headers", "problem"), WRONG_ITEMS)
+def test_a_bad_item_is_refused_and_not_stored(
+    api: httpx.Client, body: bytes, headers: dict[str, str], problem: tuple[int, str, str]
+) -> None:
+    api.delete("/items/bad%20put")
+    response = api.put("/items/bad%20put", content=body, headers=headers)
+    assert_problem(response, *problem)
+    assert api.get("/items/bad%20put").status_code == 404
+
+
+def at(api: httpx.Client, path: str) -> httpx.URL:
+    """Returns the URL with a path that goes out as it is."""
+    return api.base_url.copy_with(raw_path=path.encode())
+
+
+@pytest.mark.usefixtures("costs_nothing")
+@pytest.mark.parametrize("bytes_", ["%FF", "a%C3", "%ED%A0%80", "%EF%BF%BD%FF"])
+def test_a_path_that_is_not_utf_8_is_nobodys(api: httpx.Client, bytes_: str) -> None:
+    for method, place in (
+        *(("GET", f"profiles/{kind}") for kind in ("user", "item")),
+        *(("DELETE", f"profiles/{kind}") for kind in ("user", "item")),
+        *((method, "items") for method in ("PUT", "GET", "DELETE")),
+    ):
+        url = at(api, f"/{place}/{bytes_}")
+        response = api.request(method, url, json={"title": "a"} if method == "PUT" else None)
+        assert_problem(response, 422, "invalid-input", "request.path.id", "UTF-8")
+
+
 # What a client has to write for ids that URL libraries take for ways up.
 DOTS = {".": "%2E", "..": "%2E%2E"}
 
@@ -298,6 +373,8 @@ IDS = [
     "bad \\ '\"",
     "bad \u0645\u0631\u062d\u0628\u0627",
     "bad 👩‍👩‍👧",
+    "bad \ufffd",
+    "bad \u202ereversed\u202c",
     "é",
     "e\u0301",
     "z" * 256,
@@ -306,8 +383,7 @@ IDS = [
 
 @pytest.mark.parametrize("id_", IDS)
 def test_ids_of_any_other_characters_go_round(api: httpx.Client, id_: str) -> None:
-    path = "/items/" + (DOTS.get(id_) or quote(id_, safe=""))
-    url = httpx.URL(str(api.base_url).rstrip("/")).copy_with(raw_path=path.encode())
+    url = at(api, "/items/" + (DOTS.get(id_) or quote(id_, safe="")))
     put = api.put(url, json={"title": f"Title of {id_}"})
     assert put.status_code == 200, put.text
     assert api.get(url).json()["id"] == id_
@@ -315,6 +391,43 @@ def test_ids_of_any_other_characters_go_round(api: httpx.Client, id_: str) -> No
     assert id_ in [item["id"] for item in listed]
     assert api.delete(url).status_code == 204
     assert api.get(url).status_code == 404
+
+
+@pytest.fixture(scope="module")
+def source(api: httpx.Client) -> str:
+    """Who has the profile that others get copies of."""
+    made = post(api, {"id": "bad source", "history": [HEAT]})
+    assert made.status_code == 200, made.text
+    return "bad source"
+
+
+@pytest.mark.parametrize("id_", IDS)
+def test_profiles_of_such_ids_go_round(
+    api: httpx.Client, redis_server: RedisServer, source: str, id_: str
+) -> None:
+    copy_profile(redis_server.client(), source, [id_])
+    url = at(api, "/profiles/user/" + (DOTS.get(id_) or quote(id_, safe="")))
+    asked = post(api, {"id": id_, "history": [HEAT]})
+    assert (asked.status_code, asked.json()["status"]) == (200, "cached")
+    assert asked.json()["id"] == id_
+    assert api.get(url).json() == asked.json()
+    embeddings = api.post("/embeddings/user", json={"ids": [id_]}).json()["rows"]
+    assert embeddings[0]["id"] == id_
+    assert embeddings[0]["vector"]
+    assert api.delete(url).status_code == 204
+    assert api.get(url).status_code == 404
+
+
+@pytest.mark.usefixtures("costs_nothing")
+def test_bad_rows_leave_their_neighbours_their_profiles(source: str, api: httpx.Client) -> None:
+    good = json.dumps({"id": source, "history": [HEAT]}).encode()
+    bad = [*MALFORMED[1:], rb'{"id": "a\ud800"}', b'{"id": "bad stranger", "history": ["nowhere"]}']
+    content = b"\n".join(row for pair in zip(bad, [good] * len(bad), strict=True) for row in pair)
+    response = api.post("/profiles/user:batch", content=content, headers=NDJSON)
+    answers = [json.loads(line) for line in response.text.splitlines()]
+    assert [answer["row"] for answer in answers] == list(range(2 * len(bad)))
+    assert {answer["status_code"] for answer in answers[::2]} == {400, 422}
+    assert {(row["status_code"], row["profile"]["id"]) for row in answers[1::2]} == {(200, source)}
 
 
 ARABIC = "\u0645\u0631\u062d\u0628\u0627"

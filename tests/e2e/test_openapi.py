@@ -15,8 +15,10 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
+from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
+    negative_data_rejection,
     response_schema_conformance,
     status_code_conformance,
 )
@@ -33,6 +35,7 @@ CHECKS = [
     not_a_server_error,
     status_code_conformance,
     content_type_conformance,
+    negative_data_rejection,
     response_schema_conformance,
 ]
 BATCHES = {
@@ -42,6 +45,9 @@ BATCHES = {
 }
 """Operations that take NDJSON, and those whose bodies are like their rows."""
 
+NO_INPUT = ["GET /healthz", "GET /readyz", "GET /metrics"]
+"""Operations that nothing wrong can be sent to."""
+
 OPERATIONS = [
     *(f"POST /profiles/{kind}" for kind in ("user", "item")),
     *(f"GET /profiles/{kind}/{{id}}" for kind in ("user", "item")),
@@ -49,7 +55,7 @@ OPERATIONS = [
     *(f"POST /embeddings/{kind}" for kind in ("user", "item")),
     "GET /items",
     *(f"{method} /items/{{id}}" for method in ("PUT", "GET", "DELETE")),
-    *("GET /healthz", "GET /readyz", "GET /metrics"),
+    *NO_INPUT,
 ]
 
 SETTINGS = settings(
@@ -99,12 +105,18 @@ def test_every_operation_is_tried(operations: dict[str, Any]) -> None:
     assert sorted(operations) == sorted([*OPERATIONS, *BATCHES])
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        *((name, GenerationMode.POSITIVE) for name in OPERATIONS),
+        *((name, GenerationMode.NEGATIVE) for name in OPERATIONS if name not in NO_INPUT),
+    ],
+)
 def test_an_operation_answers_as_documented(
-    operations: dict[str, Any], url: str, name: str
+    operations: dict[str, Any], url: str, name: str, mode: GenerationMode
 ) -> None:
     @SETTINGS
-    @given(case=operations[name].as_strategy())
+    @given(case=operations[name].as_strategy(generation_mode=mode))
     def try_it(case: Any) -> None:
         with_time(case.body)
         case.validate_response(case.call(base_url=url), checks=CHECKS)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic_core import from_json, to_json
 
 from services.profiles.api.problems import document
-from services.profiles.errors import Overloaded, ReclmError
+from services.profiles.errors import BodyTooLarge, Overloaded, ReclmError
 from services.profiles.telemetry import LOGGER
 
 if TYPE_CHECKING:
@@ -25,7 +25,11 @@ _PATIENCE = 60
 
 
 async def stream_rows(
-    lines: Sequence[bytes], answer: Callable[[bytes], Awaitable[bytes]], metrics: Metrics
+    lines: Sequence[bytes],
+    answer: Callable[[bytes], Awaitable[bytes]],
+    metrics: Metrics,
+    *,
+    limit: int,
 ) -> AsyncIterator[bytes]:
     """Yields a line for each row, in order.
 
@@ -33,13 +37,14 @@ async def stream_rows(
         lines: The rows, each a JSON document.
         answer: Returns the members to add to a row's line, each after a comma.
         metrics: Where failed rows are counted.
+        limit: Most bytes of a row.
     """
     window: deque[asyncio.Task[bytes]] = deque()
     try:
         for row, line in enumerate(lines):
             if len(window) == _WINDOW:
                 yield await window.popleft()
-            window.append(asyncio.create_task(_row(row, line, answer, metrics)))
+            window.append(asyncio.create_task(_row(row, line, answer, metrics, limit)))
         while window:
             yield await window.popleft()
     finally:
@@ -48,10 +53,18 @@ async def stream_rows(
 
 
 async def _row(
-    row: int, line: bytes, answer: Callable[[bytes], Awaitable[bytes]], metrics: Metrics
+    row: int,
+    line: bytes,
+    answer: Callable[[bytes], Awaitable[bytes]],
+    metrics: Metrics,
+    limit: int,
 ) -> bytes:
-    head = b'{"row":%d,"id":%s,"status_code":' % (row, to_json(_id_of(line)))
+    fits = len(line) <= limit
+    id_ = _id_of(line) if fits else None
+    head = b'{"row":%d,"id":%s,"status_code":' % (row, to_json(id_))
     try:
+        if not fits:
+            raise BodyTooLarge(f"the row is over {limit} bytes, the most that one may have")
         return head + b"200" + await _patiently(line, answer) + b"}\n"
     except ReclmError as error:
         metrics.errors.labels(error.code).inc()

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import StringConstraints
 from pydantic_core import to_json
 
 from services.profiles.api.batches import stream_rows
 from services.profiles.api.bodies import NDJSON, openapi_body, parse, read_json, read_lines
+from services.profiles.api.paths import PathId
 from services.profiles.api.problems import documented
 from services.profiles.api.schemas import (
     NO_CONTROLS,
     CatalogueItem,
-    Id,
     ItemDocument,
     ItemPageDocument,
     ItemText,
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["items"])
 
-PathId = Annotated[Id, Path()]
 _Words = Annotated[str, StringConstraints(max_length=256, pattern=NO_CONTROLS)]
 # A place in the index is a term and an id, at four bytes a character and four letters for three.
 _Cursor = Annotated[str, StringConstraints(max_length=2048)]
@@ -82,7 +81,8 @@ async def post_items(request: Request) -> Response:
         await parts.catalogue.put_items(parts.settings.tenant, [body.to_item(body.id)])
         return b""
 
-    return StreamingResponse(stream_rows(lines, answer, parts.metrics), media_type=NDJSON[0])
+    answers = stream_rows(lines, answer, parts.metrics, limit=parts.settings.max_body_bytes)
+    return StreamingResponse(answers, media_type=NDJSON[0])
 
 
 @router.put(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from services.profiles.api import arrow
 from services.profiles.api.batches import stream_rows
 from services.profiles.api.bodies import NDJSON, openapi_body, parse, read_json, read_lines
+from services.profiles.api.paths import PathId
 from services.profiles.api.problems import documented
 from services.profiles.api.schemas import (
     EmbeddingsBody,
     EmbeddingsDocument,
-    Id,
     ItemProfileBody,
     ProfileBody,
     ProfileDocument,
@@ -72,7 +72,8 @@ def routes(kind: Kind) -> APIRouter:
             found = await parts.profiles.profile(to_request(body, kind, parts.settings))
             return b',"profile":' + found.document(embedding=body.embedding)
 
-        return StreamingResponse(stream_rows(lines, answer, parts.metrics), media_type=NDJSON[0])
+        answers = stream_rows(lines, answer, parts.metrics, limit=parts.settings.max_body_bytes)
+        return StreamingResponse(answers, media_type=NDJSON[0])
 
     @router.get(
         f"/profiles/{kind}/{{id:path}}",
@@ -82,7 +83,7 @@ def routes(kind: Kind) -> APIRouter:
     )
     async def get_profile(
         request: Request,
-        id: Annotated[Id, Path()],  # noqa: A002 - the field's name
+        id: PathId,  # noqa: A002 - the field's name
         embedding: Annotated[bool, Query(description="Add the embedding.")] = False,
     ) -> Response:
         parts = parts_of(request)
@@ -97,7 +98,7 @@ def routes(kind: Kind) -> APIRouter:
     )
     async def delete_profile(
         request: Request,
-        id: Annotated[Id, Path()],  # noqa: A002 - the field's name
+        id: PathId,  # noqa: A002 - the field's name
     ) -> None:
         parts = parts_of(request)
         await parts.profiles.erase(_key(parts, kind, id))

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, StringConstraints, Tag
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    FailFast,
+    Field,
+    JsonValue,
+    StringConstraints,
+    Tag,
+)
 
 from services.profiles.api.problems import Problem
 from services.profiles.models import Item, Kind, Status
@@ -76,6 +85,7 @@ class ProfileBody(_Body):
     id: Id
     history: Annotated[
         list[HistoryEntry],
+        FailFast(),  # of half a million wrong entries, one is as telling as all, and sooner found
         Field(description="Item ids from the catalogue, or items inline; oldest first."),
     ] = []
     refresh: Annotated[bool, Field(description="Generate even if there is a profile.")] = False
