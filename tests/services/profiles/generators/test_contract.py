@@ -93,8 +93,9 @@ def test_answers_that_are_asked_for_together_have_the_form_and_are_counted(
         cut_off = answer.completion_tokens == request.max_tokens
         assert cut_off or re.fullmatch(request.pattern, answer.text)
         assert answer.prompt_tokens == tokens(tokenizer, list(request.messages))
+        # A model may write a word in other tokens than a tokenizer would, fewer or more.
         written = len(tokenizer.encode(answer.text).ids)
-        assert written <= answer.completion_tokens <= request.max_tokens
+        assert 0.5 * written < answer.completion_tokens <= min(2 * written, request.max_tokens)
 
 
 def test_no_answer_goes_through_a_lone_space(generator: Generator, runner: asyncio.Runner) -> None:
