@@ -1,0 +1,80 @@
+"""Users and items as row numbers, which is how models know them; ids stay outside of models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow.compute as pc
+from scipy import sparse
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from recommenders.data.dataset import Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """A dataset by row numbers.
+
+    Attributes:
+        user_ids: User row -> id, in order of first appearance among the interactions.
+        item_ids: Item row -> id, in order of the items' table, items without interactions too.
+        users: User row of each interaction, int32, in the order of the interactions' table.
+        items: Item row of each, int32.
+        times: Seconds since 1970 of each, int64.
+    """
+
+    user_ids: tuple[str, ...]
+    item_ids: tuple[str, ...]
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    times: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Indexed:
+        """Numbers the users and items of a dataset."""
+        table = dataset.interactions
+        users = table["user_id"].combine_chunks().dictionary_encode()
+        items = dataset.items["item_id"]
+        rows = pc.index_in(table["item_id"], value_set=items)
+        return cls(
+            user_ids=tuple(np.asarray(users.dictionary).tolist()),
+            item_ids=tuple(np.asarray(items).tolist()),
+            users=np.asarray(users.indices),
+            items=np.asarray(rows),
+            times=np.asarray(table["timestamp"]),
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many users and items there are."""
+        return len(self.user_ids), len(self.item_ids)
+
+    def matrix(
+        self, chosen: NDArray[np.bool_] | NDArray[np.int64] | None = None
+    ) -> sparse.csr_array:
+        """Returns interactions as a matrix of users x items.
+
+        Args:
+            chosen: Which of them: a mask, or their numbers. All by default.
+
+        Returns:
+            CSR of float32, 1 for each pair, however often it is there; columns sorted in each row.
+        """
+        users = self.users if chosen is None else self.users[chosen]
+        items = self.items if chosen is None else self.items[chosen]
+        return pairs(users, items, self.shape)
+
+
+def pairs(
+    users: NDArray[np.integer], items: NDArray[np.integer], shape: tuple[int, int]
+) -> sparse.csr_array:
+    """Returns a CSR matrix of float32 with 1 at each pair of rows, columns sorted in each row."""
+    ones = np.ones(len(users), np.float32)
+    matrix = sparse.csr_array((ones, (users, items)), shape=shape)
+    matrix.sum_duplicates()
+    matrix.data[:] = 1
+    return matrix
