@@ -35,6 +35,9 @@ _FLUSH_ROWS = 1_000
 _FLUSH_S = 15.0
 """A crash costs at most this much work, and that only as far as the cache has lost it too."""
 
+_OPEN_ROWS = 10_000
+"""With more rows in partitions that are not finished, no other is begun: memory, not speed."""
+
 _TRIES = 10
 """How often one row may be pushed back while others get through."""
 
@@ -86,6 +89,8 @@ class Engine:
         self._queue: asyncio.Queue[tuple[_Open, Row, bool]] = asyncio.Queue(options.concurrency)
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="parts")
         self._open: dict[int, _Open] = {}
+        self._room = asyncio.Event()
+        self._flushing = asyncio.Lock()
         self._finished = finished
         self._stop = asyncio.Event()
         self._succeeded = 0
@@ -95,6 +100,8 @@ class Engine:
     def stop(self) -> None:
         """Begins no more rows. `run` returns when those under way have their outcome."""
         self._stop.set()
+        # The producer may be waiting for a partition to end that no longer will.
+        self._room.set()
 
     async def run(self, partitions: Iterable[int]) -> None:
         """Gives every row of the partitions an outcome.
@@ -122,6 +129,7 @@ class Engine:
 
     async def _produce(self, partitions: Iterable[int]) -> None:
         for number in partitions:
+            await self._wait_for_room()
             if self._stop.is_set():
                 return
             opened = _Open(Part(self._options.out, number, dtype=self._options.dtype))
@@ -132,11 +140,19 @@ class Engine:
             opened.all_read = True
             await self._finish_if_done(opened)
 
+    async def _wait_for_room(self) -> None:
+        while not self._stop.is_set():
+            if sum(opened.rows for opened in self._open.values()) < _OPEN_ROWS:
+                return
+            self._room.clear()
+            await self._room.wait()
+
     async def _produce_rows(self, opened: _Open) -> None:
         part = opened.part
         for count, row in enumerate(self._spool.rows(part.number)):
             if count % _TURN == 0:
                 await asyncio.sleep(0)
+            opened.rows += 1
             before = part.request_of(row.id)
             if before == (row.digest, self._version):
                 part.keep(row.id)
@@ -162,6 +178,7 @@ class Engine:
             opened, row, reworded = await self._queue.get()
             try:
                 if await self._outcome(opened.part, row, fresh=reworded or self._options.refresh):
+                    await self._flush(opened.part, at_least=_FLUSH_ROWS)
                     opened.pending -= 1
                     await self._finish_if_done(opened)
             finally:
@@ -254,20 +271,19 @@ class Engine:
         return RowFailed("unavailable", f"pushed back {_TRIES} times: {error.why}")
 
     async def _flush_now_and_then(self) -> None:
-        loop = asyncio.get_running_loop()
-        last = loop.time()
         while True:
-            await asyncio.sleep(0.5)
-            due = loop.time() - last > _FLUSH_S
-            if due:
-                last = loop.time()
+            await asyncio.sleep(_FLUSH_S)
             for opened in list(self._open.values()):
-                if opened.part.buffered >= (1 if due else _FLUSH_ROWS):
-                    await self._flush(opened.part)
+                await self._flush(opened.part)
 
-    async def _flush(self, part: Part) -> None:
-        rows = part.take()
-        await self._on_disk(lambda: part.write(rows))
+    async def _flush(self, part: Part, *, at_least: int = 1) -> None:
+        """Writes what is buffered, if it is so many rows; who makes more of them waits meanwhile."""
+        if part.buffered < at_least:
+            return
+        async with self._flushing:
+            if part.buffered >= at_least:
+                rows = part.take()
+                await self._on_disk(lambda: part.write(rows))
 
     async def _save(self) -> None:
         """Writes what is made so far to the journal, whatever ends the run."""
@@ -280,10 +296,13 @@ class Engine:
                 LOGGER.warning("rows are lost to the journal", extra={"data": {"why": str(error)}})
 
     async def _finish_if_done(self, opened: _Open) -> None:
-        if not opened.all_read or opened.pending or opened.part.number not in self._open:
+        if not opened.all_read or opened.pending or opened.finishing:
             return
+        opened.finishing = True
+        async with self._flushing:
+            file = await self._on_disk(opened.part.finish)
         del self._open[opened.part.number]
-        file = await self._on_disk(opened.part.finish)
+        self._room.set()
         if file is not None:
             self._finished.append(file)
 
@@ -296,5 +315,7 @@ class _Open:
 
     def __init__(self, part: Part) -> None:
         self.part = part
+        self.rows = 0
         self.pending = 0
         self.all_read = False
+        self.finishing = False

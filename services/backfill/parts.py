@@ -174,6 +174,10 @@ class Part:
             self._write_file()
         if self._journal.exists():
             shutil.rmtree(self._journal)
+        # Whoever still refers to this part need not hold its ids as well.
+        self._known.clear()
+        self._kept.clear()
+        pa.default_memory_pool().release_unused()
         return describe(self._path)
 
     def _write_file(self) -> None:

@@ -18,13 +18,14 @@ from services.backfill.errors import BackfillError
 from services.backfill.job import Job, Summary, begun, write_refused
 from services.backfill.makers import Maker, PushedBack, Version
 from services.backfill.pace import Gate, Limit
-from services.backfill.parts import PartFile
+from services.backfill.parts import WORK, PartFile
 from services.backfill.patience import patiently
 from services.backfill.progress import Progress
 from services.backfill.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from services.backfill.options import Options
     from services.backfill.push import Push
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 _START = 32
 """Requests at a time to begin with."""
+
+_LOOK_EVERY_S = 0.5
+"""How often a node looks whether it is to stop."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,6 +159,9 @@ async def _over_ray(
         started_ms=job.started_ms,
         env={name: value for name, value in os.environ.items() if name.startswith("RECLM_")},
     )
+    stop = _stop_file(job.options)
+    stop.unlink(missing_ok=True)
+    stopping.then(stop.touch)
     results = ray_engine.run(range(job.spool.partitions), work, address=ray.address)
 
     def take() -> None:
@@ -163,8 +170,6 @@ async def _over_ray(
                 tally.add(Tally(**result["tally"]))
                 if result["part"] is not None:
                     finished.append(PartFile(**result["part"]))
-                if stopping.signal is not None:
-                    return
 
     await asyncio.to_thread(take)
 
@@ -191,6 +196,12 @@ def run_partition(
     os.environ.update(env)
     tally = Tally()
     parts: list[PartFile] = []
+    stop = _stop_file(options)
+
+    async def stop_when_told(engine: Engine) -> None:
+        while not stop.exists():  # noqa: ASYNC110 - files have no events
+            await asyncio.sleep(_LOOK_EVERY_S)
+        engine.stop()
 
     async def go() -> None:
         async with maker_for(options) as maker:
@@ -204,10 +215,20 @@ def run_partition(
                 tally=tally,
                 finished=parts,
             )
-            await engine.run([number])
+            told = asyncio.create_task(stop_when_told(engine))
+            try:
+                await engine.run([number])
+            finally:
+                told.cancel()
 
-    asyncio.run(go())
+    if not stop.exists():
+        asyncio.run(go())
     return {"tally": tally.to_dict(), "part": asdict(parts[0]) if parts else None}
+
+
+def _stop_file(options: Options) -> Path:
+    """Returns the file by which whoever started the job tells its nodes to stop."""
+    return options.out / WORK / "stop"
 
 
 def _gate(options: Options) -> Gate:

@@ -43,9 +43,10 @@ _TIMEOUT_S = 600.0
 
 
 def throughput(stack: Stack) -> list[Figure]:
-    users = stack.users[: 2 * _SET * _BLOCKS]
+    users = stack.users[: (2 * _BLOCKS + 1) * _SET]
     prompts = record(stack, users)
-    best, levels = asyncio.run(_best_level(stack, [prompts[user.id] for user in users[:_SET]]))
+    others = users[-_SET:]  # the best level is found with prompts that no block has
+    best, levels = asyncio.run(_best_level(stack, [prompts[user.id] for user in others]))
     watch = CpuWatch()
     jobs, straight = [], []
     for block in range(_BLOCKS):

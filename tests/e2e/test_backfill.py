@@ -510,12 +510,12 @@ def test_redis_and_the_model_go_and_come_back_in_the_middle(
 
 
 def test_sigterm_ends_it_in_order_and_the_next_run_goes_on(
-    stack: Stack, few: Few, tmp_path: Path
+    stack: Stack, few: Few, tmp_path: Path, engine: list[str]
 ) -> None:
     ids = [f"{few.ids[0]} {number:03}" for number in range(60)]
     few.write(choices(ids), ITEMS)
     out = tmp_path / "out"
-    with begun(stack, out, *few.arguments()) as process:
+    with begun(stack, out, *few.arguments(), *engine) as process:
         calls = stack.calls()
         eventually(lambda: stack.calls() > calls + 10, timeout_s=60)
         process.send_signal(signal.SIGTERM)

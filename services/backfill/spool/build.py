@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 TEXTS = "items.arrow"
 BAD = "bad.ndjson"
 
-_ROWS_A_PARTITION = 500_000
+_ROWS_A_PARTITION = 100_000
 _FEWEST, _MOST = 8, 4096
 
 

@@ -73,7 +73,7 @@ class Spool:
             folder: Where; what is there is replaced if it is the spool of something else.
             inputs: What to read.
             history: How many entries of a history to keep, the newest.
-            partitions: How many files; by default one for half a million rows.
+            partitions: How many files; by default one for a hundred thousand rows.
             progress: Called now and then with the number of rows read so far.
 
         Raises:

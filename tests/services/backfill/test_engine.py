@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 import pytest
 
+from services.backfill import engine
 from services.backfill.engine import Engine
 from services.backfill.errors import BackfillError
 from services.backfill.inputs.readers import Inputs
 from services.backfill.makers import PushedBack, RowFailed
 from services.backfill.options import Options
 from services.backfill.pace import Gate, Limit
-from services.backfill.parts import PartFile, failures_path
+from services.backfill.parts import Part, PartFile, failures_path
 from services.backfill.tally import Tally
 from tests.services.backfill.made import VERSION, made, row
 
@@ -288,3 +289,70 @@ async def test_stopped_it_lets_what_is_under_way_finish_and_begins_no_more(tmp_p
     await bench.again(rows)
     assert bench.tally.unchanged == 8
     assert len(bench.ids()) == 100
+
+
+async def test_no_more_partitions_are_begun_than_rows_may_be_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_OPEN_ROWS", 4)
+    partitions = [[row(f"{part}-{number}") for number in range(3)] for part in range(4)]
+    bench = Bench(tmp_path, *partitions)
+    held, let = asyncio.Event(), asyncio.Event()
+
+    async def wait(asked: Row) -> Made:
+        held.set()
+        await let.wait()
+        return made(asked.id)
+
+    bench.maker.answers = {"0-0": wait, "1-0": wait}
+    running = asyncio.create_task(bench.run())
+    await held.wait()
+    await asyncio.sleep(0.1)
+    # Three rows that are not finished leave room for another partition, six do not.
+    assert {asked.id[0] for asked, _ in bench.maker.asked} == {"0", "1"}
+    let.set()
+    await running
+    assert len(bench.ids()) == 12
+
+
+async def test_it_can_be_stopped_while_there_is_no_room_for_another_partition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_OPEN_ROWS", 1)
+    bench = Bench(tmp_path, [row("a"), row("b")], [row("c")])
+    held, let = asyncio.Event(), asyncio.Event()
+
+    async def wait(asked: Row) -> Made:
+        held.set()
+        await let.wait()
+        return made(asked.id)
+
+    bench.maker.answers["a"] = wait
+    running = asyncio.create_task(bench.run())
+    await held.wait()
+    await asyncio.sleep(0.05)
+    bench.engine.stop()
+    let.set()
+    await asyncio.wait_for(running, 5)
+    assert bench.tally.generated < 3
+
+
+async def test_who_makes_rows_waits_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_FLUSH_ROWS", 5)
+    most = 0
+    write = Part.write
+
+    def slowly(part: Part, rows: list[tuple[Row, Made]]) -> None:
+        nonlocal most
+        most = max(most, len(rows), part.buffered)
+        time.sleep(0.02)
+        write(part, rows)
+
+    monkeypatch.setattr(Part, "write", slowly)
+    bench = Bench(tmp_path, [row(f"u{number:03}") for number in range(100)])
+    await bench.run()
+    assert len(bench.ids()) == 100
+    # Five, and one more from each of the eight who were at work when these were full.
+    assert most <= 5 + 8
