@@ -8,12 +8,13 @@ next one finds either whole files or none, and redoes what was not in one.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import shutil
 import time
 import uuid
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,7 @@ from services.backfill.errors import BackfillError
 from services.backfill.files import whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from services.backfill.makers import Made, RowFailed
@@ -33,6 +34,9 @@ Dtype = Literal["float16", "float32"]
 
 WORK = "_work"
 """Folder of what is on its way. Readers of Parquet folders pass over names with an underscore."""
+
+_ROW_GROUP = 1_000
+"""Rows that are encoded at once: writing takes several times the memory of what is written."""
 
 _RESUMING = ["id", "request", "version"]
 
@@ -184,22 +188,25 @@ class Part:
         if not self._kept:
             self._path.unlink(missing_ok=True)
             return
-        chosen: dict[int, list[int]] = {}
-        for id_ in self._kept:
-            place = self._known[id_]
-            chosen.setdefault(place.source, []).append(place.row)
-        tables = [
-            pq.read_table(self._sources[source], partitioning=None).take(np.sort(rows))
-            for source, rows in sorted(chosen.items())
-        ]
+        ids = sorted(self._kept)
+        places = [self._known[id_] for id_ in ids]
+        sources = {place.source for place in places}
+        tables = {
+            source: pq.read_table(self._sources[source], partitioning=None) for source in sources
+        }
+        first = dict(zip(tables, _offsets(tables.values()), strict=True))
+        rows = np.array([first[place.source] + place.row for place in places])
         try:
-            table = pa.concat_tables(tables)
+            table = pa.concat_tables(tables.values())
         except pa.ArrowInvalid as error:
             raise BackfillError(
                 f"{self._path}: rows of before have other columns than rows of now ({error}); "
                 "choose another folder for the output"
             ) from error
-        _write(table.sort_by("id"), self._path)
+        del tables
+        with whole(self._path) as file, _writer(file, table.schema) as writer:
+            for start in range(0, len(rows), _ROW_GROUP):
+                writer.write_table(table.take(rows[start : start + _ROW_GROUP]))
 
     def _load(self) -> None:
         """Reads what was done before; of an id that is there twice, the later one counts."""
@@ -262,5 +269,16 @@ def _table(rows: Sequence[tuple[Row, Made]], dtype: Dtype) -> pa.Table:
 
 
 def _write(table: pa.Table, path: Path) -> None:
-    with whole(path) as file:
-        pq.write_table(table, file, compression="zstd")
+    with whole(path) as file, _writer(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _writer(file: BinaryIO, columns: pa.Schema) -> pq.ParquetWriter:
+    # A dictionary of vectors or texts would be as large as they are.
+    repeated: Any = ["status", "version"]
+    return pq.ParquetWriter(file, columns, compression="zstd", use_dictionary=repeated)
+
+
+def _offsets(tables: Iterable[pa.Table]) -> list[int]:
+    """Returns at which row each table begins when they stand one after the other."""
+    return [0, *itertools.accumulate(table.num_rows for table in tables)][:-1]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import re
 import sys
 import time
 from pathlib import Path
@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from services.backfill import run as running
-from services.backfill.inputs.readers import Inputs
+from services.backfill.commands import keep_memory_flat
 from services.backfill.makers import Made, RowFailed, Version
-from services.backfill.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,6 +67,11 @@ class InstantMaker:
 
 
 def main() -> int:
+    keep_memory_flat()
+    from services.backfill import run as running
+    from services.backfill.inputs.readers import Inputs
+    from services.backfill.options import Options
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--interactions", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -79,9 +82,17 @@ def main() -> int:
     )
     running.maker_for = lambda _: InstantMaker(args.version)
     summary = running.run(options)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"peak_bytes": peak, "rows": summary.rows, "seconds": summary.seconds}))
+    print(
+        json.dumps({"peak_bytes": _peak_bytes(), "rows": summary.rows, "seconds": summary.seconds})
+    )
     return 0 if summary.status == "complete" else 1
+
+
+def _peak_bytes() -> int:
+    """Returns this process's peak; getrusage's may be that of the process which started it."""
+    status = Path("/proc/self/status").read_text()
+    (kibibytes,) = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(kibibytes) * 1024
 
 
 if __name__ == "__main__":
