@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recommenders.cli import main
-from recommenders.data import movielens
 from recommenders.data.dataset import Dataset
+from recommenders.data.readers import movielens
 from services.assets.errors import AssetError
-from tests.recommenders.data.ml_files import write_files
+from tests.recommenders.data.readers.ml_files import write_files
 
 if TYPE_CHECKING:
     from services.assets.wheels import WheelSource

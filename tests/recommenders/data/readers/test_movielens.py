@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recommenders.data.errors import DatasetError
-from recommenders.data.movielens import read_ml_100k
-from tests.recommenders.data.ml_files import INTERACTIONS, ITEMS, write_files
+from recommenders.data.readers.movielens import read_ml_100k
+from tests.recommenders.data.readers.ml_files import INTERACTIONS, ITEMS, write_files
 
 if TYPE_CHECKING:
     from pathlib import Path
