@@ -111,7 +111,7 @@ def describe(dataset: Dataset, folder: Path) -> str:
     }
     if interactions.num_rows:
         times, weights = interactions["timestamp"], interactions["weight"]
-        lines["Time"] = f"{_day(pc.min(times).as_py())} to {_day(pc.max(times).as_py())}"
+        lines["Time"] = _span(pc.min(times).as_py(), pc.max(times).as_py())
         if "part" in interactions.column_names:
             parts: Counter[Any] = Counter(interactions["part"].to_pylist())
             lines["Parts"] = ", ".join(f"{name} {parts[name]:,}" for name in sorted(parts))
@@ -126,6 +126,13 @@ def _written(dataset: Dataset, folder: Path, *, force: bool) -> str:
 
 def _note(text: str) -> None:
     sys.stderr.write(f"note: {text}\n")
+
+
+def _span(first: int, last: int) -> str:
+    # Sources without a clock have 0, or an interaction's position in its user's sequence.
+    if first >= 0 and last < 86_400:
+        return f"no clock, timestamps {first} to {last}"
+    return f"{_day(first)} to {_day(last)}"
 
 
 def _day(seconds: int) -> str:

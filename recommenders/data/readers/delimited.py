@@ -115,9 +115,10 @@ def _batches(
         faults.append(row)
         return "error"
 
+    read = 0
     try:
         # One thread, since only then the handler learns the number of a row.
-        yield from pcsv.open_csv(
+        for batch in pcsv.open_csv(
             file,
             pcsv.ReadOptions(use_threads=False, block_size=_BLOCK, column_names=spread),
             pcsv.ParseOptions(
@@ -133,10 +134,12 @@ def _batches(
                 strings_can_be_null=False,
                 check_utf8=False,
             ),
-        )
+        ):
+            yield batch
+            read += batch.num_rows
     except pa.ArrowInvalid as error:
         if not faults:
-            raise DatasetError(f"{where(0)} and what follows cannot be read: {error}") from error
+            raise DatasetError(f"{where(read)} and what follows cannot be read: {error}") from error
         row = faults[0]
         values = (row.actual_columns + 1) // 2 if gaps else row.actual_columns
         counts = f"{values} values for {len(names)} columns"

@@ -22,6 +22,8 @@ from recommenders.data.readers.tables import TRAIN, WARM_TEST, items_table, part
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 GEAR_REC = DatasetInfo(
     name="ml-1m-gear",
     source="MovieLens 1M by GroupLens, as published with GEAR-Rec, github.com/MelanthaWang246/GEAR-Rec",
@@ -130,6 +132,6 @@ def _part(path: Path, users: list[str], items: list[str], part: str) -> pa.Table
     return part_table(_taken(users, rows), _taken(items, chosen), part)
 
 
-def _taken(ids: list[str], rows: list[np.ndarray[Any, Any]]) -> pa.Array[Any]:
+def _taken(ids: list[str], rows: list[NDArray[np.int64]]) -> pa.Array[Any]:
     whole = np.concatenate(rows) if rows else np.empty(0, np.int64)
     return pa.array(ids, pa.string()).take(pa.array(whole, pa.int64()))

@@ -16,6 +16,8 @@ from recommenders.data.readers.tables import items_table
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from recommenders.data.readers.blocks import Block, Column
 
 MIND = DatasetInfo(
@@ -79,39 +81,42 @@ def _history(block: Block, known: Column, seen: set[str]) -> pa.Table:
     seen.update(names)
     rows, items = _words(block.texts("history"), np.array(sorted(new), np.int64))
     _refuse_unknown(block, rows, items, known, "history")
-    return _table(users.take(pa.array(rows)), items, np.zeros(len(rows), np.int64))
+    return _table(users.take(rows), items, np.zeros(len(rows), np.int64))
 
 
 def _clicks(block: Block, known: Column) -> pa.Table:
     users = block.ids("user")
     rows, words = _words(block.ids("impressions"), np.arange(len(users)))
-    clicked: Any = pc.ends_with(words, pattern="-1")
-    unclear = np.asarray(pc.invert(pc.or_(clicked, pc.ends_with(words, pattern="-0"))))
+    clicked = np.asarray(pc.ends_with(words, pattern="-1"))
+    unclear = ~(clicked | np.asarray(pc.ends_with(words, pattern="-0")))
     _refuse_words(block, rows, words, unclear, "impression {!r} ends neither in -0 nor in -1")
     times = _times(block)
-    chosen = np.flatnonzero(np.asarray(clicked))
-    items: Column = pc.utf8_slice_codeunits(words.take(pa.array(chosen)), 0, -2)
+    chosen = np.flatnonzero(clicked)
+    items = pc.utf8_slice_codeunits(words.take(chosen), 0, -2)
     _refuse_unknown(block, rows[chosen], items, known, "impression")
-    return _table(users.take(pa.array(rows[chosen])), items, times[rows[chosen]])
+    return _table(users.take(rows[chosen]), items, times[rows[chosen]])
 
 
-def _times(block: Block) -> np.ndarray[Any, Any]:
+def _times(block: Block) -> NDArray[np.int64]:
     texts = block.ids("time")
     moments = pc.strptime(texts, format=_TIME, unit="s", error_is_null=True)
-    block.refuse(moments.is_null(), lambda row: f"time {texts[row].as_py()!r} is not like {_TIME}")
+    block.refuse(
+        moments.is_null(),
+        lambda row: f"time {texts[row].as_py()!r} is not like 11/15/2019 8:55:22 AM",
+    )
     return np.asarray(moments.cast(pa.int64()))
 
 
-def _words(texts: Column, rows: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], Column]:
+def _words(texts: Column, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], Column]:
     """Returns the words in the chosen rows, and the row of each."""
-    lists: Any = pc.split_pattern(texts.take(pa.array(rows)), pattern=" ")
+    lists: Any = pc.split_pattern(texts.take(rows), pattern=" ")
     words, owners = lists.flatten(), rows[np.asarray(pc.list_parent_indices(lists))]
     there = pc.not_equal(words, pa.scalar(""))
     return owners[np.asarray(there)], words.filter(there)
 
 
 def _refuse_unknown(
-    block: Block, rows: np.ndarray[Any, Any], items: Column, known: Column, what: str
+    block: Block, rows: NDArray[np.int64], items: Column, known: Column, what: str
 ) -> None:
     unknown = np.asarray(pc.invert(pc.is_in(items, value_set=known)))
     _refuse_words(block, rows, items, unknown, what + " {!r} is not among the news")
@@ -119,9 +124,9 @@ def _refuse_unknown(
 
 def _refuse_words(
     block: Block,
-    rows: np.ndarray[Any, Any],
+    rows: NDArray[np.int64],
     words: Column,
-    wrong: np.ndarray[Any, Any],
+    wrong: NDArray[np.bool_],
     message: str,
 ) -> None:
     """Raises for the first word that is wrong, at the row that it stood in."""
@@ -130,7 +135,7 @@ def _refuse_words(
         block.fail(int(rows[first]), message.format(words[first].as_py()))
 
 
-def _table(users: Column, items: Column, times: np.ndarray[Any, Any]) -> pa.Table:
+def _table(users: Column, items: Column, times: NDArray[np.int64]) -> pa.Table:
     weights = np.ones(len(users), np.float32)
     schema = pa.schema(INTERACTION_COLUMNS)
     return pa.table([users, items, pa.array(times), pa.array(weights)], schema=schema)

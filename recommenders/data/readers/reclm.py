@@ -44,7 +44,7 @@ RECLM_MIND = DatasetInfo(
 RECLM_NETFLIX = DatasetInfo(
     name="reclm-netflix",
     source="RecLM's release, github.com/HKUDS/RecLM, data/netflix",
-    licence=_LICENCE + "The Netflix Prize data itself is not distributed by Netflix any more.",
+    licence=_LICENCE + "The Netflix Prize data has its own terms.",
 )
 
 _INFO, _TRAIN, _TRAIN_MAP = "item_info_dict.pkl", "trnMat_zero.pkl", "item_id_map_train.pkl"
