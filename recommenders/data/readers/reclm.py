@@ -24,7 +24,7 @@ from recommenders.data.readers.tables import COLD_TEST, TRAIN, WARM_TEST, items_
 from recommenders.data.unpickling import load_pickle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -78,14 +78,11 @@ def read_reclm_mind(folder: Path, *, notice: Notice = warnings.warn) -> Dataset:
             once), name things that no dataset needs, or do not fit together.
     """
     place = _place(folder, "mind", notice)
-    info = _load(place, _INFO)
     items = {
-        number: (
-            str(item["title"]),
-            ", ".join(filter(None, (str(item["cate"]), str(item["sub_cate"])))),
-            str(item["abstract"]),
+        number: (title, ", ".join(filter(None, (category, below))), abstract)
+        for number, (title, category, below, abstract) in _texts(
+            place, ("title", "cate", "sub_cate", "abstract")
         )
-        for number, item in info.items()
     }
     return _published(RECLM_MIND, place, items)
 
@@ -107,18 +104,13 @@ def read_reclm_netflix(folder: Path, *, notice: Notice = warnings.warn) -> Datas
     """
     place = _place(folder, "netflix", notice)
     items = {
-        number: (f"{item['title']} ({item['year']})", "", "")
-        for number, item in _load(place, _INFO).items()
+        number: (f"{title} ({year})", "", "")
+        for number, (title, year) in _texts(place, ("title", "year"))
     }
     if all((place / name).is_file() for name in (_TRAIN, _TRAIN_MAP, _TEST, _TEST_MAP)):
         return _published(RECLM_NETFLIX, place, items)
     _require(place, (_CHOICES, _ZERO_MAP))
-    choices, zero = _load(place, _CHOICES), _load(place, _ZERO_MAP)
-    lengths = [len(chosen) for chosen in choices.values()]
-    pairs = (
-        np.repeat(np.array(list(choices), np.int64), lengths),
-        np.array([item for chosen in choices.values() for item in chosen], np.int64),
-    )
+    pairs, zero = _choices(place / _CHOICES, _load(place, _CHOICES)), _load(place, _ZERO_MAP)
     cold = np.isin(pairs[1], list(zero))
     split = (
         "the test period alone: its choices of zero-shot items are cold-items/test, all others "
@@ -201,6 +193,26 @@ def _load(place: Path, name: str) -> dict[Any, Any]:
     if not isinstance(found, dict) or not all(isinstance(key, int) for key in found):
         raise DatasetError(f"{place / name} is not a dict of numbers")
     return found
+
+
+def _texts(place: Path, wanted: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
+    """Yields each item's number and what it has under the wanted names."""
+    for number, item in _load(place, _INFO).items():
+        if not isinstance(item, dict):
+            raise DatasetError(f"{place / _INFO}: item {number} is not a dict")
+        if missing := [name for name in wanted if name not in item]:
+            raise DatasetError(f"{place / _INFO}: item {number} has no {', '.join(missing)}")
+        yield number, [str(item[name]) for name in wanted]
+
+
+def _choices(path: Path, choices: dict[Any, Any]) -> Pairs:
+    """Returns the user and the item of each choice in a dict of lists."""
+    try:
+        items = np.array([item for items in choices.values() for item in items], np.int64)
+        lengths = [len(items) for items in choices.values()]
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"{path}: does not have lists of item numbers: {error}") from error
+    return np.repeat(np.array(list(choices), np.int64), lengths), items
 
 
 def _matrix(place: Path, matrix: str, names: str) -> Pairs:

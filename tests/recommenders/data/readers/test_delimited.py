@@ -28,6 +28,11 @@ def read(path: Path, dialect: Dialect = CSV, columns: tuple[str, ...] = ("a", "b
     return list(read_delimited(path, dialect, columns))
 
 
+def integers(blocks: list[Block]) -> None:
+    for block in blocks:
+        block.integers("a")
+
+
 def rows(blocks: list[Block], name: str = "a") -> list[str]:
     return [text for block in blocks for text in listed(block.texts(name))]
 
@@ -64,8 +69,7 @@ def test_lines_are_counted_through_all_blocks(
     blocks = read(path)
     assert len(blocks) > 2
     with pytest.raises(DatasetError, match=r"x\.csv, line 42: a 'two\\nlines' is no whole number"):
-        for block in blocks:
-            block.integers("a")
+        integers(blocks)
     path.write_bytes(path.read_bytes() + b"1\n")
     with pytest.raises(DatasetError, match=r"x\.csv, line 45: 1 values for 2 columns"):
         read(path)
