@@ -84,7 +84,7 @@ class NegativeSampler:
         if (room <= 0).any():
             row = flat[np.argmax(room <= 0)]
             raise DatasetError(f"user row {row} has all items there are; no negative can be drawn")
-        numbers = rng.integers(0, room)
+        numbers: NDArray[np.int64] = rng.integers(0, room)
         items = np.empty(len(flat), np.int64)
         for start in range(0, len(flat), _BATCH):
             batch = slice(start, start + _BATCH)
@@ -98,13 +98,15 @@ class NegativeSampler:
             items: NDArray[np.int64] = numbers + passed
             return items
         skipped = self._taken[starts + passed] - self._taken[starts]
-        return np.searchsorted(self._ends, numbers + skipped, side="right")
+        found: NDArray[np.int64] = np.searchsorted(self._ends, numbers + skipped, side="right")
+        return found
 
     def _passed(
         self, starts: NDArray[np.int64], ends: NDArray[np.int64], numbers: NDArray[np.int64]
     ) -> NDArray[np.int64]:
         """Returns how many of each user's positives lie before the item of this number."""
-        low, high = starts.copy(), ends.copy()
+        low: NDArray[np.int64] = starts
+        high = ends
         last = max(len(self._before) - 1, 0)
         for _ in range(self._steps):
             middle = (low + high) >> 1
@@ -125,6 +127,5 @@ def _weights(matrix: sparse.csr_array, power: float) -> NDArray[np.int64]:
     """Returns whole numbers in proportion to popularity; at least 1 for an item once chosen."""
     counts = np.bincount(matrix.indices, minlength=matrix.shape[1]).astype(np.float64)
     shares = counts / max(counts.max(initial=0), 1)
-    weights = np.rint(shares**power * _WEIGHT).astype(np.int64)
-    weights[(counts > 0) & (weights == 0)] = 1
-    return weights
+    weights: NDArray[np.int64] = np.rint(shares**power * _WEIGHT).astype(np.int64)
+    return np.where((counts > 0) & (weights == 0), 1, weights)
