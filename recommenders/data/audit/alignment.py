@@ -4,16 +4,18 @@ If it does, two items of one user resemble each other more than two items at lar
 every recommender that reads text lives from. If someone has mixed up the ids it does not, and no
 other figure would tell.
 
-The statistic is the mean cosine over pairs of items that one user chose. A user is drawn for each
-pair, all users alike, so that a few with long histories do not decide. The null hypothesis: within
-items of like popularity it makes no difference which text belongs to which. Under it every
-exchange of texts among such items was as likely as the order that is there, so the share of random
-exchanges with as high a mean, (1 + b) / (1 + B), is a p-value (Phipson and Smyth, Permutation
-P-values should never be zero, 2010). It is exact whatever the resemblances are, and however the
-pairs depend on each other, since the pairs stay and only texts move; the same idea as Mantel's
-test (Cancer Research 27, 1967). The exchange stays within like popularity because popular items may
-well resemble each other in text (blockbusters of few years, one language), and are in most
-histories: two popular items meet in a history however little the texts have to do with it.
+The statistic is the mean cosine over pairs of items that one user chose. For each pair a user is
+drawn, all users alike, so that a few with long histories do not decide; and each pair counts once,
+so that the few most popular items, which meet in thousands of histories, do not. The null
+hypothesis: among items of like popularity it makes no difference which text belongs to which.
+Under it every exchange of texts among such items was as likely as the order that is there, so the
+share of random exchanges with as high a mean, (1 + b) / (1 + B), is a p-value (Phipson and Smyth,
+Permutation P-values should never be zero, 2010). It holds whatever the resemblances are, and
+however the pairs depend on each other, since the pairs stay and only texts move: Mantel's test
+(Cancer Research 27, 1967), of resemblance against meeting in a history. The exchange stays among
+items of like popularity because popular items may well resemble each other (blockbusters of few
+years, one language) and are in most histories: two of them meet in a history however little their
+texts have to do with it.
 
 The cost is bounded: a few thousand items, whose cosines are computed once, some ten thousand users
 and pairs; only two passes over the interactions (users, popularity) grow with the data. Small
@@ -52,7 +54,7 @@ class Sampling:
     Attributes:
         items: Items, drawn by popularity.
         users: Users, drawn alike.
-        pairs: Pairs of items of one user.
+        pairs: Pairs of items of one user that are drawn; the same one again counts once.
         permutations: Exchanges of texts; the least p-value is 1 / (1 + permutations).
         seed: Where chance starts.
     """
@@ -74,7 +76,7 @@ class Alignment:
         why: Why it is untested; empty otherwise.
         items: Items looked at.
         users: Users with at least two of them.
-        pairs: Pairs looked at.
+        pairs: Different pairs looked at.
         observed: Mean cosine of two items of one user.
         expected: The same, with texts exchanged: the mean over all exchanges.
         deviation: The standard deviation over these.
@@ -206,4 +208,6 @@ class _Sample:
         first = self._rng.integers(0, counts[drawn])
         second = self._rng.integers(0, counts[drawn] - 1)
         second += second >= first
-        return items[starts[drawn] + first], items[starts[drawn] + second]
+        one, other = items[starts[drawn] + first], items[starts[drawn] + second]
+        pairs = np.unique(np.minimum(one, other) * width + np.maximum(one, other))
+        return pairs // width, pairs % width

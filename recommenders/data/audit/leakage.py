@@ -30,7 +30,8 @@ class PartLeaks:
         relevant: Pairs to be found.
         in_training: Of these, how many are in the training part or in the rows that histories are
             made from.
-        known: Of these, how many are known when the ranking is made, and can never be found.
+        known: Of these, how many are known when the ranking is made, and so never found, without
+            being in training or validation.
         not_ranked: Of these, how many are of items that are not ranked.
         in_validation: Of these, how many are in the validation part too, for test.
         not_cold: Items to be ranked, or users ranked for, that training knows, in a scenario that
@@ -85,6 +86,8 @@ def find_leaks(split: Split, indexed: Indexed, groups: NDArray[np.int64]) -> tup
     found = []
     for scenario, name, part in split.parts():
         validation = split.scenarios[scenario].validation.relevant
+        elsewhere = histories.maximum(validation) if name == "test" else histories
+        known = part.relevant.multiply(part.known)
         items = _ranked(part)
         cold = items if scenario == COLD_ITEMS else part.users
         found.append(
@@ -94,7 +97,7 @@ def find_leaks(split: Split, indexed: Indexed, groups: NDArray[np.int64]) -> tup
                 users=len(part.users),
                 relevant=part.relevant.nnz,
                 in_training=_common(part.relevant, histories),
-                known=_common(part.relevant, part.known),
+                known=known.nnz - _common(known, elsewhere),
                 not_ranked=int((~np.isin(part.relevant.indices, items)).sum()),
                 in_validation=_common(part.relevant, validation) if name == "test" else 0,
                 not_cold=int(seen[scenario][cold].sum()) if scenario in seen else 0,
