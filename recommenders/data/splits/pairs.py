@@ -164,7 +164,8 @@ class Pairs:
                 if not part.relevant.nnz:
                     raise DatasetError(
                         f"split {name}: nothing is to be found in {scenario}/{what}; "
-                        "the users have too few interactions, or the shares are too small"
+                        "the users have too few interactions, the shares are too small, or "
+                        "training lacks the items"
                     )
         return Split(
             name=name,
