@@ -72,7 +72,7 @@ def cells(matrix: sparse.csr_array) -> set[tuple[int, int]]:
     return set(zip(rows.tolist(), columns.tolist(), strict=True))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=70)
 @given(choices=CHOICES, options=PLANS)
 def test_what_is_asked_is_nowhere_else(
     choices: list[tuple[str, str, int]], options: dict[str, Any]
@@ -109,7 +109,7 @@ def test_what_is_asked_is_nowhere_else(
             assert not set(part.candidates.tolist()) & trained_items
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(choices=CHOICES, options=PLANS)
 def test_the_rows_of_training_are_its_pairs_each_at_its_first_interaction(
     choices: list[tuple[str, str, int]], options: dict[str, Any]
@@ -127,7 +127,7 @@ def test_the_rows_of_training_are_its_pairs_each_at_its_first_interaction(
     assert all(first[choices[row][:2]] == choices[row][2] for row in rows)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(choices=CHOICES, options=PLANS)
 def test_one_plan_divides_one_dataset_in_one_way(
     choices: list[tuple[str, str, int]], options: dict[str, Any]
@@ -138,7 +138,7 @@ def test_one_plan_divides_one_dataset_in_one_way(
     assert once.name == again.name
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(choices=CHOICES, known=st.integers(1, 3))
 def test_what_is_known_of_a_cold_user_is_no_later_than_what_is_asked(
     choices: list[tuple[str, str, int]], known: int
