@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 from recommenders.data import commands
 from recommenders.data.errors import DatasetError
+from recommenders.data.sources import SOURCES
 from services.assets.errors import AssetError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    Actions = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no other name
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,10 +47,75 @@ def _parser() -> argparse.ArgumentParser:
     get.add_argument("--force", action="store_true", help="fetch anew what is there already")
     get.set_defaults(run=lambda args: commands.get_ml_100k(args.out, force=args.force))
 
+    _add_import(actions)
+
     show = actions.add_parser("show", help="check a dataset folder and say what is in it")
     show.add_argument("folder", type=Path, metavar="DIR")
     show.set_defaults(run=lambda args: commands.show(args.folder))
     return parser
+
+
+def _add_import(actions: Actions) -> None:
+    imports = actions.add_parser(
+        "import",
+        help="make a dataset's folder from files that others published",
+        description="Makes a dataset's folder; docs/datasets.md says where to get the files.",
+    )
+    sources = imports.add_subparsers(metavar="source", required=True)
+    for name, source in SOURCES.items():
+        parser = sources.add_parser(name, help=source.summary, description=f"{source.summary}.")
+        parser.add_argument("path", type=Path, metavar="PATH", help=source.path)
+        parser.add_argument(
+            "--out",
+            type=Path,
+            metavar="DIR",
+            help=f"its folder (default: data/{name} in RECLM_HOME)",
+        )
+        parser.add_argument(
+            "--force", action="store_true", help="replace the dataset that is there"
+        )
+        parser.set_defaults(
+            run=lambda args, name=name: commands.import_source(
+                name, args.path, args.out, force=args.force
+            )
+        )
+    _add_generic(sources)
+    summary = "GEAR-Rec's profiles by a large model, as JSON lines by original id"
+    profiles = sources.add_parser("ml-1m-gear-profiles", help=summary, description=f"{summary}.")
+    profiles.add_argument(
+        "path", type=Path, metavar="PATH", help="llm_response_user.json or llm_response_item.json"
+    )
+    profiles.add_argument("--out", type=Path, metavar="FILE", required=True, help="what to write")
+    profiles.set_defaults(run=lambda args: commands.import_gear_rec_profiles(args.path, args.out))
+
+
+def _add_generic(sources: Actions) -> None:
+    summary = "anybody's interactions and items, as CSV, TSV or Parquet"
+    parser = sources.add_parser("table", help=summary, description=f"{summary.capitalize()}.")
+    parser.add_argument("path", type=Path, metavar="PATH", help="the interactions")
+    parser.add_argument("--items", type=Path, metavar="FILE", help="the items, with their texts")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", required=True, help="the dataset's folder"
+    )
+    parser.add_argument("--force", action="store_true", help="replace the dataset that is there")
+    parser.add_argument("--licence", default="not stated", help="the terms of use, in words")
+    told = parser.add_argument_group("columns of the interactions")
+    told.add_argument("--user-column", default="user_id", metavar="NAME", help="(user_id)")
+    told.add_argument("--item-column", default="item_id", metavar="NAME", help="(item_id)")
+    told.add_argument("--time-column", metavar="NAME", help="times; none: all are 0")
+    told.add_argument(
+        "--time-unit",
+        choices=["s", "ms", "us"],
+        default="s",
+        help="of whole numbers, since 1970 (s)",
+    )
+    told.add_argument("--weight-column", metavar="NAME", help="weights; none: all are 1")
+    texts = parser.add_argument_group("columns of the items")
+    texts.add_argument("--id-column", default="item_id", metavar="NAME", help="(item_id)")
+    texts.add_argument("--title-column", default="title", metavar="NAME", help="(title)")
+    texts.add_argument("--category-column", metavar="NAME", help="categories; none: all are empty")
+    texts.add_argument("--description-column", metavar="NAME", help="none: all are empty")
+    parser.set_defaults(run=commands.import_generic)
 
 
 if __name__ == "__main__":
