@@ -53,13 +53,13 @@ def read_citeulike(folder: Path) -> Dataset:
     """Reads `tags.dat`, `item-tag.dat` and the five files of the split.
 
     Ids are the numbers in the files: lines of `item-tag.dat` and `users.dat`, from 0. Tags are all
-    the text there is: a paper's title is its tags, with spaces for underscores, or its id if it has
-    none. There are no times and no ratings: all timestamps are 0, and all weights 1.
+    the text there is: a paper's title is its tags as published, separated by commas, or its id if
+    it has none. There are no times and no ratings: all timestamps are 0, and all weights 1.
 
     Raises:
         DatasetError: A file or column is missing or a row cannot be read; file and line are named.
     """
-    tags = [tag.replace("_", " ") for _, tag in text_lines(folder / "tags.dat")]
+    tags = [tag for _, tag in text_lines(folder / "tags.dat")]
     titles = []
     for where, numbers in number_lines(folder / "item-tag.dat"):
         if not len(numbers) or numbers[0] != len(numbers) - 1:

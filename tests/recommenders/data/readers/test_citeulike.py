@@ -30,7 +30,7 @@ def written(folder: Path, name: str = "", text: str = "") -> Path:
 def test_tags_are_the_text_and_five_files_the_split(tmp_path: Path) -> None:
     dataset = read_citeulike(written(tmp_path))
     assert dataset.items["item_id"].to_pylist() == ["0", "1", "2"]
-    assert dataset.items["title"].to_pylist() == ["gene ontology, yeast", "1", "small-world"]
+    assert dataset.items["title"].to_pylist() == ["gene_ontology, yeast", "1", "small-world"]
     assert dataset.interactions.to_pydict() == {
         "user_id": ["5", "6", "5", "6", "6"],
         "item_id": ["0", "0", "1", "1", "2"],
