@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recommenders.data.errors import DatasetError
+from recommenders.data.indexed import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,7 +167,7 @@ def _listed(
     found = pc.index_in(pa.array(names, pa.string()), value_set=pa.array(indexed.item_ids))
     items = np.asarray(found.fill_null(-1))
     users, items = users[items >= 0], items[items >= 0].astype(np.int64)
-    pairs = np.unique(users * indexed.shape[1] + items)
+    pairs = distinct(users * indexed.shape[1] + items)
     wrong = pairs[_holds(asked, pairs // indexed.shape[1], pairs % indexed.shape[1])]
     return len(np.unique(wrong // indexed.shape[1])), len(wrong)
 
@@ -206,7 +207,7 @@ def _test_pairs(split: Split) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         if name == "test":
             rows, columns = part.relevant.nonzero()
             keys.append(rows.astype(np.int64) * width + columns)
-    pairs = np.unique(np.concatenate(keys))
+    pairs = distinct(np.concatenate(keys))
     return pairs // width, pairs % width
 
 
