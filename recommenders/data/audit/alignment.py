@@ -31,6 +31,7 @@ import numpy as np
 
 from recommenders.data.audit.counts import has_text, is_empty
 from recommenders.data.audit.resemblance import cosines, label_vectors, word_vectors
+from recommenders.data.indexed import distinct
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,7 +62,7 @@ class Sampling:
 
     items: int = 3_000
     users: int = 20_000
-    pairs: int = 50_000
+    pairs: int = 30_000
     permutations: int = 999
     seed: int = 0
 
@@ -196,7 +197,7 @@ class _Sample:
         kept = np.flatnonzero(chosen[indexed.users])
         kept = kept[row[indexed.items[kept]] >= 0]
         width = max(len(self.items), 1)
-        keys = np.unique(indexed.users[kept].astype(np.int64) * width + row[indexed.items[kept]])
+        keys = distinct(indexed.users[kept].astype(np.int64) * width + row[indexed.items[kept]])
         users, items = keys // width, keys % width
         counts = np.bincount(users, minlength=indexed.shape[0])
         starts = np.cumsum(counts) - counts
@@ -209,5 +210,5 @@ class _Sample:
         second = self._rng.integers(0, counts[drawn] - 1)
         second += second >= first
         one, other = items[starts[drawn] + first], items[starts[drawn] + second]
-        pairs = np.unique(np.minimum(one, other) * width + np.maximum(one, other))
+        pairs = distinct(np.minimum(one, other) * width + np.maximum(one, other))
         return pairs // width, pairs % width

@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recommenders.data.indexed import distinct
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -87,7 +89,7 @@ class Texts:
 def count(indexed: Indexed) -> Counts:
     """Counts interactions. The pairs are sorted once: 16 bytes for each while it runs."""
     users, items = indexed.shape
-    keys = np.unique(indexed.users.astype(np.int64) * items + indexed.items)
+    keys = distinct(indexed.users.astype(np.int64) * items + indexed.items)
     history = np.bincount(keys // items, minlength=users) if items else np.empty(0, np.int64)
     popularity = np.bincount(keys % items, minlength=items) if items else np.empty(0, np.int64)
     return Counts(
@@ -99,7 +101,7 @@ def count(indexed: Indexed) -> Counts:
         density=len(keys) / (users * items) if users * items else 0.0,
         history=Spread.of(history),
         popularity=Spread.of(popularity[popularity > 0]),
-        times=len(np.unique(indexed.times)),
+        times=len(distinct(indexed.times)),
     )
 
 

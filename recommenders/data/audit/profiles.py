@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recommenders.data.errors import DatasetError
+from recommenders.data.indexed import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +47,8 @@ class ProfileLeaks:
             another title of like popularity that the user did not choose. At most 20,000, drawn.
         named: Of these, how many profiles name the test item.
         named_by_chance: How many name the other.
+        trained: Pairs of a user and a training item with such a title, at most 20,000.
+        named_in_training: How many profiles name it: how often they name what they have read.
     """
 
     profiles: int
@@ -56,6 +59,8 @@ class ProfileLeaks:
     compared: int
     named: int
     named_by_chance: int
+    trained: int
+    named_in_training: int
 
     def reasons(self) -> list[str]:
         """Returns why the profiles are not sound. Titles are a hint, and no reason."""
@@ -96,16 +101,20 @@ def find_profile_leaks(
             items += history
     asked = _asked(split)
     leaking, leaked = _listed(asked, indexed, np.array(users, np.int64), items)
-    compared, named, by_chance = _named(texts, split, dataset, indexed, np.random.default_rng(seed))
+    titles = _Titles(texts, dataset, indexed, np.random.default_rng(seed))
+    compared, tested, others = titles.beside(*titles.sample(*_test_pairs(split)))
+    trained = titles.sample(*split.train.nonzero())
     return ProfileLeaks(
         profiles=profiles,
         strangers=strangers,
         with_history=with_history,
         leaking=leaking,
         leaked=leaked,
-        compared=compared,
-        named=named,
-        named_by_chance=by_chance,
+        compared=len(compared),
+        named=titles.named(compared, tested),
+        named_by_chance=titles.named(compared, others),
+        trained=len(trained[0]),
+        named_in_training=titles.named(*trained),
     )
 
 
@@ -166,37 +175,69 @@ def _listed(
     found = pc.index_in(pa.array(names, pa.string()), value_set=pa.array(indexed.item_ids))
     items = np.asarray(found.fill_null(-1))
     users, items = users[items >= 0], items[items >= 0].astype(np.int64)
-    pairs = np.unique(users * indexed.shape[1] + items)
+    pairs = distinct(users * indexed.shape[1] + items)
     wrong = pairs[_holds(asked, pairs // indexed.shape[1], pairs % indexed.shape[1])]
     return len(np.unique(wrong // indexed.shape[1])), len(wrong)
 
 
-def _named(
-    texts: dict[int, str],
-    split: Split,
-    dataset: Dataset,
-    indexed: Indexed,
-    rng: np.random.Generator,
-) -> tuple[int, int, int]:
-    """Returns pairs compared, test items named, and other items named."""
-    raw: list[Any] = dataset.items["title"].to_pylist()
-    titles = [plain_title(title) for title in raw]
-    telling = np.array([" " in title for title in titles], np.bool_)
-    speaking = np.zeros(indexed.shape[0], np.bool_)
-    speaking[[row for row, text in texts.items() if text]] = True
-    users, items = _test_pairs(split)
-    wanted = np.flatnonzero(speaking[users] & telling[items])
-    wanted = wanted[np.argsort(rng.random(len(wanted)), kind="stable")[:_SAMPLE]]
-    users, items = users[wanted], items[wanted]
-    others = _others(users, items, np.flatnonzero(telling), indexed, rng)
-    met = others >= 0
-    users, items, others = users[met], items[met], others[met]
-    spoken = {row: f" {_plain(texts[row])} " for row in np.unique(users).tolist()}
-    counts = [
-        sum(f" {titles[item]} " in spoken[user] for user, item in zip(users, chosen, strict=True))
-        for chosen in (items, others)
-    ]
-    return len(users), counts[0], counts[1]
+class _Titles:
+    """Looks for titles in profiles."""
+
+    def __init__(
+        self,
+        texts: dict[int, str],
+        dataset: Dataset,
+        indexed: Indexed,
+        rng: np.random.Generator,
+    ) -> None:
+        raw: list[Any] = dataset.items["title"].to_pylist()
+        self._titles = [plain_title(title) for title in raw]
+        self._telling = np.array([" " in title for title in self._titles], np.bool_)
+        self._texts = texts
+        self._speaking = np.zeros(indexed.shape[0], np.bool_)
+        self._speaking[[row for row, text in texts.items() if text]] = True
+        self._indexed = indexed
+        self._rng = rng
+
+    def sample(
+        self, users: NDArray[np.integer], items: NDArray[np.integer]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Draws pairs of users with a profile and items with a title of two words."""
+        wanted = np.flatnonzero(self._speaking[users] & self._telling[items])
+        wanted = wanted[np.argsort(self._rng.random(len(wanted)), kind="stable")[:_SAMPLE]]
+        return users[wanted].astype(np.int64), items[wanted].astype(np.int64)
+
+    def beside(
+        self, users: NDArray[np.int64], items: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Returns the pairs, each with an item of like popularity that the user did not choose.
+
+        Pairs for which none is found in a few tries are left out.
+        """
+        popularity = np.bincount(self._indexed.items, minlength=self._indexed.shape[1])
+        telling = np.flatnonzero(self._telling)
+        order = telling[np.argsort(-popularity[telling], kind="stable")]
+        place = np.zeros(self._indexed.shape[1], np.int64)
+        place[order] = np.arange(len(order))
+        chosen = self._indexed.matrix()
+        others = np.full(len(users), -1)
+        for _ in range(_TRIES):
+            step = self._rng.integers(1, _NEAR + 1, len(users))
+            at = place[items] + step * self._rng.choice([-1, 1], len(users))
+            inside = (at >= 0) & (at < len(order))
+            found = order[np.where(inside, at, 0)]
+            free = (others < 0) & inside & ~_holds(chosen, users, found)
+            others[free] = found[free]
+        met = others >= 0
+        return users[met], items[met], others[met]
+
+    def named(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> int:
+        """Returns in how many of the pairs the user's profile names the item."""
+        spoken = {row: f" {_plain(self._texts[row])} " for row in np.unique(users).tolist()}
+        return sum(
+            f" {self._titles[item]} " in spoken[user]
+            for user, item in zip(users.tolist(), items.tolist(), strict=True)
+        )
 
 
 def _test_pairs(split: Split) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -206,32 +247,8 @@ def _test_pairs(split: Split) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         if name == "test":
             rows, columns = part.relevant.nonzero()
             keys.append(rows.astype(np.int64) * width + columns)
-    pairs = np.unique(np.concatenate(keys))
+    pairs = distinct(np.concatenate(keys))
     return pairs // width, pairs % width
-
-
-def _others(
-    users: NDArray[np.int64],
-    items: NDArray[np.int64],
-    telling: NDArray[np.int64],
-    indexed: Indexed,
-    rng: np.random.Generator,
-) -> NDArray[np.int64]:
-    """Returns for each pair an item of like popularity that the user did not choose, or -1."""
-    popularity = np.bincount(indexed.items, minlength=indexed.shape[1])
-    order = telling[np.argsort(-popularity[telling], kind="stable")]
-    place = np.zeros(indexed.shape[1], np.int64)
-    place[order] = np.arange(len(order))
-    chosen = indexed.matrix()
-    others = np.full(len(users), -1)
-    for _ in range(_TRIES):
-        step = rng.integers(1, _NEAR + 1, len(users)) * rng.choice([-1, 1], len(users))
-        at = place[items] + step
-        inside = (at >= 0) & (at < len(order))
-        found = order[np.where(inside, at, 0)]
-        free = (others < 0) & inside & ~_holds(chosen, users, found)
-        others[free] = found[free]
-    return others
 
 
 def _holds(

@@ -138,10 +138,11 @@ def _leaks(audit: Audit) -> Iterator[tuple[str, str]]:
     if profiles := audit.profiles:
         users = f"{profiles.profiles:,} of users, {profiles.strangers:,} unknown here"
         leaking = f"{profiles.with_history:,} with a history, {profiles.leaking:,} of which leak"
-        named = f"{_share(profiles.named, profiles.compared)} of {profiles.compared:,} test items"
-        others = _share(profiles.named_by_chance, profiles.compared)
+        named = f"{profiles.named:,} of {profiles.compared:,} test items"
+        others = f"{profiles.named_by_chance:,} of as many others, as popular and not chosen"
+        trained = f"{profiles.named_in_training:,} of {profiles.trained:,} training items"
         yield "Profiles", f"{users}; {leaking}"
-        yield "", f"  hint: {named} are named by title; of others as popular, not chosen, {others}"
+        yield "", f"  hint: they name the titles of {named}, {others}, {trained}"
     yield "Verdict", audit.verdict
     for reason in audit.reasons:
         yield "", f"  {reason}"

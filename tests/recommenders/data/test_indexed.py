@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from recommenders.data.dataset import Dataset
-from recommenders.data.indexed import Indexed, pairs
+from recommenders.data.indexed import Indexed, distinct, pairs
 from tests.recommenders.data.tiny import dataset
 
 CHOICES = [("v", "b", 5), ("u", "a", 4), ("v", "c", 3), ("v", "b", 9)]
@@ -56,3 +56,9 @@ def test_nobody_and_nothing_can_be_numbered() -> None:
 def test_pairs_fill_the_shape_that_is_given() -> None:
     matrix = pairs(np.array([1]), np.array([0]), (3, 2))
     assert matrix.todense().tolist() == [[0, 0], [1, 0], [0, 0]]
+
+
+def test_distinct_numbers_are_ascending_each_once() -> None:
+    assert distinct(np.array([5, 2, 5, 9, 2])).tolist() == [2, 5, 9]
+    assert distinct(np.empty(0, np.int64)).tolist() == []
+    assert distinct(np.array([7])).tolist() == [7]

@@ -82,7 +82,17 @@ def test_titles_of_test_items_in_a_profile_are_a_hint(tmp_path: Path) -> None:
     assert 0 < found.compared <= 20
     assert found.named == found.compared
     assert found.named_by_chance == 0
+    assert (found.trained, found.named_in_training) == (160, 0)  # eight of each
     assert found.reasons() == []
+
+
+def test_titles_of_training_items_are_counted_to_compare_with(tmp_path: Path) -> None:
+    rows = [
+        {"id": f"u{user}", "text": f"Loved THE STORY OF {user * 3 % 60:02}!"} for user in range(20)
+    ]
+    found = find(tmp_path / "p", rows)
+    assert (found.trained, found.named_in_training) == (160, 20)
+    assert found.named == 0
 
 
 def test_titles_are_found_as_whole_words_only(tmp_path: Path) -> None:
