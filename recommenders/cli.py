@@ -7,27 +7,45 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recommenders.benchmark import commands as benchmark
+from recommenders.benchmark.errors import BenchmarkError
 from recommenders.data import commands
 from recommenders.data.errors import DatasetError
 from recommenders.data.sources import SOURCES
+from recommenders.features import commands as features
+from recommenders.models.errors import ModelError
 from services.assets.errors import AssetError
+from services.profiles.errors import ReclmError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     Actions = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no other name
 
+NOT_SOUND = 3
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command.
 
     Returns:
-        The exit status: 0, or 1 after an error, which is told on stderr. Wrong usage exits with 2.
+        The exit status: 0, 1 after an error, which is told on stderr, or 3 where an audit finds
+        that a dataset is not sound. Wrong usage exits with 2.
     """
     args = _parser().parse_args(argv)
     try:
         print(args.run(args))
-    except (DatasetError, AssetError, OSError) as error:
+    except commands.NotSound as answer:
+        print(answer)
+        return NOT_SOUND
+    except (
+        DatasetError,
+        BenchmarkError,
+        ModelError,
+        AssetError,
+        ReclmError,
+        OSError,
+    ) as error:
         print(f"reclm-recommend: {error}", file=sys.stderr)
         return 1
     return 0
@@ -52,7 +70,31 @@ def _parser() -> argparse.ArgumentParser:
     show = actions.add_parser("show", help="check a dataset folder and say what is in it")
     show.add_argument("folder", type=Path, metavar="DIR")
     show.set_defaults(run=lambda args: commands.show(args.folder))
+
+    _add_audit(actions)
+    features.add_command(rooms)
+    benchmark.add_command(rooms)
     return parser
+
+
+def _add_audit(actions: Actions) -> None:
+    audit = actions.add_parser(
+        "audit",
+        help="whether figures on a dataset can be trusted; exits with 3 if not",
+        description="Looks for what would make figures on a dataset worthless: text that is not "
+        "its items' own, repetitions, and training that knows the answers (docs/audit.md).",
+    )
+    audit.add_argument("folder", type=Path, metavar="DIR")
+    audit.add_argument(
+        "--split",
+        metavar="KIND[,OPTION=VALUE...]",
+        help="what is checked for leaks, such as random,seed=1 (the published one)",
+    )
+    audit.add_argument(
+        "--profiles", type=Path, metavar="FILE", help="profiles of users, as JSON lines"
+    )
+    audit.add_argument("--json", action="store_true", help="print JSON")
+    audit.set_defaults(run=commands.audit)
 
 
 def _add_import(actions: Actions) -> None:

@@ -1,4 +1,4 @@
-"""What `reclm-recommend benchmark` does."""
+"""`reclm-recommend benchmark`. Heavy imports wait until the command runs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,53 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recommenders.benchmark.errors import BenchmarkError
+from recommenders.features.commands import add_encoder, encoder_folder
+from services.assets.home import reclm_home
 
 if TYPE_CHECKING:
+    import argparse
+
     from recommenders.benchmark.prepared import Places
+
+_DESCRIPTION = """\
+Trains and judges every model of a grid on every seed, and writes tables, an HTML page with plots
+and all figures as Parquet. What is done is not done again; started again, it goes on.
+"""
+
+
+def add_command(commands: Any) -> None:  # noqa: ANN401 - argparse does not name the type
+    """Adds the command to the parser of `reclm-recommend`."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "benchmark", help="measure what profiles are worth", description=_DESCRIPTION
+    )
+    parser.set_defaults(run=_run)
+    parser.add_argument("file", type=Path, metavar="FILE", help="the grid, in YAML")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the results")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder of datasets (data in RECLM_HOME)"
+    )
+    parser.add_argument(
+        "--snapshots", type=Path, metavar="DIR", help="folder of snapshots (that of datasets)"
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="at a time (%(default)s)")
+    add_encoder(parser)
+
+
+def _run(args: argparse.Namespace) -> str:
+    from recommenders.benchmark.prepared import Places
+
+    datasets = args.data or reclm_home() / "data"
+    places = Places(
+        datasets=datasets,
+        snapshots=args.snapshots or datasets,
+        encoder=encoder_folder(args.encoder),
+        out=args.out,
+    )
+    command = f"reclm-recommend benchmark {args.file} --out {args.out.name}"
+    return benchmark(args.file, places, jobs=max(1, args.jobs), command=command)
 
 
 def benchmark(file: Path, places: Places, *, jobs: int, command: str) -> str:

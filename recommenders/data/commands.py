@@ -86,6 +86,31 @@ def import_gear_rec_profiles(path: Path, file: Path) -> str:
     return f"{len(profiles):,} profiles in {file}"
 
 
+class NotSound(Exception):
+    """An audit found that a dataset is not sound; the message is the audit."""
+
+
+def audit(args: argparse.Namespace) -> str:
+    """Audits a dataset's folder; returns what to print.
+
+    Raises:
+        NotSound: It is not; the message is what to print.
+    """
+    from recommenders.data.audit import describe as described
+    from recommenders.data.audit import run_audit
+    from recommenders.data.splits.text import read_plan
+
+    found = run_audit(
+        args.folder,
+        split=None if args.split is None else read_plan(args.split),
+        profiles=args.profiles,
+    )
+    text = found.to_json() if args.json else described(found)
+    if found.verdict != "sound":
+        raise NotSound(text)
+    return text
+
+
 def show(folder: Path) -> str:
     """Reads and checks a dataset folder; returns what to print."""
     from recommenders.data.dataset import Dataset

@@ -19,7 +19,7 @@ from recommenders.data.neighbours import co_chosen
 from recommenders.features.histories import readable_histories
 from recommenders.features.journal import Journal
 from recommenders.features.snapshot import Snapshot, SnapshotInfo
-from services.client import Item, ProfileRequest, ReclmClient
+from services.client import Item, ProfileRequest, ReclmClient, ReclmClientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -73,12 +73,28 @@ def fetch(
 
     Raises:
         DatasetError: The folder is taken, another snapshot was begun beside it, or the service
-            gives nothing but failures or changes its version in the middle.
-        ReclmClientError: The service cannot be reached, or refuses.
+            cannot be reached, gives nothing but failures or changes its version in the middle.
     """
     options = options or FetchOptions()
     if folder.exists():
         raise DatasetError(f"{folder} is there already; choose another for the snapshot")
+    try:
+        return _fetch(dataset, split, folder, url=url, options=options, progress=progress)
+    except ReclmClientError as error:
+        raise DatasetError(
+            f"the service at {url}: {error}. Started again, this goes on where it was"
+        ) from error
+
+
+def _fetch(
+    dataset: Dataset,
+    split: Split,
+    folder: Path,
+    *,
+    url: str,
+    options: FetchOptions,
+    progress: Callable[[str, int, int, int], None] | None,
+) -> Snapshot:
     with ReclmClient(url) as client:
         version = client.ready().version
         request = {
