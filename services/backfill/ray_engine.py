@@ -86,6 +86,8 @@ def _cluster(address: str | None, concurrency: int | None) -> Iterator[None]:
     # Read on import. Nodes have the packages: uv is to install nothing there.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Its own handler aborts the process on SIGTERM, where a job is to end in order.
+    os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
     try:
         import ray
         import ray.data
