@@ -28,6 +28,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "augmented": {"variant": "augmented"},
     "added": {"variant": "augmented", "fusion": "add", "items": "both"},
     "ids": {"items": "ids"},
+    "pointwise": {"loss": "bce"},
 }
 CASES = [
     pytest.param(name, way, id=f"{name}-{way}")
