@@ -10,8 +10,8 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from torch import Tensor
 
-_CHUNK = 2**19
-"""Similarities that are held at once: 2 MiB, near what a core has for itself."""
+_CHUNK = 2**20
+"""Similarities that are held at once: 4 MiB, which stay in the cache of a processor."""
 
 
 def bpr(positive: Tensor, negative: Tensor) -> Tensor:

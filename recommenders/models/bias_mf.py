@@ -36,7 +36,11 @@ class BiasMFConfig(FusionConfig):
 
 
 class BiasMF(FusedModel[BiasMFConfig]):
-    """Scores by inner product, a user's bias and an item's."""
+    """Scores by inner product, an item's bias and, with `bce`, a user's.
+
+    Where pairs are compared within a user, as by BPR, that user's bias cancels out, and with it
+    the global one; to keep them would let rounding errors move them.
+    """
 
     name: ClassVar[str] = "bias_mf"
     config_type: ClassVar[type[ModelConfig]] = BiasMFConfig
@@ -44,27 +48,29 @@ class BiasMF(FusedModel[BiasMFConfig]):
     def make_parts(self, generator: torch.Generator) -> None:
         """Makes the first embeddings and the biases."""
         super().make_parts(generator)
-        self.item_bias = linear(self.config.embedding_size, 1, generator)
-        self.user_bias = nn.Parameter(torch.zeros(self.inputs.n_users))
+        self.item_bias = linear(self.config.embedding_size, 1, generator, bias=False)
+        pointwise = self.config.loss == "bce"
+        self.user_bias = nn.Parameter(torch.zeros(self.inputs.n_users)) if pointwise else None
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Mapping[str, Tensor]:
         """Returns BPR's or binary cross-entropy's loss."""
         users = functional.embedding(batch.users, self.fusion.users())
         items = self.fusion.items(generator)
         items = torch.cat([items, self.item_bias(items)], dim=1)
-        bias = self.user_bias[batch.users]
         positive, negative = (
-            _pairs(users, functional.embedding(rows, items)) + bias
+            _pairs(users, functional.embedding(rows, items))
             for rows in (batch.positives, batch.negatives)
         )
-        if self.config.loss == "bpr":
+        if self.user_bias is None:
             return {"bpr": bpr(positive, negative)}
-        return {"bce": bce(positive, negative)}
+        bias = self.user_bias[batch.users]
+        return {"bce": bce(positive + bias, negative + bias)}
 
     def score(self, users: Tensor, known: sparse.csr_array) -> Tensor:
         """Returns scores; a new user's bias is 0, as is that of one who never learnt any."""
-        scores = self.first(users, known) @ self._items.T + self.user_bias[users, None]
-        return scores.add_(self.item_bias(self._items).T)
+        scores: Tensor = self.first(users, known) @ self._items.T
+        scores += self.item_bias(self._items).T
+        return scores if self.user_bias is None else scores + self.user_bias[users, None]
 
 
 def _pairs(users: Tensor, items: Tensor) -> Tensor:

@@ -79,11 +79,11 @@ class Fusion(nn.Module):
         user_profiles = inputs.user_profiles if augmented else None
         _check(inputs, config)
 
-        self.user_ids = nn.Parameter(xavier((inputs.n_users, size), generator))
+        self.user_ids = nn.Parameter(table((inputs.n_users, size), generator))
         self.item_ids = (
             None
             if config.items == "features"
-            else nn.Parameter(xavier((inputs.n_items, size), generator))
+            else nn.Parameter(table((inputs.n_items, size), generator))
         )
         self.text_network = None if text is None else network(text.shape[1], size, generator)
         width = profile_width(item_profiles, user_profiles)
@@ -159,13 +159,16 @@ class Fusion(nn.Module):
         return fused
 
 
-def linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
+def linear(
+    inputs: int, outputs: int, generator: torch.Generator, *, bias: bool = True
+) -> nn.Linear:
     """Returns a layer as torch draws one (He et al., 2015), but from this generator."""
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)  # type: ignore[no-untyped-call]
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias)  # type: ignore[no-untyped-call]
     bound = inputs**-0.5
     with torch.no_grad():
         layer.weight.uniform_(-bound, bound, generator=generator)
-        layer.bias.uniform_(-bound, bound, generator=generator)
+        if bias:
+            layer.bias.uniform_(-bound, bound, generator=generator)
     return layer
 
 
@@ -175,10 +178,13 @@ def network(inputs: int, outputs: int, generator: torch.Generator) -> nn.Sequent
     return nn.Sequential(first, nn.ReLU(), second)
 
 
-def xavier(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Returns a table drawn as by Glorot and Bengio (2010), equation 16."""
-    bound = (6 / max(1, sum(shape))) ** 0.5
-    return torch.empty(shape).uniform_(-bound, bound, generator=generator)
+def table(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Returns id embeddings as LightGCN's code draws them.
+
+    Smaller ones (Glorot's, for tables of this length) keep contrastive models from learning for
+    many epochs: the gradient of a cosine grows as embeddings shrink, that of BPR shrinks.
+    """
+    return torch.empty(shape).normal_(std=0.1, generator=generator)
 
 
 def standardised(values: NDArray[np.float32]) -> NDArray[np.float32]:

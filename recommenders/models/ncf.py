@@ -51,8 +51,8 @@ class NCF(FusedModel[NCFConfig]):
         size = self.config.embedding_size
         self.of_users = linear(size, size, generator)
         self.of_items = linear(size, size, generator)
-        self.product_output = linear(size, 1, generator)
-        self.hidden_output = linear(size, 1, generator)
+        self.product_output = linear(size, 1, generator, bias=False)
+        self.hidden_output = linear(size, 1, generator, bias=False)
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Mapping[str, Tensor]:
         """Returns BPR's or binary cross-entropy's loss."""
@@ -74,7 +74,7 @@ class NCF(FusedModel[NCFConfig]):
         """Returns scores, some users at a time."""
         first = self.first(users, known)
         hidden_users, hidden_items = self.of_users(first), self.of_items(self._items)
-        scores = (first * self.product_output.weight) @ self._items.T + self.product_output.bias
+        scores = (first * self.product_output.weight) @ self._items.T
         rows = max(1, _CHUNK // max(1, hidden_items.numel()))
         for start in range(0, len(first), rows):
             part = slice(start, start + rows)
