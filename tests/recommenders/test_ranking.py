@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recommenders.ranking import draw, top_k
+from recommenders.lots import draw
+from recommenders.ranking import top_k
 
 
 def ranked(scores: list[list[float]], k: int, seed: int = 0) -> list[list[int]]:
