@@ -18,7 +18,7 @@ from recommenders.evaluation import EvaluationError
 from recommenders.models.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from recommenders.benchmark.experiment import Experiment
@@ -66,22 +66,33 @@ def run_grid(
                 (done if (folder / RESULT).is_file() else todo).append(Outcome(run, folder))
     tell(f"{len(todo)} runs to do, {len(done)} done before")
     started = time.monotonic()
+    for number, outcome in enumerate(_outcomes(todo, experiment, places, jobs), start=1):
+        done.append(outcome)
+        spent = time.monotonic() - started
+        left = spent / number * (len(todo) - number)
+        tell(
+            f"{number}/{len(todo)} {outcome.run.entry.shown}, seed {outcome.run.seed}"
+            f"{_options(outcome.run)}: {outcome.error or 'done'} ({spent:.0f} s, {left:.0f} s left)"
+        )
+    return done
+
+
+def _outcomes(
+    todo: list[Outcome], experiment: Experiment, places: Places, jobs: int
+) -> Iterator[Outcome]:
+    """Yields what became of runs, as they end; a single job at a time runs in this process."""
+    if jobs == 1 or len(todo) < 2:
+        for one in todo:
+            yield _execute(one, experiment, places)
+        return
     threads = max(1, (os.cpu_count() or 1) // jobs)
     # Spawned, since a forked torch may hang in its threads.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, context, _set_threads, (threads,)) as pool:
-        running = {pool.submit(_execute, one, experiment, places): one for one in todo}
-        for number, future in enumerate(as_completed(running), start=1):
-            outcome = future.result()
-            done.append(outcome)
-            spent = time.monotonic() - started
-            left = spent / number * (len(todo) - number)
-            tell(
-                f"{number}/{len(todo)} {outcome.run.entry.shown}, seed {outcome.run.seed}"
-                f"{_options(outcome.run)}: {outcome.error or 'done'} ({spent:.0f} s, "
-                f"{left:.0f} s left)"
-            )
-    return done
+        for future in as_completed(
+            [pool.submit(_execute, one, experiment, places) for one in todo]
+        ):
+            yield future.result()
 
 
 def _execute(outcome: Outcome, experiment: Experiment, places: Places) -> Outcome:
