@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 _FAILURES_IN_A_ROW = 50
 
+_PASSES = 3
+"""How often those are asked for who have no profile yet: what a model writes is chance."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FetchOptions:
@@ -111,10 +114,12 @@ def _fetch(
         for kind in kinds:
             wanted, rows = asking.of(kind)
             with Journal(partial / f"{kind}s.ndjson") as journal:
-                left = [id_ for id_ in wanted if id_ not in journal]
-                for failures in _ask(client, kind, rows(left), journal=journal, version=version):
-                    if progress is not None:
-                        progress(kind, len(journal), len(wanted), failures)
+                for _ in range(_PASSES):
+                    left = [id_ for id_ in wanted if id_ not in journal]
+                    asked = _ask(client, kind, rows(left), journal=journal, version=version)
+                    for failures in asked:
+                        if progress is not None:
+                            progress(kind, len(journal), len(wanted), failures)
                 failed += len(wanted) - len(journal)
                 tables[kind] = journal.table(wanted)
     info = SnapshotInfo(
