@@ -40,8 +40,9 @@ def product(known: sparse.csr_array, vectors: Tensor) -> Tensor:
 class FoldIn:
     """From the items that a user is known by to the id part that training might have given.
 
-    A linear map from the mean of the items' embeddings, and a constant, fitted by ridge
-    regression on the users that training knew. A user of whom nothing is known gets the constant.
+    A linear map of how the mean of the items' embeddings differs from the average user's, fitted
+    by ridge regression on the users that training knew, and added to their average id part. A
+    user of whom nothing is known gets that average.
     """
 
     def __init__(self, train: sparse.csr_array, items: Tensor, ids: Tensor) -> None:
@@ -52,23 +53,23 @@ class FoldIn:
             items: First embeddings of the items, (n_items, d).
             ids: The users' id embeddings, (n_users, d).
         """
-        self._items = items
         warm = torch.from_numpy(np.diff(train.indptr) > 0).to(items.device)
-        features = _with_constant(mean_known(train, items))[warm].double()
-        targets = ids[warm].double()
-        size = features.shape[1]
-        penalty = _RIDGE * (features.square().sum() / size).clamp_min(1e-12)
-        square = features.T @ features + penalty * torch.eye(size).to(features)
-        self._map = torch.linalg.solve(square, features.T @ targets).to(items.dtype)
+        users = max(1, int(warm.sum()))
+        means, ids = mean_known(train, items)[warm], ids[warm]
+        self._items, self._centre, self._average = items, means.sum(0) / users, ids.sum(0) / users
+        there = (means - self._centre).double()
+        square = there.T @ there
+        penalty = _RIDGE * (square.trace() / len(square)).clamp_min(1e-12)
+        square += penalty * torch.eye(len(square)).to(square)
+        wanted = (ids - self._average).double()
+        self._map = torch.linalg.solve(square, there.T @ wanted).to(items.dtype)
 
     def ids(self, known: sparse.csr_array) -> Tensor:
         """Returns the id parts of users by what is known of them, (rows, d)."""
-        ids: Tensor = _with_constant(mean_known(known, self._items)) @ self._map
+        seen = torch.from_numpy(np.diff(known.indptr) > 0).to(self._items.device)
+        there = (mean_known(known, self._items) - self._centre) * seen[:, None]
+        ids: Tensor = self._average + there @ self._map
         return ids
-
-
-def _with_constant(vectors: Tensor) -> Tensor:
-    return torch.cat([vectors, vectors.new_ones(len(vectors), 1)], dim=1)
 
 
 class GraphFoldIn:
