@@ -14,12 +14,14 @@ from recommenders.data.indexed import Indexed
 from recommenders.features.encoding import encode, encoder_name
 from recommenders.features.snapshot import Snapshot
 from recommenders.models.base import Inputs
+from recommenders.text import TfIdf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from scipy import sparse
 
     from recommenders.benchmark.experiment import Experiment
     from recommenders.data.split import Split
@@ -91,11 +93,19 @@ def prepare(
             users = None if items is None else _means(split, items)
         elif snapshot.users is not None:
             users = snapshot.users.aligned(indexed.user_ids)
+    columns = (dataset.items[name].to_pylist() for name in experiment.text)
+    texts = [". ".join(part for part in parts if part) for parts in zip(*columns, strict=True)]
+    warm = np.unique(split.train.indices).astype(np.int64)
+    profiles = None
+    if snapshot is not None and snapshot.items is not None:
+        profiles = _words(snapshot.items.texts_of(indexed.item_ids), warm)
     inputs = Inputs(
         train=split.train,
-        text=_text_vectors(dataset, experiment, places, progress),
+        text=_text_vectors(texts, places, progress),
         item_profiles=items,
         user_profiles=users,
+        text_words=_words(texts, warm),
+        profile_words=profiles,
     )
     return Prepared(
         split=split,
@@ -151,15 +161,15 @@ def _means(split: Split, items: NDArray[np.float32]) -> NDArray[np.float32]:
     return means
 
 
+def _words(texts: Sequence[str], warm: NDArray[np.int64]) -> sparse.csr_array:
+    """Returns the words of texts; how rare a word is, only items in training say."""
+    return TfIdf.of(texts[row] for row in warm.tolist()).vectors(texts)
+
+
 def _text_vectors(
-    dataset: Dataset,
-    experiment: Experiment,
-    places: Places,
-    progress: Callable[[int], None] | None,
+    texts: Sequence[str], places: Places, progress: Callable[[int], None] | None
 ) -> NDArray[np.float32]:
     """Returns vectors of the items' own texts; kept on disk, since they take minutes."""
-    columns = (dataset.items[name].to_pylist() for name in experiment.text)
-    texts = [". ".join(part for part in parts if part) for parts in zip(*columns, strict=True)]
     key = hashlib.sha256(repr((encoder_name(places.encoder), texts)).encode()).hexdigest()[:16]
     path = places.out / "texts" / f"{key}.npy"
     if path.is_file():
@@ -180,4 +190,7 @@ def _digest(split: Split, inputs: Inputs) -> str:
         digest.update(name.encode())
         if values is not None:
             digest.update(np.ascontiguousarray(values).tobytes())
+    for words in (inputs.text_words, inputs.profile_words):
+        if words is not None:
+            digest.update(words.indices.tobytes() + words.data.tobytes())
     return digest.hexdigest()[:16]

@@ -74,6 +74,8 @@ class Inputs:
         text: Vectors of the items' own text, float32, (n_items, t).
         item_profiles: Vectors of the items' profiles, float32, (n_items, p).
         user_profiles: Vectors of the users' profiles, float32, (n_users, p).
+        text_words: Words of the items' own text, CSR of float32, (n_items, vocabulary).
+        profile_words: Words of the items' profiles, likewise.
 
     A row of a user or item without text or profile is all zeros; None where nobody has one.
     """
@@ -82,6 +84,8 @@ class Inputs:
     text: NDArray[np.float32] | None = None
     item_profiles: NDArray[np.float32] | None = None
     user_profiles: NDArray[np.float32] | None = None
+    text_words: sparse.csr_array | None = None
+    profile_words: sparse.csr_array | None = None
 
     def __post_init__(self) -> None:
         """Checks shapes, types and values.
@@ -92,6 +96,10 @@ class Inputs:
         self._check("text", self.text, self.n_items)
         self._check("item_profiles", self.item_profiles, self.n_items)
         self._check("user_profiles", self.user_profiles, self.n_users)
+        for name in ("text_words", "profile_words"):
+            words = getattr(self, name)
+            if words is not None and words.shape[0] != self.n_items:
+                raise ModelError(f"{name} have {words.shape[0]} rows, for {self.n_items} items")
 
     @property
     def n_users(self) -> int:

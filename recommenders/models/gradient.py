@@ -158,7 +158,8 @@ class GradientModel(nn.Module, Generic[C]):
             train = sparse.csr_array(
                 (np.ones(len(indices), np.float32), indices, indptr), shape=tuple(info["shape"])
             )
-            inputs = Inputs(train=train, **{name: arrays.get(name) for name in _OPTIONAL})
+            text, items, users = (arrays.get(name) for name in _OPTIONAL)
+            inputs = Inputs(train=train, text=text, item_profiles=items, user_profiles=users)
             config = cls.config_type.model_validate(info["config"])
             model = cls(inputs, cast("C", config), torch.Generator())
             learnt = {

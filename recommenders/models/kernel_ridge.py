@@ -10,13 +10,9 @@ from pydantic import Field
 from recommenders.models.base import ModelConfig
 from recommenders.models.dense import refuse_beyond
 from recommenders.models.item_weights import ItemWeights, warm_items
-from recommenders.models.kernels import Kernel
+from recommenders.models.kernels import Kernel, Variant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from scipy import sparse
-
     from recommenders.models.base import Inputs
 
 
@@ -24,10 +20,12 @@ class KernelRidgeConfig(ModelConfig):
     """Options of kernel ridge regression.
 
     Attributes:
+        variant: `base` reads items' text alone, `augmented` their profiles too.
         regularisation: Added to the diagonal of the kernel, which is 1.
         max_gib: Memory that the matrices of items x items may take.
     """
 
+    variant: Variant = "base"
     regularisation: float = Field(10.0, gt=0)
     max_gib: float = Field(8.0, gt=0)
 
@@ -39,24 +37,21 @@ class KernelRidge(ItemWeights):
     descriptions; K is the mean cosine over descriptions.
     """
 
-    name = "kernel-ridge"
+    name = "kernel_ridge"
     config_type = KernelRidgeConfig
 
     @classmethod
-    def fit(
-        cls, inputs: Inputs, config: KernelRidgeConfig, *, words: Sequence[sparse.csr_array] = ()
-    ) -> Self:
+    def fit(cls, inputs: Inputs, config: KernelRidgeConfig) -> Self:
         """Solves for the weights.
 
         Args:
-            inputs: Interactions, and vectors of texts and profiles if there are any.
+            inputs: Interactions, and the words or vectors of texts and profiles.
             config: The options.
-            words: Further descriptions of items, (n_items, vocabulary) each, as from `TfIdf`.
 
         Raises:
             ModelError: It would take more memory than allowed, or nothing is there to learn from.
         """
-        kernel = Kernel.of(inputs, words)
+        kernel = Kernel.of(inputs, config.variant)
         rows, everything = warm_items(inputs.train), np.arange(inputs.n_items)
         values = len(rows) * (len(rows) + 2 * inputs.n_items)
         refuse_beyond(config.max_gib, values, f"kernel ridge regression on {len(rows)} items")

@@ -8,7 +8,7 @@ item that lacks one still has the other.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 from scipy import sparse
@@ -17,11 +17,11 @@ from recommenders.models.dense import product, solve
 from recommenders.models.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from recommenders.models.base import Inputs
+
+Variant = Literal["base", "augmented"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +35,23 @@ class Kernel:
     descriptions: tuple[sparse.csr_array | NDArray[np.float32], ...]
 
     @classmethod
-    def of(cls, inputs: Inputs, words: Sequence[sparse.csr_array]) -> Self:
-        """Takes every description of items that there is: words, and vectors among the inputs.
+    def of(cls, inputs: Inputs, variant: Variant) -> Self:
+        """Takes the items' text, and for `augmented` their profiles as well.
+
+        Of either, the words where there are some, and else the vectors.
 
         Raises:
-            ModelError: There is none, or one has another number of rows.
+            ModelError: What the variant reads is not among the inputs.
         """
-        vectors = [each for each in (inputs.text, inputs.item_profiles) if each is not None]
-        for each in words:
-            if each.shape[0] != inputs.n_items:
-                raise ModelError(f"words have {each.shape[0]} rows, for {inputs.n_items} items")
-        if not words and not vectors:
-            raise ModelError("items have neither words nor vectors; the kernel has nothing to read")
-        return cls((*(_scaled(each) for each in words), *(_scaled(each) for each in vectors)))
+        found: dict[str, sparse.csr_array | NDArray[np.float32] | None] = {
+            "text": _first(inputs.text_words, inputs.text)
+        }
+        if variant == "augmented":
+            found["profiles"] = _first(inputs.profile_words, inputs.item_profiles)
+        for name, description in found.items():
+            if description is None:
+                raise ModelError(f"{variant}: items have no {name}, neither words nor vectors")
+        return cls(tuple(_scaled(each) for each in found.values() if each is not None))
 
     def between(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
         """Returns the likeness of items, (len(rows), len(columns)), from -1 to 1."""
@@ -67,6 +71,12 @@ class Kernel:
         kernel = self.between(rows, rows)
         kernel[np.diag_indices_from(kernel)] += regularisation
         return solve(kernel, self.between(rows, columns))
+
+
+def _first(
+    words: sparse.csr_array | None, vectors: NDArray[np.float32] | None
+) -> sparse.csr_array | NDArray[np.float32] | None:
+    return vectors if words is None else words
 
 
 def _scaled(

@@ -9,13 +9,17 @@ from pydantic import ValidationError
 
 from recommenders.models.alpharec import AlphaRec
 from recommenders.models.bias_mf import BiasMF
+from recommenders.models.ease import EASE
 from recommenders.models.errors import ModelError
 from recommenders.models.files import read_folder
 from recommenders.models.gradient import GradientModel, generator_from
+from recommenders.models.kernel_ridge import KernelRidge
 from recommenders.models.lightgcn import LightGCN
 from recommenders.models.ncf import NCF
+from recommenders.models.popularity import Popularity, Random
 from recommenders.models.sgl import SGL
 from recommenders.models.simgcl import SimGCL
+from recommenders.models.text_ease import TextEASE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,8 +55,18 @@ def _by_gradient(model: type[GradientModel[Any]]) -> Entry:
     return Entry(model.config_type, build, model.load, trained=True)
 
 
+def _at_once(model: type[Popularity | EASE | TextEASE | KernelRidge]) -> Entry:
+    fit: Callable[[Inputs, Any], Recommender] = model.fit
+    # Nothing is left to chance.
+    return Entry(
+        model.config_type, lambda inputs, config, _: fit(inputs, config), model.load, trained=False
+    )
+
+
 MODELS: Mapping[str, Entry] = {
-    model.name: _by_gradient(model) for model in (BiasMF, NCF, LightGCN, SGL, SimGCL, AlphaRec)
+    **{model.name: _by_gradient(model) for model in (BiasMF, NCF, LightGCN, SGL, SimGCL, AlphaRec)},
+    **{model.name: _at_once(model) for model in (EASE, TextEASE, KernelRidge, Popularity)},
+    Random.name: Entry(Random.config_type, Random.fit, Random.load, trained=False),
 }
 
 

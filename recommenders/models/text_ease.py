@@ -18,13 +18,9 @@ from recommenders.models.base import ModelConfig
 from recommenders.models.dense import refuse_beyond
 from recommenders.models.ease import ease_weights, spread
 from recommenders.models.item_weights import ItemWeights, warm_items
-from recommenders.models.kernels import Kernel
+from recommenders.models.kernels import Kernel, Variant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from scipy import sparse
-
     from recommenders.models.base import Inputs
 
 
@@ -32,12 +28,14 @@ class TextEASEConfig(ModelConfig):
     """Options of EASE with text.
 
     Attributes:
+        variant: As for kernel ridge regression.
         regularisation: As for EASE.
         damping: As for EASE.
         text_regularisation: Added to the diagonal of the kernel, which is 1.
         max_gib: Memory that the matrices of items x items may take.
     """
 
+    variant: Variant = "base"
     regularisation: float = Field(500.0, gt=0)
     damping: float = Field(0.0, ge=0)
     text_regularisation: float = Field(1.0, gt=0)
@@ -50,15 +48,13 @@ class TextEASE(ItemWeights):
     Warm items have exactly EASE's scores.
     """
 
-    name = "text-ease"
+    name = "text_ease"
     config_type = TextEASEConfig
 
     @classmethod
-    def fit(
-        cls, inputs: Inputs, config: TextEASEConfig, *, words: Sequence[sparse.csr_array] = ()
-    ) -> Self:
+    def fit(cls, inputs: Inputs, config: TextEASEConfig) -> Self:
         """Solves for the weights; arguments and errors as for `KernelRidge.fit`."""
-        kernel = Kernel.of(inputs, words)
+        kernel = Kernel.of(inputs, config.variant)
         warm = warm_items(inputs.train)
         cold = np.setdiff1d(np.arange(inputs.n_items), warm)
         values = len(warm) * (len(warm) + 3 * len(cold) + inputs.n_items)

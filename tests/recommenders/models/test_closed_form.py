@@ -169,7 +169,8 @@ def test_kernel_ridge_is_what_it_is_by_hand() -> None:
     # A second description, in which 1 is like 0 and 2 is unlike it, counts as much.
     words = sparse.csr_array(np.array([[5], [1], [-1]], np.float32))
     model = KernelRidge.fit(
-        Inputs(train=train, text=text), KernelRidgeConfig(regularisation=3.0), words=[words]
+        Inputs(train=train, text=text, profile_words=words),
+        KernelRidgeConfig(variant="augmented", regularisation=3.0),
     )
     scores = model.scores(np.array([0]), train[:1])
     np.testing.assert_allclose(scores, [[1 / 4, 3 / 16, -1 / 8]], atol=1e-7)
@@ -204,8 +205,24 @@ def test_nothing_to_learn_from_is_refused(fit: Fit) -> None:
 
 @pytest.mark.parametrize("fit", [fit_kernel_ridge, fit_text_ease])
 def test_items_without_descriptions_are_refused(fit: Fit) -> None:
-    with pytest.raises(ModelError, match="neither words nor vectors"):
+    with pytest.raises(ModelError, match="items have no text, neither words nor vectors"):
         fit(Inputs(train=checkerboard().train))
+    config = KernelRidgeConfig(variant="augmented")
+    with pytest.raises(ModelError, match="items have no profiles"):
+        KernelRidge.fit(Inputs(train=checkerboard().train, text=COLOURS), config)
+
+
+def test_words_are_read_where_there_are_some_and_vectors_elsewhere() -> None:
+    inputs = checkerboard(without=(4,))
+    words = sparse.csr_array(np.array(COLOURS)[:, ::-1].copy())
+    config = KernelRidgeConfig()
+    both = KernelRidge.fit(
+        Inputs(train=inputs.train, text=np.eye(N, dtype=np.float32), text_words=words), config
+    )
+    alone = KernelRidge.fit(Inputs(train=inputs.train, text_words=words), config)
+    np.testing.assert_array_equal(both.weights, alone.weights)
+    with pytest.raises(ModelError, match=f"text_words have 2 rows, for {N} items"):
+        Inputs(train=inputs.train, text_words=words[:2])
 
 
 @pytest.mark.parametrize("n", [1, 5, 1500])
