@@ -7,24 +7,45 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recommenders.benchmark import commands as benchmark
+from recommenders.benchmark.errors import BenchmarkError
 from recommenders.data import commands
 from recommenders.data.errors import DatasetError
+from recommenders.data.sources import SOURCES
+from recommenders.features import commands as features
+from recommenders.models.errors import ModelError
 from services.assets.errors import AssetError
+from services.profiles.errors import ReclmError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    Actions = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no other name
+
+NOT_SOUND = 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command.
 
     Returns:
-        The exit status: 0, or 1 after an error, which is told on stderr. Wrong usage exits with 2.
+        The exit status: 0, 1 after an error, which is told on stderr, or 3 where an audit finds
+        that a dataset is not sound. Wrong usage exits with 2.
     """
     args = _parser().parse_args(argv)
     try:
         print(args.run(args))
-    except (DatasetError, AssetError, OSError) as error:
+    except commands.NotSound as answer:
+        print(answer)
+        return NOT_SOUND
+    except (
+        DatasetError,
+        BenchmarkError,
+        ModelError,
+        AssetError,
+        ReclmError,
+        OSError,
+    ) as error:
         print(f"reclm-recommend: {error}", file=sys.stderr)
         return 1
     return 0
@@ -44,10 +65,99 @@ def _parser() -> argparse.ArgumentParser:
     get.add_argument("--force", action="store_true", help="fetch anew what is there already")
     get.set_defaults(run=lambda args: commands.get_ml_100k(args.out, force=args.force))
 
+    _add_import(actions)
+
     show = actions.add_parser("show", help="check a dataset folder and say what is in it")
     show.add_argument("folder", type=Path, metavar="DIR")
     show.set_defaults(run=lambda args: commands.show(args.folder))
+
+    _add_audit(actions)
+    features.add_command(rooms)
+    benchmark.add_command(rooms)
     return parser
+
+
+def _add_audit(actions: Actions) -> None:
+    audit = actions.add_parser(
+        "audit",
+        help="whether figures on a dataset can be trusted; exits with 3 if not",
+        description="Looks for what would make figures on a dataset worthless: text that is not "
+        "its items' own, repetitions, and training that knows the answers (docs/audit.md).",
+    )
+    audit.add_argument("folder", type=Path, metavar="DIR")
+    audit.add_argument(
+        "--split",
+        metavar="KIND[,OPTION=VALUE...]",
+        help="what is checked for leaks, such as random,seed=1 (the published one)",
+    )
+    audit.add_argument(
+        "--profiles", type=Path, metavar="FILE", help="profiles of users, as JSON lines"
+    )
+    audit.add_argument("--json", action="store_true", help="print JSON")
+    audit.set_defaults(run=commands.audit)
+
+
+def _add_import(actions: Actions) -> None:
+    imports = actions.add_parser(
+        "import",
+        help="make a dataset's folder from files that others published",
+        description="Makes a dataset's folder; docs/datasets.md says where to get the files.",
+    )
+    sources = imports.add_subparsers(metavar="source", required=True)
+    for name, source in SOURCES.items():
+        parser = sources.add_parser(name, help=source.summary, description=f"{source.summary}.")
+        parser.add_argument("path", type=Path, metavar="PATH", help=source.path)
+        parser.add_argument(
+            "--out",
+            type=Path,
+            metavar="DIR",
+            help=f"its folder (default: data/{name} in RECLM_HOME)",
+        )
+        parser.add_argument(
+            "--force", action="store_true", help="replace the dataset that is there"
+        )
+        parser.set_defaults(
+            run=lambda args, name=name: commands.import_source(
+                name, args.path, args.out, force=args.force
+            )
+        )
+    _add_generic(sources)
+    summary = "GEAR-Rec's profiles by a large model, as JSON lines by original id"
+    profiles = sources.add_parser("ml-1m-gear-profiles", help=summary, description=f"{summary}.")
+    profiles.add_argument(
+        "path", type=Path, metavar="PATH", help="llm_response_user.json or llm_response_item.json"
+    )
+    profiles.add_argument("--out", type=Path, metavar="FILE", required=True, help="what to write")
+    profiles.set_defaults(run=lambda args: commands.import_gear_rec_profiles(args.path, args.out))
+
+
+def _add_generic(sources: Actions) -> None:
+    summary = "anybody's interactions and items, as CSV, TSV or Parquet"
+    parser = sources.add_parser("table", help=summary, description=f"{summary.capitalize()}.")
+    parser.add_argument("path", type=Path, metavar="PATH", help="the interactions")
+    parser.add_argument("--items", type=Path, metavar="FILE", help="the items, with their texts")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", required=True, help="the dataset's folder"
+    )
+    parser.add_argument("--force", action="store_true", help="replace the dataset that is there")
+    parser.add_argument("--licence", default="not stated", help="the terms of use, in words")
+    told = parser.add_argument_group("columns of the interactions")
+    told.add_argument("--user-column", default="user_id", metavar="NAME", help="(user_id)")
+    told.add_argument("--item-column", default="item_id", metavar="NAME", help="(item_id)")
+    told.add_argument("--time-column", metavar="NAME", help="times; none: all are 0")
+    told.add_argument(
+        "--time-unit",
+        choices=["s", "ms", "us"],
+        default="s",
+        help="of whole numbers, since 1970 (s)",
+    )
+    told.add_argument("--weight-column", metavar="NAME", help="weights; none: all are 1")
+    texts = parser.add_argument_group("columns of the items")
+    texts.add_argument("--id-column", default="item_id", metavar="NAME", help="(item_id)")
+    texts.add_argument("--title-column", default="title", metavar="NAME", help="(title)")
+    texts.add_argument("--category-column", metavar="NAME", help="categories; none: all are empty")
+    texts.add_argument("--description-column", metavar="NAME", help="none: all are empty")
+    parser.set_defaults(run=commands.import_generic)
 
 
 if __name__ == "__main__":

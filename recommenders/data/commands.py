@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from services.assets.home import reclm_home
 
 if TYPE_CHECKING:
+    import argparse
     from pathlib import Path
 
     from recommenders.data.dataset import Dataset
@@ -22,7 +24,7 @@ def get_ml_100k(folder: Path | None, *, force: bool) -> str:
         force: Fetch it anew, in the place of the dataset that is there.
     """
     from recommenders.data.dataset import INFO, Dataset
-    from recommenders.data.movielens import fetch_ml_100k
+    from recommenders.data.readers.movielens import fetch_ml_100k
 
     folder = folder or reclm_home() / "data" / "ml-100k"
     if (folder / INFO).is_file() and not force:
@@ -31,6 +33,82 @@ def get_ml_100k(folder: Path | None, *, force: bool) -> str:
     dataset = fetch_ml_100k()
     dataset.write(folder, replace=force)
     return describe(dataset, folder)
+
+
+def import_source(name: str, path: Path, folder: Path | None, *, force: bool) -> str:
+    """Makes a dataset's folder from files that others published; returns what to print.
+
+    Args:
+        name: A name in `SOURCES`.
+        path: Where the files are.
+        folder: Where to put the dataset; `data/NAME` in RecLM's home by default.
+        force: Put it in the place of a dataset that is there already.
+    """
+    from recommenders.data.sources import SOURCES
+
+    dataset = SOURCES[name].read(path, _note)
+    return _written(dataset, folder or reclm_home() / "data" / name, force=force)
+
+
+def import_generic(args: argparse.Namespace) -> str:
+    """Makes a dataset's folder from files whose columns the arguments name, as `cli` has them."""
+    from recommenders.data.dataset import DatasetInfo
+    from recommenders.data.readers.generic import InteractionColumns, ItemColumns, read_generic
+
+    dataset = read_generic(
+        DatasetInfo(name=args.out.resolve().name, source=str(args.path), licence=args.licence),
+        args.path,
+        args.items,
+        interaction_columns=InteractionColumns(
+            user=args.user_column,
+            item=args.item_column,
+            time=args.time_column,
+            time_unit=args.time_unit,
+            weight=args.weight_column,
+        ),
+        item_columns=ItemColumns(
+            item=args.id_column,
+            title=args.title_column,
+            category=args.category_column,
+            description=args.description_column,
+        ),
+    )
+    return _written(dataset, args.out, force=args.force)
+
+
+def import_gear_rec_profiles(path: Path, file: Path) -> str:
+    """Writes GEAR-Rec's profiles by original id as JSON lines; returns what to print."""
+    from recommenders.data.profiles import write_profiles
+    from recommenders.data.readers.gear_rec import read_profiles
+
+    profiles = read_profiles(path)
+    write_profiles(file, profiles)
+    return f"{len(profiles):,} profiles in {file}"
+
+
+class NotSound(Exception):
+    """An audit found that a dataset is not sound; the message is the audit."""
+
+
+def audit(args: argparse.Namespace) -> str:
+    """Audits a dataset's folder; returns what to print.
+
+    Raises:
+        NotSound: It is not; the message is what to print.
+    """
+    from recommenders.data.audit import describe as described
+    from recommenders.data.audit import run_audit
+    from recommenders.data.splits.text import read_plan
+
+    found = run_audit(
+        args.folder,
+        split=None if args.split is None else read_plan(args.split),
+        profiles=args.profiles,
+    )
+    text = found.to_json() if args.json else described(found)
+    if found.verdict != "sound":
+        raise NotSound(text)
+    return text
 
 
 def show(folder: Path) -> str:
@@ -58,9 +136,28 @@ def describe(dataset: Dataset, folder: Path) -> str:
     }
     if interactions.num_rows:
         times, weights = interactions["timestamp"], interactions["weight"]
-        lines["Time"] = f"{_day(pc.min(times).as_py())} to {_day(pc.max(times).as_py())}"
+        lines["Time"] = _span(pc.min(times).as_py(), pc.max(times).as_py())
+        if "part" in interactions.column_names:
+            parts: Counter[Any] = Counter(interactions["part"].to_pylist())
+            lines["Parts"] = ", ".join(f"{name} {parts[name]:,}" for name in sorted(parts))
         lines["Weights"] = f"{pc.min(weights).as_py():g} to {pc.max(weights).as_py():g}"
     return "\n".join(f"{name + ':':<14}{value}" for name, value in lines.items())
+
+
+def _written(dataset: Dataset, folder: Path, *, force: bool) -> str:
+    dataset.write(folder, replace=force)
+    return describe(dataset, folder)
+
+
+def _note(text: str) -> None:
+    sys.stderr.write(f"note: {text}\n")
+
+
+def _span(first: int, last: int) -> str:
+    # Sources without a clock have 0, or an interaction's position in its user's sequence.
+    if first >= 0 and last < 86_400:
+        return f"no clock, timestamps {first} to {last}"
+    return f"{_day(first)} to {_day(last)}"
 
 
 def _day(seconds: int) -> str:

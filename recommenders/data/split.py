@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
     from scipy import sparse
 
 WARM, COLD_ITEMS, COLD_USERS = "warm", "cold-items", "cold-users"
 """Scenarios: items and users known from training; items that are not; users who are not."""
+
+_PIECE = 1 << 20  # numbers that are widened at a time, so that 100 million need no second copy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +28,8 @@ class Part:
 
     Attributes:
         known: What is known of each user when the ranking is made; never ranked again. Users who
-            are not in training have their first interactions here.
+            are not in training have their first interactions here. Rows of users who are not
+            ranked for mean nothing.
         relevant: What should be found. Users with an empty row are not ranked for.
         candidates: The item rows that are ranked, ascending; None for all.
     """
@@ -34,6 +37,21 @@ class Part:
     known: sparse.csr_array
     relevant: sparse.csr_array
     candidates: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        """Checks what costs nothing to check.
+
+        Raises:
+            ValueError: The shapes differ, or the candidates are not ascending rows of items.
+        """
+        if self.known.shape != self.relevant.shape:
+            raise ValueError(f"known is {self.known.shape}, but relevant {self.relevant.shape}")
+        bounded = np.concatenate([[-1], self._candidates(), [self.relevant.shape[1]]])
+        if (np.diff(bounded) <= 0).any():
+            raise ValueError("candidates must be rows of items, ascending, each once")
+
+    def _candidates(self) -> NDArray[np.int64]:
+        return np.empty(0, np.int64) if self.candidates is None else self.candidates
 
     @property
     def users(self) -> NDArray[np.int64]:
@@ -54,7 +72,8 @@ class Split:
     """One way to divide a dataset.
 
     Attributes:
-        name: How it was made, options and seed included, such as `random(0.8,0.1,0.1) seed 1`.
+        name: How it was made, options and seed included, such as
+            `random(validation=0.1, test=0.1, seed=1)`.
         train: CSR of float32, users x items; the only thing that models and profiles may read.
         train_rows: The rows of the dataset's interactions that are in `train`, ascending.
         scenarios: By name, such as `warm`; the same training part serves all of them.
@@ -65,22 +84,39 @@ class Split:
     train_rows: NDArray[np.int64]
     scenarios: Mapping[str, Scenario]
 
+    def parts(self) -> Iterator[tuple[str, str, Part]]:
+        """Yields scenario, `validation` or `test`, and the part, in order of the names."""
+        for name, scenario in sorted(self.scenarios.items()):
+            yield name, "validation", scenario.validation
+            yield name, "test", scenario.test
+
     def fingerprint(self) -> str:
-        """Returns 16 hexadecimal digits that stand for every pair in every part."""
+        """Returns 16 hexadecimal digits that stand for the name and for every pair in every part.
+
+        They stand for row numbers, not for ids, and are the same on every platform.
+        """
         digest = hashlib.sha256(self.name.encode())
-        for matrix in (self.train, *self._matrices()):
-            for array in (matrix.indptr, matrix.indices):
-                digest.update(np.ascontiguousarray(array, np.int64).tobytes())
-        for _, scenario in sorted(self.scenarios.items()):
-            for part in (scenario.validation, scenario.test):
-                candidates = [-1] if part.candidates is None else part.candidates
-                digest.update(np.asarray(candidates, np.int64).tobytes())
+        _update(digest, self.train_rows)
+        _update_matrix(digest, self.train)
+        for scenario, name, part in self.parts():
+            digest.update(f"\n{scenario}/{name}\n".encode())
+            _update_matrix(digest, part.known)
+            _update_matrix(digest, part.relevant)
+            digest.update(b"all" if part.candidates is None else b"some")
+            if part.candidates is not None:
+                _update(digest, part.candidates)
         return digest.hexdigest()[:16]
 
-    def _matrices(self) -> list[sparse.csr_array]:
-        return [
-            matrix
-            for _, scenario in sorted(self.scenarios.items())
-            for part in (scenario.validation, scenario.test)
-            for matrix in (part.known, part.relevant)
-        ]
+
+def _update_matrix(digest: hashlib._Hash, matrix: sparse.csr_array) -> None:
+    sound = matrix if matrix.has_sorted_indices else matrix.sorted_indices()
+    _update(digest, np.asarray(matrix.shape))
+    _update(digest, sound.indptr)
+    _update(digest, sound.indices)
+
+
+def _update(digest: hashlib._Hash, numbers: NDArray[np.integer]) -> None:
+    """Adds the numbers in a fixed byte order, and how many they are, so that no two runs join."""
+    digest.update(len(numbers).to_bytes(8, "little"))
+    for start in range(0, len(numbers), _PIECE):
+        digest.update(numbers[start : start + _PIECE].astype("<i8").tobytes())

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recommenders.data.movielens import fetch_ml_100k
+from recommenders.data.readers.movielens import fetch_ml_100k
 from services.profiles.models import Profile, ProfileKey, ProfileText
 from services.profiles.requests import ProfileRequest
 from services.profiles.stores import codec, keys

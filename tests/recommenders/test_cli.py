@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -12,10 +13,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recommenders.cli import main
-from recommenders.data import movielens
 from recommenders.data.dataset import Dataset
+from recommenders.data.profiles import read_profiles
+from recommenders.data.readers import movielens
+from recommenders.data.sources import SOURCES
 from services.assets.errors import AssetError
-from tests.recommenders.data.ml_files import write_files
+from tests.recommenders.data.readers.ml_files import write_files
+from tests.recommenders.data.readers.test_games import written as write_games
+from tests.recommenders.data.readers.test_gear_rec import written as write_gear_rec
+from tests.recommenders.data.readers.test_reclm import NETFLIX
+from tests.recommenders.data.readers.test_reclm import written as write_release
 
 if TYPE_CHECKING:
     from services.assets.wheels import WheelSource
@@ -87,7 +94,94 @@ def test_show_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "dataset.json is missing" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["data"], ["data", "get", "ml-99"], ["bake"]])
+def test_import_makes_a_folder_in_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RECLM_HOME", str(tmp_path / "home"))
+    files = write_games(tmp_path)
+    assert main(["data", "import", "games-6k", str(files)]) == 0
+    out = capsys.readouterr().out
+    for part in ("no clock, timestamps 0 to 3", "train 4, warm/test 2", "last item is warm/test"):
+        assert part in out
+    folder = tmp_path / "home" / "data" / "games-6k"
+    assert Dataset.read(folder).interactions.num_rows == 6
+
+    again = ["data", "import", "games-6k", str(files)]
+    assert main(again) == 1
+    assert "not replaced unasked" in capsys.readouterr().err
+    assert main([*again, "--force"]) == 0
+    assert main(["data", "show", str(folder)]) == 0
+
+
+def test_import_says_what_a_release_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = write_release(tmp_path, "netflix", NETFLIX)
+    out = tmp_path / "out"
+    assert main(["data", "import", "reclm-netflix", str(files), "--out", str(out)]) == 0
+    assert "note: " in (err := capsys.readouterr().err)
+    assert "trnMat_zero.pkl" in err
+    (files / "data" / "netflix" / "item_info_dict.pkl").unlink()
+    assert main(["data", "import", "reclm-netflix", str(files), "--out", str(out)]) == 1
+    assert "lacks item_info_dict.pkl" in capsys.readouterr().err
+
+
+def test_import_of_a_table_takes_columns_by_name(tmp_path: Path) -> None:
+    (tmp_path / "choices.tsv").write_text("who\twhat\tms\tstars\nu\ta\t1714557600123\t4\n")
+    (tmp_path / "items.csv").write_text("sku,name,kind,words\na,Tent,Camping,Green.\n")
+    options = {
+        "--items": str(tmp_path / "items.csv"),
+        "--out": str(tmp_path / "shop"),
+        "--licence": "ours",
+        "--user-column": "who",
+        "--item-column": "what",
+        "--time-column": "ms",
+        "--time-unit": "ms",
+        "--weight-column": "stars",
+        "--id-column": "sku",
+        "--title-column": "name",
+        "--category-column": "kind",
+        "--description-column": "words",
+    }
+    flat = [word for option in options.items() for word in option]
+    assert main(["data", "import", "table", str(tmp_path / "choices.tsv"), *flat]) == 0
+    dataset = Dataset.read(tmp_path / "shop")
+    assert (dataset.info.name, dataset.info.licence) == ("shop", "ours")
+    assert list(dataset.items.to_pylist()[0].values()) == ["a", "Tent", "Camping", "Green."]
+    assert list(dataset.interactions.to_pylist()[0].values()) == ["u", "a", 1714557600, 4.0]
+
+
+def test_import_of_profiles_writes_json_lines(tmp_path: Path) -> None:
+    files = write_gear_rec(tmp_path)
+    out = tmp_path / "users.jsonl"
+    path = files / "llm_response_user.json"
+    assert main(["data", "import", "ml-1m-gear-profiles", str(path), "--out", str(out)]) == 0
+    assert read_profiles(out) == {"7": "Likes films.", "9": "Likes few."}
+
+
+def test_every_source_is_listed_and_has_a_reader(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["data", "import", "--help"])
+    listed = capsys.readouterr().out
+    for name, source in SOURCES.items():
+        assert f"\n    {name} " in listed
+        module, function = source.reader.split(":")
+        reader = importlib.import_module(f"recommenders.data.readers.{module}")
+        assert callable(getattr(reader, function))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["data"],
+        ["data", "get", "ml-99"],
+        ["data", "import"],
+        ["data", "import", "ml-99", "x"],
+        ["data", "import", "table", "x.csv"],
+        ["bake"],
+    ],
+)
 def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)

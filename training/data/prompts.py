@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recommenders.data.neighbours import co_chosen
 from services.profiles.budget import newest_that_fit
 from services.profiles.models import Item
 from services.profiles.prompts import item_line, item_messages, user_messages
-from training.data.neighbours import co_chosen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from training.data.neighbours import co_chosen
+from recommenders.data.neighbours import co_chosen
 
 
 def test_cosine_by_hand() -> None:

@@ -1,0 +1,117 @@
+"""`reclm-recommend benchmark`. Heavy imports wait until the command runs."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recommenders.benchmark.errors import BenchmarkError
+from recommenders.features.commands import add_encoder, encoder_folder
+from services.assets.home import reclm_home
+
+if TYPE_CHECKING:
+    import argparse
+
+    from recommenders.benchmark.prepared import Places
+
+_DESCRIPTION = """\
+Trains and judges every model of a grid on every seed, and writes tables, an HTML page with plots
+and all figures as Parquet. What is done is not done again; started again, it goes on.
+"""
+
+
+def add_command(commands: Any) -> None:  # noqa: ANN401 - argparse does not name the type
+    """Adds the command to the parser of `reclm-recommend`."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "benchmark", help="measure what profiles are worth", description=_DESCRIPTION
+    )
+    parser.set_defaults(run=_run)
+    parser.add_argument("file", type=Path, metavar="FILE", help="the grid, in YAML")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the results")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder of datasets (data in RECLM_HOME)"
+    )
+    parser.add_argument(
+        "--snapshots", type=Path, metavar="DIR", help="folder of snapshots (that of datasets)"
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="at a time (%(default)s)")
+    add_encoder(parser)
+
+
+def _run(args: argparse.Namespace) -> str:
+    from recommenders.benchmark.prepared import Places
+
+    datasets = args.data or reclm_home() / "data"
+    places = Places(
+        datasets=datasets,
+        snapshots=args.snapshots or datasets,
+        encoder=encoder_folder(args.encoder),
+        out=args.out,
+    )
+    command = f"reclm-recommend benchmark {args.file} --out {args.out.name}"
+    return benchmark(args.file, places, jobs=max(1, args.jobs), command=command)
+
+
+def benchmark(file: Path, places: Places, *, jobs: int, command: str) -> str:
+    """Runs a grid and writes its results; returns what to print.
+
+    `places.out` gets `results.md`, `results.html` and `results.parquet`, and `runs/`.
+
+    Raises:
+        BenchmarkError: The file, the data or the results are not what they should be, or a run
+            failed; what the others gave is written all the same.
+    """
+    import pyarrow.parquet as pq
+
+    from recommenders.benchmark.experiment import read_experiment
+    from recommenders.benchmark.grid import run_grid
+    from recommenders.benchmark.page import page
+    from recommenders.benchmark.results import collect
+    from recommenders.benchmark.tables import markdown, parquet
+
+    experiment = read_experiment(file)
+    outcomes = run_grid(
+        experiment, places, jobs=jobs, tell=lambda line: sys.stderr.write(line + "\n")
+    )
+    results = collect(experiment, outcomes)
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    if results:
+        document = markdown(experiment, results, command=command, where=_here())
+        _write(places.out / "results.md", document)
+        _write(places.out / "results.html", page(experiment, results, document=document))
+        pq.write_table(parquet(results), places.out / "results.parquet")
+    if failed:
+        first = failed[0]
+        raise BenchmarkError(
+            f"{len(failed)} of {len(outcomes)} runs failed, the first ({first.run.entry.shown}, "
+            f"seed {first.run.seed}) so: {first.error}"
+        )
+    return document + f"\nWritten to {places.out}: results.md, results.html, results.parquet"
+
+
+def _here() -> str:
+    day = datetime.now(UTC).strftime("%Y-%m-%d")
+    return f"{day}, {os.cpu_count()} cores, {_processor()}, Python {platform.python_version()}"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, delete=False, encoding="utf-8"
+    ) as scratch:
+        scratch.write(text)
+    Path(scratch.name).replace(path)

@@ -1,0 +1,157 @@
+"""What a benchmark's YAML file says, checked before anything runs."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from recommenders.benchmark.errors import BenchmarkError
+from recommenders.data.errors import DatasetError
+from recommenders.data.splits import parse
+from recommenders.trainer import TrainerConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from recommenders.data.splits import Plan
+
+Fields = Literal["title", "category", "description"]
+
+
+class ModelEntry(BaseModel):
+    """A model of the grid.
+
+    Attributes:
+        name: In the registry.
+        label: In tables; the name and the variant by default.
+        options: That differ from its defaults.
+        training: Options of the trainer that differ from the experiment's.
+        search: Option -> values to try. For each seed the best on validation is taken.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    label: str = ""
+    options: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+    search: dict[str, list[Any]] = Field(default_factory=dict)
+
+    @property
+    def shown(self) -> str:
+        """The name in tables."""
+        variant = self.options.get("variant")
+        return self.label or (f"{self.name} {variant}" if variant else self.name)
+
+    def candidates(self) -> Iterator[dict[str, Any]]:
+        """Yields the options of every try."""
+        names = list(self.search)
+        for values in itertools.product(*self.search.values()):
+            yield self.options | dict(zip(names, values, strict=True))
+
+
+class Experiment(BaseModel):
+    """A grid of models on one dataset.
+
+    Attributes:
+        name: What the tables are headed with.
+        dataset: The dataset's folder, relative to the folder of datasets.
+        split: A kind with its options, without a seed.
+        seeds: Of split, parameters and order of training alike.
+        text: Which fields of an item its own text is made from.
+        profiles: The snapshot's folder, relative to the folder of snapshots; `{seed}` in it is
+            replaced. None leaves all models without profiles.
+        user_profiles: `own` takes users' profiles from the snapshot; `items` takes, for each user,
+            the mean of the profiles of the items in training, which can know no more than that.
+        metric: What decides between epochs and options, on validation.
+        scenario: On which of the split's scenarios; the first one by default.
+        protocol: `standard`; or `paper`, which takes the best epoch on the test part, as the code
+            of the paper does, for nothing but a comparison with its table.
+        training: Options of the trainer, for all models.
+        models: The grid.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    dataset: str
+    split: dict[str, Any]
+    seeds: tuple[int, ...] = (1, 2, 3)
+    text: tuple[Fields, ...] = ("title", "category", "description")
+    profiles: str | None = None
+    user_profiles: Literal["own", "items"] = "own"
+    metric: str = "ndcg@20"
+    scenario: str | None = None
+    protocol: Literal["standard", "paper"] = "standard"
+    training: dict[str, Any] = Field(default_factory=dict)
+    models: tuple[ModelEntry, ...]
+
+    @field_validator("models")
+    @classmethod
+    def _labels_differ(cls, models: tuple[ModelEntry, ...]) -> tuple[ModelEntry, ...]:
+        labels = [model.shown for model in models]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise ValueError(f"two models are called {label!r}; give one of them a label")
+        return models
+
+    def plan(self, seed: int) -> Plan:
+        """Returns the split's plan for a seed; a kind without chance is the same for all.
+
+        Raises:
+            DatasetError: The kind or an option is unknown.
+        """
+        plan = parse(self.split)
+        return parse({**self.split, "seed": seed}) if hasattr(plan, "seed") else plan
+
+    def trainer(self, entry: ModelEntry) -> TrainerConfig:
+        """Returns how a model is trained."""
+        return TrainerConfig.model_validate({**self.training, **entry.training})
+
+
+def read_experiment(path: Path) -> Experiment:
+    """Reads a YAML file.
+
+    Raises:
+        BenchmarkError: It is missing, is no YAML, or has what an experiment has not; the message
+            names the place.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BenchmarkError(f"{path} is missing") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BenchmarkError(f"{path} is not YAML: {error}") from error
+    try:
+        experiment = Experiment.model_validate(document)
+        for entry in experiment.models:
+            _check(experiment, entry)
+        experiment.plan(0)
+    except ValidationError as error:
+        raise BenchmarkError(f"{path}: {_told(error)}") from error
+    except DatasetError as error:
+        raise BenchmarkError(f"{path}: {error}") from error
+    return experiment
+
+
+def _check(experiment: Experiment, entry: ModelEntry) -> None:
+    from recommenders.models.registry import MODELS
+
+    if entry.name not in MODELS:
+        raise BenchmarkError(f"there is no model {entry.name!r}; there are {', '.join(MODELS)}")
+    experiment.trainer(entry)
+    for options in entry.candidates():
+        MODELS[entry.name].config.model_validate(options)
+
+
+def _told(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+
+
+def differing(options: Mapping[str, Any]) -> str:
+    """Returns options in one line, as in `layers=3, variant=base`."""
+    return ", ".join(f"{name}={value}" for name, value in sorted(options.items()))

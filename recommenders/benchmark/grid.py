@@ -1,0 +1,134 @@
+"""Runs what of a grid has not been run yet, several at a time, each in a process of its own."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recommenders.benchmark.errors import BenchmarkError
+from recommenders.benchmark.experiment import differing
+from recommenders.benchmark.prepared import Places, prepare
+from recommenders.benchmark.run import RESULT, Run, execute
+from recommenders.evaluation import EvaluationError
+from recommenders.models.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from recommenders.benchmark.experiment import Experiment
+    from recommenders.benchmark.prepared import Prepared
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a run: its folder, or why it failed."""
+
+    run: Run
+    folder: Path
+    error: str | None = None
+
+
+def run_grid(
+    experiment: Experiment,
+    places: Places,
+    *,
+    jobs: int = 1,
+    tell: Callable[[str], object],
+) -> list[Outcome]:
+    """Runs the grid; what is done already is not done again.
+
+    Args:
+        experiment: The grid.
+        places: Where data is and results go.
+        jobs: Runs at a time.
+        tell: Told what is done, in lines.
+
+    Returns:
+        What became of each run, those of before included. A run that fails costs only itself.
+
+    Raises:
+        DatasetError, BenchmarkError: The data cannot be prepared.
+    """
+    todo: list[Outcome] = []
+    done: list[Outcome] = []
+    for seed in experiment.seeds:
+        prepared = _prepared(experiment, seed, places)
+        for entry in experiment.models:
+            for options in entry.candidates():
+                run = Run(entry=entry, options=options, seed=seed)
+                folder = places.out / "runs" / run.key(experiment, prepared)
+                (done if (folder / RESULT).is_file() else todo).append(Outcome(run, folder))
+    tell(f"{len(todo)} runs to do, {len(done)} done before")
+    started = time.monotonic()
+    for number, outcome in enumerate(_outcomes(todo, experiment, places, jobs), start=1):
+        done.append(outcome)
+        spent = time.monotonic() - started
+        left = spent / number * (len(todo) - number)
+        tell(
+            f"{number}/{len(todo)} {outcome.run.entry.shown}, seed {outcome.run.seed}"
+            f"{_options(outcome.run)}: {outcome.error or 'done'} ({spent:.0f} s, {left:.0f} s left)"
+        )
+    return done
+
+
+def _outcomes(
+    todo: list[Outcome], experiment: Experiment, places: Places, jobs: int
+) -> Iterator[Outcome]:
+    """Yields what became of runs, as they end; a single job at a time runs in this process."""
+    if jobs == 1 or len(todo) < 2:
+        for one in todo:
+            yield _execute(one, experiment, places)
+        return
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    # Spawned, since a forked torch may hang in its threads.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, _set_threads, (threads,)) as pool:
+        for future in as_completed(
+            [pool.submit(_execute, one, experiment, places) for one in todo]
+        ):
+            yield future.result()
+
+
+def _execute(outcome: Outcome, experiment: Experiment, places: Places) -> Outcome:
+    prepared = _prepared(experiment, outcome.run.seed, places)
+    try:
+        execute(outcome.run, experiment, prepared, outcome.folder)
+    except (ModelError, EvaluationError) as error:
+        return Outcome(outcome.run, outcome.folder, str(error))
+    return outcome
+
+
+_CACHED = functools.lru_cache(maxsize=1)
+
+
+@_CACHED
+def _prepared_by_text(document: str, seed: int, places: Places) -> Prepared:
+    from recommenders.benchmark.experiment import Experiment
+
+    return prepare(Experiment.model_validate_json(document), seed, places)
+
+
+def _prepared(experiment: Experiment, seed: int, places: Places) -> Prepared:
+    """Prepares a seed, or returns what this process has prepared last."""
+    prepared = _prepared_by_text(experiment.model_dump_json(), seed, places)
+    if experiment.scenario is not None and experiment.scenario not in prepared.split.scenarios:
+        known = ", ".join(prepared.split.scenarios)
+        raise BenchmarkError(f"the split has no scenario {experiment.scenario!r}; it has {known}")
+    return prepared
+
+
+def _set_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def _options(run: Run) -> str:
+    tried = {name: run.options[name] for name in run.entry.search}
+    return f" ({differing(tried)})" if tried else ""

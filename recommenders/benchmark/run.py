@@ -1,0 +1,163 @@
+"""One run: a model with certain options and a seed, trained and judged, its figures on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recommenders import breakdown, metrics
+from recommenders.data.negatives import NegativeSampler
+from recommenders.drawing import among_chosen
+from recommenders.evaluation import CUTOFFS, evaluate
+from recommenders.models.registry import MODELS, build
+from recommenders.trainer import train
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from recommenders.benchmark.experiment import Experiment, ModelEntry
+    from recommenders.benchmark.prepared import Prepared
+    from recommenders.data.split import Part
+    from recommenders.evaluation import Evaluation, Scorer
+
+RESULT, USERS, LOSSES = "result.json", "users.parquet", "losses.csv"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One model, options, seed.
+
+    Attributes:
+        entry: The model in the grid.
+        options: Of the model: one of the entry's candidates.
+        seed: Of split, parameters and order.
+    """
+
+    entry: ModelEntry
+    options: dict[str, Any]
+    seed: int
+
+    def key(self, experiment: Experiment, prepared: Prepared) -> str:
+        """Returns 16 hexadecimal digits that stand for all that decides about the figures."""
+        document = {
+            "data": prepared.digest,
+            "model": self.entry.name,
+            "options": self.options,
+            "training": experiment.trainer(self.entry).model_dump(mode="json"),
+            "seed": self.seed,
+            "judged": [experiment.metric, experiment.scenario, experiment.protocol],
+        }
+        text = json.dumps(document, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def execute(run: Run, experiment: Experiment, prepared: Prepared, folder: Path) -> None:
+    """Trains and judges a model; `result.json` is there when all of it is.
+
+    A run that was stopped in the middle of training goes on from its last epoch.
+
+    Raises:
+        ModelError: Options do not fit, or training failed.
+        EvaluationError: A part cannot be ranked.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    scorer, trained = _fitted(run, experiment, prepared, folder)
+    seconds = time.perf_counter() - started
+    popularity = np.bincount(prepared.split.train.indices, minlength=prepared.inputs.n_items)
+    scenarios: dict[str, Any] = {}
+    rows = []
+    for name, scenario in prepared.split.scenarios.items():
+        test = evaluate(scorer, scenario.test)
+        scenarios[name] = {
+            "validation": evaluate(scorer, scenario.validation).means(),
+            "test": test.means(),
+            **_parts(test, scenario.test, popularity),
+        }
+        rows.append(_user_rows(name, test, prepared))
+    _write(pa.concat_tables(rows), folder / USERS)
+    result = {
+        "label": run.entry.shown,
+        "model": run.entry.name,
+        "options": run.options,
+        "seed": run.seed,
+        "split": prepared.split.name,
+        "split_fingerprint": prepared.split.fingerprint(),
+        "profiles": prepared.profiles,
+        "protocol": experiment.protocol,
+        "seconds": round(seconds, 3),
+        **trained,
+        "scenarios": scenarios,
+    }
+    scratch = folder / f".{RESULT}.new"
+    scratch.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    scratch.replace(folder / RESULT)
+
+
+def _fitted(
+    run: Run, experiment: Experiment, prepared: Prepared, folder: Path
+) -> tuple[Scorer, dict[str, Any]]:
+    rng = np.random.default_rng(run.seed)
+    model: Any = build(run.entry.name, prepared.inputs, run.options, rng)
+    if not MODELS[run.entry.name].trained:
+        return model, {}
+    name = experiment.scenario or next(iter(prepared.split.scenarios))
+    scenario = prepared.split.scenarios[name]
+    part = scenario.test if experiment.protocol == "paper" else scenario.validation
+    cutoff = int(experiment.metric.partition("@")[2])
+    checkpoint = folder / "checkpoint.safetensors"
+    history = train(
+        model,
+        experiment.trainer(run.entry),
+        draw=among_chosen(prepared.split.train, lambda matrix: NegativeSampler(matrix).draw),
+        rng=rng,
+        validate=lambda m: evaluate(m, part, cutoffs=[cutoff]).means()[experiment.metric],
+        checkpoint=checkpoint,
+    )
+    history.write_csv(folder / LOSSES)
+    checkpoint.unlink(missing_ok=True)
+    return model, {"epochs": len(history.rows), "best_epoch": history.best_epoch}
+
+
+def _parts(test: Evaluation, part: Part, popularity: NDArray[np.int64]) -> dict[str, Any]:
+    """Returns who gains and on what, and how much of the catalogue is shown."""
+    items = np.arange(part.known.shape[1]) if part.candidates is None else part.candidates
+    exposures = metrics.exposure(test.ranked, items)
+    return {
+        "users": len(test.users),
+        "by_history": _summed(breakdown.by_history(test, part)),
+        "by_popularity": _summed(breakdown.by_popularity(test, part, popularity)),
+        "coverage": metrics.coverage(exposures),
+        "gini": metrics.gini(exposures),
+    }
+
+
+def _summed(bins: dict[str, Evaluation]) -> dict[str, dict[str, float]]:
+    return {label: {"users": len(one.users), **one.means()} for label, one in bins.items()}
+
+
+def _user_rows(scenario: str, test: Evaluation, prepared: Prepared) -> pa.Table:
+    ids = [prepared.user_ids[row] for row in test.users.tolist()]
+    names = [f"{metric}@{k}" for metric in metrics.METRICS for k in CUTOFFS]
+    return pa.table(
+        {
+            "scenario": pa.array([scenario] * len(ids)).dictionary_encode(),
+            "user_id": ids,
+            **{name: test.values[name] for name in names},
+        }
+    )
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    scratch = path.with_name(f".{path.name}.new")
+    pq.write_table(table, scratch, compression="zstd")
+    scratch.replace(path)

@@ -1,0 +1,160 @@
+"""What an audit found, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from recommenders.data.audit.alignment import Alignment
+    from recommenders.data.audit.counts import Counts, Spread, Texts
+    from recommenders.data.audit.leakage import PartLeaks
+    from recommenders.data.audit.profiles import ProfileLeaks
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        dataset: The dataset's name.
+        counts: How much there is.
+        texts: What there is to be read.
+        alignment: Whether text and category belong to the interactions.
+        split: The name of the split that was checked for leaks, if any.
+        split_fingerprint: Its fingerprint.
+        leaks: What was found in each of its parts.
+        profiles: What was found in profiles, if any were given.
+    """
+
+    dataset: str
+    counts: Counts
+    texts: Texts
+    alignment: tuple[Alignment, ...]
+    split: str | None = None
+    split_fingerprint: str | None = None
+    leaks: tuple[PartLeaks, ...] = ()
+    profiles: ProfileLeaks | None = None
+
+    @property
+    def alignment_verdict(self) -> Literal["aligned", "not aligned", "untested"]:
+        """`not aligned` if text or category is not; `aligned` if one is; else `untested`."""
+        verdicts = {alignment.verdict for alignment in self.alignment}
+        if "not aligned" in verdicts:
+            return "not aligned"
+        return "aligned" if "aligned" in verdicts else "untested"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why figures on this dataset would be worth nothing; empty if it is sound."""
+        return (
+            *(
+                f"{alignment.of} is not aligned: items of one user resemble each other "
+                f"{alignment.lift:.2f} times as much as by chance, p = {alignment.p:.3f}"
+                for alignment in self.alignment
+                if alignment.verdict == "not aligned"
+            ),
+            *(reason for part in self.leaks for reason in part.reasons()),
+            *(self.profiles.reasons() if self.profiles else ()),
+        )
+
+    @property
+    def verdict(self) -> Literal["sound", "not sound"]:
+        """`sound`, unless there are reasons."""
+        return "not sound" if self.reasons else "sound"
+
+    def to_json(self) -> str:
+        """Returns all of it, verdicts included, as a JSON object."""
+        document = {
+            "verdict": self.verdict,
+            "reasons": self.reasons,
+            "alignment_verdict": self.alignment_verdict,
+            **asdict(self),
+        }
+        document["alignment"] = [
+            {**asdict(found), "lift": _finite(found.lift), "z": _finite(found.z)}
+            for found in self.alignment
+        ]
+        return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def describe(audit: Audit) -> str:
+    """Returns the audit as lines to read; the verdict comes last."""
+    return "\n".join(
+        f"{name + ':' if name else '':<16}{value}"
+        for lines in (_counts(audit), _texts(audit), _alignment(audit), _leaks(audit))
+        for name, value in lines
+    )
+
+
+def _counts(audit: Audit) -> Iterator[tuple[str, str]]:
+    counts = audit.counts
+    chosen = f"{counts.items:,}, {_spread(counts.popularity)} users each"
+    yield "Dataset", audit.dataset
+    yield "Users", f"{counts.users:,}, {_spread(counts.history)} items each"
+    yield "Items", f"{chosen}; {counts.items_unchosen:,} that nobody chose"
+    yield "Interactions", f"{counts.interactions:,}; {counts.repeated:,} repeat an earlier pair"
+    yield "Density", f"{counts.density:.4%} of all pairs ({1 - counts.density:.4%} sparse)"
+    yield "Clock", f"{counts.times:,} different times" if counts.times > 1 else "none"
+
+
+def _texts(audit: Audit) -> Iterator[tuple[str, str]]:
+    texts, items = audit.texts, audit.counts.items
+    lacking = {
+        "title": texts.without_title,
+        "category": texts.without_category,
+        "description": texts.without_description,
+    }
+    told = ", ".join(f"{name} {_share(number, items)}" for name, number in lacking.items())
+    yield "Without text", f"{_share(texts.without_text, items)} of items; without {told}"
+    yield "Same text", f"{texts.shared:,} items share title and description with another"
+    for title, ids in texts.examples:
+        yield "", f"  {title[:60]}: {', '.join(ids)}"
+
+
+def _alignment(audit: Audit) -> Iterator[tuple[str, str]]:
+    for found in audit.alignment:
+        name = found.of.capitalize()
+        if found.verdict == "untested":
+            yield name, f"untested: {found.why}"
+            continue
+        means = f"{found.observed:.4f} against {found.expected:.4f}"
+        test = f"({means}), z = {found.z:.1f}, p = {found.p:.3f}"
+        yield name, f"{found.verdict}: {found.lift:.2f} times as alike as by chance {test}"
+        yield "", f"  {found.pairs:,} pairs of {found.items:,} items, {found.users:,} users"
+    yield "Alignment", audit.alignment_verdict
+
+
+def _leaks(audit: Audit) -> Iterator[tuple[str, str]]:
+    yield "Split", f"{audit.split}, {audit.split_fingerprint}" if audit.split else "none checked"
+    for part in audit.leaks:
+        leaks = "; ".join(part.reasons()) or "no leak"
+        hint = f"; hint: {part.twins:,} cold items have a twin in training" if part.twins else ""
+        yield "", f"  {part.scenario}/{part.part}: {part.users:,} users, {leaks}{hint}"
+    if profiles := audit.profiles:
+        users = f"{profiles.profiles:,} of users, {profiles.strangers:,} unknown here"
+        leaking = f"{profiles.with_history:,} with a history, {profiles.leaking:,} of which leak"
+        named = f"{profiles.named:,} of {profiles.compared:,} test items"
+        others = f"{profiles.named_by_chance:,} of as many others, as popular and not chosen"
+        trained = f"{profiles.named_in_training:,} of {profiles.trained:,} training items"
+        yield "Profiles", f"{users}; {leaking}"
+        yield "", f"  hint: they name the titles of {named}, {others}, {trained}"
+    yield "Verdict", audit.verdict
+    for reason in audit.reasons:
+        yield "", f"  {reason}"
+
+
+def _spread(spread: Spread) -> str:
+    return f"{spread.least:,} to {spread.most:,} (median {spread.middle:,})"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / max(whole, 1):.1%}"
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None

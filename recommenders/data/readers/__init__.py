@@ -1,0 +1,1 @@
+"""One file a source: published files in, a checked Dataset out."""

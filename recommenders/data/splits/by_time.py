@@ -1,0 +1,120 @@
+"""One cut through the whole dataset: what was known then, and what came after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from recommenders.data.errors import DatasetError
+from recommenders.data.indexed import Indexed
+from recommenders.data.split import COLD_ITEMS, COLD_USERS, WARM, Scenario
+from recommenders.data.splits.pairs import Pairs
+from recommenders.data.splits.plan import Plan, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from recommenders.data.dataset import Dataset
+    from recommenders.data.split import Split
+    from recommenders.data.splits.pairs import Mask
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TimeSplit(Plan):
+    """Training before one moment, validation up to a second, test from there on.
+
+    Scenarios, each where both of its parts have something to be found: warm; cold-items, the
+    items that were first chosen in that part; cold-users, the users who first came in it.
+    Nobody draws the cold ones: they are as new as they were.
+
+    Attributes:
+        validation: Share of all pairs, the ones before test.
+        test: Share of all pairs, the latest.
+        cuts: Instead of shares: when validation and test begin, in seconds since 1970.
+        known: How many of a new user's first pairs are known.
+    """
+
+    kind: ClassVar[str] = "time"
+
+    validation: float | None = None
+    test: float | None = None
+    cuts: tuple[int, int] | None = None
+    known: int = 3
+
+    def __post_init__(self) -> None:
+        """Raises DatasetError where an option makes no sense."""
+        self.check_whole("known", 1)
+        if self.cuts is not None:
+            self._check_cuts()
+            return
+        for option in ("validation", "test"):
+            if getattr(self, option) is None:
+                object.__setattr__(self, option, 0.1)
+            self.check_share(option)
+        if (self.validation or 0) + (self.test or 0) >= 1:
+            raise DatasetError("split time: validation and test leave nothing to train on")
+
+    def _check_cuts(self) -> None:
+        cuts = self.cuts
+        if not isinstance(cuts, list | tuple) or [type(cut) for cut in cuts] != [int, int]:
+            raise DatasetError(f"split time: cuts are {cuts!r}, not two whole numbers of seconds")
+        if cuts[0] >= cuts[1]:
+            raise DatasetError(f"split time: cuts are {cuts!r}; validation begins before test")
+        if self.validation is not None or self.test is not None:
+            raise DatasetError("split time: either cuts or the shares validation and test")
+        object.__setattr__(self, "cuts", tuple(cuts))
+
+    def divide(self, dataset: Dataset) -> Split:
+        """Divides a dataset."""
+        pairs = Pairs.of(Indexed.of(dataset))
+        begins, ends = self.cuts or self._quantiles(pairs)
+        train = pairs.times < begins
+        test = pairs.times >= ends
+        validation = ~(train | test)
+        scenarios = {
+            WARM: pairs.warm(train, validation, test),
+            COLD_ITEMS: _new_items(pairs, train, validation, test),
+            COLD_USERS: _new_users(pairs, train, validation, test, self.known),
+        }
+        return pairs.split(self.name, train, _with_both_parts(scenarios, self.name))
+
+    def _quantiles(self, pairs: Pairs) -> tuple[int, int]:
+        times = np.sort(pairs.times)
+        if not len(times) or times[0] == times[-1]:
+            raise DatasetError("split time: the interactions have no clock, or one time only")
+        ends = nearest(len(times) * (1 - (self.test or 0)))
+        begins = nearest(len(times) * (1 - (self.test or 0) - (self.validation or 0)))
+        return int(times[begins]), int(times[ends])
+
+
+def _new_items(pairs: Pairs, train: Mask, validation: Mask, test: Mask) -> Scenario:
+    old = pairs.per_item(train) > 0
+    between = (pairs.per_item(validation) > 0) & ~old
+    late = (pairs.per_item(test) > 0) & ~old & ~between
+    return pairs.cold_items(
+        train,
+        (validation & between[pairs.items], np.flatnonzero(between)),
+        (test & late[pairs.items], np.flatnonzero(late)),
+    )
+
+
+def _new_users(pairs: Pairs, train: Mask, validation: Mask, test: Mask, known: int) -> Scenario:
+    old = pairs.per_user(train) > 0
+    between = (pairs.per_user(validation) > 0) & ~old
+    late = ~old & ~between
+    return pairs.cold_users(
+        train, validation & between[pairs.users], test & late[pairs.users], known=known
+    )
+
+
+def _with_both_parts(scenarios: Mapping[str, Scenario], name: str) -> dict[str, Scenario]:
+    kept = {
+        scenario: parts
+        for scenario, parts in scenarios.items()
+        if parts.validation.relevant.nnz and parts.test.relevant.nnz
+    }
+    if not kept:
+        raise DatasetError(f"split {name}: no scenario has anything in both validation and test")
+    return kept

@@ -1,0 +1,204 @@
+"""The split that a dataset was published with, and a validation part where it has none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import numpy as np
+
+from recommenders.data.errors import DatasetError
+from recommenders.data.indexed import Indexed
+from recommenders.data.split import COLD_ITEMS, COLD_USERS, WARM, Part, Scenario
+from recommenders.data.splits.pairs import Pairs, hold_back
+from recommenders.data.splits.plan import ITEMS, PAIRS, USERS, Plan, halves
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+    from scipy import sparse
+
+    from recommenders.data.dataset import Dataset
+    from recommenders.data.split import Split
+
+PART = "part"
+"""The column of the interactions: `train`, or `<scenario>/validation` or `<scenario>/test`."""
+
+_TRAIN = "train"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PublishedSplit(Plan):
+    """The parts that the dataset's column `part` names, as they were published.
+
+    Nothing is mended: a pair that was published in training and in test is in both, and the audit
+    says so. Where a scenario has no validation, it is taken from what its models may learn from:
+    warm, from each user's training pairs; cold items and cold users, half of the test items or
+    users. The name of the split says which.
+
+    Attributes:
+        validation: Share of each user's training pairs, where warm validation is missing.
+        known: How many of a cold user's first pairs are known.
+        seed: Where chance starts, for what is missing.
+    """
+
+    kind: ClassVar[str] = "published"
+
+    validation: float = 0.1
+    known: int = 3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises DatasetError where an option makes no sense."""
+        self.check_share("validation")
+        self.check_whole("known", 1)
+        self.check_whole("seed", 0)
+
+    def divide(self, dataset: Dataset) -> Split:
+        """Divides a dataset.
+
+        Raises:
+            DatasetError: There is no column `part`, it has a value that means nothing, or a
+                scenario has no test.
+        """
+        published = _Published(dataset)
+        train = published.train
+        scenarios: dict[str, Scenario] = {}
+        notes: list[str] = []
+        told = f", seed={self.seed}"
+        if WARM in published.scenarios:
+            validation = published.pairs(WARM, "validation")
+            if not len(validation):
+                drawn, _ = hold_back(
+                    train,
+                    np.ones(len(train), np.bool_),
+                    validation=self.validation,
+                    test=0,
+                    rng=np.random.default_rng([self.seed, PAIRS]),
+                )
+                train, validation = train.where(~drawn), train.where(drawn)
+                notes.append(f"warm/validation={self.validation:g} of training{told}")
+            scenarios[WARM] = published.warm(train, validation)
+        if COLD_ITEMS in published.scenarios:
+            scenarios[COLD_ITEMS], made = published.cold_items(
+                train, np.random.default_rng([self.seed, ITEMS])
+            )
+            notes += [f"cold-items/validation=half of the test items{told}"] * made
+        if COLD_USERS in published.scenarios:
+            scenarios[COLD_USERS], made = published.cold_users(
+                np.random.default_rng([self.seed, USERS]), self.known
+            )
+            notes += [f"cold-users/validation=half of the test users{told}"] * made
+            notes.append(f"known={self.known}")
+        name = f"published({'; '.join(notes)})" if notes else "published"
+        return train.split(name, np.ones(len(train), np.bool_), scenarios)
+
+
+class _Published:
+    """The interactions by the parts that the column names."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        if PART not in dataset.interactions.column_names:
+            raise DatasetError(
+                f"dataset {dataset.info.name} has no published split: no column {PART!r}"
+            )
+        self._indexed = Indexed.of(dataset)
+        encoded = dataset.interactions[PART].dictionary_encode().combine_chunks()
+        parts = cast("pa.DictionaryArray[Any, Any]", encoded)
+        self._names: list[str | None] = parts.dictionary.to_pylist()
+        self._codes = np.asarray(parts.indices.fill_null(-1))
+        self.scenarios = self._check(dataset)
+        self.train = self.pairs(_TRAIN)
+
+    def _check(self, dataset: Dataset) -> set[str]:
+        allowed = {_TRAIN} | {
+            f"{scenario}/{part}"
+            for scenario in (WARM, COLD_ITEMS, COLD_USERS)
+            for part in ("validation", "test")
+        }
+        meaningless = [code for code, name in enumerate(self._names) if name not in allowed]
+        rows = np.flatnonzero(np.isin(self._codes, [-1, *meaningless]))
+        if rows.size:
+            raise DatasetError(
+                f"dataset {dataset.info.name}: interactions: row {rows[0]} has part "
+                f"{dataset.interactions[PART][rows[0]].as_py()!r}; "
+                f"known are {', '.join(sorted(allowed))}"
+            )
+        named = {name for name in self._names if name is not None}
+        scenarios = {name.partition("/")[0] for name in named - {_TRAIN}}
+        for scenario in scenarios:
+            if f"{scenario}/test" not in named:
+                raise DatasetError(f"dataset {dataset.info.name}: {scenario} has no test part")
+        if not scenarios:
+            raise DatasetError(f"dataset {dataset.info.name}: the column {PART!r} has no test part")
+        return scenarios
+
+    def pairs(self, scenario: str, part: str | None = None) -> Pairs:
+        name = scenario if part is None else f"{scenario}/{part}"
+        code = self._names.index(name) if name in self._names else len(self._names)
+        return Pairs.of(self._indexed, self._codes == code)
+
+    def warm(self, train: Pairs, validation: Pairs) -> Scenario:
+        known, found = _matrix(train), _matrix(validation)
+        both = known.maximum(found)
+        candidates = self._but_the_cold()
+        return Scenario(
+            validation=Part(known=known, relevant=found, candidates=candidates),
+            test=Part(
+                known=both, relevant=_matrix(self.pairs(WARM, "test")), candidates=candidates
+            ),
+        )
+
+    def cold_items(self, train: Pairs, rng: np.random.Generator) -> tuple[Scenario, bool]:
+        """Returns the scenario, and whether its validation had to be made."""
+        validation, test = self.pairs(COLD_ITEMS, "validation"), self.pairs(COLD_ITEMS, "test")
+        made = not len(validation)
+        if made:
+            items = np.unique(test.items).astype(np.int64)
+            first, _ = halves(items, len(items), rng)
+            chosen = np.isin(test.items, first)
+            validation, test = test.where(chosen), test.where(~chosen)
+        known = _matrix(train)
+        parts = [
+            Part(
+                known=known,
+                relevant=_matrix(pairs),
+                candidates=np.unique(pairs.items).astype(np.int64),
+            )
+            for pairs in (validation, test)
+        ]
+        return Scenario(*parts), made
+
+    def cold_users(self, rng: np.random.Generator, known: int) -> tuple[Scenario, bool]:
+        """Returns the scenario, and whether its validation had to be made."""
+        validation, test = self.pairs(COLD_USERS, "validation"), self.pairs(COLD_USERS, "test")
+        made = not len(validation)
+        if made:
+            users = np.unique(test.users).astype(np.int64)
+            first, _ = halves(users, len(users), rng)
+            chosen = np.isin(test.users, first)
+            validation, test = test.where(chosen), test.where(~chosen)
+        parts = []
+        for pairs in (validation, test):
+            first_ones = pairs.first(known, np.ones(len(pairs), np.bool_))
+            parts.append(
+                Part(
+                    known=pairs.matrix(first_ones),
+                    relevant=pairs.matrix(~first_ones),
+                    candidates=self._but_the_cold(),
+                )
+            )
+        return Scenario(*parts), made
+
+    def _but_the_cold(self) -> NDArray[np.int64] | None:
+        """Returns the items that are not those of the scenario of cold items; None for all."""
+        if COLD_ITEMS not in self.scenarios:
+            return None
+        cold = np.zeros(self._indexed.shape[1], np.bool_)
+        for part in ("validation", "test"):
+            cold[self.pairs(COLD_ITEMS, part).items] = True
+        return np.flatnonzero(~cold)
+
+
+def _matrix(pairs: Pairs) -> sparse.csr_array:
+    return pairs.matrix(np.ones(len(pairs), np.bool_))

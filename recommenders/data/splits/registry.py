@@ -1,0 +1,56 @@
+"""Plans by name, for files that say how to divide a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from recommenders.data.errors import DatasetError
+from recommenders.data.splits.by_time import TimeSplit
+from recommenders.data.splits.cold import ColdItemsSplit, ColdUsersSplit, CombinedSplit
+from recommenders.data.splits.per_user import LeaveLastOut, RandomSplit
+from recommenders.data.splits.published import PublishedSplit
+
+if TYPE_CHECKING:
+    from recommenders.data.splits.plan import Plan
+
+KINDS: Mapping[str, type[Plan]] = {
+    plan.kind: plan
+    for plan in (
+        RandomSplit,
+        LeaveLastOut,
+        TimeSplit,
+        ColdItemsSplit,
+        ColdUsersSplit,
+        CombinedSplit,
+        PublishedSplit,
+    )
+}
+
+
+def parse(options: object) -> Plan:
+    """Reads a plan, as it stands in a YAML or JSON file.
+
+    Args:
+        options: A kind with its options, as in `{"kind": "cold-items", "share": 0.2, "seed": 1}`,
+            or the name of a kind alone.
+
+    Raises:
+        DatasetError: The kind or an option is unknown, or a value makes no sense.
+    """
+    if isinstance(options, str):
+        options = {"kind": options}
+    if not isinstance(options, Mapping):
+        raise DatasetError(f"split is {options!r}, not a kind with its options")
+    given = dict(options)
+    kind = given.pop("kind", None)
+    plan = KINDS.get(kind) if isinstance(kind, str) else None
+    if plan is None:
+        raise DatasetError(f"split: kind is {kind!r}; there are {', '.join(KINDS)}")
+    known = [field.name for field in fields(plan)]
+    if unknown := [str(name) for name in given if name not in known]:
+        raise DatasetError(
+            f"split {kind}: unknown option {', '.join(sorted(unknown))}; it has {', '.join(known)}"
+        )
+    return plan(**given)

@@ -1,0 +1,144 @@
+"""Pickles by others, read without running anything that they name.
+
+A pickle is a program: it names functions and calls them. The few names that stand in published
+datasets are answered with builders of our own, so that nothing of numpy, scipy or Python's
+builtins is within a pickle's reach, and every other name is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+import re
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from recommenders.data.errors import DatasetError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_DTYPE = re.compile(r"b1|[iu][1248]|f[248]")
+_ORDERS = ("<", ">", "|")
+_ARRAY_FORMAT, _DTYPE_FORMAT = 1, 3
+
+# What an unpickler gives for `numpy.ndarray`: a mark, since a class can be called and changed.
+_NDARRAY = "numpy.ndarray"
+
+
+def load_pickle(path: Path) -> object:
+    """Reads a pickle of dicts, lists, strings, numbers, numpy arrays or one scipy COO matrix.
+
+    Returns:
+        What was pickled; numpy's numbers as Python's, and a matrix, which may only be the whole of
+        the pickle, as a `coo_array` whose indices have been checked.
+
+    Raises:
+        DatasetError: The file is missing or damaged, or names anything else; the name is told.
+    """
+    try:
+        with path.open("rb") as file:
+            unpickler = _Unpickler(file, path)
+            found = unpickler.load()
+        if isinstance(found, np.ndarray):
+            return found.view(np.ndarray)
+        return _matrix(found) if isinstance(found, unpickler.matrix) else found
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path} is missing") from error
+    except DatasetError:
+        raise
+    # A damaged pickle makes the unpickler raise nearly anything.
+    except Exception as error:
+        raise DatasetError(f"{path} cannot be unpickled: {error}") from error
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: IO[bytes], path: Path) -> None:
+        super().__init__(file)
+        self._path = path
+        # A class of this one load: a pickle can set attributes of classes that it is given.
+        self.matrix = type("Matrix", (), {})
+        builders: dict[tuple[str, str], Any] = {
+            ("numpy", "ndarray"): _NDARRAY,
+            ("numpy", "dtype"): self._dtype,
+            ("scipy.sparse._coo", "coo_matrix"): self.matrix,
+            ("scipy.sparse.coo", "coo_matrix"): self.matrix,
+        }
+        for core in ("numpy._core", "numpy.core"):
+            builders[f"{core}.multiarray", "_reconstruct"] = self._empty
+            builders[f"{core}.multiarray", "scalar"] = self._scalar
+            builders[f"{core}.numeric", "_frombuffer"] = self._from_buffer
+        self._builders = builders
+
+    def find_class(self, module: str, name: str) -> object:
+        try:
+            return self._builders[module, name]
+        except KeyError:
+            raise DatasetError(
+                f"{self._path} names {module}.{name}, which no dataset needs; it may do harm, and "
+                "was not run"
+            ) from None
+
+    # Bound methods, since a pickle could change the defaults of a function.
+
+    def _dtype(self, code: str, *_: object) -> _DType:
+        return _DType(code)
+
+    def _empty(self, kind: object, *_: object) -> _Array:
+        if kind is not _NDARRAY:
+            raise ValueError(f"an array of class {kind!r}")
+        return _Array.__new__(_Array, 0, np.uint8)
+
+    def _scalar(self, dtype: _DType, raw: bytes) -> object:
+        return _array(raw, dtype, (), fortran=False).item()
+
+    def _from_buffer(
+        self, raw: bytes, dtype: _DType, shape: tuple[int, ...], order: str
+    ) -> NDArray[Any]:
+        return _array(bytes(raw), dtype, shape, fortran=order == "F")
+
+
+class _DType:
+    """Stands for a dtype while the pickle is read: of numbers, and of these only plain ones."""
+
+    def __init__(self, code: str) -> None:
+        if not isinstance(code, str) or not _DTYPE.fullmatch(code):
+            raise ValueError(f"an array of type {code!r}, not of numbers")
+        self.value = np.dtype(code)
+
+    def __setstate__(self, state: tuple[object, ...]) -> None:
+        version, order, *rest = state
+        if version != _DTYPE_FORMAT or order not in _ORDERS or rest[:3] != [None] * 3:
+            raise ValueError(f"an array of type {state!r}")
+        self.value = np.dtype(f"{order}{self.value.str[1:]}")
+
+
+class _Array(np.ndarray[Any, Any]):
+    """An array that takes its values from a pickle only where they fit."""
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        version, shape, dtype, fortran, raw = state
+        if version != _ARRAY_FORMAT:
+            raise ValueError(f"an array in format {version!r}")
+        whole = _array(raw, dtype, shape, fortran=bool(fortran))
+        checked: Any = (_ARRAY_FORMAT, whole.shape, whole.dtype, bool(fortran), raw)
+        super().__setstate__(checked)
+
+
+def _array(raw: bytes, dtype: _DType, shape: tuple[int, ...], *, fortran: bool) -> NDArray[Any]:
+    if not isinstance(dtype, _DType) or not isinstance(raw, bytes):
+        raise ValueError("an array that is not of numbers")  # noqa: TRY004 - the data is wrong
+    if math.prod(shape) * dtype.value.itemsize != len(raw):
+        raise ValueError(f"an array of shape {shape} in {len(raw)} bytes")
+    return np.frombuffer(raw, dtype.value).reshape(shape, order="F" if fortran else "C")
+
+
+def _matrix(found: object) -> sparse.coo_array:
+    """Builds a matrix from the attributes of a pickled one, old names included."""
+    state = vars(found)
+    rows, columns = state["coords"] if "coords" in state else (state["row"], state["col"])
+    return sparse.coo_array((state["data"], (rows, columns)), shape=state["_shape"])

@@ -1,0 +1,99 @@
+"""A snapshot from files: profiles by any model as JSON lines, or the output of a backfill."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from recommenders.data.errors import DatasetError
+from recommenders.data.profiles import read_profiles
+from recommenders.features.encoding import encode, encoder_name
+from recommenders.features.snapshot import Snapshot, SnapshotInfo
+from recommenders.features.table import ProfileTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from recommenders.data.dataset import Dataset
+
+
+def from_jsonl(
+    dataset: Dataset,
+    *,
+    users: Path | None,
+    items: Path | None,
+    encoder: Path,
+    split: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Snapshot:
+    """Encodes profiles from JSON lines of `id` and `text`.
+
+    Args:
+        dataset: Whose users and items they are; profiles of others are an error.
+        users: Profiles of users.
+        items: Profiles of items.
+        encoder: The folder of the sentence encoder.
+        split: The fingerprint of the split from whose training part the users' histories were
+            taken, if somebody can vouch for it.
+        progress: Told how many texts are encoded, of each file.
+
+    Raises:
+        DatasetError: A file cannot be read, or has a profile of somebody else.
+        EncoderUnavailable: The folder holds no encoder.
+    """
+    known = {
+        "users": set(dataset.interactions["user_id"].to_pylist()),
+        "items": set(dataset.items["item_id"].to_pylist()),
+    }
+    tables: dict[str, ProfileTable | None] = {}
+    for kind, path in (("users", users), ("items", items)):
+        if path is None:
+            tables[kind] = None
+            continue
+        profiles = read_profiles(path)
+        if strangers := [id_ for id_ in profiles if id_ not in known[kind]]:
+            raise DatasetError(
+                f"{path}: {strangers[0]!r} is not among the {kind} of {dataset.info.name} (nor are "
+                f"{len(strangers) - 1} more)"
+            )
+        texts = tuple(profiles.values())
+        vectors = encode(texts, encoder, progress=progress)
+        tables[kind] = ProfileTable(tuple(profiles), texts, vectors)
+    source = " ".join(path.name for path in (users, items) if path is not None)
+    if not source:
+        raise DatasetError("no profiles are given: name a file of users, of items, or of both")
+    info = SnapshotInfo(
+        dataset=dataset.info.name, split=split, source=source, encoder=encoder_name(encoder)
+    )
+    return Snapshot(info, tables["users"], tables["items"])
+
+
+def from_backfill(
+    dataset: Dataset,
+    *,
+    users: Path | None,
+    items: Path | None,
+    encoder: str,
+    split: str | None = None,
+) -> Snapshot:
+    """Takes over the output of `reclm-serve backfill`, whose profiles have their vectors already.
+
+    Args:
+        dataset: Whose users and items they are; those of others are left out.
+        users: The output folder of a backfill of users.
+        items: The output folder of a backfill of items.
+        encoder: What made the vectors, name@hash, as the backfill's manifest says.
+        split: As in `from_jsonl`.
+
+    Raises:
+        DatasetError: A folder cannot be read, or vectors of users and items differ in length.
+    """
+    if users is None and items is None:
+        raise DatasetError("no profiles are given: name an output of users, of items, or of both")
+    tables = [None if path is None else ProfileTable.read(path) for path in (users, items)]
+    dimensions = {table.dimension for table in tables if table is not None}
+    if len(dimensions) > 1:
+        raise DatasetError(f"vectors of users and items have {sorted(dimensions)} numbers")
+    source = " ".join(str(path.name) for path in (users, items) if path is not None)
+    info = SnapshotInfo(dataset=dataset.info.name, split=split, source=source, encoder=encoder)
+    return Snapshot(info, *tables)

@@ -1,0 +1,55 @@
+"""What profiles may read: histories from the training part, and from what is known of newcomers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scipy import sparse
+
+    from recommenders.data.indexed import Indexed
+    from recommenders.data.split import Split
+
+
+def readable_histories(indexed: Indexed, split: Split) -> Mapping[int, list[int]]:
+    """Returns the items of each user that a profile may read, oldest first.
+
+    These are the training interactions; of users who have none, what the split's parts say is
+    known of them when a ranking is made. Nothing that is to be found for a user is in it.
+
+    Args:
+        indexed: The dataset, of which `split` is one.
+        split: Decides.
+
+    Returns:
+        User row -> item rows, each item once, at its first time. Users without any are left out.
+    """
+    items_of = {user: set(_row(split.train, user)) for user in _rows_with_any(split.train)}
+    for scenario in split.scenarios.values():
+        for part in (scenario.validation, scenario.test):
+            for user in _rows_with_any(part.known):
+                if user not in items_of:
+                    items_of[user] = set(_row(part.known, user))
+    histories: dict[int, list[int]] = {}
+    order = np.lexsort((indexed.times, indexed.users))
+    users, items = indexed.users[order].tolist(), indexed.items[order].tolist()
+    for user, item in zip(users, items, strict=True):
+        left = items_of.get(user)
+        if left and item in left:
+            left.remove(item)
+            histories.setdefault(user, []).append(item)
+    return histories
+
+
+def _rows_with_any(matrix: sparse.csr_array) -> list[int]:
+    return np.flatnonzero(np.diff(matrix.indptr)).tolist()
+
+
+def _row(matrix: sparse.csr_array, row: int) -> list[int]:
+    start, end = matrix.indptr[row : row + 2]
+    items: list[int] = matrix.indices[start:end].tolist()
+    return items

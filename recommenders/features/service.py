@@ -1,0 +1,257 @@
+"""A snapshot from the running service: everyone's profile, over HTTP, resumable.
+
+The service knows nothing of experiments: ids carry the split's fingerprint, so that a profile from
+a training part never takes the place of a user's real one, and items travel inside the requests,
+so that the catalogue stays as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from recommenders.data.errors import DatasetError
+from recommenders.data.indexed import Indexed
+from recommenders.data.neighbours import co_chosen
+from recommenders.features.histories import readable_histories
+from recommenders.features.journal import Journal
+from recommenders.features.snapshot import Snapshot, SnapshotInfo
+from services.client import Item, ProfileRequest, ReclmClient, ReclmClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from recommenders.data.dataset import Dataset
+    from recommenders.data.split import Split
+    from services.client import Kind, ProfileVersion
+
+    Asked = Callable[[Sequence[str]], Iterator[tuple[str, ProfileRequest]]]
+
+_FAILURES_IN_A_ROW = 50
+
+_PASSES = 3
+"""How often those are asked for who have no profile yet: what a model writes is chance."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FetchOptions:
+    """What the service is to read.
+
+    Attributes:
+        history: Newest items of a user that are sent.
+        neighbours: Items that the same people chose, sent with an item.
+        max_users: Ask for so many users at most, the same ones each time and those of a smaller
+            number among them; None for all.
+    """
+
+    history: int = 50
+    neighbours: int = 10
+    max_users: int | None = None
+
+
+def fetch(
+    dataset: Dataset,
+    split: Split,
+    folder: Path,
+    *,
+    url: str,
+    options: FetchOptions | None = None,
+    progress: Callable[[str, int, int, int], None] | None = None,
+) -> Snapshot:
+    """Makes a snapshot of the profiles of a dataset's users and items.
+
+    What has come in is kept beside `folder`, in `<folder>.partial`, until all of it is there.
+
+    Args:
+        dataset: Whose users and items.
+        split: Histories are from its training part alone.
+        folder: Of the snapshot.
+        url: Of the service.
+        options: What is sent.
+        progress: Told of the kind, profiles so far, profiles wanted, failures so far.
+
+    Raises:
+        DatasetError: The folder is taken, another snapshot was begun beside it, or the service
+            cannot be reached, gives nothing but failures or changes its version in the middle.
+    """
+    options = options or FetchOptions()
+    if folder.exists():
+        raise DatasetError(f"{folder} is there already; choose another for the snapshot")
+    try:
+        return _fetch(dataset, split, folder, url=url, options=options, progress=progress)
+    except ReclmClientError as error:
+        raise DatasetError(
+            f"the service at {url}: {error}. Started again, this goes on where it was"
+        ) from error
+
+
+def _fetch(
+    dataset: Dataset,
+    split: Split,
+    folder: Path,
+    *,
+    url: str,
+    options: FetchOptions,
+    progress: Callable[[str, int, int, int], None] | None,
+) -> Snapshot:
+    with ReclmClient(url) as client:
+        version = client.ready().version
+        request = {
+            "dataset": dataset.info.name,
+            "split": split.fingerprint(),
+            "version": _version_name(version),
+            **asdict(options),
+        }
+        partial = _begun(folder, request)
+        asking = _Asking(dataset, split, options)
+        failed = 0
+        tables = {}
+        kinds: tuple[Kind, ...] = ("item", "user")
+        for kind in kinds:
+            wanted, rows = asking.of(kind)
+            with Journal(partial / f"{kind}s.ndjson") as journal:
+                for _ in range(_PASSES):
+                    left = [id_ for id_ in wanted if id_ not in journal]
+                    asked = _ask(client, kind, rows(left), journal=journal, version=version)
+                    for failures in asked:
+                        if progress is not None:
+                            progress(kind, len(journal), len(wanted), failures)
+                failed += len(wanted) - len(journal)
+                tables[kind] = journal.table(wanted)
+    info = SnapshotInfo(
+        dataset=dataset.info.name,
+        split=split.fingerprint(),
+        source=_version_name(version),
+        encoder=f"{version.encoder.name}@{version.encoder.hash}",
+        failed=failed,
+    )
+    Snapshot(info, tables["user"], tables["item"]).write(folder)
+    shutil.rmtree(partial)
+    return Snapshot.read(folder)
+
+
+class _Asking:
+    """Requests for users and items, with nothing in them that the split holds back."""
+
+    def __init__(self, dataset: Dataset, split: Split, options: FetchOptions) -> None:
+        indexed = Indexed.of(dataset)
+        self._options = options
+        self._prefix = f"features/{dataset.info.name}/{split.fingerprint()}/"
+        self._items = _items(dataset)
+        rows = readable_histories(indexed, split)
+        names = indexed.item_ids
+        self._histories: Mapping[str, Sequence[str]] = {
+            indexed.user_ids[user]: [names[item] for item in items] for user, items in rows.items()
+        }
+        drawn = sorted(self._histories, key=lambda id_: hashlib.sha256(id_.encode()).digest())
+        chosen = set(drawn[: options.max_users])
+        self.user_ids = [id_ for id_ in self._histories if id_ in chosen]
+        self.item_ids = list(names)
+
+    def of(self, kind: Kind) -> tuple[list[str], Asked]:
+        """Returns whose profiles are wanted, and what makes the requests for some of them."""
+        if kind == "user":
+            return self.user_ids, self._users
+        return self.item_ids, self._item_requests
+
+    def _users(self, ids: Sequence[str]) -> Iterator[tuple[str, ProfileRequest]]:
+        for id_ in ids:
+            newest = self._histories[id_][-self._options.history :]
+            history = [self._items[item] for item in newest]
+            yield (
+                id_,
+                ProfileRequest(
+                    self._prefix + id_, history=history, embedding=True, background=True
+                ),
+            )
+
+    def _item_requests(self, ids: Sequence[str]) -> Iterator[tuple[str, ProfileRequest]]:
+        wanted = set(ids)
+        together = co_chosen(self._histories, self.item_ids, limit=self._options.neighbours)
+        for id_, others in zip(self.item_ids, together, strict=True):
+            if id_ in wanted:
+                yield (
+                    id_,
+                    ProfileRequest(
+                        self._prefix + id_,
+                        history=[self._items[other] for other in others],
+                        item=self._items[id_],
+                        embedding=True,
+                        background=True,
+                    ),
+                )
+
+
+def _ask(
+    client: ReclmClient,
+    kind: Kind,
+    rows: Iterator[tuple[str, ProfileRequest]],
+    *,
+    journal: Journal,
+    version: ProfileVersion,
+) -> Iterator[int]:
+    """Asks for profiles and journals them; yields after each how many have failed."""
+    sent: list[str] = []
+
+    def requests() -> Iterator[ProfileRequest]:
+        for id_, request in rows:
+            sent.append(id_)
+            yield request
+
+    failed = in_a_row = 0
+    for answer in client.profiles(kind, requests()):
+        profile = answer.profile
+        # A stale or degraded profile was not made from what was sent.
+        if profile is not None and profile.status in {"generated", "cached"}:
+            if profile.version != version:
+                raise DatasetError(
+                    "the service makes profiles with another version now than when this began; "
+                    f"start again, and {kind}s are asked for anew"
+                )
+            journal.add(sent[answer.row], profile)
+            in_a_row = 0
+        else:
+            failed += 1
+            in_a_row += 1
+            if in_a_row == _FAILURES_IN_A_ROW:
+                why = answer.error or f"the service gives {profile and profile.status} profiles"
+                raise DatasetError(
+                    f"the last {in_a_row} {kind}s have all failed, the last one so: {why}"
+                ) from answer.error
+        yield failed
+
+
+def _begun(folder: Path, request: dict[str, object]) -> Path:
+    """Returns the folder of what is on its way, and checks that it is on its way to here."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    path = partial / "request.json"
+    if path.is_file():
+        try:
+            earlier = json.loads(path.read_bytes())
+        except ValueError:
+            earlier = None
+        if earlier != request:
+            raise DatasetError(
+                f"{partial} holds the beginning of another snapshot; delete it, or choose another "
+                "folder"
+            )
+    elif any(partial.iterdir()):
+        raise DatasetError(f"{partial} holds something else; choose another folder")
+    path.write_text(json.dumps(request, indent=2) + "\n", encoding="utf-8")
+    return partial
+
+
+def _items(dataset: Dataset) -> dict[str, Item]:
+    columns = ("item_id", "title", "category", "description")
+    rows = zip(*(dataset.items[column].to_pylist() for column in columns), strict=True)
+    return {row[0]: Item(*row) for row in rows}
+
+
+def _version_name(version: ProfileVersion) -> str:
+    parts = (version.base_model, version.adapter, version.prompt, version.encoder)
+    return " ".join(f"{part.name}@{part.hash}" for part in parts if part is not None)

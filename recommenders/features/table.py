@@ -1,0 +1,143 @@
+"""Profiles of many users or items as one table: id, text, vector."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from recommenders.data.errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_COLUMNS = ["id", "text", "vector"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileTable:
+    """Profiles with their vectors.
+
+    Attributes:
+        ids: Whose they are, each once.
+        texts: What they say, in the order of `ids`.
+        vectors: Float32, (len(ids), dimension).
+    """
+
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    vectors: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        """Checks that there is one of each, and that vectors are numbers.
+
+        Raises:
+            DatasetError: An id is there twice, or a vector is missing or not finite.
+        """
+        if not len(self.ids) == len(self.texts) == len(self.vectors) or self.vectors.ndim != 2:
+            raise DatasetError(
+                f"profiles: {len(self.ids)} ids, {len(self.texts)} texts and vectors of shape "
+                f"{self.vectors.shape} do not belong together"
+            )
+        if len(set(self.ids)) < len(self.ids):
+            seen: set[str] = set()
+            for name in self.ids:
+                if name in seen:
+                    raise DatasetError(f"profiles: {name!r} is there twice")
+                seen.add(name)
+        wrong = np.flatnonzero(~np.isfinite(self.vectors).all(axis=1))
+        if wrong.size:
+            raise DatasetError(f"profiles: the vector of {self.ids[wrong[0]]!r} is not finite")
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in a vector."""
+        return int(self.vectors.shape[1])
+
+    def aligned(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """Returns the vectors of some ids, (len(ids), dimension); zeros where there is no profile."""
+        rows, found = self._rows(ids)
+        vectors = np.zeros((len(ids), self.dimension), np.float32)
+        vectors[found] = self.vectors[rows[found]]
+        return vectors
+
+    def texts_of(self, ids: Sequence[str]) -> list[str]:
+        """Returns the texts of some ids, in their order; empty where there is no profile."""
+        rows, found = self._rows(ids)
+        return [self.texts[row] if there else "" for row, there in zip(rows, found, strict=True)]
+
+    def digest(self) -> str:
+        """Returns 16 hexadecimal digits that stand for all of it."""
+        digest = hashlib.sha256(repr((self.ids, self.texts, self.vectors.shape)).encode())
+        digest.update(np.ascontiguousarray(self.vectors).tobytes())
+        return digest.hexdigest()[:16]
+
+    @classmethod
+    def read(cls, path: Path) -> ProfileTable:
+        """Reads a Parquet file, or a folder of them as a backfill writes it.
+
+        Raises:
+            DatasetError: There is none, it cannot be read, or columns are missing.
+        """
+        if not path.exists():
+            raise DatasetError(f"{path} is missing")
+        try:
+            # Names with an underscore in front are what a backfill has not finished.
+            files = ds.dataset(path, format="parquet", exclude_invalid_files=path.is_dir())
+            if missing := set(_COLUMNS) - set(files.schema.names):
+                raise DatasetError(
+                    f"{path} has no column {', '.join(sorted(missing))}; profiles have "
+                    f"{', '.join(_COLUMNS)}"
+                )
+            table = files.to_table(columns=_COLUMNS)
+        except (pa.ArrowException, OSError) as error:
+            raise DatasetError(f"{path} cannot be read: {error}") from error
+        return cls.of(table)
+
+    @classmethod
+    def of(cls, table: pa.Table) -> ProfileTable:
+        """Makes profiles of a table with id, text and vector.
+
+        Raises:
+            DatasetError: Vectors are of different lengths, or something is null.
+        """
+        if any(table[name].null_count for name in _COLUMNS):
+            raise DatasetError("profiles: an id, a text or a vector is missing")
+        lengths = pc.unique(pc.list_value_length(table["vector"])).to_pylist()
+        if len(lengths) > 1:
+            raise DatasetError(f"profiles: vectors of {sorted(lengths)} numbers side by side")
+        width = int(lengths[0] or 0) if lengths else 0
+        flat = np.asarray(pc.list_flatten(table["vector"]))
+        numbers = flat.astype(np.float32).reshape(table.num_rows, width)
+        return cls(
+            tuple(np.asarray(table["id"]).tolist()),
+            tuple(np.asarray(table["text"]).tolist()),
+            numbers,
+        )
+
+    def write(self, path: Path) -> None:
+        """Writes one Parquet file; half-precision vectors, as the service keeps them."""
+        vectors = pa.array(self.vectors.astype(np.float16).ravel())
+        table = pa.table(
+            [
+                pa.array(self.ids, pa.string()),
+                pa.array(self.texts, pa.string()),
+                pa.FixedSizeListArray.from_arrays(vectors, max(self.dimension, 1)),
+            ],
+            names=_COLUMNS,
+        )
+        pq.write_table(table, path, compression="zstd", row_group_size=10_000)
+
+    def _rows(self, ids: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        row_of = {name: row for row, name in enumerate(self.ids)}
+        rows = np.fromiter((row_of.get(name, -1) for name in ids), np.int64, len(ids))
+        return rows, rows >= 0

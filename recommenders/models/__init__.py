@@ -1,0 +1,1 @@
+"""Everything that scores items for users, each model in a file of its own."""

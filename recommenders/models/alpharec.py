@@ -1,0 +1,150 @@
+"""AlphaRec (Sheng et al., ICLR 2025): language embeddings in place of ids, for users as for items.
+
+An item is its text's vector; a user the mean of those of the items they chose. One small network
+maps both, the graph spreads them, and InfoNCE on cosines trains the network, the only thing that
+is learnt. So a new item and a new user are what any other is. The augmented variant reads the
+vectors of profiles beside those of text.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import nn
+from torch.nn import functional
+
+from recommenders.losses import sampled_info_nce
+from recommenders.models.base import ModelConfig
+from recommenders.models.errors import ModelError
+from recommenders.models.folding import GraphFoldIn, is_cold, mean_known
+from recommenders.models.fusion import linear, profile_width, standardised
+from recommenders.models.gradient import GradientModel
+from recommenders.models.graph import Graph, HasGraph
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scipy import sparse
+    from torch import Tensor
+
+    from recommenders.models.base import Inputs
+    from recommenders.models.gradient import Batch
+
+
+class AlphaRecConfig(ModelConfig):
+    """Options of AlphaRec; defaults as published.
+
+    Attributes:
+        variant: `base` reads items' text alone; `augmented` users' and items' profiles too.
+        embedding_size: Numbers in an embedding.
+        layers: How many steps embeddings are spread.
+        temperature: Of InfoNCE.
+        negatives: How many items of a batch's negatives each user is held against; they are
+            shared by the batch, where the published code draws as many for each user.
+    """
+
+    variant: Literal["base", "augmented"] = "base"
+    embedding_size: int = Field(64, ge=1)
+    layers: int = Field(2, ge=1)
+    temperature: float = Field(0.15, gt=0)
+    negatives: int = Field(256, ge=1)
+
+
+class AlphaRec(HasGraph, GradientModel[AlphaRecConfig]):
+    """Scores by the cosine of spread language embeddings.
+
+    Attributes:
+        network: Maps language vectors to embeddings, those of users and items alike.
+    """
+
+    name: ClassVar[str] = "alpharec"
+    config_type: ClassVar[type[ModelConfig]] = AlphaRecConfig
+
+    _item_vectors: Tensor
+    _user_vectors: Tensor
+    _user_profiles: Tensor | None
+
+    def make_parts(self, generator: torch.Generator) -> None:
+        """Makes the vectors that are read, and the network that reads them."""
+        items, user_profiles = _vectors(self.inputs, self.config)
+        users = _of_users(mean_known(self.inputs.train, items), user_profiles)
+        self.register_buffer("_item_vectors", items, persistent=False)
+        self.register_buffer("_user_vectors", users, persistent=False)
+        self.register_buffer("_user_profiles", user_profiles, persistent=False)
+        width = items.shape[1]
+        self.network = nn.Sequential(
+            linear(width, max(1, width // 2), generator),
+            nn.LeakyReLU(),
+            linear(max(1, width // 2), self.config.embedding_size, generator),
+        )
+        self.graph = Graph.of(self.inputs.train)
+
+    def losses(
+        self,
+        batch: Batch,
+        generator: torch.Generator,  # noqa: ARG002 - the protocol's; nothing here is drawn
+    ) -> Mapping[str, Tensor]:
+        """Returns InfoNCE of each interaction among some of the batch's negatives."""
+        spread = self.graph.propagate(*self._first(), self.config.layers)
+        users, items = (functional.normalize(vectors) for vectors in spread)
+        chosen = functional.embedding(batch.users, users)
+        positive = (chosen * functional.embedding(batch.positives, items)).sum(dim=1)
+        others = functional.embedding(batch.negatives[: self.config.negatives], items)
+        temperature = self.config.temperature
+        return {"info_nce": sampled_info_nce(positive, chosen @ others.T, temperature=temperature)}
+
+    def prepare(self) -> None:
+        """Works out the spread embeddings, and what the items hand on to a new user."""
+        first = self._first()
+        spread = self.graph.propagate(*first, self.config.layers)
+        self._users, self._items = (functional.normalize(vectors) for vectors in spread)
+        self._joining = GraphFoldIn(self.graph, *first, self.config.layers)
+
+    def score(self, users: Tensor, known: sparse.csr_array) -> Tensor:
+        """Returns scores; a new user's vector is made from `known` as others' from training."""
+        vectors = self._users[users]
+        cold = is_cold(users, self.inputs.train)
+        if cold.size:
+            places, rows = torch.from_numpy(cold).to(users.device), known[cold]
+            profiles = self._user_profiles
+            read = _of_users(
+                mean_known(rows, self._item_vectors),
+                None if profiles is None else profiles[users[places]],
+            )
+            joined = self._joining.spread(self.network(read), rows)
+            vectors[places] = functional.normalize(joined)
+        return vectors @ self._items.T
+
+    def _first(self) -> tuple[Tensor, Tensor]:
+        return self.network(self._user_vectors), self.network(self._item_vectors)
+
+
+def _vectors(inputs: Inputs, config: AlphaRecConfig) -> tuple[Tensor, Tensor | None]:
+    """Returns what is read of each item, and of each user besides their items."""
+    augmented = config.variant == "augmented"
+    item_profiles = inputs.item_profiles if augmented else None
+    user_profiles = inputs.user_profiles if augmented else None
+    if augmented and item_profiles is None and user_profiles is None:
+        raise ModelError("variant 'augmented' needs profiles, and there are none; take 'base'")
+    if inputs.text is None and item_profiles is None:
+        raise ModelError("alpharec reads text of items, and there is none; take another model")
+    width = profile_width(item_profiles, user_profiles)
+    parts = [] if inputs.text is None else [standardised(inputs.text)]
+    if item_profiles is not None:
+        parts.append(standardised(item_profiles))
+    elif width is not None:
+        parts.append(np.zeros((inputs.n_items, width), np.float32))
+    items = torch.from_numpy(np.concatenate(parts, axis=1))
+    if user_profiles is None:
+        return items, None
+    return items, torch.from_numpy(standardised(user_profiles))
+
+
+def _of_users(means: Tensor, profiles: Tensor | None) -> Tensor:
+    """Returns the means of what is read of users' items, with their own profiles for the items'."""
+    if profiles is None:
+        return means
+    return torch.cat([means[:, : -profiles.shape[1]], profiles], dim=1)

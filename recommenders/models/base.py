@@ -1,0 +1,140 @@
+"""What every recommender is, and what each is made from; data and metrics know no more of models.
+
+Users and items are rows. A recommender scores all items at once for a batch of users, whether it
+was trained by gradient, solved in closed form or only counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from recommenders.models.errors import ModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from scipy import sparse
+
+
+class Recommender(Protocol):
+    """Scores items for users."""
+
+    def scores(self, users: NDArray[np.int64], known: sparse.csr_array) -> NDArray[np.float32]:
+        """Returns how much each item suits each user; more is better.
+
+        Args:
+            users: User rows, of the matrix that the model was built with.
+            known: What is known of each of these users now, CSR, (len(users), n_items), in their
+                order. Users that training knew are known by their row; for the others this is
+                what they are judged by.
+
+        Returns:
+            (len(users), n_items), finite. Known items are scored as any other.
+
+        Raises:
+            ModelError: A shape does not fit, or a row is out of range.
+        """
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Writes the model into a new folder, whole or not at all: safetensors and JSON.
+
+        Raises:
+            ModelError: The folder exists and is not empty.
+        """
+        ...
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Reads what `save` wrote; the scores are the same.
+
+        Raises:
+            ModelError: A file is missing or damaged, or holds another model.
+        """
+        ...
+
+
+class ModelConfig(BaseModel):
+    """What a model is told besides data; each default is written once, in its own file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inputs:
+    """What a model may learn from.
+
+    Attributes:
+        train: CSR of float32, (n_users, n_items), 1 for each pair; rows and columns may be empty.
+        text: Vectors of the items' own text, float32, (n_items, t).
+        item_profiles: Vectors of the items' profiles, float32, (n_items, p).
+        user_profiles: Vectors of the users' profiles, float32, (n_users, p).
+        text_words: Words of the items' own text, CSR of float32, (n_items, vocabulary).
+        profile_words: Words of the items' profiles, likewise.
+
+    A row of a user or item without text or profile is all zeros; None where nobody has one.
+    """
+
+    train: sparse.csr_array
+    text: NDArray[np.float32] | None = None
+    item_profiles: NDArray[np.float32] | None = None
+    user_profiles: NDArray[np.float32] | None = None
+    text_words: sparse.csr_array | None = None
+    profile_words: sparse.csr_array | None = None
+
+    def __post_init__(self) -> None:
+        """Checks shapes, types and values.
+
+        Raises:
+            ModelError: Some do not fit; the message names the attribute.
+        """
+        self._check("text", self.text, self.n_items)
+        self._check("item_profiles", self.item_profiles, self.n_items)
+        self._check("user_profiles", self.user_profiles, self.n_users)
+        for name in ("text_words", "profile_words"):
+            words = getattr(self, name)
+            if words is not None and words.shape[0] != self.n_items:
+                raise ModelError(f"{name} have {words.shape[0]} rows, for {self.n_items} items")
+
+    @property
+    def n_users(self) -> int:
+        """How many users there are, those without training interactions included."""
+        return int(self.train.shape[0])
+
+    @property
+    def n_items(self) -> int:
+        """How many items there are, those without training interactions included."""
+        return int(self.train.shape[1])
+
+    def _check(self, name: str, values: NDArray[np.float32] | None, rows: int) -> None:
+        if values is None:
+            return
+        if values.ndim != 2 or len(values) != rows or not values.shape[1]:
+            raise ModelError(f"{name} are of shape {values.shape}, not ({rows}, some width)")
+        if values.dtype != np.float32:
+            raise ModelError(f"{name} are {values.dtype}, not float32")
+        wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if wrong.size:
+            raise ModelError(f"{name}: row {wrong[0]} has a value that is no finite number")
+
+
+def check_scoring(
+    users: NDArray[np.int64], known: sparse.csr_array, n_users: int, n_items: int
+) -> None:
+    """Checks what `scores` is asked.
+
+    Raises:
+        ModelError: A shape does not fit, or a row is out of range.
+    """
+    if users.ndim != 1 or known.shape != (len(users), n_items):
+        raise ModelError(
+            f"users are of shape {users.shape}, so known must be (len(users), {n_items}),"
+            f" not {known.shape}"
+        )
+    if len(users) and not (users.min() >= 0 and users.max() < n_users):
+        raise ModelError(f"users must be rows from 0 to {n_users - 1}")

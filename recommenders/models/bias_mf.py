@@ -1,0 +1,78 @@
+"""Biased matrix factorisation (Koren et al., 2009, equation 4), its items made by fusion.
+
+The bias of an item is read from its embedding, so that a new item has one too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from recommenders.losses import bce, bpr
+from recommenders.models.fusion import FusionConfig, linear
+from recommenders.models.gradient import FusedModel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scipy import sparse
+    from torch import Tensor
+
+    from recommenders.models.base import ModelConfig
+    from recommenders.models.gradient import Batch
+
+
+class BiasMFConfig(FusionConfig):
+    """Options of BiasMF.
+
+    Attributes:
+        loss: `bpr`, as RecLM trains it, or `bce`.
+    """
+
+    loss: Literal["bpr", "bce"] = "bpr"
+
+
+class BiasMF(FusedModel[BiasMFConfig]):
+    """Scores by inner product, an item's bias and, with `bce`, a user's.
+
+    Where pairs are compared within a user, as by BPR, that user's bias cancels out, and with it
+    the global one; to keep them would let rounding errors move them.
+    """
+
+    name: ClassVar[str] = "bias_mf"
+    config_type: ClassVar[type[ModelConfig]] = BiasMFConfig
+
+    def make_parts(self, generator: torch.Generator) -> None:
+        """Makes the first embeddings and the biases."""
+        super().make_parts(generator)
+        self.item_bias = linear(self.config.embedding_size, 1, generator, bias=False)
+        pointwise = self.config.loss == "bce"
+        self.user_bias = nn.Parameter(torch.zeros(self.inputs.n_users)) if pointwise else None
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> Mapping[str, Tensor]:
+        """Returns BPR's or binary cross-entropy's loss."""
+        users = functional.embedding(batch.users, self.fusion.users())
+        items = self.fusion.items(generator)
+        items = torch.cat([items, self.item_bias(items)], dim=1)
+        positive, negative = (
+            _pairs(users, functional.embedding(rows, items))
+            for rows in (batch.positives, batch.negatives)
+        )
+        if self.user_bias is None:
+            return {"bpr": bpr(positive, negative)}
+        bias = self.user_bias[batch.users]
+        return {"bce": bce(positive + bias, negative + bias)}
+
+    def score(self, users: Tensor, known: sparse.csr_array) -> Tensor:
+        """Returns scores; a new user's bias is 0, as is that of one who never learnt any."""
+        scores: Tensor = self.first(users, known) @ self._items.T
+        scores += self.item_bias(self._items).T
+        return scores if self.user_bias is None else scores + self.user_bias[users, None]
+
+
+def _pairs(users: Tensor, items: Tensor) -> Tensor:
+    """Returns inner products with a user's number for the bias taken as 1."""
+    return (users * items[:, :-1]).sum(dim=1) + items[:, -1]

@@ -1,0 +1,235 @@
+"""How ids, text and profiles become the first embedding of a user or an item; the same for all.
+
+As in RecLM (arXiv 2412.19302, and its code): an item has no id of its own but is what a small
+network makes of its text, so that a new item is as good as any; a user has an id embedding. The
+augmented variant reads profiles through a second network, shared by users and items, and a layer,
+shared as well, fuses a profile with what there was without it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import nn
+from torch.nn import functional
+
+from recommenders.models.base import ModelConfig
+from recommenders.models.errors import ModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from recommenders.models.base import Inputs
+
+
+class FusionConfig(ModelConfig):
+    """What embeddings are made from.
+
+    Attributes:
+        variant: `base` reads items' text alone; `augmented` users' and items' profiles too.
+        items: What an item is: its `features`, as in the paper; its `ids` alone, as where a
+            graph model was first published; or `both`, added.
+        embedding_size: Numbers in an embedding.
+        fusion: How a profile joins: `concat`, the paper's layer over both, or `add`, their sum.
+        id_dropout: How likely an item's id is left out of a training step, with `both`, so that
+            features learn to stand alone.
+    """
+
+    variant: Literal["base", "augmented"] = "base"
+    items: Literal["features", "ids", "both"] = "features"
+    embedding_size: int = Field(32, ge=1)
+    fusion: Literal["concat", "add"] = "concat"
+    id_dropout: float = Field(0.5, ge=0, lt=1)
+
+
+class Fusion(nn.Module):
+    """First embeddings.
+
+    A user or item without training interactions has an id part of zero, whatever its table row
+    holds: nothing was learnt there.
+
+    Attributes:
+        user_ids: (n_users, d).
+        item_ids: (n_items, d), or None where items have features only.
+        text_network: From an item's text, or None.
+        profile_network: From the profile of an item or a user, or None.
+        fuse: The layer over both, or None where they are added or there is one alone.
+    """
+
+    _text: Tensor | None
+    _item_profiles: Tensor | None
+    _user_profiles: Tensor | None
+
+    def __init__(self, inputs: Inputs, config: FusionConfig, generator: torch.Generator) -> None:
+        """Draws the parameters.
+
+        Raises:
+            ModelError: What the configuration reads is not among the inputs.
+        """
+        super().__init__()
+        size, augmented = config.embedding_size, config.variant == "augmented"
+        self._config = config
+        of_items = config.items != "ids"
+        text = inputs.text if of_items else None
+        item_profiles = inputs.item_profiles if of_items and augmented else None
+        user_profiles = inputs.user_profiles if augmented else None
+        _check(inputs, config)
+
+        self.user_ids = nn.Parameter(table((inputs.n_users, size), generator))
+        self.item_ids = (
+            None
+            if config.items == "features"
+            else nn.Parameter(table((inputs.n_items, size), generator))
+        )
+        self.text_network = None if text is None else network(text.shape[1], size, generator)
+        width = profile_width(item_profiles, user_profiles)
+        self.profile_network = None if width is None else network(width, size, generator)
+        self.fuse = (
+            nn.Sequential(linear(2 * size, size, generator), nn.ReLU())
+            if width is not None and config.fusion == "concat"
+            else None
+        )
+        keep(self, "_text", text)
+        keep(self, "_item_profiles", item_profiles)
+        keep(self, "_user_profiles", user_profiles)
+        degrees = np.bincount(inputs.train.indices, minlength=inputs.n_items)
+        warm_items = torch.from_numpy((degrees > 0).astype(np.float32))
+        warm_users = torch.from_numpy((np.diff(inputs.train.indptr) > 0).astype(np.float32))
+        self.register_buffer("_warm_items", warm_items[:, None], persistent=False)
+        self.register_buffer("_warm_users", warm_users[:, None], persistent=False)
+
+    def users(self) -> Tensor:
+        """Returns the first embeddings of all users, (n_users, d)."""
+        rows = slice(None)
+        return self._fused_users(self.user_ids * self.get_buffer("_warm_users"), rows)
+
+    def folded(self, ids: Tensor, users: Tensor) -> Tensor:
+        """Returns the first embeddings of users whose id part was found otherwise.
+
+        Args:
+            ids: (u, d).
+            users: Their rows, whose profiles are read, (u,).
+        """
+        return self._fused_users(ids, users)
+
+    def items(self, generator: torch.Generator | None = None) -> Tensor:
+        """Returns the first embeddings of all items, (n_items, d).
+
+        Args:
+            generator: Where dropout of ids comes from, in training; nothing is dropped without.
+        """
+        parts = []
+        features = self._features()
+        if features is not None:
+            parts.append(functional.normalize(features))
+        if self.item_ids is not None:
+            kept = self.get_buffer("_warm_items")
+            dropout = self._config.id_dropout
+            if generator is not None and features is not None and dropout:
+                draws = torch.rand(kept.shape, generator=generator, device=kept.device)
+                kept = kept * (draws >= dropout)
+            parts.append(self.item_ids * kept)
+        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+
+    def _features(self) -> Tensor | None:
+        parts: list[Tensor] = []
+        if self.text_network is not None:
+            parts.append(self.text_network(self._text))
+        if self.profile_network is not None and self._item_profiles is not None:
+            parts.append(self.profile_network(self._item_profiles))
+        return self._fused(*parts) if parts else None
+
+    def _fused_users(self, ids: Tensor, users: Tensor | slice) -> Tensor:
+        if self.profile_network is None or self._user_profiles is None:
+            return ids
+        return self._fused(
+            ids, functional.normalize(self.profile_network(self._user_profiles[users]))
+        )
+
+    def _fused(self, before: Tensor, profile: Tensor | None = None) -> Tensor:
+        if profile is None:
+            return before
+        if self.fuse is None:
+            return before + profile
+        fused: Tensor = self.fuse(torch.cat([before, profile], dim=1))
+        return fused
+
+
+def linear(
+    inputs: int, outputs: int, generator: torch.Generator, *, bias: bool = True
+) -> nn.Linear:
+    """Returns a layer as torch draws one (He et al., 2015), but from this generator."""
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias)  # type: ignore[no-untyped-call]
+    bound = inputs**-0.5
+    with torch.no_grad():
+        layer.weight.uniform_(-bound, bound, generator=generator)
+        if bias:
+            layer.bias.uniform_(-bound, bound, generator=generator)
+    return layer
+
+
+def network(inputs: int, outputs: int, generator: torch.Generator) -> nn.Sequential:
+    """Returns two layers with a ReLU between."""
+    first, second = linear(inputs, outputs, generator), linear(outputs, outputs, generator)
+    return nn.Sequential(first, nn.ReLU(), second)
+
+
+def table(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Returns id embeddings as LightGCN's code draws them.
+
+    Smaller ones (Glorot's, for tables of this length) keep contrastive models from learning for
+    many epochs: the gradient of a cosine grows as embeddings shrink, that of BPR shrinks.
+    """
+    return torch.empty(shape).normal_(std=0.1, generator=generator)
+
+
+def standardised(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns vectors with the mean taken off and a mean square of 1.
+
+    Encoders' vectors share a large mean and have small numbers; a network learns little from
+    them as they are. Rows of zeros, which have no vector, stay so: they are the average one.
+    """
+    there = np.asarray(values.any(axis=1))
+    if not there.any():
+        return values
+    mean = values[there].mean(axis=0, dtype=np.float64)
+    scaled = np.where(there[:, None], values - mean, 0)
+    square = float(np.square(scaled[there]).mean())
+    return (scaled / square**0.5 if square > 0 else scaled).astype(np.float32)
+
+
+def keep(module: nn.Module, name: str, values: NDArray[np.float32] | None) -> None:
+    """Keeps standardised vectors with a module, on its device but not among what it learnt."""
+    kept = None if values is None else torch.from_numpy(standardised(values))
+    module.register_buffer(name, kept, persistent=False)
+
+
+def profile_width(*profiles: NDArray[np.float32] | None) -> int | None:
+    """Returns how many numbers profiles have, or None where there are none.
+
+    Raises:
+        ModelError: Those of users and items have not as many.
+    """
+    widths = {values.shape[1] for values in profiles if values is not None}
+    if len(widths) > 1:
+        raise ModelError(
+            f"profiles of users and items have {sorted(widths)} numbers, but one network reads"
+            " both; encode them with one encoder"
+        )
+    return widths.pop() if widths else None
+
+
+def _check(inputs: Inputs, config: FusionConfig) -> None:
+    augmented = config.variant == "augmented"
+    if augmented and inputs.item_profiles is None and inputs.user_profiles is None:
+        raise ModelError("variant 'augmented' needs profiles, and there are none; take 'base'")
+    features = inputs.text is not None or (augmented and inputs.item_profiles is not None)
+    if config.items != "ids" and not features:
+        raise ModelError(
+            f"items {config.items!r} needs text{' or profiles' if augmented else ''} of items,"
+            " and there is none; take 'ids'"
+        )

@@ -1,0 +1,205 @@
+"""What models that are trained by gradient share: scoring, folding in, and their folder.
+
+A model holds parameters and what it was built from, and owns no optimizer: `recommenders.trainer`
+asks it for the losses of a batch, and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import nn
+
+from recommenders.models.base import Inputs, ModelConfig, check_scoring
+from recommenders.models.errors import ModelError
+from recommenders.models.files import read_folder, write_folder
+from recommenders.models.folding import FoldIn, is_cold
+from recommenders.models.fusion import Fusion, FusionConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+_OPTIONAL = ("text", "item_profiles", "user_profiles")
+
+C = TypeVar("C", bound=ModelConfig)
+F = TypeVar("F", bound=FusionConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Interactions, and for each an item that the user has none with; rows, int64, (b,)."""
+
+    users: Tensor
+    positives: Tensor
+    negatives: Tensor
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def pieces(self, size: int) -> Iterator[Batch]:
+        """Yields the batch in pieces of at most that size."""
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            yield Batch(self.users[part], self.positives[part], self.negatives[part])
+
+
+class GradientModel(nn.Module, Generic[C]):
+    """A model that is trained by gradient.
+
+    Attributes:
+        name: What it is called in the registry.
+        config_type: What it is configured by.
+    """
+
+    name: ClassVar[str]
+    config_type: ClassVar[type[ModelConfig]]
+
+    def __init__(self, inputs: Inputs, config: C, generator: torch.Generator) -> None:
+        """Builds an untrained model.
+
+        Args:
+            inputs: What it learns from.
+            config: Its options.
+            generator: Where its first parameters come from; on the CPU.
+
+        Raises:
+            ModelError: What the configuration reads is not among the inputs.
+        """
+        super().__init__()
+        self.inputs = inputs
+        self.config = config
+        self._ready = False
+        self.make_parts(generator)
+
+    def make_parts(self, generator: torch.Generator) -> None:
+        """Makes the parameters and what else is derived from the inputs."""
+        raise NotImplementedError
+
+    def begin_epoch(self, generator: torch.Generator) -> None:
+        """Draws what stays the same for an epoch; nothing for most models."""
+
+    def losses(self, batch: Batch, generator: torch.Generator) -> Mapping[str, Tensor]:
+        """Returns the terms of the loss by name; their sum is what training lowers.
+
+        Args:
+            batch: On the model's device; each term is a mean over it.
+            generator: Where noise and dropout come from, on the same device.
+        """
+        raise NotImplementedError
+
+    def prepare(self) -> None:
+        """Works out what scoring needs, from the parameters as they are."""
+        raise NotImplementedError
+
+    def score(self, users: Tensor, known: sparse.csr_array) -> Tensor:
+        """Returns scores, (len(users), n_items), after `prepare`; without gradients.
+
+        Args:
+            users: Rows on the model's device.
+            known: As in `Recommender.scores`.
+        """
+        raise NotImplementedError
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    def train(self, mode: bool = True) -> Self:
+        """Switches between training and scoring; what scoring needs is worked out anew."""
+        self._ready = False
+        return super().train(mode)
+
+    def scores(self, users: NDArray[np.int64], known: sparse.csr_array) -> NDArray[np.float32]:
+        """As in `Recommender`; the first call after training works out the embeddings."""
+        check_scoring(users, known, self.inputs.n_users, self.inputs.n_items)
+        with torch.inference_mode():
+            if not self._ready:
+                self.eval()
+                self.prepare()
+                self._ready = True
+            scores = self.score(torch.from_numpy(users).to(self.device), known)
+            return scores.float().cpu().numpy()
+
+    def save(self, folder: Path) -> None:
+        """As in `Recommender`; the inputs are kept too, since they are what folds in new users."""
+        info = {
+            "name": self.name,
+            "config": self.config.model_dump(),
+            "shape": self.inputs.train.shape,
+        }
+        arrays: dict[str, NDArray[Any]] = {
+            f"parameter.{name}": value.cpu().numpy() for name, value in self.state_dict().items()
+        }
+        arrays["train.indptr"] = self.inputs.train.indptr
+        arrays["train.indices"] = self.inputs.train.indices
+        for name in _OPTIONAL:
+            values = getattr(self.inputs, name)
+            if values is not None:
+                arrays[name] = values
+        write_folder(folder, info, arrays)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """As in `Recommender`; the model is on the CPU."""
+        info, arrays = read_folder(folder)
+        if info.get("name") != cls.name:
+            raise ModelError(f"{folder} holds {info.get('name')!r}, not {cls.name!r}")
+        try:
+            indices, indptr = arrays["train.indices"], arrays["train.indptr"]
+            train = sparse.csr_array(
+                (np.ones(len(indices), np.float32), indices, indptr), shape=tuple(info["shape"])
+            )
+            text, items, users = (arrays.get(name) for name in _OPTIONAL)
+            inputs = Inputs(train=train, text=text, item_profiles=items, user_profiles=users)
+            config = cls.config_type.model_validate(info["config"])
+            model = cls(inputs, cast("C", config), torch.Generator())
+            learnt = {
+                name: torch.from_numpy(arrays[f"parameter.{name}"]) for name in model.state_dict()
+            }
+            model.load_state_dict(learnt)
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise ModelError(f"{folder} does not hold a whole {cls.name}: {error}") from error
+        return model
+
+
+class FusedModel(GradientModel[F]):
+    """A model whose users and items start from ids, text and profiles.
+
+    Attributes:
+        fusion: Makes the first embeddings.
+    """
+
+    fusion: Fusion
+
+    def make_parts(self, generator: torch.Generator) -> None:
+        """Makes the fusion; a subclass adds what it has besides."""
+        self.fusion = Fusion(self.inputs, self.config, generator)
+
+    def prepare(self) -> None:
+        """Works out the first embeddings, and how to find those of new users."""
+        self._users, self._items = self.fusion.users(), self.fusion.items()
+        self._fold_in = FoldIn(self.inputs.train, self._items, self.fusion.user_ids)
+
+    def first(self, users: Tensor, known: sparse.csr_array) -> Tensor:
+        """Returns the first embeddings of users, (len(users), d); new ones are folded in."""
+        vectors = self._users[users]
+        cold = is_cold(users, self.inputs.train)
+        if cold.size:
+            places = torch.from_numpy(cold).to(users.device)
+            ids = self._fold_in.ids(known[cold])
+            vectors[places] = self.fusion.folded(ids, users[places])
+        return vectors
+
+
+def generator_from(rng: np.random.Generator) -> torch.Generator:
+    """Returns a generator of torch's on the CPU that is seeded from one of numpy's."""
+    return torch.Generator().manual_seed(int(rng.integers(2**63)))

@@ -1,0 +1,112 @@
+"""What models share that weigh each known item for each item: scores are sums of weights.
+
+A user is what is known of them now, so a new user is served like any other, and nothing of the
+training users is kept but their mean.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from recommenders.models.base import ModelConfig, check_scoring
+from recommenders.models.errors import ModelError
+from recommenders.models.files import read_folder, write_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from scipy import sparse
+
+
+class ItemWeights:
+    """Scores are known @ weights.
+
+    Attributes:
+        name: What it is called in the registry.
+        config_type: What it is configured by.
+        config: Its options.
+        rows: The items whose being known says something, ascending.
+        weights: (len(rows), n_items), what each says about each item.
+        prior: (n_items,), the mean score over users in training: what a user gets of whom nothing is
+            known.
+    """
+
+    name: ClassVar[str]
+    config_type: ClassVar[type[ModelConfig]]
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        n_users: int,
+        rows: NDArray[np.int64],
+        weights: NDArray[np.float32],
+        prior: NDArray[np.float32],
+    ) -> None:
+        self.config = config
+        self.rows = rows
+        self.weights = weights
+        self.prior = prior
+        self._n_users = n_users
+
+    @classmethod
+    def from_weights(
+        cls,
+        config: ModelConfig,
+        train: sparse.csr_array,
+        rows: NDArray[np.int64],
+        weights: NDArray[np.float32],
+    ) -> Self:
+        """Makes the model from its weights and the interactions that they were made from."""
+        counts = np.bincount(train.indices, minlength=train.shape[1])[rows]
+        shares = (counts / np.count_nonzero(np.diff(train.indptr))).astype(np.float32)
+        return cls(
+            config, n_users=train.shape[0], rows=rows, weights=weights, prior=shares @ weights
+        )
+
+    def scores(self, users: NDArray[np.int64], known: sparse.csr_array) -> NDArray[np.float32]:
+        """As in `Recommender`; of training users too only `known` counts."""
+        check_scoring(users, known, self._n_users, self.weights.shape[1])
+        useful = known[:, self.rows]
+        scores: NDArray[np.float32] = useful @ self.weights
+        scores[np.diff(useful.indptr) == 0] = self.prior
+        return scores
+
+    def save(self, folder: Path) -> None:
+        """As in `Recommender`."""
+        info = {"name": self.name, "config": self.config.model_dump(), "n_users": self._n_users}
+        arrays: dict[str, NDArray[Any]] = {
+            "rows": self.rows,
+            "weights": self.weights,
+            "prior": self.prior,
+        }
+        write_folder(folder, info, arrays)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """As in `Recommender`."""
+        info, arrays = read_folder(folder)
+        if info.get("name") != cls.name:
+            raise ModelError(f"{folder} holds {info.get('name')!r}, not {cls.name!r}")
+        try:
+            config = cls.config_type.model_validate(info["config"])
+            rows, weights, prior = arrays["rows"], arrays["weights"], arrays["prior"]
+            n_users = int(info["n_users"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise ModelError(f"{folder} does not hold a whole {cls.name}: {error}") from error
+        return cls(config, n_users=n_users, rows=rows, weights=weights, prior=prior)
+
+
+def warm_items(train: sparse.csr_array) -> NDArray[np.int64]:
+    """Returns the items with training interactions, ascending.
+
+    Raises:
+        ModelError: There are none.
+    """
+    rows = np.unique(train.indices).astype(np.int64)
+    if not rows.size:
+        raise ModelError("there are no training interactions to learn from")
+    return rows

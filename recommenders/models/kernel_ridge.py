@@ -1,0 +1,59 @@
+"""Kernel ridge regression from what is written about items: the simplest model for new items."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from pydantic import Field
+
+from recommenders.models.base import ModelConfig
+from recommenders.models.dense import refuse_beyond
+from recommenders.models.item_weights import ItemWeights, warm_items
+from recommenders.models.kernels import Kernel, Variant
+
+if TYPE_CHECKING:
+    from recommenders.models.base import Inputs
+
+
+class KernelRidgeConfig(ModelConfig):
+    """Options of kernel ridge regression.
+
+    Attributes:
+        variant: `base` reads items' text alone, `augmented` their profiles too.
+        regularisation: Added to the diagonal of the kernel, which is 1.
+        max_gib: Memory that the matrices of items x items may take.
+    """
+
+    variant: Variant = "base"
+    regularisation: float = Field(10.0, gt=0)
+    max_gib: float = Field(8.0, gt=0)
+
+
+class KernelRidge(ItemWeights):
+    """S = X_w (K_ww + lambda I)^-1 K_wa, from warm items w to all items a.
+
+    Each user's interactions with warm items are a function on items that is regressed on their
+    descriptions; K is the mean cosine over descriptions.
+    """
+
+    name = "kernel_ridge"
+    config_type = KernelRidgeConfig
+
+    @classmethod
+    def fit(cls, inputs: Inputs, config: KernelRidgeConfig) -> Self:
+        """Solves for the weights.
+
+        Args:
+            inputs: Interactions, and the words or vectors of texts and profiles.
+            config: The options.
+
+        Raises:
+            ModelError: It would take more memory than allowed, or nothing is there to learn from.
+        """
+        kernel = Kernel.of(inputs, config.variant)
+        rows, everything = warm_items(inputs.train), np.arange(inputs.n_items)
+        values = len(rows) * (len(rows) + 2 * inputs.n_items)
+        refuse_beyond(config.max_gib, values, f"kernel ridge regression on {len(rows)} items")
+        weights = kernel.regression(rows, everything, config.regularisation)
+        return cls.from_weights(config, inputs.train, rows, weights)

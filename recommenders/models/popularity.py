@@ -1,0 +1,112 @@
+"""What needs no model: the most popular items for everybody, and chance. Every table has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from recommenders.lots import draw
+from recommenders.models.base import ModelConfig, check_scoring
+from recommenders.models.errors import ModelError
+from recommenders.models.files import read_folder, write_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from scipy import sparse
+
+    from recommenders.models.base import Inputs
+
+
+class NoConfig(ModelConfig):
+    """There is nothing to choose."""
+
+
+class Popularity:
+    """An item's score is the number of its training interactions.
+
+    Attributes:
+        counts: (n_items,), float32.
+    """
+
+    name = "popularity"
+    config_type = NoConfig
+
+    def __init__(self, *, n_users: int, counts: NDArray[np.float32]) -> None:
+        self.counts = counts
+        self._n_users = n_users
+
+    @classmethod
+    def fit(cls, inputs: Inputs, config: NoConfig) -> Self:
+        """Counts the training interactions."""
+        del config
+        counts = np.bincount(inputs.train.indices, minlength=inputs.n_items)
+        return cls(n_users=inputs.n_users, counts=counts.astype(np.float32))
+
+    def scores(self, users: NDArray[np.int64], known: sparse.csr_array) -> NDArray[np.float32]:
+        """As in `Recommender`: the same for everybody."""
+        check_scoring(users, known, self._n_users, len(self.counts))
+        return np.tile(self.counts, (len(users), 1))
+
+    def save(self, folder: Path) -> None:
+        """As in `Recommender`."""
+        info = {"name": self.name, "config": {}, "n_users": self._n_users}
+        write_folder(folder, info, {"counts": self.counts})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """As in `Recommender`."""
+        info, arrays = read_folder(folder)
+        if info.get("name") != cls.name:
+            raise ModelError(f"{folder} holds {info.get('name')!r}, not {cls.name!r}")
+        try:
+            return cls(n_users=int(info["n_users"]), counts=arrays["counts"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise ModelError(f"{folder} does not hold a whole {cls.name}: {error}") from error
+
+
+class Random:
+    """Scores by lot: the same for the same seed, user and item, whatever else is asked.
+
+    Attributes:
+        seed: Of the lots.
+    """
+
+    name = "random"
+    config_type = NoConfig
+
+    def __init__(self, *, n_users: int, n_items: int, seed: int) -> None:
+        self.seed = seed
+        self._shape = n_users, n_items
+
+    @classmethod
+    def fit(cls, inputs: Inputs, config: NoConfig, rng: np.random.Generator) -> Self:
+        """Draws the seed."""
+        del config
+        seed = int(rng.integers(2**63))
+        return cls(n_users=inputs.n_users, n_items=inputs.n_items, seed=seed)
+
+    def scores(self, users: NDArray[np.int64], known: sparse.csr_array) -> NDArray[np.float32]:
+        """As in `Recommender`: from 0 to 1."""
+        check_scoring(users, known, *self._shape)
+        lots = draw(self.seed, users[:, None], np.arange(self._shape[1])[None, :])
+        return (lots >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
+
+    def save(self, folder: Path) -> None:
+        """As in `Recommender`."""
+        info = {"name": self.name, "config": {}, "shape": self._shape, "seed": self.seed}
+        write_folder(folder, info, {})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """As in `Recommender`."""
+        info, _ = read_folder(folder)
+        if info.get("name") != cls.name:
+            raise ModelError(f"{folder} holds {info.get('name')!r}, not {cls.name!r}")
+        try:
+            n_users, n_items = map(int, info["shape"])
+            return cls(n_users=n_users, n_items=n_items, seed=int(info["seed"]))
+        except (KeyError, ValueError, TypeError) as error:
+            raise ModelError(f"{folder} does not hold a whole {cls.name}: {error}") from error

@@ -1,0 +1,321 @@
+"""The one loop that trains every model by gradient.
+
+An epoch takes each training interaction once, in a new order, with one negative each. Nothing is
+done interaction by interaction in Python, and no matrix is dense. What memory is made of:
+
+- an interaction: 12 bytes here (its user, its item, its place in the epoch's order), the 8 of the
+  matrix it comes from, and 20 in the graph of a model that has one, with about 16 more for each
+  of SGL's two views;
+- a parameter: 16 bytes (itself, its gradient, Adam's two moments), and 4 more for the best state
+  where there is validation; Adam is dense, so a table is read and written whole each batch;
+- a spread embedding: about 6 tables of the size of the embeddings while a batch is worked on;
+- text and profiles: 4 bytes a number in the inputs and 4 in the model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import math
+import time
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from recommenders.checkpoints import (
+    Checkpoint,
+    optimizer_tensors,
+    pack,
+    restore_optimizer,
+    restore_rng,
+    unpack,
+)
+from recommenders.models.base import ModelConfig
+from recommenders.models.errors import ModelError
+from recommenders.models.gradient import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from recommenders.drawing import Draw
+    from recommenders.models.gradient import GradientModel
+
+    Row = dict[str, float]
+
+
+class TrainerConfig(ModelConfig):
+    """How a model is trained; defaults as in RecLM's code where it has them.
+
+    Attributes:
+        epochs: At most so many.
+        batch_size: Interactions in a step of the optimizer.
+        accumulate: In how many pieces a batch is worked on, where memory is short. The step is
+            the same, but for models that hold a batch's interactions against each other.
+        learning_rate: Of Adam.
+        weight_decay: Adds that times a parameter to its gradient: the gradient of half of it
+            times the sum of squares.
+        validate_every: Epochs from one validation to the next.
+        patience: Validations in a row without a better one that end training; None to go on.
+        precision: `bfloat16` works out products of matrices so; parameters stay float32.
+        deterministic: Refuse what does not give the same result every time. On a CPU nothing
+            does not; on a GPU torch asks for CUBLAS_WORKSPACE_CONFIG=:4096:8.
+    """
+
+    epochs: int = Field(50, ge=0)
+    batch_size: int = Field(4096, ge=1)
+    accumulate: int = Field(1, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(2e-7, ge=0)
+    validate_every: int = Field(1, ge=1)
+    patience: int | None = Field(10, ge=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    deterministic: bool = False
+
+
+@dataclass(slots=True)
+class History:
+    """How training went.
+
+    Attributes:
+        rows: For each epoch, its number from 1, seconds of training, the loss and its terms as
+            means over interactions, and `validation` where there was one.
+        best_epoch: Whose parameters the model has; the last where nothing was validated.
+        best: Its validation; None where nothing was validated.
+        waited: Validations since.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    best_epoch: int = 0
+    best: float | None = None
+    waited: int = 0
+
+    def write_csv(self, path: Path) -> None:
+        """Writes the rows; a value that an epoch does not have is left empty."""
+        columns = dict.fromkeys(name for row in self.rows for name in row)
+        scratch = path.with_name(f".{path.name}.new")
+        with scratch.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(columns))
+            writer.writeheader()
+            writer.writerows(self.rows)
+        scratch.replace(path)
+
+
+def train(
+    model: GradientModel[Any],
+    config: TrainerConfig,
+    *,
+    draw: Draw,
+    rng: np.random.Generator,
+    validate: Callable[[GradientModel[Any]], float] | None = None,
+    checkpoint: Path | None = None,
+    device: torch.device | str = "cpu",
+) -> History:
+    """Trains a model, and leaves it with the best parameters there were, ready to score.
+
+    Args:
+        model: Is moved to the device and stays there.
+        config: How.
+        draw: Draws the negatives; see `recommenders.drawing` where there are new items.
+        rng: Of `numpy.random.default_rng`; the order, the negatives and all noise come from it.
+        validate: How good the model is; more is better. Without it the last epoch is taken.
+        checkpoint: A file that is written after each epoch. If it is there, training goes on
+            from it, as it would have gone on.
+        device: Where to work.
+
+    Raises:
+        ModelError: There is nothing to learn from; the checkpoint is of another run or damaged;
+            or a loss or a validation is no finite number. Then the model keeps the parameters it
+            had before that batch.
+    """
+    with _determinism(config.deterministic):
+        run = _Run(model.to(device), config, draw, rng)
+        if checkpoint is not None and checkpoint.exists():
+            run.resume(checkpoint)
+        while not run.finished():
+            run.epoch(checkpoint)
+            if validate is not None:
+                run.validate(validate)
+            if checkpoint is not None:
+                run.checkpoint().write(checkpoint)
+        return run.close()
+
+
+class _Run:
+    """One training: everything that changes while it goes on."""
+
+    def __init__(
+        self, model: GradientModel[Any], config: TrainerConfig, draw: Draw, rng: np.random.Generator
+    ) -> None:
+        matrix = model.inputs.train
+        if not matrix.nnz:
+            raise ModelError("there are no interactions to train on")
+        self._model, self._config, self._draw, self._rng = model, config, draw, rng
+        self._users = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
+        self._items = matrix.indices
+        self._generator = torch.Generator(model.device).manual_seed(int(rng.integers(2**63)))
+        self._optimizer = torch.optim.Adam(
+            model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        self._history = History()
+        self._best: dict[str, Tensor] = {}
+
+    def finished(self) -> bool:
+        """Says whether there have been enough epochs, or enough without a better one."""
+        history, patience = self._history, self._config.patience
+        if len(history.rows) >= self._config.epochs:
+            return True
+        return patience is not None and history.waited >= patience
+
+    def epoch(self, checkpoint: Path | None) -> None:
+        """Goes through all interactions once."""
+        started = time.perf_counter()
+        self._model.train()
+        self._model.begin_epoch(self._generator)
+        sums: Row = {}
+        for batch in self._batches():
+            for name, value in self._step(batch, checkpoint).items():
+                sums[name] = sums.get(name, 0) + value * len(batch)
+        means = {name: value / len(self._users) for name, value in sums.items()}
+        row = {"epoch": len(self._history.rows) + 1, "seconds": time.perf_counter() - started}
+        self._history.rows.append(row | {"loss": sum(means.values())} | means)
+
+    def validate(self, validate: Callable[[GradientModel[Any]], float]) -> None:
+        """Judges the parameters where it is time to, and keeps them if they are the best."""
+        history, epoch = self._history, len(self._history.rows)
+        if epoch % self._config.validate_every and epoch != self._config.epochs:
+            return
+        self._model.eval()
+        value = float(validate(self._model))
+        if not math.isfinite(value):
+            raise ModelError(f"validation after epoch {epoch} gave {value}")
+        history.rows[-1]["validation"] = value
+        if history.best is None or value > history.best:
+            history.best, history.best_epoch, history.waited = value, epoch, 0
+            self._best = pack("best", self._model.state_dict())
+        else:
+            history.waited += 1
+
+    def close(self) -> History:
+        """Gives the model its best parameters."""
+        if self._best:
+            self._model.load_state_dict(unpack("best", self._best))
+        else:
+            self._history.best_epoch = len(self._history.rows)
+        self._model.eval()
+        return self._history
+
+    def checkpoint(self) -> Checkpoint:
+        """Returns where training stands."""
+        history = self._history
+        return Checkpoint(
+            tensors={
+                **pack("model", self._model.state_dict()),
+                **pack("optimizer", optimizer_tensors(self._optimizer)),
+                **self._best,
+                "generator": self._generator.get_state(),
+            },
+            state={
+                "run": self._fingerprint(),
+                "rng": self._rng.bit_generator.state,
+                "rows": history.rows,
+                "best": history.best,
+                "best_epoch": history.best_epoch,
+                "waited": history.waited,
+            },
+        )
+
+    def resume(self, path: Path) -> None:
+        """Takes up where a checkpoint stands."""
+        found = Checkpoint.read(path)
+        state, ours = found.state, self._fingerprint()
+        theirs = state.get("run", {})
+        other = sorted(name for name in ours if theirs.get(name) != ours[name])
+        if other:
+            raise ModelError(
+                f"{path} is of another run (other {', '.join(other)});"
+                " delete it to start anew, or name another file"
+            )
+        self._model.load_state_dict(unpack("model", found.tensors))
+        restore_optimizer(self._optimizer, unpack("optimizer", found.tensors))
+        self._best = pack("best", unpack("best", found.tensors))
+        self._generator.set_state(found.tensors["generator"])
+        restore_rng(self._rng, state["rng"])
+        self._history = History(
+            rows=state["rows"],
+            best=state["best"],
+            best_epoch=state["best_epoch"],
+            waited=state["waited"],
+        )
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """Returns what must be the same for training to go on; more epochs may be asked for."""
+        matrix = self._model.inputs.train
+        pairs = zlib.crc32(matrix.indices.tobytes(), zlib.crc32(matrix.indptr.tobytes()))
+        options = self._config.model_dump(exclude={"epochs", "patience"})
+        return {
+            "model": self._model.name,
+            "model options": self._model.config.model_dump(mode="json"),
+            "training options": options,
+            "interactions": [*matrix.shape, matrix.nnz, pairs],
+        }
+
+    def _batches(self) -> Iterator[Batch]:
+        order = self._rng.permutation(np.arange(len(self._users), dtype=np.int32))
+        for start in range(0, len(order), self._config.batch_size):
+            chosen = order[start : start + self._config.batch_size]
+            users = self._users[chosen]
+            negatives = self._draw(users, self._rng).reshape(-1)
+            rows = (users, self._items[chosen], negatives)
+            device = self._model.device
+            yield Batch(*(torch.from_numpy(each.astype(np.int64)).to(device) for each in rows))
+
+    def _step(self, batch: Batch, checkpoint: Path | None) -> Row:
+        """Makes one step; returns the terms of the loss."""
+        sums: Row = {}
+        self._optimizer.zero_grad()
+        for piece in batch.pieces(-(-len(batch) // self._config.accumulate)):
+            share = len(piece) / len(batch)
+            with torch.autocast(
+                self._model.device.type,
+                dtype=torch.bfloat16,
+                enabled=self._config.precision == "bfloat16",
+            ):
+                terms = self._model.losses(piece, self._generator)
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0) + term.item() * share
+            self._check(sums, checkpoint)
+            total = torch.stack(list(terms.values())).sum() * share
+            total.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        return sums
+
+    def _check(self, terms: Mapping[str, float], checkpoint: Path | None) -> None:
+        if all(math.isfinite(value) for value in terms.values()):
+            return
+        values = ", ".join(f"{name} {value}" for name, value in terms.items())
+        epochs = len(self._history.rows)
+        kept = (
+            f"; {checkpoint} holds the state after epoch {epochs}" if checkpoint and epochs else ""
+        )
+        raise ModelError(
+            f"{self._model.name}: the loss is no finite number in epoch {epochs + 1} ({values});"
+            f" lower the learning rate of {self._config.learning_rate:g}{kept}"
+        )
+
+
+@contextlib.contextmanager
+def _determinism(asked: bool) -> Iterator[None]:
+    """Has torch refuse what is not deterministic, if asked, and sets it back afterwards."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(asked or before)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)

@@ -1,0 +1,221 @@
+"""A whole grid on a small dataset: figures, tables, resuming, and what it refuses."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from recommenders.benchmark import commands, prepared
+from recommenders.benchmark.errors import BenchmarkError
+from recommenders.benchmark.experiment import Experiment, ModelEntry
+from recommenders.benchmark.prepared import Places, prepare
+from recommenders.benchmark.results import ModelResults, compare, gains
+from recommenders.features.encoding import encode, encoder_name
+from recommenders.features.snapshot import Snapshot, SnapshotInfo
+from recommenders.features.table import ProfileTable
+from tests.recommenders.data.tiny import dataset
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from recommenders.data.dataset import Dataset
+
+USERS, ITEMS = 40, 30
+KINDS = ("heist thrillers", "talking animals")
+GRID = """
+name: two tastes
+dataset: tiny
+split: {kind: cold-items, share: 0.3, warm: 0.1}
+seeds: [1, 2]
+text: [title]
+profiles: profiles
+user_profiles: items
+scenario: cold-items
+training: {epochs: 4, patience: 2, batch_size: 64, learning_rate: 0.05}
+models:
+  - {name: lightgcn, options: {variant: base, embedding_size: 8}}
+  - {name: lightgcn, options: {variant: augmented, embedding_size: 8}}
+"""
+
+
+def two_tastes() -> Dataset:
+    """Half of the users choose half of the items; titles say nothing, profiles will."""
+    random = np.random.default_rng(0)
+    choices = [
+        (f"u{user}", f"i{item}", int(random.integers(1_000)))
+        for user, item in itertools.product(range(USERS), range(ITEMS))
+        if user % 2 == item % 2 and random.random() < 0.7
+    ]
+    names = [f"i{item}" for item in range(ITEMS)]
+    return dataset(choices, items=names, titles=[f"number {item}" for item in range(ITEMS)])
+
+
+@pytest.fixture
+def places(tmp_path: Path, encoder_folder: Path) -> Places:
+    two_tastes().write(tmp_path / "data" / "tiny")
+    texts = tuple(f"who loves {KINDS[item % 2]}" for item in range(ITEMS))
+    names = tuple(f"i{item}" for item in range(ITEMS))
+    info = SnapshotInfo(
+        dataset="tiny", split=None, source="by hand", encoder=encoder_name(encoder_folder)
+    )
+    table = ProfileTable(names, texts, encode(texts, encoder_folder))
+    Snapshot(info, None, table).write(tmp_path / "data" / "profiles")
+    data = tmp_path / "data"
+    return Places(datasets=data, snapshots=data, encoder=encoder_folder, out=tmp_path / "out")
+
+
+def run(places: Places, tmp_path: Path, text: str = GRID, *, jobs: int = 1) -> str:
+    path = tmp_path / "grid.yaml"
+    path.write_text(text)
+    return commands.benchmark(path, places, jobs=jobs, command="the command")
+
+
+def test_a_grid_is_run_once_and_reported(
+    places: Places, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    document = run(places, tmp_path)
+    assert "4 runs to do, 0 done before" in capfd.readouterr().err
+    for part in ("`the command`", "## cold-items", "## warm", "by hand", "| lightgcn base |"):
+        assert part in document
+    table = pq.read_table(places.out / "results.parquet").to_pylist()
+    cold = {
+        row["label"]: row["value"]
+        for row in table
+        if (row["scenario"], row["part"], row["metric"], row["seed"])
+        == ("cold-items", "test", "ndcg@20", 1)
+    }
+    assert set(cold) == {"lightgcn base", "lightgcn augmented"}
+    assert cold["lightgcn augmented"] > cold["lightgcn base"]
+    page = (places.out / "results.html").read_text()
+    assert page.count("<svg") == 6
+    assert "<td>lightgcn augmented</td>" in page
+    losses = list(places.out.glob("runs/*/losses.csv"))
+    assert len(losses) == 4
+
+    assert run(places, tmp_path) == document
+    assert "0 runs to do, 4 done before" in capfd.readouterr().err
+    # Another option is another run; what else there is stays.
+    run(places, tmp_path, GRID.replace("augmented, embedding_size: 8", "augmented"), jobs=2)
+    assert "2 runs to do, 2 done before" in capfd.readouterr().err
+
+
+def test_a_run_that_fails_costs_only_itself(places: Places, tmp_path: Path) -> None:
+    broken = GRID.replace(
+        "  - {name: lightgcn, options: {variant: base, embedding_size: 8}}",
+        "  - {name: lightgcn, options: {variant: base}, training: {learning_rate: 1.0e+30}}",
+    )
+    with pytest.raises(BenchmarkError, match=r"2 of 4 runs failed, the first \(lightgcn base"):
+        run(places, tmp_path, broken)
+    assert "lightgcn augmented" in (places.out / "results.md").read_text()
+
+
+def experiment(**changes: object) -> Experiment:
+    return Experiment.model_validate(
+        {
+            "name": "x",
+            "dataset": "tiny",
+            "split": {"kind": "cold-items", "share": 0.3},
+            "text": ("title",),
+            "profiles": "profiles",
+            "user_profiles": "items",
+            "models": (ModelEntry(name="lightgcn"),),
+            **changes,
+        }
+    )
+
+
+def test_users_can_have_the_mean_of_what_they_chose_in_training(places: Places) -> None:
+    ready = prepare(experiment(), 1, places)
+    inputs = ready.inputs
+    assert inputs.user_profiles is not None
+    assert inputs.item_profiles is not None
+    user = 3
+    mean = inputs.item_profiles[ready.split.train[[user]].indices].mean(axis=0)
+    expected = mean / np.linalg.norm(mean)
+    assert inputs.user_profiles[user] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dataset": "other"}, "profiles of other, not tiny"),
+        ({"encoder": "other@1"}, "vectors are by other@1"),
+        ({"split": "0123456789abcdef"}, "made from another split"),
+    ],
+)
+def test_profiles_of_something_else_are_refused(
+    places: Places, change: dict[str, str], message: str
+) -> None:
+    snapshot = Snapshot.read(places.snapshots / "profiles")
+    other = Snapshot(replace(snapshot.info, **change), None, snapshot.items)
+    other.write(places.snapshots / "other")
+    with pytest.raises(BenchmarkError, match=message):
+        prepare(experiment(profiles="other"), 1, places)
+
+
+def test_users_profiles_that_nobody_vouches_for_are_refused(places: Places) -> None:
+    snapshot = Snapshot.read(places.snapshots / "profiles")
+    users = ProfileTable(("u0",), ("x",), np.ones((1, 384), np.float32))
+    Snapshot(snapshot.info, users, snapshot.items).write(places.snapshots / "unseen")
+    with pytest.raises(BenchmarkError, match="nobody can say what they read"):
+        prepare(experiment(profiles="unseen", user_profiles="own"), 1, places)
+
+
+def test_texts_are_encoded_once(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = prepare(experiment(), 1, places)
+    monkeypatch.setattr(prepared, "encode", None)
+    second = prepare(experiment(), 1, places)
+    assert np.array_equal(first.inputs.text, second.inputs.text)
+    assert first.digest == second.digest
+    assert prepare(experiment(), 2, places).digest != first.digest
+
+
+class Fixed:
+    """A run whose users' values are given."""
+
+    def __init__(self, values: dict[str, float]) -> None:
+        self.values = values
+
+    def users(self, scenario: str, metric: str) -> dict[str, float]:
+        return self.values
+
+
+def results(variant: str, *seeds: dict[str, float], model: str = "m") -> ModelResults:
+    chosen = {seed: Fixed(values) for seed, values in enumerate(seeds)}
+    return ModelResults(f"{model} {variant}", model, variant, chosen)  # type: ignore[arg-type]
+
+
+def test_models_are_compared_user_by_user_over_the_seeds_that_both_have() -> None:
+    base = results("base", {"a": 0.0, "b": 0.5, "only": 1.0}, {"a": 0.2, "c": 0.1})
+    augmented = results("augmented", {"a": 0.4, "b": 0.5}, {"a": 0.2, "c": 0.4})
+    comparison = compare(augmented, base, "s", "m")
+    # a: (.4 - 0 + 0) / 2 = .2, b: 0, c: .3.
+    assert (comparison.n, comparison.difference) == (3, pytest.approx(0.5 / 3))
+
+
+def test_p_is_adjusted_for_all_models_of_a_table() -> None:
+    users = {f"u{number}": 0.01 * number for number in range(30)}
+    better = {
+        user: value + 0.1 + 0.05 * (number % 3)
+        for number, (user, value) in enumerate(users.items())
+    }
+    same = {
+        user: value + 0.05 * (-1) ** number for number, (user, value) in enumerate(users.items())
+    }
+    table = [
+        results("base", users, model="a"),
+        results("augmented", better, model="a"),
+        results("base", users, model="b"),
+        results("augmented", same, model="b"),
+        results("augmented", same, model="no base"),
+    ]
+    first, second = gains(table, "s", "m")
+    assert (first.model, second.model) == ("a", "b")
+    assert first.p == pytest.approx(2 * first.comparison.p)
+    assert first.p < 1e-6
+    assert second.p > 0.9

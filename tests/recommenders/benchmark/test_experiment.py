@@ -1,0 +1,73 @@
+"""A grid in YAML is checked before anything runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from recommenders.benchmark.errors import BenchmarkError
+from recommenders.benchmark.experiment import read_experiment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOOD = """
+name: tiny
+dataset: tiny
+split: {kind: cold-items, share: 0.2}
+training: {epochs: 3}
+models:
+  - {name: lightgcn, options: {variant: base}}
+  - {name: lightgcn, options: {variant: augmented}, training: {epochs: 4}}
+  - {name: bias_mf, label: mine, search: {embedding_size: [4, 8], items: [ids, both]}}
+"""
+
+
+def read(tmp_path: Path, text: str) -> object:
+    path = tmp_path / "grid.yaml"
+    path.write_text(text)
+    return read_experiment(path)
+
+
+def test_a_grid_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text(GOOD)
+    experiment = read_experiment(path)
+    assert [entry.shown for entry in experiment.models] == [
+        "lightgcn base",
+        "lightgcn augmented",
+        "mine",
+    ]
+    assert [experiment.trainer(entry).epochs for entry in experiment.models] == [3, 4, 3]
+    assert list(experiment.models[2].candidates()) == [
+        {"embedding_size": 4, "items": "ids"},
+        {"embedding_size": 4, "items": "both"},
+        {"embedding_size": 8, "items": "ids"},
+        {"embedding_size": 8, "items": "both"},
+    ]
+    assert "seed=7" in experiment.plan(7).name
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("name: tiny\n", ""), "name: Field required"),
+        (("dataset: tiny", "dataset: tiny\ncolour: red"), "colour: Extra inputs"),
+        (("share: 0.2", "shares: 0.2"), "unknown option shares"),
+        (("name: bias_mf", "name: magic"), "no model 'magic'; there are"),
+        (("embedding_size: [4, 8]", "embedding_size: [4, none]"), "embedding_size"),
+        (("epochs: 4", "epoch: 4"), "epoch: Extra inputs"),
+        (("variant: augmented", "variant: base"), "two models are called 'lightgcn base'"),
+        (("models:", "models: ["), "is not YAML"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    assert change[0] in GOOD
+    with pytest.raises(BenchmarkError, match=message):
+        read(tmp_path, GOOD.replace(*change))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BenchmarkError, match="is missing"):
+        read_experiment(tmp_path / "none.yaml")

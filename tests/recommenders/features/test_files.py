@@ -1,0 +1,70 @@
+"""Snapshots from files, encoded by the real encoder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from recommenders.data.dataset import INTERACTION_COLUMNS, ITEM_COLUMNS, Dataset, DatasetInfo
+from recommenders.data.errors import DatasetError
+from recommenders.data.profiles import write_profiles
+from recommenders.features.encoding import encode, encoder_name
+from recommenders.features.files import from_backfill, from_jsonl
+from recommenders.features.table import ProfileTable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DATASET = Dataset(
+    DatasetInfo(name="tiny", source="", licence=""),
+    pa.table([["i", "j"], ["Heat", "Babe"], ["", ""], ["", ""]], schema=pa.schema(ITEM_COLUMNS)),
+    pa.table([["u"], ["i"], [1], [1.0]], schema=pa.schema(INTERACTION_COLUMNS)),
+)
+
+
+def test_texts_become_unit_vectors_in_order_and_nothing_becomes_zeros(encoder_folder: Path) -> None:
+    told: list[int] = []
+    texts = ["a film about a bank robbery", " ", "heist thriller", "a talking pig on a farm"]
+    vectors = encode(texts, encoder_folder, progress=told.append)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 0, 1, 1], abs=1e-5)
+    assert vectors[0] @ vectors[2] > vectors[0] @ vectors[3]
+    assert told == [3]
+
+
+def test_profiles_of_any_model_become_a_snapshot(tmp_path: Path, encoder_folder: Path) -> None:
+    write_profiles(tmp_path / "items.jsonl", {"j": "farm lovers", "i": "heist lovers"})
+    snapshot = from_jsonl(
+        DATASET, users=None, items=tmp_path / "items.jsonl", encoder=encoder_folder
+    )
+    assert snapshot.users is None
+    assert snapshot.items is not None
+    assert snapshot.items.ids == ("j", "i")
+    assert np.array_equal(snapshot.items.vectors[1:], encode(["heist lovers"], encoder_folder))
+    assert snapshot.info.encoder == encoder_name(encoder_folder)
+    assert snapshot.info.split is None
+
+
+def test_profiles_of_strangers_are_refused(tmp_path: Path, encoder_folder: Path) -> None:
+    write_profiles(tmp_path / "users.jsonl", {"u": "x", "v": "y"})
+    with pytest.raises(DatasetError, match="'v' is not among the users of tiny"):
+        from_jsonl(DATASET, users=tmp_path / "users.jsonl", items=None, encoder=encoder_folder)
+    with pytest.raises(DatasetError, match="no profiles are given"):
+        from_jsonl(DATASET, users=None, items=None, encoder=encoder_folder)
+
+
+def test_a_backfill_is_a_snapshot_already(tmp_path: Path) -> None:
+    for kind, width in (("users", 2), ("items", 2), ("other", 3)):
+        folder = tmp_path / kind
+        folder.mkdir()
+        rows = ProfileTable(("u",), ("text",), np.ones((1, width), np.float32))
+        rows.write(folder / "part-00000.parquet")
+    users, items, other = (tmp_path / name for name in ("users", "items", "other"))
+    snapshot = from_backfill(DATASET, users=users, items=items, encoder="e@1", split="abc")
+    assert snapshot.users is not None
+    assert snapshot.users.texts == ("text",)
+    assert snapshot.info.source == "users items"
+    with pytest.raises(DatasetError, match=r"users and items have \[2, 3\] numbers"):
+        from_backfill(DATASET, users=users, items=other, encoder="e@1")

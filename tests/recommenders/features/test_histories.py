@@ -1,0 +1,38 @@
+"""Nothing that is to be found for a user is in what a profile of that user may read."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recommenders.data.indexed import Indexed, pairs
+from recommenders.data.split import COLD_USERS, WARM, Part, Scenario, Split
+from recommenders.features.histories import readable_histories
+
+SHAPE = (3, 5)
+
+
+def matrix(*where: tuple[int, int]) -> object:
+    users, items = zip(*where, strict=True) if where else ((), ())
+    return pairs(np.array(users, np.int64), np.array(items, np.int64), SHAPE)
+
+
+def test_training_oldest_first_and_what_is_known_of_newcomers() -> None:
+    # User 0 is in training; user 1 is cold, and known by item 4; user 2 has only a test item.
+    indexed = Indexed(
+        user_ids=("a", "b", "c"),
+        item_ids=("p", "q", "r", "s", "t"),
+        users=np.array([0, 0, 0, 0, 1, 1, 2, 0], np.int32),
+        items=np.array([2, 0, 1, 3, 0, 4, 1, 2], np.int32),
+        times=np.array([30, 10, 20, 40, 6, 5, 1, 50]),
+    )
+    train = matrix((0, 0), (0, 2))
+    warm = Part(known=train, relevant=matrix((0, 1)))
+    later = Part(known=train, relevant=matrix((0, 3), (2, 1)))
+    cold = Part(known=matrix((1, 4)), relevant=matrix((1, 0)))
+    split = Split(
+        name="by hand",
+        train=train,
+        train_rows=np.array([0, 1, 7]),
+        scenarios={WARM: Scenario(warm, later), COLD_USERS: Scenario(cold, cold)},
+    )
+    assert readable_histories(indexed, split) == {0: [0, 2], 1: [4]}
