@@ -1,7 +1,7 @@
 # What a person does with this repository. `make` alone shows it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test lint bench clean
+.PHONY: help setup demo up down recommend test lint bench clean
 
 export RECLM_HOME ?= $(CURDIR)/.reclm
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -26,6 +26,8 @@ up: setup ## Start Redis, vLLM and the service, and leave them running.
 
 down: setup ## Stop what `make up` started; profiles are kept.
 	@$(BIN)/reclm-serve down
+
+recommend: .venv/.recommenders ## Install what reclm-recommend trains and measures with.
 
 test: .venv/.dev ## Run all tests, with a real Redis and a real vLLM.
 	@$(BIN)/reclm-serve prepare
@@ -55,7 +57,12 @@ clean: ## Delete everything that was made or fetched here.
 	@$(PIP) -e '.[$(SERVING)]'
 	@touch $@
 
+.venv/.recommenders: .venv/.serving
+	@echo "Installing the recommenders ..."
+	@$(PIP) -e '.[$(SERVING),recommenders]'
+	@touch $@
+
 .venv/.dev: .venv/pyvenv.cfg pyproject.toml constraints.txt
 	@echo "Installing everything for development ..."
 	@$(PIP) -e '.[dev]'
-	@touch $@ .venv/.serving
+	@touch $@ .venv/.recommenders .venv/.serving

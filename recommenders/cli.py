@@ -48,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     ) as error:
         print(f"reclm-recommend: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        print(f"reclm-recommend: {error.name} is not installed: `make recommend`", file=sys.stderr)
+        return 1
     return 0
 
 

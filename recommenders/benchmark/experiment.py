@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from recommenders.benchmark.errors import BenchmarkError
 from recommenders.data.errors import DatasetError
 from recommenders.data.splits import parse
+from recommenders.models.registry import MODELS
 from recommenders.trainer import TrainerConfig
 
 if TYPE_CHECKING:
@@ -46,6 +47,12 @@ class ModelEntry(BaseModel):
         """The name in tables."""
         variant = self.options.get("variant")
         return self.label or (f"{self.name} {variant}" if variant else self.name)
+
+    @property
+    def variant(self) -> str | None:
+        """What the model reads, `base` or `augmented`; None for one that has no variants."""
+        field = MODELS[self.name].config.model_fields.get("variant")
+        return None if field is None else str(self.options.get("variant", field.default))
 
     def candidates(self) -> Iterator[dict[str, Any]]:
         """Yields the options of every try."""
@@ -139,8 +146,6 @@ def read_experiment(path: Path) -> Experiment:
 
 
 def _check(experiment: Experiment, entry: ModelEntry) -> None:
-    from recommenders.models.registry import MODELS
-
     if entry.name not in MODELS:
         raise BenchmarkError(f"there is no model {entry.name!r}; there are {', '.join(MODELS)}")
     experiment.trainer(entry)

@@ -105,8 +105,7 @@ def collect(experiment: Experiment, outcomes: Iterable[Outcome]) -> list[ModelRe
     for entry in experiment.models:
         if (runs_of := tried.get(entry.shown)) is not None:
             chosen = {seed: _best(experiment, runs) for seed, runs in sorted(runs_of.items())}
-            variant = next(iter(chosen.values())).result["options"].get("variant")
-            results.append(ModelResults(entry.shown, entry.name, variant, chosen))
+            results.append(ModelResults(entry.shown, entry.name, entry.variant, chosen))
     return results
 
 

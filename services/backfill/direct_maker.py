@@ -25,7 +25,6 @@ from services.profiles.telemetry import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
     from typing import Self
 
     from services.backfill.rows import Row
@@ -58,12 +57,7 @@ class DirectMaker:
         self._made = await assemble(self._settings, self._metrics, self._stack)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         """Lets generations under way finish, and closes all connections."""
         await self._stack.aclose()
 

@@ -26,7 +26,6 @@ from services.profiles.models import Component, ProfileVersion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
     from typing import Self
 
     from services import client
@@ -57,12 +56,7 @@ class HttpMaker:
         """Connects with the first request."""
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         """Closes the connections."""
         await self._client.aclose()
 

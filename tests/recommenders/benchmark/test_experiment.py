@@ -46,6 +46,7 @@ def test_a_grid_is_read(tmp_path: Path) -> None:
         {"embedding_size": 8, "items": "ids"},
         {"embedding_size": 8, "items": "both"},
     ]
+    assert [entry.variant for entry in experiment.models] == ["base", "augmented", "base"]
     assert "seed=7" in experiment.plan(7).name
 
 

@@ -1,0 +1,31 @@
+"""Plans as they stand on a command line."""
+
+from __future__ import annotations
+
+import pytest
+
+from recommenders.data.errors import DatasetError
+from recommenders.data.splits import ColdItemsSplit, PublishedSplit, TimeSplit, parse
+from recommenders.data.splits.text import read_plan
+
+
+def test_a_kind_and_its_options_are_read() -> None:
+    assert read_plan("published") == PublishedSplit()
+    assert read_plan("cold-items, share=0.3,seed=7") == ColdItemsSplit(share=0.3, seed=7)
+    assert isinstance(read_plan("time,validation=0.2"), TimeSplit)
+    assert read_plan("random,seed=1") == parse({"kind": "random", "seed": 1})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cold-items,share", "'share' is not option=value"),
+        ("cold-items,share=much", "'much' is not a number"),
+        ("cold-items,colour=1", "unknown option colour"),
+        ("lukewarm", "kind is 'lukewarm'; there are"),
+        ("", "kind is ''"),
+    ],
+)
+def test_what_cannot_be_read_is_named(text: str, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        read_plan(text)

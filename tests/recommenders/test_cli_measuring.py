@@ -1,0 +1,105 @@
+"""`reclm-recommend data audit`, `features` and `benchmark`: what they print, and how they end."""
+
+from __future__ import annotations
+
+import builtins
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from recommenders.cli import NOT_SOUND, main
+from recommenders.data.profiles import write_profiles
+from recommenders.features.snapshot import Snapshot
+from tests.recommenders.data.tiny import dataset
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CHOICES = [("u", "a", 1), ("u", "b", 2), ("u", "c", 3), ("v", "a", 4), ("v", "b", 5), ("v", "c", 6)]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    dataset(CHOICES).write(tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def test_an_audit_that_finds_nothing_exits_with_0(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "audit", str(data), "--split", "leave-last-out"]) == 0
+    assert "sound" in capsys.readouterr().out
+    assert main(["data", "audit", str(data), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] == "sound"
+
+
+def test_an_audit_that_finds_something_exits_with_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = ["train", "train", "warm/test", "train", "train", "warm/test", "warm/test"]
+    leaking = dataset([*CHOICES, ("v", "a", 7)], parts=parts)
+    leaking.write(tmp_path / "leaking")
+    assert main(["data", "audit", str(tmp_path / "leaking")]) == NOT_SOUND
+    assert "not sound" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--split", "lukewarm"], "kind is 'lukewarm'"),
+        ([], "--split is missing"),
+        (["--split", "random", "--items", "x.jsonl"], "--split is for the service"),
+        (["--items", "none.jsonl"], "none.jsonl is missing"),
+        (["--split", "leave-last-out", "--url", "http://127.0.0.1:9"], "the service at http://127"),
+    ],
+)
+def test_features_say_what_is_wrong(
+    data: Path,
+    encoder_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    out = data.parent / "snapshot"
+    fixed = ["features", str(data), "--out", str(out), "--encoder", str(encoder_folder)]
+    assert main([*fixed, *arguments]) == 1
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_features_from_a_file_become_a_snapshot(
+    data: Path, tmp_path: Path, encoder_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_profiles(tmp_path / "items.jsonl", {"a": "camper", "c": "hiker"})
+    out = tmp_path / "snapshot"
+    arguments = ["--items", str(tmp_path / "items.jsonl"), "--encoder", str(encoder_folder)]
+    assert main(["features", str(data), "--out", str(out), *arguments]) == 0
+    snapshot = Snapshot.read(out)
+    assert f"0 users and 2 items, 0 failed\nSnapshot {snapshot.fingerprint()}" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_benchmark_names_what_its_file_lacks(
+    tmp_path: Path, encoder_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "grid.yaml").write_text("name: x\n")
+    fixed = ["--out", str(tmp_path / "out"), "--encoder", str(encoder_folder)]
+    assert main(["benchmark", str(tmp_path / "grid.yaml"), *fixed]) == 1
+    assert "dataset: Field required" in capsys.readouterr().err
+
+
+def test_what_is_not_installed_is_named_with_the_way_to_get_it(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    imported = builtins.__import__
+
+    def without(name: str, *arguments: Any, **options: Any) -> Any:
+        if name == "recommenders.data.audit":
+            raise ModuleNotFoundError("No module named 'scipy'", name="scipy")
+        return imported(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    assert main(["data", "audit", str(data)]) == 1
+    assert "scipy is not installed: `make recommend`" in capsys.readouterr().err
