@@ -103,6 +103,7 @@ def _run(args: argparse.Namespace) -> str:
 
 def _from_files(args: argparse.Namespace, dataset: Dataset) -> Snapshot:
     from recommenders.features.files import from_jsonl
+    from recommenders.features.snapshot import Snapshot
 
     snapshot = from_jsonl(
         dataset,
@@ -112,7 +113,7 @@ def _from_files(args: argparse.Namespace, dataset: Dataset) -> Snapshot:
         progress=lambda count: _tell(f"Encoding: {count:,} texts ..."),
     )
     snapshot.write(args.out)
-    return snapshot
+    return Snapshot.read(args.out)  # vectors are rounded when they are written
 
 
 def _from_service(args: argparse.Namespace, dataset: Dataset) -> Snapshot:

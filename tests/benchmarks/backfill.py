@@ -34,8 +34,11 @@ if TYPE_CHECKING:
     from services import client
     from tests.benchmarks.stack import Stack, User
 
-_SET = 128
-_BLOCKS = 2
+_SET = 256
+"""Enough that beginning and end, where there is less to do at a time, do not decide."""
+_BLOCKS = 1
+_SOUNDING = 128
+"""Prompts that the best level is found with; no block has them."""
 _LEVELS = (32, 64, 128)
 _FEW, _MANY = 10_000, 1_000_000
 _CHOICES = 10
@@ -43,9 +46,9 @@ _TIMEOUT_S = 600.0
 
 
 def throughput(stack: Stack) -> list[Figure]:
-    users = stack.users[: (2 * _BLOCKS + 1) * _SET]
+    users = stack.users[: 2 * _BLOCKS * _SET + _SOUNDING]
     prompts = record(stack, users)
-    others = users[-_SET:]  # the best level is found with prompts that no block has
+    others = users[-_SOUNDING:]
     best, levels = asyncio.run(_best_level(stack, [prompts[user.id] for user in others]))
     watch = CpuWatch()
     jobs, straight = [], []

@@ -16,7 +16,12 @@ from tests.recommenders.data.tiny import dataset
 if TYPE_CHECKING:
     from pathlib import Path
 
-CHOICES = [("u", "a", 1), ("u", "b", 2), ("u", "c", 3), ("v", "a", 4), ("v", "b", 5), ("v", "c", 6)]
+# Each of six users begins elsewhere on the same round of six items, and goes four steps.
+CHOICES = [
+    (f"u{user}", "abcdef"[(user + step) % 6], 10 * user + step)
+    for user in range(6)
+    for step in range(4)
+]
 
 
 @pytest.fixture
@@ -37,8 +42,8 @@ def test_an_audit_that_finds_nothing_exits_with_0(
 def test_an_audit_that_finds_something_exits_with_3(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parts = ["train", "train", "warm/test", "train", "train", "warm/test", "warm/test"]
-    leaking = dataset([*CHOICES, ("v", "a", 7)], parts=parts)
+    parts = ["train", "train", "warm/validation", "warm/test"] * 6
+    leaking = dataset([*CHOICES, ("u0", "a", 99)], parts=[*parts, "warm/test"])
     leaking.write(tmp_path / "leaking")
     assert main(["data", "audit", str(tmp_path / "leaking")]) == NOT_SOUND
     assert "not sound" in capsys.readouterr().out
