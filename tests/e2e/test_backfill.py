@@ -515,7 +515,8 @@ def test_sigterm_ends_it_in_order_and_the_next_run_goes_on(
     ids = [f"{few.ids[0]} {number:03}" for number in range(60)]
     few.write(choices(ids), ITEMS)
     out = tmp_path / "out"
-    with begun(stack, out, *few.arguments(), *engine) as process:
+    # Few at a time, so that some are left.
+    with begun(stack, out, *few.arguments(), *engine, "--concurrency", "4") as process:
         calls = stack.calls()
         eventually(lambda: stack.calls() > calls + 10, timeout_s=60)
         process.send_signal(signal.SIGTERM)
