@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from services.backfill.push import Push
     from services.backfill.spool.spool import Spool
 
-_START = 64
+_START = 32
 """Requests at a time to begin with."""
 
 _LOOK_EVERY_S = 0.5
