@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,8 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command.
 
     Returns:
-        The exit status: 0, 1 after an error, which is told on stderr, or 3 where an audit finds
-        that a dataset is not sound. Wrong usage exits with 2.
+        The exit status: 0, 1 after an error, which is told on stderr, 3 where an audit finds that
+        a dataset is not sound, or 130 after an interrupt. Wrong usage exits with 2.
     """
     args = _parser().parse_args(argv)
     try:
@@ -48,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     ) as error:
         print(f"reclm-recommend: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("reclm-recommend: interrupted; the same command goes on", file=sys.stderr)
+        return 128 + signal.SIGINT
     except ModuleNotFoundError as error:
         print(f"reclm-recommend: {error.name} is not installed: `make recommend`", file=sys.stderr)
         return 1

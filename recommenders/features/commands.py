@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from recommenders.features.snapshot import Snapshot
 
 ENCODER = "all-MiniLM-L6-v2-int8"
+
+_TELL_EVERY_S = 5.0
 
 _DESCRIPTION = """\
 Makes a snapshot of profiles and their vectors, which experiments read. Without files the running
@@ -120,8 +123,13 @@ def _from_service(args: argparse.Namespace, dataset: Dataset) -> Snapshot:
     from recommenders.data.splits.text import read_plan
     from recommenders.features.service import FetchOptions, fetch
 
+    told_at = float("-inf")
+
     def progress(kind: str, done: int, wanted: int, failed: int) -> None:
-        if (done + failed) % 64 == 0 or done + failed >= wanted:
+        nonlocal told_at
+        now = time.monotonic()
+        if now - told_at > _TELL_EVERY_S or done + failed >= wanted:
+            told_at = now
             _tell(f"{done:,}/{wanted:,} {kind}s, {failed:,} failed")
 
     return fetch(

@@ -10,6 +10,7 @@ import pytest
 
 from recommenders.cli import NOT_SOUND, main
 from recommenders.data.profiles import write_profiles
+from recommenders.features import service
 from recommenders.features.snapshot import Snapshot
 from tests.recommenders.data.tiny import dataset
 
@@ -108,3 +109,16 @@ def test_what_is_not_installed_is_named_with_the_way_to_get_it(
     monkeypatch.setattr(builtins, "__import__", without)
     assert main(["data", "audit", str(data)]) == 1
     assert "scipy is not installed: `make recommend`" in capsys.readouterr().err
+
+
+def test_an_interrupt_is_told_without_a_trace(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(service, "fetch", interrupted)
+    out = str(data.parent / "snapshot")
+    arguments = ["features", str(data), "--split", "leave-last-out", "--out", out]
+    assert main(arguments) == 130
+    assert "interrupted; the same command goes on" in capsys.readouterr().err
