@@ -26,6 +26,7 @@ from services.profiles.models import Component, ProfileVersion
 from tests.benchmarks.cpu import CpuWatch
 from tests.benchmarks.figures import Figure, at_least, at_most
 from tests.benchmarks.prompts import record
+from tests.support.servers import metric
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +43,7 @@ _LEVELS = (32, 64, 128)
 _FEW, _MANY = 10_000, 1_000_000
 _CHOICES = 10
 _TIMEOUT_S = 600.0
+_MALFORMED = "reclm_model_malformed_total"
 
 
 def throughput(stack: Stack) -> list[Figure]:
@@ -50,6 +52,7 @@ def throughput(stack: Stack) -> list[Figure]:
     others = users[-_SOUNDING:]
     best, levels = asyncio.run(_best_level(stack, [prompts[user.id] for user in others]))
     watch = CpuWatch()
+    malformed = metric(stack.service.url, _MALFORMED)
     jobs, straight = [], []
     for block in range(_BLOCKS):
         first, second = (users[start : start + _SET] for start in _starts(block))
@@ -75,6 +78,7 @@ def throughput(stack: Stack) -> list[Figure]:
         "answers/s of vLLM by requests at a time": ", ".join(
             f"{level}: {rate:.2f}" for level, rate in levels.items()
         ),
+        "malformed answers asked again": metric(stack.service.url, _MALFORMED) - malformed,
         "CPU of others and of a given vLLM": f"{watch.others():.0%}",
     }
     ratio = statistics.median(jobs) / statistics.median(straight)
