@@ -53,7 +53,8 @@ class Checkpoint:
         """
         try:
             with safe_open(path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                names = file.keys()  # what it opens is no mapping, and cannot be iterated over
+                tensors = {name: file.get_tensor(name) for name in names}
                 state = json.loads((file.metadata() or {})["state"])
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise ModelError(

@@ -56,9 +56,11 @@ def add_command(commands: Any) -> None:  # noqa: ANN401 - argparse does not name
         help="items that the same people chose, sent with an item (%(default)s)",
     )
     asked.add_argument("--max-users", type=int, metavar="N", help="ask for so many at most")
-    files = parser.add_argument_group("from files: JSON lines of id and text")
-    files.add_argument("--users", type=Path, metavar="FILE", help="profiles of users")
-    files.add_argument("--items", type=Path, metavar="FILE", help="profiles of items")
+    files = parser.add_argument_group(
+        "from files: JSON lines of id and text, or a backfill's output"
+    )
+    files.add_argument("--users", type=Path, metavar="PATH", help="profiles of users")
+    files.add_argument("--items", type=Path, metavar="PATH", help="profiles of items")
     add_encoder(files)
 
 
@@ -105,16 +107,23 @@ def _run(args: argparse.Namespace) -> str:
 
 
 def _from_files(args: argparse.Namespace, dataset: Dataset) -> Snapshot:
-    from recommenders.features.files import from_jsonl
+    from recommenders.data.errors import DatasetError
+    from recommenders.features.files import from_backfill, from_jsonl
     from recommenders.features.snapshot import Snapshot
 
-    snapshot = from_jsonl(
-        dataset,
-        users=args.users,
-        items=args.items,
-        encoder=encoder_folder(args.encoder),
-        progress=lambda count: _tell(f"Encoding: {count:,} texts ..."),
-    )
+    kinds = {path.is_dir() for path in (args.users, args.items) if path is not None}
+    if len(kinds) > 1:
+        raise DatasetError("--users and --items: give two files, or two outputs of backfills")
+    if kinds == {True}:
+        snapshot = from_backfill(dataset, users=args.users, items=args.items)
+    else:
+        snapshot = from_jsonl(
+            dataset,
+            users=args.users,
+            items=args.items,
+            encoder=encoder_folder(args.encoder),
+            progress=lambda count: _tell(f"Encoding: {count:,} texts ..."),
+        )
     snapshot.write(args.out)
     return Snapshot.read(args.out)  # vectors are rounded when they are written
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from recommenders.data.errors import DatasetError
@@ -73,7 +74,6 @@ def from_backfill(
     *,
     users: Path | None,
     items: Path | None,
-    encoder: str,
     split: str | None = None,
 ) -> Snapshot:
     """Takes over the output of `reclm-serve backfill`, whose profiles have their vectors already.
@@ -82,18 +82,33 @@ def from_backfill(
         dataset: Whose users and items they are; those of others are left out.
         users: The output folder of a backfill of users.
         items: The output folder of a backfill of items.
-        encoder: What made the vectors, name@hash, as the backfill's manifest says.
         split: As in `from_jsonl`.
 
     Raises:
-        DatasetError: A folder cannot be read, or vectors of users and items differ in length.
+        DatasetError: A folder cannot be read, its backfill has not ended, or users' and items'
+            vectors are not of one encoder.
     """
-    if users is None and items is None:
+    encoders = {_encoder_of(path) for path in (users, items) if path is not None}
+    if not encoders:
         raise DatasetError("no profiles are given: name an output of users, of items, or of both")
+    if len(encoders) > 1:
+        raise DatasetError(f"users' and items' vectors are by {' and by '.join(sorted(encoders))}")
+    (encoder,) = encoders
     tables = [None if path is None else ProfileTable.read(path) for path in (users, items)]
-    dimensions = {table.dimension for table in tables if table is not None}
-    if len(dimensions) > 1:
-        raise DatasetError(f"vectors of users and items have {sorted(dimensions)} numbers")
     source = " ".join(str(path.name) for path in (users, items) if path is not None)
     info = SnapshotInfo(dataset=dataset.info.name, split=split, source=source, encoder=encoder)
     return Snapshot(info, *tables)
+
+
+def _encoder_of(folder: Path) -> str:
+    """Returns what made the vectors of a backfill, name@hash, as its manifest says."""
+    path = folder / "manifest.json"
+    try:
+        document = json.loads(path.read_bytes())
+        encoder, complete = document["version"]["encoder"], document["complete"]
+        name = f"{encoder['name']}@{encoder['hash']}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{path} is not the manifest of a backfill: {error!r}") from error
+    if not complete:
+        raise DatasetError(f"{folder}: the backfill has not ended; start the same command again")
+    return name

@@ -268,8 +268,10 @@ class _Stopping:
         self._then: Callable[[], None] | None = None
 
     def then(self, act: Callable[[], None]) -> None:
-        """Has `act` called when a signal comes."""
+        """Has `act` called when a signal comes, or now if one has come already."""
         self._then = act
+        if self.signal is not None:
+            act()
 
     def __enter__(self) -> None:
         loop = asyncio.get_running_loop()

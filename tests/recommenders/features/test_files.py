@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from recommenders.cli import main
 from recommenders.data.dataset import INTERACTION_COLUMNS, ITEM_COLUMNS, Dataset, DatasetInfo
 from recommenders.data.errors import DatasetError
 from recommenders.data.profiles import write_profiles
 from recommenders.features.encoding import encode, encoder_name
 from recommenders.features.files import from_backfill, from_jsonl
+from recommenders.features.snapshot import Snapshot
 from recommenders.features.table import ProfileTable
 
 if TYPE_CHECKING:
@@ -61,10 +64,31 @@ def test_a_backfill_is_a_snapshot_already(tmp_path: Path) -> None:
         folder.mkdir()
         rows = ProfileTable(("u",), ("text",), np.ones((1, width), np.float32))
         rows.write(folder / "part-00000.parquet")
+        encoder = {"name": "e", "hash": str(width)}
+        manifest = {"complete": True, "version": {"encoder": encoder}}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
     users, items, other = (tmp_path / name for name in ("users", "items", "other"))
-    snapshot = from_backfill(DATASET, users=users, items=items, encoder="e@1", split="abc")
+    snapshot = from_backfill(DATASET, users=users, items=items, split="abc")
     assert snapshot.users is not None
     assert snapshot.users.texts == ("text",)
     assert snapshot.info.source == "users items"
-    with pytest.raises(DatasetError, match=r"users and items have \[2, 3\] numbers"):
-        from_backfill(DATASET, users=users, items=other, encoder="e@1")
+    assert snapshot.info.encoder == "e@2"
+    with pytest.raises(DatasetError, match="vectors are by e@2 and by e@3"):
+        from_backfill(DATASET, users=users, items=other)
+    with pytest.raises(DatasetError, match="no profiles are given"):
+        from_backfill(DATASET, users=None, items=None)
+
+    out = tmp_path / "snapshot"
+    fixed = ["features", str(tmp_path / "data"), "--out", str(out)]
+    DATASET.write(tmp_path / "data")
+    assert main([*fixed, "--users", str(users), "--items", str(items)]) == 0
+    assert Snapshot.read(out).info.encoder == "e@2"
+
+    (users / "manifest.json").write_text(
+        '{"complete": false, "version": {"encoder": {"name": "e", "hash": "2"}}}'
+    )
+    with pytest.raises(DatasetError, match="has not ended"):
+        from_backfill(DATASET, users=users, items=items)
+    (users / "manifest.json").write_text("{}")
+    with pytest.raises(DatasetError, match="not the manifest of a backfill"):
+        from_backfill(DATASET, users=users, items=items)
