@@ -40,9 +40,36 @@ class NotAProfile(ValueError):
 
 def pattern(kind: Kind) -> str:
     """Returns the regular expression that a decoder of this kind of profile is held to."""
-    phrases = ", ".join([_DECODED_PHRASE] * PHRASES[kind])
+    phrases = _phrases_of(PHRASES[kind])
     name = kind.capitalize()
-    return rf"{name} identity: {phrases}; {name} interests: {phrases}\."
+    return rf"{name} identity:{phrases}; {name} interests:{phrases}\."
+
+
+def rest(kind: Kind, had: NotAProfile) -> tuple[str, str]:
+    """Returns how an answer goes on that has some phrases already, at the cost of the others.
+
+    Args:
+        kind: Whose profile it should be.
+        had: What is known of it.
+
+    Returns:
+        The beginning of the answer, without a space at its end, and the pattern that what follows
+        is held to. Both together, parsed with `had` as the earlier try, are a profile as soon as
+        the new phrases are different ones.
+    """
+    if not had.identities and not had.interests:
+        return "", pattern(kind)
+    name = kind.capitalize()
+    wanted = PHRASES[kind]
+    identities, interests = wanted - len(had.identities), wanted - len(had.interests)
+    if identities > 0:
+        begun = _begun(f"{name} identity:", had.identities)
+        following = f"{_phrases_of(identities)}; {name} interests:{_phrases_of(interests)}"
+    else:
+        first = _begun(f"{name} identity:", had.identities[:wanted]).rstrip(",")
+        begun = _begun(f"{first}; {name} interests:", had.interests)
+        following = _phrases_of(interests)
+    return begun, rf"{following}\."
 
 
 def parse(kind: Kind, text: str, *, earlier: NotAProfile | None = None) -> ProfileText:
@@ -81,6 +108,15 @@ def parse(kind: Kind, text: str, *, earlier: NotAProfile | None = None) -> Profi
 def is_phrase(text: str) -> bool:
     """Says whether a text can stand in a profile as one identity or interest."""
     return len(text) <= _MAX_PHRASE and _PHRASE.fullmatch(text) is not None
+
+
+def _begun(label: str, phrases: tuple[str, ...]) -> str:
+    return label + "".join(f" {phrase}," for phrase in phrases)
+
+
+def _phrases_of(count: int) -> str:
+    """Returns the pattern of that many phrases, each with a space before it."""
+    return ",".join([f" {_DECODED_PHRASE}"] * count)
 
 
 def _phrases(written: str, earlier: tuple[str, ...], seen: set[str]) -> tuple[str, ...]:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from services.profiles.telemetry import Metrics
 
 ATTEMPTS = 3
-"""How often the model is asked before its answers are given up: once, and two retries."""
+"""How often the model is asked before its answers are given up: once, and two retries, each of
+them for the phrases that are missing alone."""
 
 _MAX_TOKENS: dict[Kind, int] = {"user": 128, "item": 224}
 _HOTTER = 0.2
@@ -72,9 +73,9 @@ class Writer:
         """
         messages = await self._messages(reading)
         background = request.background
-        wrong: grammar.NotAProfile | None = None
+        wrong = grammar.NotAProfile("it was not asked")
         for attempt in range(ATTEMPTS):
-            text = await self._ask(reading.kind, messages, attempt, background=background)
+            text = await self._ask(reading.kind, messages, attempt, wrong, background=background)
             try:
                 words = grammar.parse(reading.kind, text, earlier=wrong)
             except grammar.NotAProfile as error:
@@ -121,13 +122,23 @@ class Writer:
         return shorter.messages(examples=self._examples)
 
     async def _ask(
-        self, kind: Kind, messages: list[Message], attempt: int, *, background: bool
+        self,
+        kind: Kind,
+        messages: list[Message],
+        attempt: int,
+        had: grammar.NotAProfile,
+        *,
+        background: bool,
     ) -> str:
+        """Returns an answer: what it had already, and what the model wrote to it."""
+        begun, pattern = grammar.rest(kind, had)
         started = time.perf_counter()
         generation = await self._generator.generate(
             GenerationRequest(
                 messages=messages,
-                pattern=grammar.pattern(kind),
+                begun=begun,
+                pattern=pattern,
+                unwanted=(*had.identities, *had.interests),
                 max_tokens=_MAX_TOKENS[kind],
                 temperature=min(2.0, self._temperature + _HOTTER * attempt),
                 presence_penalty=min(2.0, self._presence_penalty + _HOTTER * attempt),
@@ -138,4 +149,4 @@ class Writer:
         self._metrics.model_seconds.observe(time.perf_counter() - started)
         self._metrics.model_tokens.labels("prompt").inc(generation.prompt_tokens)
         self._metrics.model_tokens.labels("completion").inc(generation.completion_tokens)
-        return generation.text
+        return begun + generation.text

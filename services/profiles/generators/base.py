@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from services.profiles.models import Message
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from services.profiles.models import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +16,14 @@ class GenerationRequest:
     """A prompt, and how to decode it.
 
     Attributes:
-        pattern: A regular expression that the whole answer must match, enforced while decoding
-            by generators that can (`constrains` says so) and checked by the parser in any case.
+        pattern: A regular expression that all that is written must match, enforced while decoding
+            and checked by the parser in any case.
         presence_penalty: Taken once from the logit of every token that the answer has already,
             as in the OpenAI API. Both penalties keep a small model from repeating itself.
         frequency_penalty: Taken again for each time it is there. A high one eats the commas.
+        begun: How the answer begins already, without a space at its end; what is written follows
+            it, and does not repeat it.
+        unwanted: Phrases that are not to be written again.
         background: Let requests without this go first, where the generator has a queue.
     """
 
@@ -30,6 +33,8 @@ class GenerationRequest:
     temperature: float
     presence_penalty: float
     frequency_penalty: float
+    begun: str = ""
+    unwanted: tuple[str, ...] = ()
     background: bool = False
 
 
@@ -64,3 +69,9 @@ class Generator(Protocol):
     async def aclose(self) -> None:
         """Frees what the generator holds."""
         ...
+
+
+def turns(messages: Sequence[Message], *, begun: str) -> list[dict[str, str]]:
+    """Returns chat turns as chat templates have them, with the answer that is to be continued."""
+    had = [Message("assistant", begun)] if begun else []
+    return [{"role": turn.role, "content": turn.content} for turn in (*messages, *had)]

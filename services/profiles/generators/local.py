@@ -15,10 +15,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from xgrammar.contrib.hf import LogitsProcessor as GrammarProcessor
 
 from services.profiles.errors import ModelUnavailable
-from services.profiles.generators.base import Generation
+from services.profiles.generators.base import Generation, turns
 from services.profiles.generators.vocabulary import lone_spaces
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from services.profiles.generators.base import GenerationRequest
@@ -75,8 +76,9 @@ class LocalGenerator:
 
     def _generate(self, request: GenerationRequest) -> Generation:
         prompt: Any = self._tokenizer.apply_chat_template(
-            [{"role": message.role, "content": message.content} for message in request.messages],
-            add_generation_prompt=True,
+            turns(request.messages, begun=request.begun),
+            add_generation_prompt=not request.begun,
+            continue_final_message=bool(request.begun),
             return_tensors="pt",
             return_dict=True,
         )
@@ -92,6 +94,7 @@ class LocalGenerator:
                 top_p=None,
                 top_k=None,
                 suppress_tokens=self._never,
+                bad_words_ids=self._tokens(request.unwanted) or None,
                 pad_token_id=self._tokenizer.pad_token_id,
                 logits_processor=[
                     _Penalties(request, prompt_tokens),
@@ -101,6 +104,12 @@ class LocalGenerator:
         answer = output[0, prompt_tokens:]
         text = self._tokenizer.decode(answer, skip_special_tokens=True)
         return Generation(str(text), prompt_tokens, len(answer))
+
+    def _tokens(self, phrases: Sequence[str]) -> list[list[int]]:
+        """Returns phrases in tokens, as they stand after a comma: with a space before each."""
+        return [
+            self._tokenizer.encode(f" {phrase}", add_special_tokens=False) for phrase in phrases
+        ]
 
 
 class _Penalties:

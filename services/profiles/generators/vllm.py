@@ -9,12 +9,15 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from services.profiles.errors import ModelUnavailable, Overloaded, ReclmError
-from services.profiles.generators.base import Generation
+from services.profiles.generators.base import Generation, turns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.profiles.generators.base import GenerationRequest
+
+
+_GOING_ON = {"add_generation_prompt": False, "continue_final_message": True}
 
 
 class _Message(BaseModel):
@@ -87,10 +90,7 @@ class VllmGenerator:
             "/v1/chat/completions",
             {
                 "model": self._model,
-                "messages": [
-                    {"role": message.role, "content": message.content}
-                    for message in request.messages
-                ],
+                "messages": turns(request.messages, begun=request.begun),
                 "max_tokens": request.max_tokens,
                 "temperature": request.temperature,
                 "presence_penalty": request.presence_penalty,
@@ -99,6 +99,8 @@ class VllmGenerator:
                 # chunks ends the engine ("CPU Generator does not use offset").
                 "structured_outputs": {"regex": request.pattern},
                 **self._bias,
+                **({"bad_words": request.unwanted} if request.unwanted else {}),
+                **(_GOING_ON if request.begun else {}),
                 # Later than 0, with `--scheduling-policy priority`; without it vLLM pays no heed.
                 **({"priority": 1} if request.background else {}),
             },

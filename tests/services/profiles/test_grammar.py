@@ -120,6 +120,45 @@ def test_an_earlier_try_supplies_the_phrases_that_are_missing() -> None:
     assert profile.interests == ("tea", "cake", "dark humour")
 
 
+@pytest.mark.parametrize(
+    ("had", "begun", "following"),
+    [
+        (
+            NotAProfile("", ("film lover", "night owl", "city dweller"), ("dark humour",)),
+            "User identity: film lover, night owl, city dweller; User interests: dark humour,",
+            " long talks, old music.",
+        ),
+        (
+            NotAProfile("", ("film lover", "night owl", "city dweller"), ()),
+            "User identity: film lover, night owl, city dweller; User interests:",
+            " dark humour, long talks, old music.",
+        ),
+        (
+            NotAProfile("", ("film lover",), ("dark humour", "long talks")),
+            "User identity: film lover,",
+            " night owl, city dweller; User interests: old music.",
+        ),
+        (
+            NotAProfile(
+                "", ("film lover", "night owl"), ("dark humour", "long talks", "old music")
+            ),
+            "User identity: film lover, night owl,",
+            " city dweller; User interests:.",
+        ),
+        (NotAProfile(""), "", USER),
+    ],
+)
+def test_the_rest_of_an_answer_is_asked_for_alone(
+    had: NotAProfile, begun: str, following: str
+) -> None:
+    assert grammar.rest("user", had)[0] == begun
+    assert re.fullmatch(grammar.rest("user", had)[1], following)
+    profile = grammar.parse("user", begun + following, earlier=had)
+    wanted = grammar.parse("user", USER)
+    assert set(profile.identities) == set(wanted.identities)
+    assert set(profile.interests) == set(wanted.interests)
+
+
 def test_what_an_earlier_try_had_survives_a_try_without_the_form() -> None:
     with pytest.raises(NotAProfile) as first:
         grammar.parse("user", USER.replace("city dweller", "night owl"))

@@ -105,6 +105,31 @@ def test_no_answer_goes_through_a_lone_space(generator: Generator, runner: async
     assert runner.run(generator.generate(request)).text == " none"
 
 
+def test_an_answer_that_has_begun_goes_on_with_what_is_missing(
+    generator: Generator, runner: asyncio.Runner, tokenizer: Tokenizer
+) -> None:
+    had = grammar.NotAProfile("", ("night owl", "film lover", "crime fan"), ("old films",))
+    begun, pattern = grammar.rest("user", had)
+    answer = runner.run(generator.generate(replace(USER, begun=begun, pattern=pattern)))
+    cut_off = answer.completion_tokens == USER.max_tokens
+    assert cut_off or re.fullmatch(pattern, answer.text)
+    # Nothing closes the turn that is continued, so that the template's last two tokens are off.
+    turns = [*USER.messages, Message("assistant", begun)]
+    whole = tokens(tokenizer, turns)
+    closing = len(tokenizer.encode("<|im_end|>\n<|im_start|>assistant\n").ids)
+    assert answer.prompt_tokens == whole - closing
+
+
+def test_unwanted_phrases_are_not_written(generator: Generator, runner: asyncio.Runner) -> None:
+    had = grammar.NotAProfile("", ("night owl", "film lover", "crime fan"), ("old films", "tea"))
+    begun, pattern = grammar.rest("user", had)
+    request = replace(USER, begun=begun, pattern=pattern, temperature=0.0)
+    free = runner.run(generator.generate(request)).text
+    held = runner.run(generator.generate(replace(request, unwanted=(free.strip(" ."),)))).text
+    assert free.strip(" .")
+    assert not held.startswith(free.rstrip("."))
+
+
 def test_an_answer_ends_at_its_limit(generator: Generator, runner: asyncio.Runner) -> None:
     answer = runner.run(generator.generate(replace(USER, max_tokens=5, temperature=0.0)))
     assert answer.completion_tokens == 5

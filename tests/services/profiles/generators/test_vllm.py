@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,6 +68,16 @@ async def test_a_request_says_all_that_the_server_must_know(
             "logit_bias": {"7": -100, "216": -100},
         }
     ]
+
+
+async def test_a_begun_answer_is_sent_as_a_turn_that_goes_on(
+    server: ModelServer, generator: VllmGenerator
+) -> None:
+    await generator.generate(replace(REQUEST, begun="User identity: a b,", unwanted=("a b",)))
+    (sent,) = server.requests
+    assert sent["messages"][-1] == {"role": "assistant", "content": "User identity: a b,"}
+    assert (sent["add_generation_prompt"], sent["continue_final_message"]) == (False, True)
+    assert sent["bad_words"] == ["a b"]
 
 
 async def test_a_server_that_does_not_count_tokens_will_do(
