@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     history_tokens: PositiveInt = 384
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.4
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.8
-    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.4
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.7
 
     # Encoder
     encoder: Literal["onnx", "openai"] = "onnx"
