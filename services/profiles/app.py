@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from services.profiles.api import health, items, problems, profiles, schemas
+from services.profiles.api import (
+    health,
+    items,
+    problems,
+    profiles,
+    schemas,
+    scorers,
+    scoring,
+)
 from services.profiles.api.direct import Direct
 from services.profiles.api.middleware import Observe
 from services.profiles.assembly import assemble
@@ -52,13 +60,18 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         profiles.routes("user"),
         profiles.routes("item"),
         items.router,
+        scoring.router,
+        scorers.router,
         health.router,
     ):
         app.include_router(router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     direct = Direct(
         app,
-        endpoints={f"/profiles/{kind}": partial(profiles.answer_profile, kind) for kind in PHRASES},
+        endpoints={
+            **{f"/profiles/{kind}": partial(profiles.answer_profile, kind) for kind in PHRASES},
+            "/score": scoring.answer_score,
+        },
     )
     return Observe(direct, metrics=metrics, access_log=settings.access_log)
 
@@ -79,6 +92,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
                 schemas.ItemProfileBody,
                 schemas.EmbeddingsBody,
                 schemas.EmbeddingsDocument,
+                schemas.ScoreBody,
                 schemas.CatalogueItem,
                 schemas.ItemText,
                 schemas.RowDocument,
