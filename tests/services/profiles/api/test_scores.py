@@ -26,7 +26,7 @@ HEAT = {"id": "a", "title": "Heat (1995)", "category": "Crime"}
 ALIEN = {"id": "c", "title": "Alien (1979)", "category": "Horror"}
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 async def active(api: httpx.AsyncClient, made: Made, settings: Settings) -> None:
     assert settings.bundles is not None
     made.write(settings.bundles, "little")
@@ -69,15 +69,15 @@ async def test_somebody_without_anything_gets_what_suits_somebody_unknown(
 async def test_a_new_user_is_scored_by_clicks_and_a_profile_made_for_the_occasion(
     api: httpx.AsyncClient, model: ModelServer
 ) -> None:
-    first = await score(api, user_id="new", history=[HEAT])
+    first = await score(api, user_id="new-1", history=[HEAT])
     assert first["known_by"] == "history"
     assert first["profile"]["status"] == "generated"
-    assert first["profile"]["id"] == "new"
+    assert first["profile"]["id"] == "new-1"
     assert {item for item, _ in ranked(first)} == {"b", "c", "d"}
     of_b = next(item for item in first["items"] if item["item_id"] == "b")
     assert of_b["reasons"]["history"] == [{"item_id": "a", "contribution": 2}]
 
-    again = await score(api, user_id="new", history=[HEAT])
+    again = await score(api, user_id="new-1", history=[HEAT])
     assert again["profile"]["status"] == "cached"
     assert again["items"] == first["items"]
     assert len(model.requests) == 1
@@ -122,10 +122,10 @@ async def test_a_known_user_is_scored_by_what_training_learnt_and_no_model_is_as
 async def test_newer_interactions_count_beside_what_training_knew(
     api: httpx.AsyncClient, settings: Settings
 ) -> None:
-    await choose(settings, "known", "a")
-    assert (await score(api, user_id="known"))["known_by"] == "training"
-    await choose(settings, "known", "c", "gone")
-    document = await score(api, user_id="known")
+    await choose(settings, "regular", "a")
+    assert (await score(api, user_id="regular"))["known_by"] == "training"
+    await choose(settings, "regular", "c", "gone")
+    document = await score(api, user_id="regular")
     assert document["known_by"] == "history"
     assert document["ignored"] == ["gone"]
     # Nothing to read for a profile: the catalogue has none of the items.
@@ -201,6 +201,7 @@ async def test_a_model_that_reads_no_profiles_makes_none(
         "interests": [],
     }
     assert model.requests == []
+    (await api.post("/admin/scorers/little/activate")).raise_for_status()
 
 
 @pytest.mark.parametrize(
