@@ -70,7 +70,7 @@ def profile_body(request: ProfileRequest) -> dict[str, object]:
 
 
 def score_body(request: ScoreRequest) -> dict[str, object]:
-    """Returns the JSON document that asks for a ranking; what is at its default stays out."""
+    """Returns the JSON document that asks for a ranking; what was not given stays out."""
     body: dict[str, object] = {}
     if request.history:
         body["history"] = _history(request.history)
