@@ -103,7 +103,9 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
     scoring = ScoringService(
         registry=scorers,
         profiles=service,
-        interactions=RedisInteractions(redis, ttl_s=settings.profile_ttl_s),
+        interactions=RedisInteractions(
+            redis, cap=settings.max_history, ttl_s=settings.profile_ttl_s
+        ),
         phrases=Phrases(encoder),
         tenant=settings.tenant,
         max_history=settings.max_history,

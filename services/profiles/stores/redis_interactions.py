@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from services.profiles.stores.base import Event
     from services.profiles.stores.redis_client import RedisClient
 
-_KEPT = 1000
-
 
 class RedisInteractions:
     """Interactions in one Redis server.
 
     Args:
         client: Shared with the other stores, closed by its owner.
+        cap: Most items kept of a user.
         ttl_s: How long a user's list is kept after the last event.
     """
 
-    def __init__(self, client: RedisClient, *, ttl_s: int) -> None:
+    def __init__(self, client: RedisClient, *, cap: int, ttl_s: int) -> None:
         self._client = client
+        self._cap = cap
         self._ttl_s = ttl_s
 
     async def append(self, tenant: str, events: Sequence[Event]) -> None:
@@ -33,7 +33,7 @@ class RedisInteractions:
             for event in events:
                 name = keys.interactions(tenant, event.user_id)
                 pipeline.rpush(name, event.item_id)
-                pipeline.ltrim(name, -_KEPT, -1)
+                pipeline.ltrim(name, -self._cap, -1)
                 pipeline.expire(name, self._ttl_s)
             await pipeline.execute()
 

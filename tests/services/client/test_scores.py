@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,7 +22,9 @@ from services.client import (
     Timeouts,
 )
 from tests.services.client import documents
-from tests.services.client.server import Handler, Reply, Request, Server
+
+if TYPE_CHECKING:
+    from tests.services.client.server import Handler, Reply, Request, Server
 
 Connect = Callable[..., Any]
 NDJSON = "application/x-ndjson"

@@ -48,7 +48,7 @@ async def choose(settings: Settings, user_id: str, *items: str) -> None:
     client = RedisClient(url=settings.redis_url.get_secret_value(), timeout_s=5, connections=2)
     try:
         events = [Event(user_id, item, at) for at, item in enumerate(items)]
-        await RedisInteractions(client, ttl_s=60).append(settings.tenant, events)
+        await RedisInteractions(client, cap=100, ttl_s=60).append(settings.tenant, events)
     finally:
         await client.aclose()
 
