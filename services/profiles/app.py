@@ -50,7 +50,8 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
-            app.state.parts = await assemble(settings, metrics, stack)
+            parts = app.state.parts = await assemble(settings, metrics, stack)
+            await stack.enter_async_context(parts.scorers.following())
             yield
 
     app = FastAPI(title="RecLM", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan)

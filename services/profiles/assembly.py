@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.AsyncExitStack) -> Parts:
-    """Makes the parts; the stack closes them, the last made first.
+    """Makes the parts; the stack closes them, the last made first. None works by itself yet.
 
     Raises:
         ValueError: A setting is missing that another one asks for.
@@ -99,7 +99,6 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
         version=version,
         poll_s=settings.scorer_poll_s,
     )
-    await stack.enter_async_context(scorers.following())
     scoring = ScoringService(
         registry=scorers,
         profiles=service,
