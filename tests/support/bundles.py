@@ -28,8 +28,9 @@ class Made:
     Attributes:
         arrays: By file name without suffix.
         history_weight: Shape (m, d), and
-        profile_weight: Shape (p, d): the tower is
-            `pooled @ history_weight + has_profile * (profile @ profile_weight) + has_profile * offset`.
+        profile_weight: Shape (p, d), the other two (d,): the tower is
+            `pooled @ history_weight + has_profile * (profile @ profile_weight + offset)`
+            `+ count * count_weight`.
     """
 
     item_ids: list[str]
@@ -39,6 +40,7 @@ class Made:
     history_weight: NDArray[np.float32] | None = None
     profile_weight: NDArray[np.float32] | None = None
     offset: NDArray[np.float32] | None = None
+    count_weight: NDArray[np.float32] | None = None
     encoder: dict[str, str] | None = None
     profiles: dict[str, Any] | None = None
     changed: dict[str, Any] = field(default_factory=dict)
@@ -59,7 +61,7 @@ class Made:
             p = 0 if self.profile_weight is None else len(self.profile_weight)
             sizes = (d, m, p)
             onnx.save(
-                tower(self.history_weight, self.profile_weight, self.offset),
+                tower(self.history_weight, self.profile_weight, self.offset, self.count_weight),
                 path / "user_tower.onnx",
             )
         manifest = {
@@ -158,7 +160,8 @@ def neighbours(n_items: int) -> dict[str, NDArray[Any]]:
 def tower(
     history_weight: NDArray[np.float32],
     profile_weight: NDArray[np.float32] | None,
-    offset: NDArray[np.float32] | None,
+    offset: NDArray[np.float32] | None = None,
+    count_weight: NDArray[np.float32] | None = None,
 ) -> onnx.ModelProto:
     """Returns the linear tower that `Made` describes."""
     m, d = history_weight.shape
@@ -166,18 +169,24 @@ def tower(
         profile_weight = np.zeros((1, d), np.float32)
     if offset is None:
         offset = np.zeros(d, np.float32)
+    if count_weight is None:
+        count_weight = np.zeros(d, np.float32)
     sizes = {"pooled": m, "count": 1, "profile": len(profile_weight), "has_profile": 1}
-    constants = {"history": history_weight, "words": profile_weight, "offset": offset[None]}
+    constants = {
+        "history": history_weight,
+        "words": profile_weight,
+        "offset": offset[None],
+        "each": count_weight[None],
+    }
     nodes = [
         helper.make_node("MatMul", ["pooled", "history"], ["clicks"]),
         helper.make_node("MatMul", ["profile", "words"], ["read"]),
         helper.make_node("Add", ["read", "offset"], ["shifted"]),
         helper.make_node("Mul", ["shifted", "has_profile"], ["told"]),
-        helper.make_node("Mul", ["count", "none"], ["nothing"]),
+        helper.make_node("Mul", ["count", "each"], ["counted"]),
         helper.make_node("Add", ["clicks", "told"], ["both"]),
-        helper.make_node("Add", ["both", "nothing"], ["vector"]),
+        helper.make_node("Add", ["both", "counted"], ["vector"]),
     ]
-    constants["none"] = np.zeros((1, 1), np.float32)
     graph = helper.make_graph(
         nodes,
         "tower",

@@ -174,9 +174,6 @@ class _FactorReader:
             given[1] = has[1] = 0
             pooled[2 : 2 + tried] -= history[self._tried]
             count[2 : 2 + tried] -= 1
-            if len(known) == 1:
-                # One click left out leaves none: zeros, and not what rounding left of them.
-                pooled[2 : 2 + tried] = 0
         if self._interests is not None:
             given[2 + tried :] = self._interests.vectors
             has[2 + tried :] = 1

@@ -119,6 +119,15 @@ def test_having_a_profile_may_count_by_itself(tmp_path: Path) -> None:
     assert item.interests == (Contribution("neither", 6),)
 
 
+def test_a_click_that_is_left_out_is_not_counted_either(tmp_path: Path) -> None:
+    made = little()
+    made.count_weight = np.array([0, 3], np.float32)
+    scorer = open_scorer(made.write(tmp_path, "b"), VERSION)
+    (item,) = scorer.rank(replace(NOBODY, clicks=(A, B), candidates=(D,))).items
+    assert item.score == 12.25
+    assert item.history == (Contribution("a", 6), Contribution("b", 6))
+
+
 def test_a_user_that_training_knew_gets_what_it_learnt(factors: Scorer) -> None:
     ranking = factors.rank(replace(NOBODY, user=0))
     assert ranking.known_by == "training"
@@ -161,7 +170,7 @@ def test_what_is_excluded_is_not_returned(factors: Scorer) -> None:
 
 def test_differences_that_are_only_rounding_are_no_reasons(tmp_path: Path) -> None:
     made = little()
-    made.history_weight = np.array([[1, 1e-9], [0, 1]], np.float32)
+    made.history_weight = np.array([[1, 3e-7], [0, 1]], np.float32)
     scorer = open_scorer(made.write(tmp_path, "b"), VERSION)
     items = scorer.rank(replace(NOBODY, clicks=(A, C))).items
     assert [item.history for item in items] == [(Contribution("c", 2),), (Contribution("a", 2),)]
