@@ -7,6 +7,7 @@ import sys
 
 from services.assets import commands as models
 from services.backfill import commands as backfill
+from services.client import commands as scorers
 from services.stack import commands as stack
 
 
@@ -33,6 +34,12 @@ def _parser() -> argparse.ArgumentParser:
     parser_of_models = commands.add_parser("models", help="fetch and list models")
     models.add_arguments(parser_of_models)
     parser_of_models.set_defaults(run=models.run)
+
+    parser_of_scorers = commands.add_parser(
+        "scorers", help="list, activate and roll back the scorers of a running service"
+    )
+    scorers.add_arguments(parser_of_scorers)
+    parser_of_scorers.set_defaults(run=scorers.run)
 
     stack.add_commands(commands)
     backfill.add_command(commands)

@@ -16,6 +16,7 @@ from services.client.batches import Batch, Chunk, Chunker
 from services.client.errors import ReclmClientError
 from services.client.reading import Answer
 from services.client.results import (
+    ActiveScorer,
     Embeddings,
     Item,
     ItemRow,
@@ -24,6 +25,10 @@ from services.client.results import (
     ProfileRequest,
     ProfileRow,
     Readiness,
+    Score,
+    Scorer,
+    ScoreRequest,
+    ScoreRow,
 )
 from services.client.retries import Attempts, Retries, Timeouts
 from services.client.transport import (
@@ -41,13 +46,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 Row = TypeVar("Row")
+Asked = TypeVar("Asked", ProfileRequest, ScoreRequest)
 
 
 class AsyncReclmClient:
     """Calls the profile service: methods, arguments and errors are those of ReclmClient.
 
-    Close it with `aclose`, or use it as an async context manager. `profiles`, `put_items` and
-    `items` are async generators; one that is left early should be closed (`contextlib.aclosing`).
+    Close it with `aclose`, or use it as an async context manager. `profiles`, `score_batch`,
+    `put_items` and `items` are async generators; one that is left early should be closed (`contextlib.aclosing`).
     """
 
     def __init__(
@@ -132,6 +138,52 @@ class AsyncReclmClient:
         slices = [ids[start : start + size] for start in range(0, len(ids), size)]
         return vectors.join([await self._send(vectors.embeddings(kind, part)) for part in slices])
 
+    async def score(
+        self,
+        user_id: str | None = None,
+        *,
+        history: Sequence[str | Item] = (),
+        candidates: Sequence[str] | None = None,
+        exclude: Sequence[str] = (),
+        k: int = 20,
+        deadline_ms: int | None = None,
+        reasons: bool = True,
+    ) -> Score:
+        """Ranks items for a user; the arguments are those of ScoreRequest.
+
+        Raises:
+            ValueError: `deadline_ms` is not under the read timeout.
+        """
+        request = ScoreRequest(
+            user_id=user_id,
+            history=history,
+            candidates=candidates,
+            exclude=exclude,
+            k=k,
+            deadline_ms=deadline_ms,
+            reasons=reasons,
+        )
+        check_deadline(request, self._timeouts)
+        return await self._send(calls.score(request))
+
+    def score_batch(
+        self, rows: Iterable[ScoreRequest] | AsyncIterable[ScoreRequest]
+    ) -> AsyncGenerator[ScoreRow, None]:
+        """Ranks items for many users, in order, each row with its own result."""
+        return self._batch(batches.scores(), self._checked(rows))
+
+    async def scorers(self) -> tuple[Scorer, ...]:
+        """Lists the scorer bundles that the service finds."""
+        return await self._send(calls.scorers())
+
+    async def activate_scorer(self, name: str) -> ActiveScorer:
+        """Makes a bundle the one that answers; NotFound if there is none of this name."""
+        return await self._send(calls.activate_scorer(name))
+
+    async def roll_back_scorer(self) -> ActiveScorer:
+        """Goes back to the scorer that was active before; a second time undoes it."""
+        return await self._send(calls.roll_back_scorer())
+
     async def put_item(self, item: Item) -> Item:
         """Adds or replaces an item of the catalogue; returns it as it is kept."""
         return await self._send(calls.put_item(item))
@@ -164,9 +216,7 @@ class AsyncReclmClient:
         """Asks how the service and its dependencies are doing now. Never repeated."""
         return await self._send(calls.ready())
 
-    async def _checked(
-        self, rows: Iterable[ProfileRequest] | AsyncIterable[ProfileRequest]
-    ) -> AsyncIterator[ProfileRequest]:
+    async def _checked(self, rows: Iterable[Asked] | AsyncIterable[Asked]) -> AsyncIterator[Asked]:
         async for row in _each(rows):
             check_deadline(row, self._timeouts)
             yield row

@@ -5,14 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from services.client.calls import encode, item_body, profile_body
+from services.client.calls import encode, item_body, profile_body, score_body
 from services.client.errors import ConnectionFailed, MalformedAnswer
 from services.client.reading import Document, parse_object, read_item_row, read_profile_row
+from services.client.reading_scores import read_score_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from services.client.results import Item, ItemRow, Kind, ProfileRequest, ProfileRow
+    from services.client.results import (
+        Item,
+        ItemRow,
+        Kind,
+        ProfileRequest,
+        ProfileRow,
+        ScoreRequest,
+        ScoreRow,
+    )
     from services.client.retries import Repeat
 
 R = TypeVar("R")
@@ -54,6 +63,15 @@ def items() -> Batch[Item, ItemRow]:
     """Adds or replaces many items of the catalogue."""
     return Batch(
         "/items:batch", lambda item: Line(encode(item_body(item)), "always"), read_item_row
+    )
+
+
+def scores() -> Batch[ScoreRequest, ScoreRow]:
+    """Ranks items for many users."""
+    return Batch(
+        "/score:batch",
+        lambda request: Line(encode(score_body(request)), "always"),
+        read_score_row,
     )
 
 

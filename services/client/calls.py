@@ -7,13 +7,23 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import quote
 
-from services.client import reading
+from services.client import reading, reading_scores
 from services.client.reading import Answer, parse_object
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from services.client.results import Item, Kind, Profile, ProfileRequest, Readiness
+    from services.client.results import (
+        ActiveScorer,
+        Item,
+        Kind,
+        Profile,
+        ProfileRequest,
+        Readiness,
+        Score,
+        Scorer,
+        ScoreRequest,
+    )
     from services.client.retries import Repeat
 
 T = TypeVar("T")
@@ -47,11 +57,7 @@ def profile_body(request: ProfileRequest) -> dict[str, object]:
     """Returns the JSON document that asks for a profile; what is at its default stays out."""
     body: dict[str, object] = {"id": request.id}
     if request.history:
-        if isinstance(request.history, str):
-            raise TypeError("history is a string; give a sequence of item ids or Items")
-        body["history"] = [
-            entry if isinstance(entry, str) else item_body(entry) for entry in request.history
-        ]
+        body["history"] = _history(request.history)
     if request.item is not None:
         body["item"] = {key: text for key, text in item_body(request.item).items() if key != "id"}
     for name in ("refresh", "embedding", "background"):
@@ -61,6 +67,28 @@ def profile_body(request: ProfileRequest) -> dict[str, object]:
         if (value := getattr(request, name)) is not None:
             body[name] = value
     return body
+
+
+def score_body(request: ScoreRequest) -> dict[str, object]:
+    """Returns the JSON document that asks for a ranking; what was not given stays out."""
+    body: dict[str, object] = {}
+    if request.history:
+        body["history"] = _history(request.history)
+    for name in ("candidates", "exclude"):
+        if isinstance(ids := getattr(request, name), str):
+            raise TypeError(f"{name} is a string; give a sequence of item ids")
+        if ids or (ids is not None and name == "candidates"):
+            body[name] = list(ids)
+    for name in ("user_id", "deadline_ms"):
+        if (value := getattr(request, name)) is not None:
+            body[name] = value
+    return {**body, "k": request.k, "reasons": request.reasons}
+
+
+def _history(history: Sequence[str | Item]) -> list[str | dict[str, str]]:
+    if isinstance(history, str):
+        raise TypeError("history is a string; give a sequence of item ids or Items")
+    return [entry if isinstance(entry, str) else item_body(entry) for entry in history]
 
 
 def item_body(item: Item) -> dict[str, str]:
@@ -130,6 +158,44 @@ def item_page(
         "/items",
         lambda answer: reading.read_item_page(_document(answer)),
         query={name: value for name, value in parameters.items() if value},
+    )
+
+
+def score(request: ScoreRequest) -> Call[Score]:
+    """Ranks items for a user."""
+    return Call(
+        "POST",
+        "/score",
+        lambda answer: reading_scores.read_score(_document(answer)),
+        body=encode(score_body(request)),
+    )
+
+
+def scorers() -> Call[tuple[Scorer, ...]]:
+    """Lists the scorers."""
+    return Call(
+        "GET",
+        "/admin/scorers",
+        lambda answer: reading_scores.read_scorers(_document(answer)),
+    )
+
+
+def activate_scorer(name: str) -> Call[ActiveScorer]:
+    """Makes a scorer the active one."""
+    return Call(
+        "POST",
+        f"/admin/scorers/{path_id(name)}/activate",
+        lambda answer: reading_scores.read_active_scorer(_document(answer)),
+    )
+
+
+def roll_back_scorer() -> Call[ActiveScorer]:
+    """Goes back to the scorer before; repeated, it would come back again."""
+    return Call(
+        "POST",
+        "/admin/scorers/rollback",
+        lambda answer: reading_scores.read_active_scorer(_document(answer)),
+        repeat="unprocessed",
     )
 
 

@@ -45,7 +45,7 @@ def parse_object(raw: bytes) -> Document:
         document = json.loads(raw)
     except ValueError as error:
         raise MalformedAnswer(f"the answer is not JSON: {error}") from error
-    return _object(document, "the answer")
+    return object_(document, "the answer")
 
 
 def api_error(answer: Answer) -> ReclmApiError:
@@ -75,65 +75,65 @@ def read_profile(document: Document) -> Profile:
     """Reads a profile."""
     embedding = document.get("embedding")
     return Profile(
-        status=cast("Status", _one_of(document, "status", get_args(Status))),
-        kind=cast("Kind", _one_of(document, "kind", get_args(Kind))),
-        id=_member(document, "id", str),
-        identities=_strings(document, "identities"),
-        interests=_strings(document, "interests"),
-        text=_member(document, "text", str),
-        input_hash=_member(document, "input_hash", str),
+        status=cast("Status", one_of(document, "status", get_args(Status))),
+        kind=cast("Kind", one_of(document, "kind", get_args(Kind))),
+        id=member(document, "id", str),
+        identities=strings(document, "identities"),
+        interests=strings(document, "interests"),
+        text=member(document, "text", str),
+        input_hash=member(document, "input_hash", str),
         created_at=_time(document, "created_at"),
         version=_version(document),
-        embedding=None if embedding is None else _numbers(embedding, "embedding"),
+        embedding=None if embedding is None else numbers(embedding, "embedding"),
     )
 
 
 def read_profile_row(document: Document, row: int) -> ProfileRow:
     """Reads a line of an answer to a batch of profiles; `row` counts over the whole batch."""
-    status = _member(document, "status_code", int)
+    status = member(document, "status_code", int)
     if 200 <= status < 300:
-        profile = read_profile(_object(document.get("profile"), "profile"))
+        profile = read_profile(object_(document.get("profile"), "profile"))
         return ProfileRow(row, profile.id, status, profile, None)
-    return ProfileRow(row, _row_id(document), status, None, _row_error(document, status))
+    return ProfileRow(row, _row_id(document), status, None, row_error(document, status))
 
 
 def read_item_row(document: Document, row: int) -> ItemRow:
     """Reads a line of an answer to a batch of items; `row` counts over the whole batch."""
-    status = _member(document, "status_code", int)
-    error = None if 200 <= status < 300 else _row_error(document, status)
+    status = member(document, "status_code", int)
+    error = None if 200 <= status < 300 else row_error(document, status)
     return ItemRow(row, _row_id(document), status, error)
 
 
 def read_item(document: Document) -> Item:
     """Reads an item of the catalogue."""
     return Item(
-        id=_member(document, "id", str),
-        title=_member(document, "title", str),
-        category=_member(document, "category", str),
-        description=_member(document, "description", str),
+        id=member(document, "id", str),
+        title=member(document, "title", str),
+        category=member(document, "category", str),
+        description=member(document, "description", str),
     )
 
 
 def read_item_page(document: Document) -> tuple[tuple[Item, ...], str | None]:
     """Reads a page of the catalogue and the cursor of the next one."""
-    items = tuple(read_item(_object(item, "items")) for item in _list(document, "items"))
+    items = tuple(read_item(object_(item, "items")) for item in list_(document, "items"))
     cursor = document.get("cursor")
-    return items, None if cursor is None else _member(document, "cursor", str)
+    return items, None if cursor is None else member(document, "cursor", str)
 
 
 def read_readiness(document: Document) -> Readiness:
     """Reads the readiness of the service and its dependencies."""
     dependencies = {}
-    for name, value in _object(document.get("dependencies"), "dependencies").items():
-        part = _object(value, f"dependencies.{name}")
+    for name, value in object_(document.get("dependencies"), "dependencies").items():
+        part = object_(value, f"dependencies.{name}")
         error = part.get("error")
-        (latency,) = _numbers([part.get("latency_ms")], f"dependencies.{name}.latency_ms")
+        (latency,) = numbers([part.get("latency_ms")], f"dependencies.{name}.latency_ms")
         dependencies[name] = Dependency(
-            status="up" if _one_of(part, "status", ("up", "down")) == "up" else "down",
+            status="up" if one_of(part, "status", ("up", "down")) == "up" else "down",
             latency_ms=latency,
             error=None if error is None else str(error),
         )
-    status = _one_of(document, "status", ("ready", "degraded", "unready"))
+    status = one_of(document, "status", ("ready", "degraded", "unready"))
     return Readiness(status, dependencies, _version(document))  # type: ignore[arg-type]  # one of the three, as checked
 
 
@@ -148,52 +148,59 @@ def _seconds(header: str | None) -> float | None:
 
 
 def _row_id(document: Document) -> str | None:
-    return None if document.get("id") is None else _member(document, "id", str)
+    return None if document.get("id") is None else member(document, "id", str)
 
 
-def _row_error(document: Document, status: int) -> ReclmApiError:
-    problem = _object(document.get("error"), "error")
+def row_error(document: Document, status: int) -> ReclmApiError:
+    """Returns what a row's problem document means."""
+    problem = object_(document.get("error"), "error")
     retry_after = problem.get("retry_after")
     return problem_error(
         problem, status, _seconds(None if retry_after is None else str(retry_after))
     )
 
 
-def _object(value: object, where: str) -> Document:
+def object_(value: object, where: str) -> Document:
+    """Returns a value that has to be an object."""
     if not isinstance(value, dict):
         raise MalformedAnswer(f"{where} is {type(value).__name__}, not an object")
     return cast("Document", value)
 
 
-def _member(document: Document, name: str, kind: type[Scalar]) -> Scalar:
+def member(document: Document, name: str, kind: type[Scalar]) -> Scalar:
+    """Returns a member that has to be there, and of a type."""
     value = document.get(name)
     if not isinstance(value, kind):
         raise MalformedAnswer(f"{name!r} is {type(value).__name__}, not {kind.__name__}")
     return value
 
 
-def _one_of(document: Document, name: str, choices: Sequence[str]) -> str:
-    value = _member(document, name, str)
+def one_of(document: Document, name: str, choices: Sequence[str]) -> str:
+    """Returns a member that has to be one of a few strings."""
+    value = member(document, name, str)
     if value not in choices:
         raise MalformedAnswer(f"{name!r} is {value!r}, none of {', '.join(choices)}")
     return value
 
 
-def _list(document: Document, name: str) -> list[object]:
+def list_(document: Document, name: str) -> list[object]:
+    """Returns a member that has to be a list."""
     value = document.get(name)
     if not isinstance(value, list):
         raise MalformedAnswer(f"{name!r} is {type(value).__name__}, not a list")
     return value
 
 
-def _strings(document: Document, name: str) -> tuple[str, ...]:
-    values = _list(document, name)
+def strings(document: Document, name: str) -> tuple[str, ...]:
+    """Returns a member that has to be a list of strings."""
+    values = list_(document, name)
     if not all(isinstance(value, str) for value in values):
         raise MalformedAnswer(f"{name!r} holds something other than strings")
     return tuple(cast("list[str]", values))
 
 
-def _numbers(values: object, where: str) -> tuple[float, ...]:
+def numbers(values: object, where: str) -> tuple[float, ...]:
+    """Returns a value that has to be a list of numbers."""
     if not isinstance(values, list):
         raise MalformedAnswer(f"{where} is {type(values).__name__}, not a list")
     if not all(isinstance(value, int | float) for value in values):
@@ -202,7 +209,7 @@ def _numbers(values: object, where: str) -> tuple[float, ...]:
 
 
 def _version(document: Document) -> ProfileVersion:
-    version = _object(document.get("version"), "version")
+    version = object_(document.get("version"), "version")
     adapter = version.get("adapter")
     return ProfileVersion(
         base_model=_component(version.get("base_model"), "version.base_model"),
@@ -213,12 +220,12 @@ def _version(document: Document) -> ProfileVersion:
 
 
 def _component(value: object, where: str) -> Component:
-    part = _object(value, where)
-    return Component(_member(part, "name", str), _member(part, "hash", str))
+    part = object_(value, where)
+    return Component(member(part, "name", str), member(part, "hash", str))
 
 
 def _time(document: Document, name: str) -> datetime:
-    value = _member(document, name, str)
+    value = member(document, name, str)
     try:
         return datetime.fromisoformat(value)
     except ValueError as error:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["user", "item"]
 Status = Literal["generated", "cached", "stale", "degraded"]
+KnownBy = Literal["training", "history", "profile", "nothing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,119 @@ class ItemRow:
     id: str | None
     status_code: int
     error: ReclmApiError | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """One row of a batch of scores.
+
+    Attributes:
+        user_id: Whose stored profile and interactions count too; None for somebody without an id.
+        history: Oldest first: ids of catalogue items, or the items themselves.
+        candidates: Ids to rank; None for all items.
+        exclude: Ids not to return.
+        k: Items to return at most.
+        deadline_ms: Answer within this time, with a degraded profile if need be.
+        reasons: Say for each item what carried it.
+    """
+
+    user_id: str | None = None
+    history: Sequence[str | Item] = ()
+    candidates: Sequence[str] | None = None
+    exclude: Sequence[str] = ()
+    k: int = 20
+    deadline_ms: int | None = None
+    reasons: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What carried an item: a past item by id, or an interest by phrase; positive."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """What carried an item, the most first; `interests` is None where it could not be found out."""
+
+    history: tuple[Contribution, ...]
+    interests: tuple[Contribution, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredItem:
+    """An item of a ranking; `reasons` only where they were asked for."""
+
+    item_id: str
+    score: float
+    reasons: Reasons | None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A user's best items, best first.
+
+    Attributes:
+        scorer: The bundle that made the ranking.
+        known_by: What the scores are made from.
+        profile: The profile that went in; its status says whether it is the real one.
+        ignored: Ids of the history and the candidates that the scorer lacks.
+    """
+
+    scorer: str
+    user_id: str | None
+    known_by: KnownBy
+    profile: Profile | None
+    ignored: tuple[str, ...]
+    items: tuple[ScoredItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """The answer to one row of a batch: a ranking, or the error that this row alone met.
+
+    Attributes:
+        row: The row's number in the whole batch, from 0.
+    """
+
+    row: int
+    user_id: str | None
+    status_code: int
+    score: Score | None
+    error: ReclmApiError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """A scorer bundle that the service found.
+
+    Attributes:
+        previous: It was active before the one that is.
+        loaded: The worker that answered scores with it.
+        refused: Why it cannot be activated; None where it can.
+    """
+
+    name: str
+    active: bool
+    previous: bool
+    loaded: bool
+    refused: str | None
+    kind: str | None
+    model: str | None
+    created_at: str | None
+    n_items: int | None
+    n_users: int | None
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveScorer:
+    """The names of the active scorer and of the one before it."""
+
+    active: str | None
+    previous: str | None
 
 
 @dataclass(frozen=True, slots=True)

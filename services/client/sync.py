@@ -17,6 +17,7 @@ from services.client.batches import Batch, Chunk, Chunker
 from services.client.errors import ReclmClientError
 from services.client.reading import Answer
 from services.client.results import (
+    ActiveScorer,
     Embeddings,
     Item,
     ItemRow,
@@ -25,6 +26,10 @@ from services.client.results import (
     ProfileRequest,
     ProfileRow,
     Readiness,
+    Score,
+    Scorer,
+    ScoreRequest,
+    ScoreRow,
 )
 from services.client.retries import Attempts, Retries, Timeouts
 from services.client.transport import (
@@ -44,6 +49,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 Row = TypeVar("Row")
+Asked = TypeVar("Asked", ProfileRequest, ScoreRequest)
 
 
 class _End:
@@ -149,6 +155,50 @@ class ReclmClient:
         slices = [ids[start : start + size] for start in range(0, len(ids), size)]
         return vectors.join([self._send(vectors.embeddings(kind, part)) for part in slices])
 
+    def score(
+        self,
+        user_id: str | None = None,
+        *,
+        history: Sequence[str | Item] = (),
+        candidates: Sequence[str] | None = None,
+        exclude: Sequence[str] = (),
+        k: int = 20,
+        deadline_ms: int | None = None,
+        reasons: bool = True,
+    ) -> Score:
+        """Ranks items for a user; the arguments are those of ScoreRequest.
+
+        Raises:
+            ValueError: `deadline_ms` is not under the read timeout.
+        """
+        request = ScoreRequest(
+            user_id=user_id,
+            history=history,
+            candidates=candidates,
+            exclude=exclude,
+            k=k,
+            deadline_ms=deadline_ms,
+            reasons=reasons,
+        )
+        check_deadline(request, self._timeouts)
+        return self._send(calls.score(request))
+
+    def score_batch(self, rows: Iterable[ScoreRequest]) -> Generator[ScoreRow, None, None]:
+        """Ranks items for many users, in order, each row with its own result, as in `profiles`."""
+        return self._batch(batches.scores(), self._checked(rows))
+
+    def scorers(self) -> tuple[Scorer, ...]:
+        """Lists the scorer bundles that the service finds."""
+        return self._send(calls.scorers())
+
+    def activate_scorer(self, name: str) -> ActiveScorer:
+        """Makes a bundle the one that answers; NotFound if there is none of this name."""
+        return self._send(calls.activate_scorer(name))
+
+    def roll_back_scorer(self) -> ActiveScorer:
+        """Goes back to the scorer that was active before; a second time undoes it."""
+        return self._send(calls.roll_back_scorer())
+
     def put_item(self, item: Item) -> Item:
         """Adds or replaces an item of the catalogue; returns it as it is kept."""
         return self._send(calls.put_item(item))
@@ -183,7 +233,7 @@ class ReclmClient:
         """Asks how the service and its dependencies are doing now. Never repeated."""
         return self._send(calls.ready())
 
-    def _checked(self, rows: Iterable[ProfileRequest]) -> Iterator[ProfileRequest]:
+    def _checked(self, rows: Iterable[Asked]) -> Iterator[Asked]:
         for row in rows:
             check_deadline(row, self._timeouts)
             yield row

@@ -15,7 +15,7 @@ from services.client.errors import ConnectionFailed, TimedOut
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from services.client.results import ProfileRequest
+    from services.client.results import ProfileRequest, ScoreRequest
     from services.client.retries import Timeouts
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ def resolve_url(base_url: str | None) -> str:
     return url
 
 
-def check_deadline(request: ProfileRequest, timeouts: Timeouts) -> None:
+def check_deadline(request: ProfileRequest | ScoreRequest, timeouts: Timeouts) -> None:
     """Raises ValueError for a deadline by which the client would no longer be listening."""
     if request.deadline_ms is not None and request.deadline_ms >= 1000 * timeouts.read:
         raise ValueError(

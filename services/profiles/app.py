@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from services.profiles.api import health, items, problems, profiles, schemas
+from services.profiles.api import (
+    health,
+    items,
+    problems,
+    profiles,
+    schemas,
+    scorers,
+    scoring,
+)
 from services.profiles.api.direct import Direct
 from services.profiles.api.middleware import Observe
 from services.profiles.assembly import assemble
@@ -42,7 +50,8 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
-            app.state.parts = await assemble(settings, metrics, stack)
+            parts = app.state.parts = await assemble(settings, metrics, stack)
+            await stack.enter_async_context(parts.scorers.following())
             yield
 
     app = FastAPI(title="RecLM", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan)
@@ -52,13 +61,18 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         profiles.routes("user"),
         profiles.routes("item"),
         items.router,
+        scoring.router,
+        scorers.router,
         health.router,
     ):
         app.include_router(router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     direct = Direct(
         app,
-        endpoints={f"/profiles/{kind}": partial(profiles.answer_profile, kind) for kind in PHRASES},
+        endpoints={
+            **{f"/profiles/{kind}": partial(profiles.answer_profile, kind) for kind in PHRASES},
+            "/score": scoring.answer_score,
+        },
     )
     return Observe(direct, metrics=metrics, access_log=settings.access_log)
 
@@ -79,6 +93,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
                 schemas.ItemProfileBody,
                 schemas.EmbeddingsBody,
                 schemas.EmbeddingsDocument,
+                schemas.ScoreBody,
                 schemas.CatalogueItem,
                 schemas.ItemText,
                 schemas.RowDocument,

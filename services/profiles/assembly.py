@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.assets.home import reclm_home
 from services.profiles import prompts
 from services.profiles.api.health import Dependency
 from services.profiles.api.state import Parts
@@ -15,10 +16,15 @@ from services.profiles.generators.vocabulary import lone_spaces
 from services.profiles.identity import adapter_component, model_component
 from services.profiles.models import ProfileVersion
 from services.profiles.reading import Reader
+from services.profiles.scoring.phrases import Phrases
+from services.profiles.scoring.registry import Registry
+from services.profiles.scoring.service import ScoringService
 from services.profiles.service import ProfileService
 from services.profiles.stores.redis_catalogue import RedisCatalogue
 from services.profiles.stores.redis_client import RedisClient
+from services.profiles.stores.redis_interactions import RedisInteractions
 from services.profiles.stores.redis_profiles import RedisProfiles
+from services.profiles.stores.redis_scorers import RedisScorers
 from services.profiles.writing import Writer
 
 if TYPE_CHECKING:
@@ -31,7 +37,7 @@ if TYPE_CHECKING:
 
 
 async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.AsyncExitStack) -> Parts:
-    """Makes the parts; the stack closes them, the last made first.
+    """Makes the parts; the stack closes them, the last made first. None works by itself yet.
 
     Raises:
         ValueError: A setting is missing that another one asks for.
@@ -86,15 +92,39 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
         metrics=metrics,
     )
     stack.push_async_callback(service.drain, settings.drain_s)
+    scorers = Registry(
+        folder=settings.bundles or reclm_home() / "bundles",
+        store=RedisScorers(redis),
+        tenant=settings.tenant,
+        version=version,
+        poll_s=settings.scorer_poll_s,
+    )
+    scoring = ScoringService(
+        registry=scorers,
+        profiles=service,
+        interactions=RedisInteractions(
+            redis, cap=settings.max_history, ttl_s=settings.profile_ttl_s
+        ),
+        phrases=Phrases(encoder),
+        tenant=settings.tenant,
+        max_history=settings.max_history,
+        threads=settings.score_threads,
+        max_waiting=settings.max_waiting_scores,
+        metrics=metrics,
+    )
+    stack.push_async_callback(scoring.aclose)
     return Parts(
         settings=settings,
         profiles=service,
         catalogue=catalogue,
+        scoring=scoring,
+        scorers=scorers,
         metrics=metrics,
         dependencies=(
             Dependency("redis", store.ping, vital=True),
             Dependency("model", generator.check, vital=False),
             Dependency("encoder", encoder.check, vital=False),
+            Dependency("scorer", scorers.check, vital=False),
         ),
     )
 

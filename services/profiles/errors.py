@@ -90,6 +90,48 @@ class ItemNotFound(ReclmError):
     code = "item-not-found"
 
 
+class NoScorer(ReclmError):
+    """No bundle is active, so nothing can be scored."""
+
+    code = "no-scorer"
+
+
+class ScorerNotFound(ReclmError):
+    """There is no bundle of this name where the service looks for them."""
+
+    code = "scorer-not-found"
+
+
+class BundleRefused(ReclmError):
+    """A bundle that is there is not to be used as it is."""
+
+    code = "bundle-refused"
+
+
+class DamagedBundle(BundleRefused):
+    """A bundle's files are not what its manifest says, or do not fit together."""
+
+    code = "damaged-bundle"
+
+
+class MismatchedBundle(BundleRefused):
+    """A bundle was trained on other profiles than the service makes."""
+
+    code = "mismatched-bundle"
+
+
+class NothingToRollBack(ReclmError):
+    """No bundle was active before the one that is."""
+
+    code = "nothing-to-roll-back"
+
+
+class ScorersChanged(ReclmError):
+    """Another bundle was activated in between."""
+
+    code = "scorers-changed"
+
+
 class Overloaded(ReclmError):
     """More is under way than the service takes on; the caller should come back."""
 

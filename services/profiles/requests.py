@@ -25,6 +25,8 @@ class ProfileRequest:
         max_age_s: Do not answer with an older profile.
         deadline_s: Answer within this time, with a degraded profile if need be.
         background: Let all requests without this go first.
+        lenient: Pass over ids that the catalogue lacks, and rather than fail for want of the
+            model, answer with a degraded profile.
     """
 
     key: ProfileKey
@@ -34,12 +36,14 @@ class ProfileRequest:
     max_age_s: float | None = None
     deadline_s: float | None = None
     background: bool = False
+    lenient: bool = False
 
     def digest(self) -> bytes:
         """Returns 8 bytes over what the request refers to, without a look at the catalogue."""
         if not self.history and self.item is None:
             return NOTHING
-        parts = []
+        # Passing over items makes another reading of the same ids.
+        parts = ["lenient"] if self.lenient else []
         for entry in self.history if self.item is None else (self.item, *self.history):
             if isinstance(entry, str):
                 parts += ["id", entry]

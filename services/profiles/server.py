@@ -58,6 +58,9 @@ def serve(*, host: str, port: int, workers: int) -> int:
     """
     settings = Settings()
     configure_logging(settings.log_level)
+    # Read when NumPy is first imported. A product of a matrix and a vector waits for memory: more
+    # threads make it no faster, and spin on the cores that other requests need.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     config = uvicorn.Config(
         "services.profiles.app:create_app",
         factory=True,

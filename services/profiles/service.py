@@ -226,10 +226,12 @@ class ProfileService:
             if done:
                 return task.result()
         except (ModelUnavailable, MalformedGeneration, EncoderUnavailable, Overloaded) as error:
-            if stored is None:
+            if stored is None and not request.lenient:
                 raise
-            LOGGER.warning("answering with a stale profile", extra={"data": {"why": error.code}})
-            return await self._stale(stored)
+            status = "degraded" if stored is None else "stale"
+            LOGGER.warning(
+                f"answering with a {status} profile", extra={"data": {"why": error.code}}
+            )
         if stored is not None:
             return await self._stale(stored)
         profile = await self._writer.finish(request, reading, reading.degraded())

@@ -60,6 +60,15 @@ class Settings(BaseSettings):
     encoder_batch: PositiveInt = 64
     encoder_timeout_s: PositiveFloat = 10.0
 
+    # Scoring
+    bundles: Path | None = None
+    """Folder of the scorer bundles; None for `bundles` in RECLM_HOME."""
+    scorer_poll_s: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """How often a worker asks which scorer is active."""
+    score_threads: PositiveInt = 2
+    """Scores of a worker that are computed at a time."""
+    max_waiting_scores: PositiveInt = 256
+
     # HTTP
     max_body_bytes: PositiveInt = 1024 * 1024
     max_batch_bytes: PositiveInt = 64 * 1024 * 1024

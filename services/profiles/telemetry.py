@@ -42,6 +42,12 @@ class Metrics:
             ("kind", "status"),
             registry=self.registry,
         )
+        self.scores = Counter(
+            "reclm_scores",
+            "Rankings answered, by what was known: training, history, profile, nothing.",
+            ("known_by",),
+            registry=self.registry,
+        )
         self.errors = Counter(
             "reclm_errors",
             "Requests and rows refused or failed.",

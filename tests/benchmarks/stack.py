@@ -102,15 +102,19 @@ class Stack:
         return server.url
 
     @cached_property
-    def settings(self) -> dict[str, str]:
-        """The service's environment."""
+    def base_settings(self) -> dict[str, str]:
+        """The service's environment, all but the model server, for what asks no model."""
         return {
             "RECLM_REDIS_URL": self.redis.url,
-            "RECLM_VLLM_URL": self.vllm_url,
             "RECLM_MODEL": MODEL,
             "RECLM_MODEL_PATH": str(self.model_folder),
             "RECLM_ENCODER_PATH": str(get_model("all-MiniLM-L6-v2-int8")),
         }
+
+    @cached_property
+    def settings(self) -> dict[str, str]:
+        """The service's environment."""
+        return {**self.base_settings, "RECLM_VLLM_URL": self.vllm_url}
 
     @cached_property
     def service(self) -> Service:

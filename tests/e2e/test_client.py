@@ -166,4 +166,5 @@ def test_readiness(client: Any) -> None:
         "redis": "up",
         "model": "up",
         "encoder": "up",
+        "scorer": "up",
     }

@@ -240,7 +240,7 @@ def test_readiness_names_every_dependency(api: httpx.Client) -> None:
     assert ready.json()["status"] == "ready"
     assert {
         name: dependency["status"] for name, dependency in ready.json()["dependencies"].items()
-    } == {"redis": "up", "model": "up", "encoder": "up"}
+    } == {"redis": "up", "model": "up", "encoder": "up", "scorer": "up"}
 
 
 def test_the_request_id_goes_round_and_nothing_private_is_logged(

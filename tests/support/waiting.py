@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
 
@@ -24,3 +25,13 @@ def eventually(probe: Callable[[], T], *, timeout_s: float = 20) -> T:
         if time.monotonic() > until:
             raise AssertionError(f"not within {timeout_s:g} s; the last answer was {answer!r}")
         time.sleep(0.03)
+
+
+async def eventually_async(probe: Callable[[], Awaitable[T]], *, timeout_s: float = 20) -> T:
+    """Returns the first truthy answer of `probe`, as `eventually` does, and lets others run."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            answer = await probe()
+            if answer:
+                return answer
+            await asyncio.sleep(0.01)

@@ -30,6 +30,7 @@ async def stream_rows(
     metrics: Metrics,
     *,
     limit: int,
+    id_member: str = "id",
 ) -> AsyncIterator[bytes]:
     """Yields a line for each row, in order.
 
@@ -38,13 +39,18 @@ async def stream_rows(
         answer: Returns the members to add to a row's line, each after a comma.
         metrics: Where failed rows are counted.
         limit: Most bytes of a row.
+        id_member: What a row gives its id as.
     """
     window: deque[asyncio.Task[bytes]] = deque()
     try:
         for row, line in enumerate(lines):
             if len(window) == _WINDOW:
                 yield await window.popleft()
-            window.append(asyncio.create_task(_row(row, line, answer, metrics, limit)))
+            window.append(
+                asyncio.create_task(
+                    _row(row, line, answer, metrics, limit=limit, id_member=id_member)
+                )
+            )
         while window:
             yield await window.popleft()
     finally:
@@ -57,10 +63,12 @@ async def _row(
     line: bytes,
     answer: Callable[[bytes], Awaitable[bytes]],
     metrics: Metrics,
+    *,
     limit: int,
+    id_member: str,
 ) -> bytes:
     fits = len(line) <= limit
-    id_ = _id_of(line) if fits else None
+    id_ = _id_of(line, id_member) if fits else None
     head = b'{"row":%d,"id":%s,"status_code":' % (row, to_json(id_))
     try:
         if not fits:
@@ -91,11 +99,11 @@ async def _patiently(line: bytes, answer: Callable[[bytes], Awaitable[bytes]]) -
     return await answer(line)
 
 
-def _id_of(line: bytes) -> str | None:
+def _id_of(line: bytes, member: str) -> str | None:
     """Returns the id that a row gives, whatever else is wrong with it."""
     try:
         body = from_json(line)
     except ValueError:
         return None
-    id_ = body.get("id") if isinstance(body, dict) else None
+    id_ = body.get(member) if isinstance(body, dict) else None
     return id_ if isinstance(id_, str) and len(id_) <= 256 else None

@@ -25,7 +25,11 @@ STATUS: dict[type[errors.ReclmError], int] = {
     errors.MalformedBody: 400,
     errors.ProfileNotFound: 404,
     errors.ItemNotFound: 404,
+    errors.ScorerNotFound: 404,
     errors.NotAcceptable: 406,
+    errors.BundleRefused: 409,
+    errors.NothingToRollBack: 409,
+    errors.ScorersChanged: 409,
     errors.BodyTooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.InvalidInput: 422,
@@ -34,6 +38,7 @@ STATUS: dict[type[errors.ReclmError], int] = {
     errors.ModelUnavailable: 503,
     errors.EncoderUnavailable: 503,
     errors.StoreUnavailable: 503,
+    errors.NoScorer: 503,
 }
 
 _MAX_FINDINGS = 20
@@ -44,6 +49,14 @@ class Finding(BaseModel):
 
     where: str
     why: str
+
+
+class Difference(BaseModel):
+    """What a bundle was trained on and the service has otherwise."""
+
+    what: str
+    bundle: str
+    service: str
 
 
 class Problem(BaseModel):
@@ -60,6 +73,7 @@ class Problem(BaseModel):
     errors: list[Finding] | None = None
     unknown: list[str] | None = None
     unknown_count: int | None = None
+    differences: list[Difference] | None = None
 
 
 def status_of(error: errors.ReclmError) -> int:

@@ -25,6 +25,10 @@ from services.profiles.models import Kind, ProfileKey
 from services.profiles.requests import ProfileRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from services.profiles.api.schemas import InlineItem
+    from services.profiles.models import Item
     from services.profiles.settings import Settings
 
 BODIES: dict[Kind, type[ProfileBody]] = {"user": ProfileBody, "item": ItemProfileBody}
@@ -149,21 +153,29 @@ def to_request(body: ProfileBody, kind: Kind, settings: Settings) -> ProfileRequ
     Raises:
         InvalidInput: The history is longer than the settings allow.
     """
-    if len(body.history) > settings.max_history:
-        raise InvalidInput(
-            f"body.history: {len(body.history)} entries; send at most {settings.max_history}, "
-            "the newest, since older ones are not read"
-        )
     item = body.item if isinstance(body, ItemProfileBody) else None
     return ProfileRequest(
         key=ProfileKey(settings.tenant, kind, body.id),
-        history=tuple(
-            entry if isinstance(entry, str) else entry.to_item(entry.id or "")
-            for entry in body.history
-        ),
+        history=to_history(body.history, settings),
         item=None if item is None else item.to_item(body.id),
         refresh=body.refresh,
         max_age_s=body.max_age_s,
         deadline_s=None if body.deadline_ms is None else body.deadline_ms / 1000,
         background=body.background,
+    )
+
+
+def to_history(entries: Sequence[str | InlineItem], settings: Settings) -> tuple[str | Item, ...]:
+    """Returns a body's history as the service takes it.
+
+    Raises:
+        InvalidInput: It is longer than the settings allow.
+    """
+    if len(entries) > settings.max_history:
+        raise InvalidInput(
+            f"body.history: {len(entries)} entries; send at most {settings.max_history}, "
+            "the newest, since older ones are not read"
+        )
+    return tuple(
+        entry if isinstance(entry, str) else entry.to_item(entry.id or "") for entry in entries
     )

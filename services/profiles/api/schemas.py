@@ -79,15 +79,18 @@ HistoryEntry = Annotated[
 ]
 
 
+History = Annotated[
+    list[HistoryEntry],
+    FailFast(),  # of half a million wrong entries, one is as telling as all, and sooner found
+    Field(description="Item ids from the catalogue, or items inline; oldest first."),
+]
+
+
 class ProfileBody(_Body):
     """A request for a user's profile."""
 
     id: Id
-    history: Annotated[
-        list[HistoryEntry],
-        FailFast(),  # of half a million wrong entries, one is as telling as all, and sooner found
-        Field(description="Item ids from the catalogue, or items inline; oldest first."),
-    ] = []
+    history: History = []
     refresh: Annotated[bool, Field(description="Generate even if there is a profile.")] = False
     max_age_s: Annotated[
         float | None, Field(ge=0, le=1e9, description="Take no older profile from the cache.")
@@ -115,6 +118,26 @@ class EmbeddingsBody(_Body):
 
     ids: Annotated[list[Id], Field(min_length=1, max_length=10_000)]
     dtype: Literal["float32", "float16"] = "float32"
+
+
+class ScoreBody(_Body):
+    """A request for the items that fit a user best."""
+
+    user_id: Annotated[
+        Id | None, Field(description="Whose stored profile and interactions count too.")
+    ] = None
+    history: History = []
+    candidates: Annotated[
+        list[Id] | None,
+        Field(min_length=1, max_length=10_000, description="Rank these alone; null for all items."),
+    ] = None
+    exclude: Annotated[list[Id], Field(max_length=10_000, description="Do not return these.")] = []
+    k: Annotated[int, Field(ge=1, le=1000, description="Items to return at most.")] = 20
+    deadline_ms: Annotated[
+        int | None,
+        Field(ge=1, le=600_000, description="Answer in time, with a degraded profile if need be."),
+    ] = None
+    reasons: Annotated[bool, Field(description="Say what carried each item.")] = True
 
 
 class ComponentDocument(BaseModel):
@@ -148,13 +171,124 @@ class ProfileDocument(BaseModel):
     embedding: list[float] | None = None
 
 
+class PastItemDocument(BaseModel):
+    """A past item that carried another."""
+
+    item_id: str
+    contribution: Annotated[
+        float,
+        Field(
+            description="By how much the score is lower when this item is left out of the history "
+            "and everything else stays; for models of item weights, the weight itself."
+        ),
+    ]
+
+
+class InterestDocument(BaseModel):
+    """An interest of the profile that carried an item."""
+
+    phrase: str
+    contribution: Annotated[
+        float,
+        Field(
+            description="By how much the score with this phrase alone for a profile is above the "
+            "score without any profile, the history being the same."
+        ),
+    ]
+
+
+class ReasonsDocument(BaseModel):
+    """What carried an item, in terms of the model: the highest few above zero, best first.
+
+    They are differences of scores, not shares: they need not add up to the score.
+    """
+
+    history: list[PastItemDocument]
+    interests: Annotated[
+        list[InterestDocument] | None,
+        Field(description="Null when the encoder could not be asked about the phrases."),
+    ]
+
+
+class ScoredItemDocument(BaseModel):
+    """An item of a ranking."""
+
+    item_id: str
+    score: float
+    reasons: Annotated[
+        ReasonsDocument | None, Field(description="Null when none were asked for.")
+    ] = None
+
+
+class ScoreDocument(BaseModel):
+    """A user's best items."""
+
+    scorer: Annotated[str, Field(description="The bundle that all of this answer is from.")]
+    user_id: str | None
+    known_by: Annotated[
+        Literal["training", "history", "profile", "nothing"],
+        Field(
+            description="`training`: nothing is known of the user that training did not know, and "
+            "the scores are what it learnt. `history`: from the clicks, and the profile if there "
+            "is one. `profile`: from that alone. `nothing`: what suits somebody unknown."
+        ),
+    ]
+    profile: Annotated[
+        ProfileDocument | None,
+        Field(
+            description="The profile that scores or reasons are made with, and by its status "
+            "whether it is the real one; null when there is none or the model reads none."
+        ),
+    ]
+    ignored: Annotated[
+        list[str],
+        Field(description="Ids of the history and of the candidates that the scorer lacks."),
+    ]
+    items: Annotated[
+        list[ScoredItemDocument],
+        Field(description="Best first; without what the user is known to have chosen."),
+    ]
+
+
+class ScorerDocument(BaseModel):
+    """A bundle that is there to be activated, or why it is not."""
+
+    name: str
+    active: bool
+    previous: Annotated[bool, Field(description="Was active before the one that is.")]
+    loaded: Annotated[bool, Field(description="The worker that answers this scores with it.")]
+    refused: Annotated[str | None, Field(description="Why it cannot be activated.")]
+    kind: Literal["factors", "weights"] | None
+    model: str | None
+    created_at: str | None
+    n_items: int | None
+    n_users: int | None
+    metrics: dict[str, float] | None
+
+
+class ScorersDocument(BaseModel):
+    """The bundles there are."""
+
+    active: str | None
+    previous: str | None
+    scorers: list[ScorerDocument]
+
+
+class ActiveScorerDocument(BaseModel):
+    """What is active now, and what was before."""
+
+    active: str | None
+    previous: str | None
+
+
 class RowDocument(BaseModel):
-    """One line of a batch's answer: a profile or a problem, or for items nothing more."""
+    """One line of a batch's answer: a profile, a ranking or a problem; for items nothing more."""
 
     row: int
     id: str | None
     status_code: int
     profile: ProfileDocument | None = None
+    score: ScoreDocument | None = None
     error: Problem | None = None
 
 

@@ -35,6 +35,23 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """A user chose an item; `at_ms` is Unix time in milliseconds."""
+
+    user_id: str
+    item_id: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerNames:
+    """Which bundle is active, and which was before it; None for none."""
+
+    active: str | None
+    previous: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ItemPage:
     """A page of the catalogue, in order of id; `cursor` continues it, None at the end."""
 
@@ -107,4 +124,32 @@ class Catalogue(Protocol):
         self, tenant: str, *, query: str, cursor: str | None, limit: int
     ) -> ItemPage:
         """Returns items in order of id; with a query, those whose title has words with its prefixes."""
+        ...
+
+
+class Interactions(Protocol):
+    """What users chose lately. Every method may raise StoreUnavailable."""
+
+    async def append(self, tenant: str, events: Sequence[Event]) -> None:
+        """Adds events to the histories of their users."""
+        ...
+
+    async def history(self, tenant: str, user_id: str, *, limit: int) -> list[str]:
+        """Returns the newest item ids of a user, at most `limit`, oldest first."""
+        ...
+
+
+class ActiveScorers(Protocol):
+    """The names that all workers go by. Every method may raise StoreUnavailable."""
+
+    async def names(self, tenant: str) -> ScorerNames:
+        """Returns which bundle is active, and which was before."""
+        ...
+
+    async def activate(self, tenant: str, name: str) -> ScorerNames:
+        """Makes a bundle the active one and the one that was the previous; returns both."""
+        ...
+
+    async def swap(self, tenant: str, expected: ScorerNames) -> bool:
+        """Exchanges active and previous. False, changing nothing, when they are not as expected."""
         ...

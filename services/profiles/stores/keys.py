@@ -34,3 +34,13 @@ def item_order(tenant: str) -> bytes:
 def item_terms(tenant: str) -> bytes:
     """Sorted set of `term NUL id`, all with score 0, for search by prefix."""
     return f"t:{tenant}".encode()
+
+
+def scorers(tenant: str) -> bytes:
+    """Hash: `active` and `previous` -> names of scorer bundles."""
+    return f"s:{tenant}".encode()
+
+
+def interactions(tenant: str, user_id: str) -> bytes:
+    """List: ids of the items that a user chose, the newest last."""
+    return f"h:{tenant}:{user_id}".encode()

@@ -33,3 +33,19 @@ def profile_lines(ids: list[str]) -> list[bytes]:
         + b"\n"
         for row, name in enumerate(ids)
     ]
+
+
+def score(user_id: str | None = "u1", **changes: Any) -> dict[str, Any]:
+    reasons = {
+        "history": [{"item_id": "7", "contribution": 0.5}],
+        "interests": [{"phrase": "x", "contribution": 1}],
+    }
+    return {
+        "scorer": "s-1",
+        "user_id": user_id,
+        "known_by": "history",
+        "profile": profile("u1"),
+        "ignored": ["9"],
+        "items": [{"item_id": "3", "score": 2, "reasons": reasons}],
+        **changes,
+    }

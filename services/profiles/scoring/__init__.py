@@ -1,0 +1,1 @@
+"""Scores for users: a bundle that was learnt offline, loaded without torch, and its registry."""

@@ -1,0 +1,140 @@
+"""What a bundle says about itself: `manifest.json`, checked before anything else is opened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    NonNegativeInt,
+    PositiveInt,
+    StringConstraints,
+    ValidationError,
+)
+from pydantic_core import from_json
+
+from services.profiles.errors import DamagedBundle
+from services.profiles.models import Component, ProfileVersion
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORMAT = 1
+NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"
+"""A bundle's name, which is its folder's too: no path, and no hidden file."""
+
+_FILE = "manifest.json"
+_MAX_BYTES = 4 * 1024 * 1024
+
+Name = Annotated[str, StringConstraints(pattern=NAME)]
+
+
+class _Record(BaseModel):
+    # Members that this version does not know are left to those who do: `format` guards the rest.
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+
+
+class ComponentRecord(_Record):
+    """A part by name and content hash."""
+
+    name: str
+    hash: str
+
+    def to_component(self) -> Component:
+        """Returns the part as the service knows it."""
+        return Component(self.name, self.hash)
+
+
+class VersionRecord(_Record):
+    """A profile version."""
+
+    base_model: ComponentRecord
+    adapter: ComponentRecord | None
+    prompt: ComponentRecord
+    encoder: ComponentRecord
+
+    def to_version(self) -> ProfileVersion:
+        """Returns the version as the service knows it."""
+        return ProfileVersion(
+            base_model=self.base_model.to_component(),
+            adapter=None if self.adapter is None else self.adapter.to_component(),
+            prompt=self.prompt.to_component(),
+            encoder=self.encoder.to_component(),
+        )
+
+
+class ModelRecord(_Record):
+    """The model that was trained."""
+
+    name: str
+    options: dict[str, JsonValue]
+
+
+class FileRecord(_Record):
+    """What a file of the bundle has to be."""
+
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    bytes: NonNegativeInt
+
+
+class Manifest(_Record):
+    """A bundle's manifest.
+
+    Attributes:
+        encoder: What the profiles were encoded with; None for a model that reads none.
+        profiles: The version of the profiles in training; None where it is not known.
+        files: All other files of the bundle, by name.
+    """
+
+    format: Literal[1]
+    name: Name
+    created_at: str
+    kind: Literal["factors", "weights"]
+    model: ModelRecord
+    dataset: JsonValue
+    split: JsonValue
+    encoder: ComponentRecord | None
+    profiles: VersionRecord | None
+    n_items: PositiveInt
+    n_users: NonNegativeInt
+    dimension: NonNegativeInt
+    history_dimension: NonNegativeInt
+    profile_dimension: NonNegativeInt
+    metrics: dict[str, float]
+    files: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+\.[a-z]+$")], FileRecord]
+
+
+def read(folder: Path) -> Manifest:
+    """Returns the manifest of a bundle.
+
+    Raises:
+        DamagedBundle: There is none, or it is not one that this service can read.
+    """
+    path = folder / _FILE
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise DamagedBundle(f"{folder.name}: {_FILE} is over {_MAX_BYTES} bytes")
+        raw = path.read_bytes()
+        document = from_json(raw)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise DamagedBundle(f"{folder.name}: {_FILE} cannot be read: {why}") from error
+    if isinstance(document, dict) and document.get("format") != FORMAT:
+        raise DamagedBundle(
+            f"{folder.name}: {_FILE} has format {document.get('format')!r}, and this service reads "
+            f"format {FORMAT}; export the bundle with the release that the service is of"
+        )
+    try:
+        manifest = Manifest.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DamagedBundle(f"{folder.name}: {_FILE}: {where}: {first['msg']}") from error
+    if manifest.name != folder.name:
+        raise DamagedBundle(
+            f"{folder.name}: {_FILE} is that of {manifest.name!r}; a bundle's folder has its name"
+        )
+    return manifest

@@ -1,0 +1,55 @@
+"""Whether a bundle and the service speak of the same profiles.
+
+A tower that learnt the vectors of one encoder reads those of another as noise, and the scores
+look no different for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.profiles.errors import MismatchedBundle
+
+if TYPE_CHECKING:
+    from services.profiles.models import Component, ProfileVersion
+    from services.profiles.scoring.manifest import Manifest
+
+_PARTS = ("base_model", "adapter", "prompt", "encoder")
+
+
+def check(manifest: Manifest, version: ProfileVersion) -> None:
+    """Compares a bundle's encoder and profile version with those of the service.
+
+    Raises:
+        MismatchedBundle: They differ; it names each difference.
+    """
+    differences: list[dict[str, str]] = []
+    if manifest.encoder is not None:
+        _compare("encoder", manifest.encoder.to_component(), version.encoder, differences)
+    if manifest.profiles is not None:
+        trained = manifest.profiles.to_version()
+        for part in _PARTS:
+            _compare(
+                f"profiles.{part}", getattr(trained, part), getattr(version, part), differences
+            )
+    if differences:
+        said = "; ".join(
+            f"{one['what']} is {one['bundle']} in the bundle and {one['service']} in the service"
+            for one in differences
+        )
+        raise MismatchedBundle(
+            f"{manifest.name} does not fit this service: {said}. Run the service with what the "
+            "bundle was trained on, or train on this service's profiles and export again",
+            differences=differences,
+        )
+
+
+def _compare(
+    what: str, bundle: Component | None, service: Component | None, into: list[dict[str, str]]
+) -> None:
+    if bundle != service:
+        into.append({"what": what, "bundle": _said(bundle), "service": _said(service)})
+
+
+def _said(part: Component | None) -> str:
+    return "none" if part is None else f"{part.name} ({part.hash})"

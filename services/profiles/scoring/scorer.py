@@ -1,0 +1,267 @@
+"""Scores, and the reasons for them, from an opened bundle: NumPy and the tower, nothing else.
+
+Everything here computes and nothing waits: it is run in a thread, beside the event loop.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from services.profiles.scoring import bundle as bundles
+from services.profiles.scoring import manifest as manifests
+from services.profiles.scoring import matching
+from services.profiles.scoring.topk import top_k
+from services.profiles.scoring.tower import Tower
+from services.profiles.scoring.values import Contribution, KnownBy, Ranking, Scored
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from services.profiles.models import ProfileVersion
+    from services.profiles.scoring.bundle import Bundle
+    from services.profiles.scoring.values import Question
+
+    Vector = NDArray[np.float32]
+    Positions = NDArray[np.intp]
+    Carried = tuple[tuple[Contribution, ...], tuple[Contribution, ...]]
+
+FEW = 3
+"""Past items, and interests, that are named for an item at most."""
+
+MOST_TRIED = 256
+"""Past items that are left out one by one at most: the newest."""
+
+_ROUNDING = 1e-6
+"""Differences of two scores below this part of the scores' terms are float32's, not the model's."""
+
+_ROWS_AT_ONCE = 64
+
+
+class _Reader(Protocol):
+    """A user as one kind of bundle reads it: made for one question, asked for scores, then why."""
+
+    def scores(self, items: Positions | None) -> Vector:
+        """Returns scores of item rows, or of all items for None."""
+        ...
+
+    def carried(self, items: Positions) -> list[Carried]:
+        """Returns what carried each of the items: past items, and interests."""
+        ...
+
+
+class Scorer(abc.ABC):
+    """Ranks items for users by one bundle. May be called by several threads at once."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+
+    @property
+    def name(self) -> str:
+        """The bundle's."""
+        return self.bundle.manifest.name
+
+    @property
+    def reads_profiles(self) -> bool:
+        """Whether a profile changes any score."""
+        return self.bundle.manifest.profile_dimension > 0
+
+    def rank(self, question: Question) -> Ranking:
+        """Returns the k best items that are neither known of the user nor excluded."""
+        seen = self.bundle.seen(question.user).astype(np.intp)
+        clicks = np.asarray(question.clicks, np.intp)
+        newer = clicks[~np.isin(clicks, seen)]
+        known = np.concatenate([seen, newer])
+        by: KnownBy
+        if question.user is not None and not len(newer):
+            by = "training"
+        elif len(known):
+            by = "history"
+        else:
+            by = "nothing" if question.profile is None else "profile"
+        reader = self._reader(question, known, stored=by == "training")
+
+        barred = np.concatenate([known, np.asarray(question.exclude, np.intp)])
+        if question.candidates is None:
+            scores = reader.scores(None)
+            scores[barred] = -np.inf
+            best = top_k(scores, question.k)
+            values = scores[best]
+        else:
+            rows = np.setdiff1d(np.asarray(question.candidates, np.intp), barred)
+            scores = reader.scores(rows)
+            places = top_k(scores, question.k)
+            best, values = rows[places], scores[places]
+
+        why = reader.carried(best) if question.reasons else [((), ())] * len(best)
+        ids = self.bundle.item_ids
+        return Ranking(
+            by,
+            [
+                Scored(ids[row], score, *carried)
+                for row, score, carried in zip(best.tolist(), values.tolist(), why, strict=True)
+            ],
+        )
+
+    @abc.abstractmethod
+    def _reader(self, question: Question, known: Positions, *, stored: bool) -> _Reader:
+        """Returns a user; `stored` when training knew all that is known."""
+
+
+class FactorScorer(Scorer):
+    """Bundles of kind "factors": a product of vectors, the user's from a tower."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__(bundle)
+        manifest = bundle.manifest
+        self._tower = Tower(
+            bundle.folder / bundles.TOWER,
+            history_dimension=manifest.history_dimension,
+            profile_dimension=manifest.profile_dimension,
+            dimension=manifest.dimension,
+        )
+
+    def _reader(self, question: Question, known: Positions, *, stored: bool) -> _Reader:
+        return _FactorReader(self.bundle, self._tower, question, known, stored=stored)
+
+
+class WeightScorer(Scorer):
+    """Bundles of kind "weights": a row of weights for each known item."""
+
+    def _reader(self, question: Question, known: Positions, *, stored: bool) -> _Reader:  # noqa: ARG002 - stored or not, the rows are the same
+        return _WeightReader(self.bundle, known)
+
+
+class _FactorReader:
+    """A user as vectors. With reasons, all that the tower is asked goes in one batch."""
+
+    def __init__(
+        self, bundle: Bundle, tower: Tower, question: Question, known: Positions, *, stored: bool
+    ) -> None:
+        self._bundle = bundle
+        self._items = bundle.arrays["item_vectors"]
+        self._tried = known[-MOST_TRIED:] if question.reasons else known[:0]
+        self._interests = question.interests if question.reasons else None
+        self._vectors: Vector | None = None
+        if not stored or question.reasons:
+            self._vectors = self._ask(tower, known, question.profile)
+        if stored:
+            self._vector = bundle.arrays["user_vectors"][question.user]
+        else:
+            assert self._vectors is not None  # noqa: S101 - asked for above
+            self._vector = self._vectors[0]
+
+    def _ask(self, tower: Tower, known: Positions, profile: Vector | None) -> Vector:
+        """Returns vectors: the whole user, without profile, without each item, with each phrase."""
+        history = self._bundle.arrays["history_vectors"]
+        phrases = 0 if self._interests is None else len(self._interests.phrases)
+        tried = len(self._tried)
+        batch = 1 if not (tried or phrases) else 2 + tried + phrases
+        pooled = np.empty((batch, history.shape[1]), np.float32)
+        pooled[:] = history[known].sum(axis=0, dtype=np.float64)
+        count = np.full((batch, 1), len(known), np.float32)
+        given = np.zeros((batch, tower.profile_size), np.float32)
+        has = np.zeros((batch, 1), np.float32)
+        if profile is not None:
+            given[:] = profile
+            has[:] = 1
+        if batch > 1:
+            given[1] = has[1] = 0
+            pooled[2 : 2 + tried] -= history[self._tried]
+            count[2 : 2 + tried] -= 1
+        if self._interests is not None:
+            given[2 + tried :] = self._interests.vectors
+            has[2 + tried :] = 1
+        return tower.vectors(pooled, count, given, has)
+
+    def scores(self, items: Positions | None) -> Vector:
+        if items is not None:
+            some: Vector = self._items[items] @ self._vector + self._bundle.item_bias[items]
+            return some
+        scores = np.empty(len(self._items), np.float32)
+        np.dot(self._items, self._vector, out=scores)
+        scores += self._bundle.item_bias
+        return scores
+
+    def carried(self, items: Positions) -> list[Carried]:
+        if self._vectors is None or len(self._vectors) == 1:
+            return [((), ())] * len(items)
+        chosen = self._items[items].T
+        whole, bare = self._vectors[0], self._vectors[1]
+        least = _ROUNDING * (np.abs(whole) @ np.abs(chosen))
+        split = 2 + len(self._tried)
+        ids = self._bundle.item_ids
+        history = _best(
+            (whole - self._vectors[2:split]) @ chosen,
+            [ids[row] for row in self._tried.tolist()],
+            least,
+        )
+        phrases = [] if self._interests is None else self._interests.phrases
+        interests = _best((self._vectors[split:] - bare) @ chosen, phrases, least)
+        return list(zip(history, interests, strict=True))
+
+
+class _WeightReader:
+    """A user as rows of the weights."""
+
+    def __init__(self, bundle: Bundle, known: Positions) -> None:
+        self._bundle = bundle
+        self._weights = bundle.arrays["item_weights"]
+        self._known = known
+
+    def scores(self, items: Positions | None) -> Vector:
+        scores: Vector = self._bundle.item_bias.copy()
+        for start in range(0, len(self._known), _ROWS_AT_ONCE):
+            scores += self._weights[self._known[start : start + _ROWS_AT_ONCE]].sum(axis=0)
+        return scores if items is None else scores[items]
+
+    def carried(self, items: Positions) -> list[Carried]:
+        ids = self._bundle.item_ids
+        history = _best(
+            self._weights[np.ix_(self._known, items)],
+            [ids[row] for row in self._known.tolist()],
+            np.zeros(len(items), np.float32),
+        )
+        return [(past, ()) for past in history]
+
+
+def _best(
+    contributions: Vector, names: Sequence[str], least: Vector
+) -> list[tuple[Contribution, ...]]:
+    """Returns the few highest contributions to each item.
+
+    Args:
+        contributions: Shape (len(names), items).
+        names: Of what contributes.
+        least: Shape (items,): what a contribution has to be over.
+    """
+    order = np.argsort(-contributions, axis=0, kind="stable")[:FEW]
+    values = np.take_along_axis(contributions, order, axis=0)
+    return [
+        tuple(
+            Contribution(names[place], value)
+            for place, value in zip(places, column, strict=True)
+            if value > bound
+        )
+        for places, column, bound in zip(
+            order.T.tolist(), values.T.tolist(), least.tolist(), strict=True
+        )
+    ]
+
+
+def open_scorer(folder: Path, version: ProfileVersion) -> Scorer:
+    """Loads a bundle for a service that makes profiles of a version.
+
+    Raises:
+        DamagedBundle: As loading does.
+        MismatchedBundle: It was trained on other profiles or another encoder than the service's.
+    """
+    matching.check(manifests.read(folder), version)
+    bundle = bundles.load(folder)
+    kinds = {"factors": FactorScorer, "weights": WeightScorer}
+    return kinds[bundle.manifest.kind](bundle)

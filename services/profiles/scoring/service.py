@@ -1,0 +1,231 @@
+"""Scores on demand: what is known of a user put together, and ranked beside the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic_core import from_json
+
+from services.profiles.errors import (
+    EncoderUnavailable,
+    NothingToRead,
+    Overloaded,
+    ProfileNotFound,
+    StoreUnavailable,
+)
+from services.profiles.models import Item, ProfileKey, canonical_hash
+from services.profiles.requests import ProfileRequest
+from services.profiles.scoring.requests import ScoreAnswer
+from services.profiles.scoring.values import Interests, Question
+from services.profiles.telemetry import LOGGER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from services.profiles.scoring.phrases import Phrases
+    from services.profiles.scoring.registry import Registry
+    from services.profiles.scoring.requests import ScoreRequest
+    from services.profiles.scoring.scorer import Scorer
+    from services.profiles.service import Answer, ProfileService
+    from services.profiles.stores.base import Interactions
+    from services.profiles.telemetry import Metrics
+
+_RESERVE_S = 0.02
+"""What of a deadline is kept for ranking when a profile has to be waited for."""
+
+
+class ScoringService:
+    """Answers requests for scores, each by one scorer from beginning to end.
+
+    Args:
+        max_history: Most interactions that are read, and most that a profile is made from.
+        threads: Scores computed at a time. They spend their time in code that lets go of the GIL.
+        max_waiting: Most scores computed or waiting; beyond that, Overloaded.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        profiles: ProfileService,
+        interactions: Interactions,
+        phrases: Phrases,
+        tenant: str,
+        max_history: int,
+        threads: int,
+        max_waiting: int,
+        metrics: Metrics,
+    ) -> None:
+        self._registry = registry
+        self._profiles = profiles
+        self._interactions = interactions
+        self._phrases = phrases
+        self._tenant = tenant
+        self._max_history = max_history
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="score")
+        self._max_waiting = max_waiting
+        self._waiting = 0
+        self._same_encoder: dict[bytes, bool] = {}
+        self._metrics = metrics
+
+    async def aclose(self) -> None:
+        """Ends the threads."""
+        self._pool.shutdown(wait=False)
+
+    async def score(self, request: ScoreRequest) -> ScoreAnswer:
+        """Returns the best items for a user.
+
+        Raises:
+            NoScorer: As the registry does.
+            EncoderUnavailable: A degraded profile is needed, and cannot be encoded.
+            StoreUnavailable: As the stores do, or the deadline passed before they answered.
+            Overloaded: Too many are waiting.
+        """
+        scorer = self._registry.current()
+        bundle = scorer.bundle
+        loop = asyncio.get_running_loop()
+        until = None if request.deadline_s is None else loop.time() + request.deadline_s
+        profile, events = await self._stored(request.user_id, until)
+
+        ignored: dict[str, None] = {}
+        clicks = dict.fromkeys(_rows(bundle.item_rows, events, ignored))
+        clicks.update(dict.fromkeys(_rows(bundle.item_rows, request.history_ids(), ignored)))
+        user = None if request.user_id is None else bundle.user_rows.get(request.user_id)
+        candidates = request.candidates
+        candidate_rows = None
+        if candidates is not None:
+            candidate_rows = _rows(bundle.item_rows, candidates, ignored)
+
+        if not scorer.reads_profiles:
+            profile = None
+        elif profile is None and not (user is not None and _nothing_new(scorer, user, clicks)):
+            profile = await self._made(request, events, until)
+        interests = None
+        vector = None
+        if profile is not None:
+            vector = profile.stored.vector.astype(np.float32)
+            if request.reasons:
+                interests = await self._interests(profile)
+
+        question = Question(
+            user=user,
+            clicks=list(clicks),
+            profile=vector,
+            interests=interests,
+            exclude=_rows(bundle.item_rows, request.exclude, {}),
+            candidates=candidate_rows,
+            k=request.k,
+            reasons=request.reasons,
+        )
+        if self._waiting >= self._max_waiting:
+            raise Overloaded(f"{self._waiting} scores are being computed or wait for it")
+        self._waiting += 1
+        try:
+            ranking = await loop.run_in_executor(self._pool, scorer.rank, question)
+        finally:
+            self._waiting -= 1
+        self._metrics.scores.labels(ranking.known_by).inc()
+        return ScoreAnswer(
+            scorer=scorer.name,
+            user_id=request.user_id,
+            ranking=ranking,
+            profile=profile,
+            ignored=list(ignored),
+            reasons=request.reasons,
+            interests=profile is None or interests is not None,
+        )
+
+    async def _stored(
+        self, user_id: str | None, until: float | None
+    ) -> tuple[Answer | None, list[str]]:
+        """Returns a user's usable profile and interactions, read at the same time."""
+        if user_id is None:
+            return None, []
+        try:
+            async with asyncio.timeout_at(until):
+                profile, events = await asyncio.gather(
+                    self._profile(user_id),
+                    self._interactions.history(self._tenant, user_id, limit=self._max_history),
+                )
+        except TimeoutError as error:
+            raise StoreUnavailable("the store did not answer within the deadline") from error
+        return profile, events
+
+    async def _profile(self, user_id: str) -> Answer | None:
+        try:
+            found = await self._profiles.lookup(ProfileKey(self._tenant, "user", user_id))
+        except ProfileNotFound:
+            return None
+        return found if self._readable(found) else None
+
+    async def _made(
+        self, request: ScoreRequest, events: Sequence[str], until: float | None
+    ) -> Answer | None:
+        """Returns a profile made now, or the degraded one; None with nothing to make one from."""
+        named = set(request.history_ids())
+        earlier = [id_ for id_ in events if id_ not in named]
+        history = (*earlier, *request.history)[-self._max_history :]
+        if not history:
+            return None
+        deadline_s = None
+        if until is not None:
+            left = until - asyncio.get_running_loop().time() - _RESERVE_S
+            deadline_s = max(left, 0.001)
+        user_id = request.user_id
+        key = ProfileKey(self._tenant, "user", _anonymous(history) if user_id is None else user_id)
+        try:
+            made = await self._profiles.profile(
+                ProfileRequest(key=key, history=history, deadline_s=deadline_s, lenient=True)
+            )
+        except NothingToRead:
+            return None
+        return made if self._readable(made) else None
+
+    def _readable(self, profile: Answer) -> bool:
+        """Says whether a profile's vector is of the encoder that the service works with now."""
+        digest = profile.stored.version_digest
+        if digest not in self._same_encoder:
+            encoder = self._profiles.version.encoder
+            named = {"name": encoder.name, "hash": encoder.hash}
+            self._same_encoder[digest] = from_json(profile.version)["encoder"] == named
+        return self._same_encoder[digest]
+
+    async def _interests(self, profile: Answer) -> Interests | None:
+        """Returns the vectors of a profile's interests; None when the encoder is away."""
+        phrases: list[str] = from_json(b"{" + profile.stored.fragment + b"}")["interests"]
+        try:
+            return Interests(phrases, await self._phrases.vectors(phrases))
+        except EncoderUnavailable as error:
+            LOGGER.warning("reasons without interests", extra={"data": {"why": error.detail}})
+            return None
+
+
+def _rows(rows: dict[str, int], ids: Sequence[str], ignored: dict[str, None]) -> list[int]:
+    """Returns the rows of the ids that have one, and notes the others as ignored."""
+    found = []
+    for id_ in ids:
+        row = rows.get(id_)
+        if row is None:
+            ignored[id_] = None
+        else:
+            found.append(row)
+    return found
+
+
+def _nothing_new(scorer: Scorer, user: int, clicks: dict[int, None]) -> bool:
+    """Says whether training knew all that is known of a user."""
+    return not clicks or clicks.keys() <= set(scorer.bundle.seen(user).tolist())
+
+
+def _anonymous(history: Sequence[str | Item]) -> str:
+    """Returns an id for whoever has this history: the same clicks share one profile."""
+    parts: list[str] = []
+    for entry in history:
+        if isinstance(entry, str):
+            parts += ["id", entry]
+        else:
+            parts += ["item", entry.id, entry.title, entry.category, entry.description]
+    return f"anonymous:{canonical_hash(parts, size=16).hex()}"

@@ -1,0 +1,199 @@
+"""POST /score for cached profiles, beside the product that every score takes.
+
+The bundle is random: 158,155 items (the size of the industrial data of the paper), vectors of 64
+numbers, a linear tower. Requests come at 50 a second whether or not the ones before have
+been answered, each with twenty clicks and a profile that is in Redis, for two workers on the real
+service. The product is that of the same matrix, on one core, right before and after.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import numpy as np
+
+from services.profiles.models import Component, Profile, ProfileKey, ProfileText, ProfileVersion
+from services.profiles.requests import ProfileRequest
+from services.profiles.stores import codec, keys
+from tests.benchmarks import load, pacing
+from tests.benchmarks.cpu import CpuWatch
+from tests.benchmarks.figures import Figure, at_most
+from tests.benchmarks.stack import WORKERS
+from tests.support.bundles import Made, neighbours, seen
+from tests.support.servers import Service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.benchmarks.stack import Stack
+
+_ITEMS = 158_155
+_DIMENSION = 64
+_PROFILE = 384
+_USERS = 64
+_CLICKS = 20
+_RATE = 50
+_SECONDS = 20.0
+_WARM_UP_S = 3.0
+_PRODUCTS = 300
+
+
+def measure(stack: Stack) -> list[Figure]:
+    folder = stack.folder / "bundles"
+    _write(folder)
+    settings = {**stack.base_settings, "RECLM_BUNDLES": str(folder)}
+    service = Service(stack.folder, workers=WORKERS, env=settings)
+    service.start()
+    try:
+        return _measure(stack, service, folder / "large" / "item_vectors.npy")
+    finally:
+        service.process.stop()
+
+
+def _measure(stack: Stack, service: Service, matrix: Path) -> list[Figure]:
+    with httpx.Client(base_url=service.url, timeout=60) as client:
+        version = client.get("/readyz").json()["version"]
+        client.post("/admin/scorers/large/activate").raise_for_status()
+        time.sleep(2)  # the other worker follows within one
+    histories = _profiled(stack, version)
+    requests = {
+        reasons: [
+            load.post(
+                "/score",
+                json.dumps({"user_id": id_, "history": history, "reasons": reasons}).encode(),
+            )
+            for id_, history in histories.items()
+        ]
+        for reasons in (True, False)
+    }
+
+    def paced(seconds: float, *, reasons: bool) -> list[float]:
+        return pacing.run(
+            service.port,
+            requests[reasons],
+            begins=b'{"scorer":"large"',
+            rate=_RATE,
+            seconds=seconds,
+        )
+
+    for reasons in (True, False):
+        paced(_WARM_UP_S, reasons=reasons)
+    before = _products(matrix)
+    watch = CpuWatch()
+    told = paced(_SECONDS, reasons=True)
+    silent = paced(_SECONDS, reasons=False)
+    others = watch.others()
+    product = statistics.median([*before, *_products(matrix)])
+    most = load.run(
+        service.port,
+        requests[True],
+        begins=b'{"scorer":"large"',
+        connections=8,
+        seconds=_SECONDS / 4,
+    ).rate
+
+    notes = {
+        "items": _ITEMS,
+        "numbers a vector": _DIMENSION,
+        "clicks a request": _CLICKS,
+        "requests": len(told),
+        "requests/s": _RATE,
+        "workers": WORKERS,
+        "p50 product ms": round(product, 2),
+        "CPU of others": f"{others:.0%}",
+    }
+    return [
+        Figure("scoring.p99_ratio", _at(told, 99) / product, "p99/product", at_most(3), notes),
+        Figure("scoring.p50", _at(told, 50), "ms"),
+        Figure("scoring.p99", _at(told, 99), "ms"),
+        Figure("scoring.p50_without_reasons", _at(silent, 50), "ms"),
+        Figure("scoring.p99_without_reasons", _at(silent, 99), "ms"),
+        Figure("scoring.product", product, "ms"),
+        Figure("scoring.requests", most, "requests/s"),
+    ]
+
+
+def _write(folder: Path) -> None:
+    """Writes the bundle `large`."""
+    rng = np.random.default_rng(5)
+    matrix = np.asfortranarray(rng.standard_normal((_ITEMS, _DIMENSION), np.float32))
+    made = Made(
+        item_ids=[f"item-{row}" for row in range(_ITEMS)],
+        user_ids=[],
+        arrays={
+            "item_vectors": matrix,
+            "item_bias": rng.standard_normal(_ITEMS, np.float32),
+            "history_vectors": rng.standard_normal((_ITEMS, _DIMENSION), np.float32),
+            "user_vectors": np.empty((0, _DIMENSION), np.float32),
+            **seen([]),
+            **neighbours(_ITEMS),
+        },
+        history_weight=rng.standard_normal((_DIMENSION, _DIMENSION), np.float32),
+        profile_weight=rng.standard_normal((_PROFILE, _DIMENSION), np.float32),
+    )
+    made.write(folder, "large")
+
+
+def _profiled(stack: Stack, version: dict[str, Any]) -> dict[str, list[str]]:
+    """Stores profiles of the service's version; returns the histories of their users."""
+    rng = np.random.default_rng(6)
+    parts = {name: part and Component(**part) for name, part in version.items()}
+    of = ProfileVersion(**parts)
+    histories = {}
+    client = stack.redis.client()
+    for number in range(_USERS):
+        key = ProfileKey("default", "user", f"scored-{number}")
+        vector = rng.standard_normal(_PROFILE)
+        interests = tuple(f"interest {place} of {number % 16}" for place in range(3))
+        profile = Profile(
+            id=key.id,
+            words=ProfileText("user", ("reader", "traveller", "parent"), interests),
+            vector=(vector / np.linalg.norm(vector)).astype(np.float16),
+            version_digest=of.digest(),
+            input_hash=bytes(16),
+            request_digest=ProfileRequest(key).digest(),
+            created_ms=time.time_ns() // 1_000_000,
+        )
+        client.set(keys.profile(key), codec.encode(profile), ex=3600)
+        rows = rng.choice(_ITEMS, _CLICKS, replace=False)
+        histories[key.id] = [f"item-{row}" for row in rows]
+    return histories
+
+
+_PRODUCT = """
+import sys, time
+import numpy as np
+matrix = np.load(sys.argv[1], mmap_mode="r", allow_pickle=False).view(np.ndarray)
+vector = np.ones(matrix.shape[1], np.float32)
+for turn in range(int(sys.argv[2])):
+    started = time.perf_counter()
+    matrix @ vector
+    print((time.perf_counter() - started) * 1000)
+"""
+
+
+def _products(matrix: Path) -> list[float]:
+    """Returns the times of single products, in milliseconds.
+
+    In a process of its own, since NumPy's threads can only be set before it is imported. With two
+    of them a product takes longer here, and the goal would be easier.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", _PRODUCT, str(matrix), str(_PRODUCTS)],
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [float(line) for line in done.stdout.split()]
+
+
+def _at(times: list[float], percent: int) -> float:
+    return float(np.percentile(times, percent))

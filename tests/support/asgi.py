@@ -1,0 +1,38 @@
+"""The application in this process: its lifespan and a client, without a port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from services.profiles.app import create_app
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from services.profiles.settings import Settings
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """Runs the application and yields a client of it. Several are as several workers."""
+    app = create_app(settings)
+    told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+    life = asyncio.ensure_future(app(scope, told.get, said.put))  # type: ignore[arg-type]
+    await told.put({"type": "lifespan.startup"})
+    answer = await said.get()
+    assert answer["type"] == "lifespan.startup.complete", answer
+    try:
+        transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://service", timeout=30
+        ) as client:
+            yield client
+    finally:
+        await told.put({"type": "lifespan.shutdown"})
+        await life
