@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
-import pyarrow.compute as pc
 import pytest
 
-from recommenders.data.dataset import Dataset
-from recommenders.data.readers.movielens import fetch_ml_100k
-from recommenders.data.splits.text import read_plan
-from recommenders.features.service import FetchOptions, fetch
 from recommenders.features.snapshot import Snapshot
-from services.client import ReclmClient
+from tests.e2e.conftest import ITEMS, SPLIT, USERS, command
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.e2e.conftest import Profiled
     from tests.support.servers import Service
 
 pytestmark = [pytest.mark.stack, pytest.mark.model, pytest.mark.timeout(600)]
 
-USERS, ITEMS = 200, 60
-SPLIT = "cold-items,share=0.3,warm=0.1,seed=1"
 GRID = """
 name: MovieLens, in small
 dataset: small
@@ -40,77 +32,23 @@ models:
 """
 
 
-def small(whole: Dataset) -> Dataset:
-    """The films that most people chose, and the first users who chose three of them."""
-    counts = whole.interactions.group_by("item_id").aggregate([("user_id", "count")])
-    films = counts.sort_by([("user_id_count", "descending"), ("item_id", "ascending")])["item_id"]
-    wanted = films.slice(0, ITEMS)
-    chosen = whole.interactions.filter(pc.is_in(whole.interactions["item_id"], value_set=wanted))
-    users = chosen.group_by("user_id").aggregate([("item_id", "count")])
-    busy = users.filter(pc.field("item_id_count") >= 3)["user_id"].slice(0, USERS)
-    return Dataset(
-        whole.info,
-        whole.items.filter(pc.is_in(whole.items["item_id"], value_set=wanted)),
-        chosen.filter(pc.is_in(chosen["user_id"], value_set=busy)),
-    )
-
-
-def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "recommenders.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def catalogue(service: Service) -> set[str]:
-    with ReclmClient(service.url) as client:
-        return {item.id for item in client.items()}
-
-
-class Cut(Exception):
-    pass
-
-
-def test_profiles_from_the_service_become_figures(service: Service, tmp_path: Path) -> None:
-    data = tmp_path / "small"
-    dataset = small(fetch_ml_100k())
-    dataset.write(data)
+def test_profiles_from_the_service_become_figures(
+    service: Service, profiled: Profiled, tmp_path: Path
+) -> None:
+    data = profiled.folder / "small"
     audit = command("data", "audit", data, "--split", SPLIT, "--json")
     assert audit.returncode in {0, 3}, audit.stderr
     assert json.loads(audit.stdout)["dataset"] == "ml-100k"
 
-    # Cut off in the middle, it goes on, and asks for nothing twice.
-    out = tmp_path / "profiles"
-    items_before = catalogue(service)
-    split = read_plan(SPLIT).divide(dataset)
-    options = FetchOptions(history=5, neighbours=3)
-
-    def cut(kind: str, done: int, wanted: int, failed: int) -> None:
-        if done == ITEMS // 2:
-            raise Cut
-
-    with pytest.raises(Cut):
-        fetch(dataset, split, out, url=service.url, options=options, progress=cut)
-    assert not out.exists()
-    told: list[tuple[str, int]] = []
-    fetch(
-        dataset,
-        split,
-        out,
-        url=service.url,
-        options=options,
-        progress=lambda kind, done, wanted, failed: told.append((kind, done)),
-    )
-    assert told[0] == ("item", ITEMS // 2 + 1)
-    snapshot = Snapshot.read(out)
+    # Cut off in the middle, it went on, and asked for nothing twice.
+    assert profiled.told[0] == ("item", ITEMS // 2 + 1)
+    snapshot = Snapshot.read(profiled.folder / "profiles")
     assert snapshot.items is not None
     assert snapshot.users is not None
     assert len(snapshot.items.ids) + len(snapshot.users.ids) + snapshot.info.failed == ITEMS + USERS
     assert snapshot.info.failed <= 0.05 * (ITEMS + USERS)
     assert snapshot.users.texts[0].startswith("User identity: ")
-    assert catalogue(service) == items_before
+    assert not profiled.catalogue  # items travelled inside the requests
 
     # The command, for the same split, finds all of it in the cache.
     arguments = ("--history", "5", "--neighbours", "3", "--url", service.url)
@@ -123,7 +61,7 @@ def test_profiles_from_the_service_become_figures(service: Service, tmp_path: Pa
 
     grid = tmp_path / "grid.yaml"
     grid.write_text(GRID)
-    report = command("benchmark", grid, "--data", tmp_path, "--out", tmp_path / "report")
+    report = command("benchmark", grid, "--data", profiled.folder, "--out", tmp_path / "report")
     assert report.returncode == 0, report.stderr
     assert "| lightgcn augmented |" in report.stdout
     assert snapshot.fingerprint() in report.stdout
@@ -132,6 +70,6 @@ def test_profiles_from_the_service_become_figures(service: Service, tmp_path: Pa
 
     # Another seed is another split: these profiles may have read what it asks for.
     grid.write_text(GRID.replace("seeds: [1]", "seeds: [2]"))
-    refused = command("benchmark", grid, "--data", tmp_path, "--out", tmp_path / "report")
+    refused = command("benchmark", grid, "--data", profiled.folder, "--out", tmp_path / "report")
     assert refused.returncode == 1
     assert "made from another split" in refused.stderr
