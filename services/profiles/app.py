@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from services.profiles.api import health, items, problems, profiles, schemas
+from services.profiles.api import health, interactions, items, problems, profiles, schemas
 from services.profiles.api.direct import Direct
 from services.profiles.api.middleware import Observe
 from services.profiles.assembly import assemble
@@ -43,6 +43,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
             app.state.parts = await assemble(settings, metrics, stack)
+            app.state.parts.refresher.start()
             yield
 
     app = FastAPI(title="RecLM", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan)
@@ -52,6 +53,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         profiles.routes("user"),
         profiles.routes("item"),
         items.router,
+        interactions.router,
         health.router,
     ):
         app.include_router(router)
@@ -80,6 +82,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
                 schemas.EmbeddingsBody,
                 schemas.EmbeddingsDocument,
                 schemas.CatalogueItem,
+                schemas.EventsBody,
                 schemas.ItemText,
                 schemas.RowDocument,
             )

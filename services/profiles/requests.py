@@ -25,6 +25,9 @@ class ProfileRequest:
         max_age_s: Do not answer with an older profile.
         deadline_s: Answer within this time, with a degraded profile if need be.
         background: Let all requests without this go first.
+        stored: The history is the service's own record: items that have left the catalogue since
+            are passed over.
+        fallback: An older profile will do when a new one cannot be made.
     """
 
     key: ProfileKey
@@ -34,6 +37,8 @@ class ProfileRequest:
     max_age_s: float | None = None
     deadline_s: float | None = None
     background: bool = False
+    stored: bool = False
+    fallback: bool = True
 
     def digest(self) -> bytes:
         """Returns 8 bytes over what the request refers to, without a look at the catalogue."""

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from fastapi import Request
 
     from services.profiles.api.health import Dependency
+    from services.profiles.recording import Recorder
+    from services.profiles.refreshing import Refresher
     from services.profiles.service import ProfileService
     from services.profiles.settings import Settings
     from services.profiles.stores.base import Catalogue
@@ -22,6 +24,8 @@ class Parts:
     settings: Settings
     profiles: ProfileService
     catalogue: Catalogue
+    recorder: Recorder
+    refresher: Refresher
     metrics: Metrics
     dependencies: tuple[Dependency, ...]
 
