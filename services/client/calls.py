@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import quote
 
@@ -11,14 +12,20 @@ from services.client import reading
 from services.client.reading import Answer, parse_object
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from services.client.results import Item, Kind, Profile, ProfileRequest, Readiness
+    from services.client.results import Event, Item, Kind, Profile, ProfileRequest, Readiness
     from services.client.retries import Repeat
 
 T = TypeVar("T")
 
 JSON = "application/json"
+
+EVENTS_A_CALL = 1000
+"""The most events that the service takes at a time."""
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +137,40 @@ def item_page(
         "/items",
         lambda answer: reading.read_item_page(_document(answer)),
         query={name: value for name, value in parameters.items() if value},
+    )
+
+
+def event_calls(events: Iterable[Event]) -> list[Call[int]]:
+    """Returns the calls that tell of events; each returns how many the service has taken.
+
+    An event without a time gets one here, and not where it arrives: sent again it is the same one.
+    """
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "user_id": event.user_id,
+            "item_id": event.item_id,
+            "timestamp": ((event.at or now) - _EPOCH) // _MILLISECOND,
+        }
+        for event in events
+    ]
+    return [
+        Call(
+            "POST",
+            "/interactions",
+            lambda answer: reading.read_accepted(_document(answer)),
+            body=encode({"events": rows[start : start + EVENTS_A_CALL]}),
+        )
+        for start in range(0, len(rows), EVENTS_A_CALL)
+    ]
+
+
+def interactions(user_id: str) -> Call[tuple[Event, ...]]:
+    """Reads what the service knows of a user."""
+    return Call(
+        "GET",
+        f"/interactions/{path_id(user_id)}",
+        lambda answer: reading.read_events(_document(answer)),
     )
 
 

@@ -13,6 +13,7 @@ from services.client.errors import MalformedAnswer, ReclmApiError, api_error_typ
 from services.client.results import (
     Component,
     Dependency,
+    Event,
     Item,
     ItemRow,
     Kind,
@@ -119,6 +120,20 @@ def read_item_page(document: Document) -> tuple[tuple[Item, ...], str | None]:
     items = tuple(read_item(_object(item, "items")) for item in _list(document, "items"))
     cursor = document.get("cursor")
     return items, None if cursor is None else _member(document, "cursor", str)
+
+
+def read_accepted(document: Document) -> int:
+    """Reads how many events were taken."""
+    return _member(document, "events", int)
+
+
+def read_events(document: Document) -> tuple[Event, ...]:
+    """Reads what is known of a user."""
+    user_id = _member(document, "user_id", str)
+    rows = [_object(row, "events") for row in _list(document, "events")]
+    return tuple(
+        Event(user_id, _member(row, "item_id", str), _time(row, "timestamp")) for row in rows
+    )
 
 
 def read_readiness(document: Document) -> Readiness:

@@ -44,7 +44,8 @@ class Refresher:
         poll_s: How often the queue is looked at, and what is under way renewed: well within the
             queue's lease.
         first_pause_s: How long a refresh waits after its first failure; each further one doubles
-            it, to ten minutes at most.
+            it, to ten minutes at most. Longer than a store tells of a failed generation, or the
+            next try would only hear of the one before.
     """
 
     def __init__(
