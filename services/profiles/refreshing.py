@@ -98,11 +98,16 @@ class Refresher:
         self._loop = None
 
     async def _run(self) -> None:
+        answered = True
         while not (self._stopping and not self._under_way):
             try:
                 await self._take()
             except StoreUnavailable as error:
-                LOGGER.warning("refreshes are not looked at", extra={"data": {"why": error.detail}})
+                if answered:  # said once, and not twice a second for as long as it lasts
+                    LOGGER.warning("refreshes have to wait", extra={"data": {"why": error.detail}})
+                answered = False
+            else:
+                answered = True
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._poll_s):
                     await self._wake.wait()

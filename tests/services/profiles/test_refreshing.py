@@ -422,6 +422,42 @@ async def test_a_request_without_a_history_reads_what_the_user_did(
     assert (await worker.profiles.profile(again)).status == "generated"
 
 
+async def test_a_cached_profile_is_one_round_trip_whatever_the_user_did(
+    make: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = make()
+    request = ProfileRequest(worker.key("u"))
+    await worker.did("u", "heat")
+    await worker.profiles.profile(request)
+    commands: list[Any] = []
+    call = worker.client.call
+
+    async def counted(*command: Any) -> Any:
+        commands.append(command[0])
+        return await call(*command)
+
+    monkeypatch.setattr(worker.client, "call", counted)
+    assert (await worker.profiles.profile(request)).status == "cached"
+    assert commands == ["MGET"]
+
+
+async def test_a_redis_that_comes_back_is_looked_at_again(
+    make: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = make()
+
+    async def unavailable(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable("no answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(worker.refreshes, "take", unavailable)
+        worker.refresher.start()
+        await asyncio.sleep(0.3)
+    assert [record.message for record in caplog.records].count("refreshes have to wait") == 1
+    await worker.did("u", "heat")
+    await eventually(lambda: worker.counted("refreshed"))
+
+
 def _flights(worker: Worker) -> list[asyncio.Task[Any]]:
     return list(worker.profiles._flights._tasks.values())
 
