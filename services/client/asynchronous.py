@@ -18,6 +18,7 @@ from services.client.reading import Answer
 from services.client.results import (
     ActiveScorer,
     Embeddings,
+    Event,
     Item,
     ItemRow,
     Kind,
@@ -211,6 +212,24 @@ class AsyncReclmClient:
                 yield item
             if cursor is None:
                 return
+
+    async def add_interactions(self, events: Iterable[Event]) -> int:
+        """Tells what users did; their profiles are refreshed behind the answer.
+
+        Telling the same events again changes nothing. They go a thousand at a time, each thousand
+        whole or not at all.
+
+        Returns:
+            How many events the service has taken.
+
+        Raises:
+            InvalidRequest: Some items are not in the catalogue; `problem["unknown"]` names them.
+        """
+        return sum([await self._send(call) for call in calls.event_calls(events)])
+
+    async def interactions(self, user_id: str) -> tuple[Event, ...]:
+        """Reads what the service knows of a user: the newest interactions, oldest first."""
+        return await self._send(calls.interactions(user_id))
 
     async def ready(self) -> Readiness:
         """Asks how the service and its dependencies are doing now. Never repeated."""

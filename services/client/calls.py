@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import quote
 
@@ -11,10 +12,11 @@ from services.client import reading, reading_scores
 from services.client.reading import Answer, parse_object
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from services.client.results import (
         ActiveScorer,
+        Event,
         Item,
         Kind,
         Profile,
@@ -29,6 +31,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 JSON = "application/json"
+
+EVENTS_A_CALL = 1000
+"""The most events that the service takes at a time."""
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +204,40 @@ def roll_back_scorer() -> Call[ActiveScorer]:
         "/admin/scorers/rollback",
         lambda answer: reading_scores.read_active_scorer(_document(answer)),
         repeat="unprocessed",
+    )
+
+
+def event_calls(events: Iterable[Event]) -> list[Call[int]]:
+    """Returns the calls that tell of events; each returns how many the service has taken.
+
+    An event without a time gets one here, and not where it arrives: sent again it is the same one.
+    """
+    now = datetime.now(UTC)
+    rows = [
+        {
+            "user_id": event.user_id,
+            "item_id": event.item_id,
+            "timestamp": ((event.at or now) - _EPOCH) // _MILLISECOND,
+        }
+        for event in events
+    ]
+    return [
+        Call(
+            "POST",
+            "/interactions",
+            lambda answer: reading.read_accepted(_document(answer)),
+            body=encode({"events": rows[start : start + EVENTS_A_CALL]}),
+        )
+        for start in range(0, len(rows), EVENTS_A_CALL)
+    ]
+
+
+def interactions(user_id: str) -> Call[tuple[Event, ...]]:
+    """Reads what the service knows of a user."""
+    return Call(
+        "GET",
+        f"/interactions/{path_id(user_id)}",
+        lambda answer: reading.read_events(_document(answer)),
     )
 
 

@@ -13,6 +13,7 @@ from services.client.errors import MalformedAnswer, ReclmApiError, api_error_typ
 from services.client.results import (
     Component,
     Dependency,
+    Event,
     Item,
     ItemRow,
     Kind,
@@ -119,6 +120,20 @@ def read_item_page(document: Document) -> tuple[tuple[Item, ...], str | None]:
     items = tuple(read_item(object_(item, "items")) for item in list_(document, "items"))
     cursor = document.get("cursor")
     return items, None if cursor is None else member(document, "cursor", str)
+
+
+def read_accepted(document: Document) -> int:
+    """Reads how many events were taken."""
+    return member(document, "events", int)
+
+
+def read_events(document: Document) -> tuple[Event, ...]:
+    """Reads what is known of a user."""
+    user_id = member(document, "user_id", str)
+    rows = [object_(row, "events") for row in list_(document, "events")]
+    return tuple(
+        Event(user_id, member(row, "item_id", str), _time(row, "timestamp")) for row in rows
+    )
 
 
 def read_readiness(document: Document) -> Readiness:

@@ -30,6 +30,27 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """One interaction: a user chose an item of the catalogue.
+
+    Attributes:
+        at: When, to the millisecond, with a time zone; now where none is given. The same user, item
+            and time are the same event, however often they are sent.
+
+    Raises:
+        ValueError: `at` has no time zone.
+    """
+
+    user_id: str
+    item_id: str
+    at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.at is not None and self.at.tzinfo is None:
+            raise ValueError(f"{self.at} has no time zone; give one, such as datetime.UTC")
+
+
+@dataclass(frozen=True, slots=True)
 class ProfileRequest:
     """One row of a batch of profiles.
 

@@ -19,6 +19,7 @@ from services.client.reading import Answer
 from services.client.results import (
     ActiveScorer,
     Embeddings,
+    Event,
     Item,
     ItemRow,
     Kind,
@@ -228,6 +229,24 @@ class ReclmClient:
             yield from page
             if cursor is None:
                 return
+
+    def add_interactions(self, events: Iterable[Event]) -> int:
+        """Tells what users did; their profiles are refreshed behind the answer.
+
+        Telling the same events again changes nothing. They go a thousand at a time, each thousand
+        whole or not at all.
+
+        Returns:
+            How many events the service has taken.
+
+        Raises:
+            InvalidRequest: Some items are not in the catalogue; `problem["unknown"]` names them.
+        """
+        return sum([self._send(call) for call in calls.event_calls(events)])
+
+    def interactions(self, user_id: str) -> tuple[Event, ...]:
+        """Reads what the service knows of a user: the newest interactions, oldest first."""
+        return self._send(calls.interactions(user_id))
 
     def ready(self) -> Readiness:
         """Asks how the service and its dependencies are doing now. Never repeated."""

@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 
 from services.profiles.api import (
     health,
+    interactions,
     items,
     problems,
     profiles,
@@ -52,6 +53,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         async with contextlib.AsyncExitStack() as stack:
             parts = app.state.parts = await assemble(settings, metrics, stack)
             await stack.enter_async_context(parts.scorers.following())
+            parts.refresher.start()
             yield
 
     app = FastAPI(title="RecLM", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan)
@@ -63,6 +65,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         items.router,
         scoring.router,
         scorers.router,
+        interactions.router,
         health.router,
     ):
         app.include_router(router)
@@ -95,6 +98,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
                 schemas.EmbeddingsDocument,
                 schemas.ScoreBody,
                 schemas.CatalogueItem,
+                schemas.EventsBody,
                 schemas.ItemText,
                 schemas.RowDocument,
             )

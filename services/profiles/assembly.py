@@ -5,6 +5,10 @@ The web application and the batch job stand on the same parts.
 
 from __future__ import annotations
 
+import asyncio
+import os
+import secrets
+import socket
 from typing import TYPE_CHECKING
 
 from services.assets.home import reclm_home
@@ -16,6 +20,8 @@ from services.profiles.generators.vocabulary import lone_spaces
 from services.profiles.identity import adapter_component, model_component
 from services.profiles.models import ProfileVersion
 from services.profiles.reading import Reader
+from services.profiles.recording import Recorder
+from services.profiles.refreshing import Refresher
 from services.profiles.scoring.phrases import Phrases
 from services.profiles.scoring.registry import Registry
 from services.profiles.scoring.service import ScoringService
@@ -24,6 +30,7 @@ from services.profiles.stores.redis_catalogue import RedisCatalogue
 from services.profiles.stores.redis_client import RedisClient
 from services.profiles.stores.redis_interactions import RedisInteractions
 from services.profiles.stores.redis_profiles import RedisProfiles
+from services.profiles.stores.redis_refreshes import RedisRefreshes
 from services.profiles.stores.redis_scorers import RedisScorers
 from services.profiles.writing import Writer
 
@@ -34,6 +41,10 @@ if TYPE_CHECKING:
     from services.profiles.generators.base import Generator
     from services.profiles.settings import Settings
     from services.profiles.telemetry import Metrics
+
+
+_POLL_S = 0.5
+"""How often a worker looks for refreshes that are due."""
 
 
 async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.AsyncExitStack) -> Parts:
@@ -51,6 +62,15 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
     stack.push_async_callback(redis.aclose)
     store = RedisProfiles(redis, lease_s=settings.lease_s)
     catalogue = RedisCatalogue(redis)
+    interactions = RedisInteractions(
+        redis, cap=settings.max_interactions, ttl_s=settings.profile_ttl_s
+    )
+    refreshes = RedisRefreshes(
+        redis,
+        quiet_s=settings.refresh_quiet_s,
+        max_wait_s=settings.refresh_max_wait_s,
+        lease_s=settings.lease_s,
+    )
     encoder = _encoder(settings, metrics)
     stack.push_async_callback(encoder.aclose)
     generator = _generator(settings)
@@ -66,6 +86,8 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
     count = tokenizer_counter(settings.model_path) if settings.model_path else utf8_length
     service = ProfileService(
         store=store,
+        interactions=interactions,
+        history_limit=settings.max_interactions,
         reader=Reader(
             catalogue=catalogue,
             tenant=settings.tenant,
@@ -91,7 +113,6 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
         max_waiting=settings.max_waiting_generations,
         metrics=metrics,
     )
-    stack.push_async_callback(service.drain, settings.drain_s)
     scorers = Registry(
         folder=settings.bundles or reclm_home() / "bundles",
         store=RedisScorers(redis),
@@ -102,23 +123,43 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
     scoring = ScoringService(
         registry=scorers,
         profiles=service,
-        interactions=RedisInteractions(
-            redis, cap=settings.max_history, ttl_s=settings.profile_ttl_s
-        ),
+        interactions=interactions,
         phrases=Phrases(encoder),
         tenant=settings.tenant,
-        max_history=settings.max_history,
+        max_history=max(settings.max_history, settings.max_interactions),
         threads=settings.score_threads,
         max_waiting=settings.max_waiting_scores,
         metrics=metrics,
     )
     stack.push_async_callback(scoring.aclose)
+    refresher = Refresher(
+        profiles=service,
+        interactions=interactions,
+        refreshes=refreshes,
+        metrics=metrics,
+        tenant=settings.tenant,
+        worker=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
+        history_limit=settings.max_interactions,
+        concurrency=settings.refresh_concurrency,
+        attempts=settings.refresh_attempts,
+        poll_s=min(_POLL_S, settings.lease_s / 4),
+    )
+    stack.push_async_callback(_drain, service, refresher, settings.drain_s)
     return Parts(
         settings=settings,
         profiles=service,
         catalogue=catalogue,
         scoring=scoring,
         scorers=scorers,
+        recorder=Recorder(
+            catalogue=catalogue,
+            interactions=interactions,
+            refreshes=refreshes,
+            tenant=settings.tenant,
+            cap=settings.max_interactions,
+            metrics=metrics,
+        ),
+        refresher=refresher,
         metrics=metrics,
         dependencies=(
             Dependency("redis", store.ping, vital=True),
@@ -127,6 +168,11 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
             Dependency("scorer", scorers.check, vital=False),
         ),
     )
+
+
+async def _drain(service: ProfileService, refresher: Refresher, timeout_s: float) -> None:
+    """Lets requests and refreshes finish, within the same time."""
+    await asyncio.gather(service.drain(timeout_s), refresher.drain(timeout_s))
 
 
 def _encoder(settings: Settings, metrics: Metrics) -> Encoder:

@@ -62,11 +62,11 @@ class UnknownItems(InvalidInput):
     code = "unknown-items"
     named = 20
 
-    def __init__(self, ids: Sequence[str]) -> None:
+    def __init__(self, ids: Sequence[str], *, inline: bool = True) -> None:
         shown = list(ids[: self.named])
         super().__init__(
             f"{len(ids)} item id(s) are not in the catalogue; add them with PUT /items/{{id}} "
-            "or POST /items:batch, or send the items inline",
+            f"or POST /items:batch{', or send the items inline' if inline else ''}",
             unknown=shown,
             unknown_count=len(ids),
         )

@@ -95,7 +95,8 @@ class Reader:
         kind = request.key.kind
         ids = [entry for entry in request.history if isinstance(entry, str)]
         own = kind == "item" and request.item is None
-        found = await self._look_up([*ids, request.key.id] if own else ids, lenient=request.lenient)
+        strict = not (request.stored or request.lenient)
+        found = await self._look_up([*ids, request.key.id] if own else ids, strict=strict)
         history = [
             found[entry] if isinstance(entry, str) else entry
             for entry in request.history
@@ -124,11 +125,11 @@ class Reader:
             hash=canonical_hash([kind, subject_line or "", *cut], size=16),
         )
 
-    async def _look_up(self, ids: list[str], *, lenient: bool) -> dict[str, Item]:
+    async def _look_up(self, ids: list[str], *, strict: bool) -> dict[str, Item]:
         distinct = list(dict.fromkeys(ids))
         items = await self._catalogue.get_items(self._tenant, distinct)
         unknown = [id_ for id_, item in zip(distinct, items, strict=True) if item is None]
-        if unknown and not lenient:
+        if unknown and strict:
             raise UnknownItems(unknown)
         return {item.id: item for item in items if item is not None}
 

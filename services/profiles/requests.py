@@ -27,6 +27,9 @@ class ProfileRequest:
         background: Let all requests without this go first.
         lenient: Pass over ids that the catalogue lacks, and rather than fail for want of the
             model, answer with a degraded profile.
+        stored: The history is the service's own record: items that have left the catalogue since
+            are passed over.
+        fallback: An older profile will do when a new one cannot be made.
     """
 
     key: ProfileKey
@@ -37,6 +40,8 @@ class ProfileRequest:
     deadline_s: float | None = None
     background: bool = False
     lenient: bool = False
+    stored: bool = False
+    fallback: bool = True
 
     def digest(self) -> bytes:
         """Returns 8 bytes over what the request refers to, without a look at the catalogue."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from services.profiles import errors
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from services.profiles.models import ProfileKey, ProfileVersion, Status
     from services.profiles.reading import Reader, Reading
     from services.profiles.requests import ProfileRequest
-    from services.profiles.stores.base import Lease, ProfileStore
+    from services.profiles.stores.base import Interactions, Lease, ProfileStore
     from services.profiles.stores.codec import Stored
     from services.profiles.telemetry import Metrics
     from services.profiles.writing import Writer
@@ -72,6 +72,8 @@ class ProfileService:
     """Cache-aside with single-flight, limits, deadlines and fallbacks.
 
     Args:
+        interactions: Where the history of a user is from when a request brings none.
+        history_limit: Most interactions of a user that are looked at.
         version: What the profiles that this service writes are made with.
         ttl_s: How long a profile is kept.
         lease_s: As the store's; a lease is renewed three times in it.
@@ -86,6 +88,8 @@ class ProfileService:
         self,
         *,
         store: ProfileStore,
+        interactions: Interactions,
+        history_limit: int,
         reader: Reader,
         writer: Writer,
         version: ProfileVersion,
@@ -97,6 +101,8 @@ class ProfileService:
         metrics: Metrics,
     ) -> None:
         self._store = store
+        self._interactions = interactions
+        self._history_limit = history_limit
         self._reader = reader
         self._writer = writer
         self._version = version
@@ -135,7 +141,9 @@ class ProfileService:
                         request, Answer(stored, "cached", self._versions[self._digest])
                     )
                 if request.digest() == NOTHING and request.key.kind == "user":
-                    return self._count(request, await self._unread(request, stored))
+                    request = await self._with_history(request)
+                    if not request.history:
+                        return self._count(request, await self._unread(request, stored))
                 reading = await self._reader.read(request)
         except TimeoutError as error:
             raise StoreUnavailable(
@@ -159,7 +167,12 @@ class ProfileService:
         return await self._stale(stored)
 
     async def erase(self, key: ProfileKey) -> bool:
-        """Erases a profile and all that derives from it; one being generated is not stored."""
+        """Erases a profile and all that derives from it; one being generated is not stored.
+
+        A user's interactions go first, so that no new profile is made from them meanwhile.
+        """
+        if key.kind == "user":
+            await self._interactions.erase(key.tenant, key.id)
         return await self._store.delete(key)
 
     async def embeddings(self, keys: Sequence[ProfileKey]) -> list[Stored | None]:
@@ -184,13 +197,21 @@ class ProfileService:
             return True
         return time.time() * 1000 - stored.created_ms <= request.max_age_s * 1000
 
+    async def _with_history(self, request: ProfileRequest) -> ProfileRequest:
+        """Returns a request for a user with the history that the service itself has kept."""
+        history = await self._interactions.history(
+            request.key.tenant, request.key.id, limit=self._history_limit
+        )
+        return replace(request, history=tuple(history), stored=True)
+
     async def _unread(self, request: ProfileRequest, stored: Stored | None) -> Answer:
         """Answers a request that gives nothing to read."""
         if stored is None or request.refresh:
             raise NothingToRead(
-                "there is no profile under this id yet, and no `history` to make one from"
+                "there is no profile under this id yet, and no `history` or interactions to make "
+                "one from"
                 if stored is None
-                else "`refresh` needs a `history` to make the profile from"
+                else "`refresh` needs a `history` or interactions to make the profile from"
             )
         return await self._stale(stored)
 
@@ -226,7 +247,7 @@ class ProfileService:
             if done:
                 return task.result()
         except (ModelUnavailable, MalformedGeneration, EncoderUnavailable, Overloaded) as error:
-            if stored is None and not request.lenient:
+            if not request.fallback or (stored is None and not request.lenient):
                 raise
             status = "degraded" if stored is None else "stale"
             LOGGER.warning(

@@ -28,6 +28,13 @@ class Settings(BaseSettings):
     profile_ttl_s: PositiveInt = 90 * 24 * 3600
     lease_s: PositiveFloat = 4.0
 
+    # Interactions
+    max_interactions: PositiveInt = 100
+    refresh_quiet_s: PositiveFloat = 2.0
+    refresh_max_wait_s: PositiveFloat = 10.0
+    refresh_concurrency: PositiveInt = 16
+    refresh_attempts: PositiveInt = 12
+
     # Model
     generator: Literal["vllm", "local"] = "vllm"
     vllm_url: str = "http://127.0.0.1:8000"

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     generate_latest,
     multiprocess,
@@ -83,6 +84,31 @@ class Metrics:
             "Texts encoded together.",
             buckets=(1, 2, 4, 8, 16, 32, 64, 128),
             registry=self.registry,
+        )
+
+        self.interactions = Counter(
+            "reclm_interactions",
+            "Interactions taken in.",
+            registry=self.registry,
+        )
+        self.refreshes = Counter(
+            "reclm_refreshes",
+            "Refreshes, by outcome: refreshed, unchanged, erased, failed (a try), dead (given up).",
+            ("outcome",),
+            registry=self.registry,
+        )
+        # All workers see the same queue.
+        self.refreshes_waiting = Gauge(
+            "reclm_refreshes_waiting",
+            "Users whose profile is to be refreshed, those under way included.",
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
+        self.refresh_lag = Gauge(
+            "reclm_refresh_lag_seconds",
+            "How long the refresh that waits longest is overdue.",
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
         )
 
     def render(self) -> bytes:

@@ -61,6 +61,8 @@ OPERATIONS = [
     *(f"GET /profiles/{kind}/{{id}}" for kind in ("user", "item")),
     *(f"DELETE /profiles/{kind}/{{id}}" for kind in ("user", "item")),
     *(f"POST /embeddings/{kind}" for kind in ("user", "item")),
+    "POST /interactions",
+    "GET /interactions/{id}",
     "GET /items",
     *(f"{method} /items/{{id}}" for method in ("PUT", "GET", "DELETE")),
     "POST /score",

@@ -113,6 +113,35 @@ class ItemProfileBody(ProfileBody):
     ] = None
 
 
+_TIME = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
+    r"(Z|[+-][0-9]{2}:[0-9]{2})$"
+)
+"""RFC 3339, section 5.6, with a `T` and a `Z` in capitals."""
+
+
+class EventBody(_Body):
+    """One interaction: a user chose an item of the catalogue."""
+
+    user_id: Id
+    item_id: Id
+    timestamp: Annotated[
+        Annotated[int, Field(ge=0, lt=2**48)]
+        | Annotated[str, StringConstraints(pattern=_TIME)]
+        | None,
+        Field(
+            description="RFC 3339, or Unix milliseconds; the time of arrival by default. The same "
+            "user, item and time are the same event, however often they are sent."
+        ),
+    ] = None
+
+
+class EventsBody(_Body):
+    """What users did."""
+
+    events: Annotated[list[EventBody], FailFast(), Field(min_length=1, max_length=1000)]
+
+
 class EmbeddingsBody(_Body):
     """A request for the embeddings of profiles that exist."""
 
@@ -305,6 +334,27 @@ class EmbeddingsDocument(BaseModel):
 
     dimension: int
     rows: list[EmbeddingRow]
+
+
+class AcceptedDocument(BaseModel):
+    """How many events were taken, and of how many users; those known before count too."""
+
+    events: int
+    users: int
+
+
+class EventDocument(BaseModel):
+    """One interaction of a user."""
+
+    item_id: str
+    timestamp: str
+
+
+class EventsDocument(BaseModel):
+    """What is known of a user, oldest first."""
+
+    user_id: str
+    events: list[EventDocument]
 
 
 class ItemDocument(BaseModel):

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from fastapi import Request
 
     from services.profiles.api.health import Dependency
+    from services.profiles.recording import Recorder
+    from services.profiles.refreshing import Refresher
     from services.profiles.scoring.registry import Registry
     from services.profiles.scoring.service import ScoringService
     from services.profiles.service import ProfileService
@@ -26,6 +28,8 @@ class Parts:
     catalogue: Catalogue
     scoring: ScoringService
     scorers: Registry
+    recorder: Recorder
+    refresher: Refresher
     metrics: Metrics
     dependencies: tuple[Dependency, ...]
 

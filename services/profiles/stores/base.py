@@ -35,15 +35,6 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """A user chose an item; `at_ms` is Unix time in milliseconds."""
-
-    user_id: str
-    item_id: str
-    at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
 class ScorerNames:
     """Which bundle is active, and which was before it; None for none."""
 
@@ -57,6 +48,43 @@ class ItemPage:
 
     items: tuple[Item, ...]
     cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One interaction: a user chose an item, `at_ms` in Unix milliseconds."""
+
+    user_id: str
+    item_id: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """A profile to make anew, pending for the worker that took it.
+
+    Attributes:
+        entry: Names it in the queue.
+        tries: How often it was begun since one succeeded, this time included.
+    """
+
+    entry: bytes
+    user_id: str
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a worker was given, and the state of the queue then.
+
+    Attributes:
+        waiting: Users whose refresh is not done, those under way included.
+        lag_s: How long the one that has waited longest is overdue; 0 when none is.
+    """
+
+    refreshes: tuple[Refresh, ...]
+    waiting: int
+    lag_s: float
 
 
 class ProfileStore(Protocol):
@@ -105,6 +133,60 @@ class ProfileStore(Protocol):
         ...
 
 
+class Interactions(Protocol):
+    """Each user's newest interactions. Every method may raise StoreUnavailable."""
+
+    async def append(self, tenant: str, events: Sequence[Event]) -> None:
+        """Adds events, all or none; one that is there already changes nothing."""
+        ...
+
+    async def history(self, tenant: str, user_id: str, *, limit: int) -> list[str]:
+        """Returns the item ids of the newest `limit` events, oldest first."""
+        ...
+
+    async def events(self, tenant: str, user_id: str, *, limit: int) -> list[Event]:
+        """Returns the newest `limit` events, oldest first."""
+        ...
+
+    async def erase(self, tenant: str, user_id: str) -> None:
+        """Erases a user's interactions, and whatever refreshes are to come or were given up."""
+        ...
+
+
+class Refreshes(Protocol):
+    """Profiles to make anew, one entry a user. Every method may raise StoreUnavailable.
+
+    A refresh that was taken stays pending until it is ended by `done`, `later` or `bury`. One
+    whose worker has not called `take` for the lease's time is given to the next that does.
+    """
+
+    async def schedule(self, tenant: str, user_ids: Sequence[str]) -> None:
+        """Asks for refreshes as soon as their users are quiet, or have waited long enough."""
+        ...
+
+    async def take(
+        self, tenant: str, worker: str, *, most: int, holding: Sequence[Refresh]
+    ) -> Taken:
+        """Gives a worker up to `most` refreshes, and renews those that it holds."""
+        ...
+
+    async def done(self, tenant: str, refresh: Refresh) -> None:
+        """Ends a refresh that succeeded, or that nobody needs any more."""
+        ...
+
+    async def later(self, tenant: str, refresh: Refresh, *, pause_s: float, counts: bool) -> None:
+        """Ends a try; the next is due after a pause. `counts`: whether it was one of the tries."""
+        ...
+
+    async def bury(self, tenant: str, refresh: Refresh, reason: str) -> None:
+        """Gives a refresh up, and notes why."""
+        ...
+
+    async def leave(self, tenant: str, worker: str) -> None:
+        """Forgets a worker that holds nothing, and those that ended long ago."""
+        ...
+
+
 class Catalogue(Protocol):
     """The items that histories refer to. Every method may raise StoreUnavailable."""
 
@@ -124,18 +206,6 @@ class Catalogue(Protocol):
         self, tenant: str, *, query: str, cursor: str | None, limit: int
     ) -> ItemPage:
         """Returns items in order of id; with a query, those whose title has words with its prefixes."""
-        ...
-
-
-class Interactions(Protocol):
-    """What users chose lately. Every method may raise StoreUnavailable."""
-
-    async def append(self, tenant: str, events: Sequence[Event]) -> None:
-        """Adds events to the histories of their users."""
-        ...
-
-    async def history(self, tenant: str, user_id: str, *, limit: int) -> list[str]:
-        """Returns the newest item ids of a user, at most `limit`, oldest first."""
         ...
 
 

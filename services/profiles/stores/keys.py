@@ -21,6 +21,36 @@ def lease(key: ProfileKey) -> bytes:
     return f"l:{key.tenant}:{key.kind[0]}:{key.id}".encode()
 
 
+def interactions(tenant: str, user_id: str) -> bytes:
+    """Sorted set of `time item id`, all with score 0: a user's newest interactions."""
+    return f"h:{tenant}:{user_id}".encode()
+
+
+def refresh_due(tenant: str) -> bytes:
+    """Sorted set: ids of users whose profile is to be refreshed, by Unix time in milliseconds."""
+    return f"r:{tenant}:due".encode()
+
+
+def refresh_first(tenant: str) -> bytes:
+    """Hash: user id -> when the burst began that a refresh waits for the end of."""
+    return f"r:{tenant}:first".encode()
+
+
+def refresh_tries(tenant: str) -> bytes:
+    """Hash: user id -> how often a refresh was begun since one succeeded."""
+    return f"r:{tenant}:tries".encode()
+
+
+def refresh_stream(tenant: str) -> bytes:
+    """Stream: refreshes under way, each pending for the worker that has it."""
+    return f"r:{tenant}:work".encode()
+
+
+def refresh_dead(tenant: str) -> bytes:
+    """Stream: refreshes that were given up, each with why."""
+    return f"r:{tenant}:dead".encode()
+
+
 def items(tenant: str) -> bytes:
     """Hash: item id -> JSON array of title, category, description."""
     return f"i:{tenant}".encode()
@@ -39,8 +69,3 @@ def item_terms(tenant: str) -> bytes:
 def scorers(tenant: str) -> bytes:
     """Hash: `active` and `previous` -> names of scorer bundles."""
     return f"s:{tenant}".encode()
-
-
-def interactions(tenant: str, user_id: str) -> bytes:
-    """List: ids of the items that a user chose, the newest last."""
-    return f"h:{tenant}:{user_id}".encode()

@@ -6,7 +6,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from services.profiles.stores.base import Claim, ItemPage, Lease
+from services.profiles.stores.base import Claim, Event, ItemPage, Lease
 from services.profiles.stores.search import from_cursor, matches, terms, to_cursor
 
 if TYPE_CHECKING:
@@ -87,6 +87,37 @@ class MemoryProfiles:
 
     async def ping(self) -> None:
         """Always there."""
+
+
+class MemoryInteractions:
+    """Keeps interactions in a dictionary; nothing outlives the process."""
+
+    def __init__(self, *, cap: int = 100) -> None:
+        self._cap = cap
+        self._events: dict[tuple[str, str], set[Event]] = {}
+
+    async def append(self, tenant: str, events: Sequence[Event]) -> None:
+        """Adds events; one that is there already changes nothing."""
+        for event in events:
+            kept = self._events.setdefault((tenant, event.user_id), set())
+            kept.add(event)
+            kept.intersection_update(sorted(kept, key=_order)[-self._cap :])
+
+    async def history(self, tenant: str, user_id: str, *, limit: int) -> list[str]:
+        """Returns the item ids of the newest events, oldest first."""
+        return [event.item_id for event in await self.events(tenant, user_id, limit=limit)]
+
+    async def events(self, tenant: str, user_id: str, *, limit: int) -> list[Event]:
+        """Returns the newest events, oldest first."""
+        return sorted(self._events.get((tenant, user_id), ()), key=_order)[-limit:]
+
+    async def erase(self, tenant: str, user_id: str) -> None:
+        """Erases a user's interactions."""
+        self._events.pop((tenant, user_id), None)
+
+
+def _order(event: Event) -> tuple[int, bytes]:
+    return event.at_ms, event.item_id.encode()
 
 
 class MemoryCatalogue:

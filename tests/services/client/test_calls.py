@@ -20,6 +20,7 @@ from services.client import (
     Component,
     ConnectionFailed,
     Dependency,
+    Event,
     InvalidRequest,
     Item,
     MalformedAnswer,
@@ -294,6 +295,52 @@ def test_the_catalogue_is_read_page_by_page(connect: Connect, server: Server) ->
         b"q=toy+story&limit=2",
         b"q=toy+story&cursor=n%26xt&limit=2",
     ]
+
+
+def test_events_are_told_by_the_thousand(connect: Connect, server: Server) -> None:
+    async def handler(request: Request, reply: Reply) -> None:
+        await reply.json({"events": len(request.json()["events"]), "users": 1})
+
+    server.handler = handler
+    at = datetime(2026, 1, 2, 3, 4, 5, 678_900, UTC)
+    assert connect().add_interactions(Event("u", str(number), at) for number in range(1001)) == 1001
+    assert connect().add_interactions([]) == 0
+    first, second = (request.json()["events"] for request in server.requests)
+    assert (len(first), second) == (
+        1000,
+        [{"user_id": "u", "item_id": "1000", "timestamp": 1_767_323_045_678}],
+    )
+    assert {request.path for request in server.requests} == {b"/interactions"}
+
+
+def test_an_event_without_a_time_is_the_same_when_it_is_sent_again(
+    connect: Connect, server: Server
+) -> None:
+    async def handler(_: Request, reply: Reply) -> None:
+        await reply.json({"events": 1, "users": 1})
+
+    server.handler = script(cut, handler)
+    before = datetime.now(UTC).timestamp() * 1000
+    assert connect().add_interactions([Event("u", "i")]) == 1
+    first, again = (request.json() for request in server.requests)
+    assert first == again
+    assert before - 1 <= first["events"][0]["timestamp"] <= datetime.now(UTC).timestamp() * 1000
+
+
+def test_an_event_has_a_time_zone() -> None:
+    with pytest.raises(ValueError, match="no time zone"):
+        Event("u", "i", datetime(2026, 1, 2))
+
+
+def test_interactions_are_read(connect: Connect, server: Server) -> None:
+    async def handler(_: Request, reply: Reply) -> None:
+        rows = [{"item_id": "7", "timestamp": "2026-01-02T03:04:05.678Z"}]
+        await reply.json({"user_id": "a/b", "events": rows})
+
+    server.handler = handler
+    at = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
+    assert connect().interactions("a/b") == (Event("a/b", "7", at),)
+    assert server.requests[0].path == b"/interactions/a%2Fb"
 
 
 @pytest.mark.parametrize(("status", "code"), [("ready", 200), ("degraded", 200), ("unready", 503)])

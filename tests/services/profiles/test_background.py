@@ -15,7 +15,7 @@ from services.profiles.models import Component, Item, ProfileKey, ProfileVersion
 from services.profiles.reading import Reader
 from services.profiles.requests import ProfileRequest
 from services.profiles.service import Answer, ProfileService
-from services.profiles.stores.memory import MemoryCatalogue, MemoryProfiles
+from services.profiles.stores.memory import MemoryCatalogue, MemoryInteractions, MemoryProfiles
 from services.profiles.telemetry import Metrics
 from services.profiles.writing import Writer
 
@@ -79,6 +79,8 @@ async def service(generator: HeldGenerator) -> AsyncIterator[ProfileService]:
     metrics = Metrics()
     service = ProfileService(
         store=MemoryProfiles(),
+        interactions=MemoryInteractions(),
+        history_limit=100,
         reader=Reader(
             catalogue=MemoryCatalogue(), tenant="t", count=utf8_length, history_tokens=500
         ),

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from services.profiles.stores.memory import MemoryCatalogue, MemoryProfiles
+from services.profiles.stores.memory import MemoryCatalogue, MemoryInteractions, MemoryProfiles
 from services.profiles.stores.redis_catalogue import RedisCatalogue
 from services.profiles.stores.redis_client import RedisClient
+from services.profiles.stores.redis_interactions import RedisInteractions
 from services.profiles.stores.redis_profiles import RedisProfiles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from services.profiles.stores.base import Catalogue, ProfileStore
+    from services.profiles.stores.base import Catalogue, Interactions, ProfileStore
     from tests.support.servers import RedisServer
 
     Pair = tuple[ProfileStore, ProfileStore]
@@ -63,4 +64,17 @@ async def catalogue(request: pytest.FixtureRequest) -> AsyncIterator[Catalogue]:
         url=request.getfixturevalue("redis_server").url, timeout_s=5, connections=8
     )
     yield RedisCatalogue(client)
+    await client.aclose()
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def interactions(request: pytest.FixtureRequest) -> AsyncIterator[Interactions]:
+    """Keeps five events of a user."""
+    if request.param == "memory":
+        yield MemoryInteractions(cap=5)
+        return
+    client = RedisClient(
+        url=request.getfixturevalue("redis_server").url, timeout_s=5, connections=8
+    )
+    yield RedisInteractions(client, cap=5, ttl_s=1000)
     await client.aclose()

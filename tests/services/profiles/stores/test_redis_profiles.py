@@ -53,6 +53,8 @@ def holding(server: redis.Redis, id_: str) -> list[bytes]:
                 content = repr(server.hgetall(key))
             case b"zset":
                 content = repr(server.zrange(key, 0, -1))
+            case b"stream":
+                content = repr(server.xrange(key))
             case _:
                 content = repr(server.get(key))
         if id_ in repr(key) + content:

@@ -1,0 +1,66 @@
+"""Takes interactions in: checks, keeps and has profiles refreshed, before anything is answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.profiles.errors import UnknownItems
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from services.profiles.stores.base import Catalogue, Event, Interactions, Refreshes
+    from services.profiles.telemetry import Metrics
+
+
+class Recorder:
+    """Records interactions of one tenant's users.
+
+    Args:
+        cap: Most interactions that are read of a user.
+    """
+
+    def __init__(
+        self,
+        *,
+        catalogue: Catalogue,
+        interactions: Interactions,
+        refreshes: Refreshes,
+        tenant: str,
+        cap: int,
+        metrics: Metrics,
+    ) -> None:
+        self._catalogue = catalogue
+        self._interactions = interactions
+        self._refreshes = refreshes
+        self._tenant = tenant
+        self._cap = cap
+        self._metrics = metrics
+
+    async def record(self, events: Sequence[Event]) -> int:
+        """Keeps events and schedules a refresh of each of their users.
+
+        Recording the same events again changes nothing, so that a caller who got no answer may
+        send them again.
+
+        Returns:
+            How many users they are of.
+
+        Raises:
+            UnknownItems: The catalogue lacks some of the items; nothing is kept.
+            StoreUnavailable: As the stores do.
+        """
+        ids = list(dict.fromkeys(event.item_id for event in events))
+        items = await self._catalogue.get_items(self._tenant, ids)
+        unknown = [id_ for id_, item in zip(ids, items, strict=True) if item is None]
+        if unknown:
+            raise UnknownItems(unknown, inline=False)
+        users = list(dict.fromkeys(event.user_id for event in events))
+        await self._interactions.append(self._tenant, events)
+        await self._refreshes.schedule(self._tenant, users)
+        self._metrics.interactions.inc(len(events))
+        return len(users)
+
+    async def events(self, user_id: str) -> list[Event]:
+        """Returns what is known of a user, oldest first."""
+        return await self._interactions.events(self._tenant, user_id, limit=self._cap)
