@@ -68,7 +68,7 @@ def add_data(rooms: Actions) -> None:
     collaborative.add_argument(
         "--similar",
         type=positive,
-        default=2,
+        default=3,
         metavar="N",
         help="similar users in a conversation (default: %(default)s)",
     )

@@ -12,6 +12,7 @@ from tests.training.data.made import READING, kept, words
 from training.data.corruptions import SHARES, Shares, corrupt
 from training.data.errors import InstructionDataError
 from training.data.preferences import Preferences, preference_rows
+from training.data.sifting import Kept
 
 USERS = [f"u{number}" for number in range(100)]
 NEAR = {name: [USERS[number - 1], USERS[number - 2]] for number, name in enumerate(USERS)}
@@ -86,6 +87,15 @@ def test_a_corruption_reads(kind: str, text: str) -> None:
     if kind != "neighbour":
         with pytest.raises(NotAProfile):
             parse("user", text)
+
+
+def test_a_neighbour_with_the_same_profile_is_passed_over() -> None:
+    same = [kept("a", ["Heat"]), kept("b", ["Heat"]), kept("c", ["Heat"])]
+    same[1] = Kept(same[1].answer, same[0].words)
+    near = {"a": ["b", "c"], "b": ["a", "c"], "c": ["a"]}
+    parts = {"reward-train": 0.0, "reward-eval": 0.0, "rl": 1.0}
+    first, *_ = preference_rows(same, near, READING, parts=parts, seed=0).rows["rl"]
+    assert first["neighbours"] == [words("c").text]
 
 
 def test_users_without_another_s_profile_are_counted() -> None:

@@ -275,6 +275,12 @@ def test_a_server_that_fails_all_the_time_ends_the_run(
     assert len(server.requests) == GIVE_UP
 
 
+def test_failures_between_answers_do_not_end_a_run(tmp_path: Path, server: TeacherServer) -> None:
+    server.respond = lambda number: (400, {}, {}) if number % 2 else good(number)
+    outcome, done = run(server, tmp_path / "out", 2 * GIVE_UP + 4)
+    assert len(done) == outcome.failures.total() == GIVE_UP + 2
+
+
 def test_no_more_requests_are_under_way_than_asked_for(
     tmp_path: Path, server: TeacherServer
 ) -> None:
