@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recommenders.data.errors import DatasetError
+from training.data.arguments import (
+    HISTORY_TOKENS,
+    MAX_ITEMS,
+    add_data,
+    add_teach,
+    model,
+    positive,
+)
+from training.data.errors import InstructionDataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,13 +32,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command.
 
     Returns:
-        The exit status: 0, or 1 after an error, which is told on stderr. Wrong usage exits with 2.
+        The exit status: 0, 1 after an error, which is told on stderr, or 130 after an interrupt.
+        Wrong usage exits with 2.
     """
     args = _parser().parse_args(argv)
     try:
         print(args.run(args))
-    except (DatasetError, OSError) as error:
+    except (DatasetError, InstructionDataError, OSError) as error:
         print(f"reclm-train: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("reclm-train: interrupted; `teach` goes on by the same command", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except ModuleNotFoundError as error:
+        print(f"reclm-train: {error.name} is not installed: reclm[training]", file=sys.stderr)
         return 1
     return 0
 
@@ -47,27 +64,27 @@ def _parser() -> argparse.ArgumentParser:
     prompts.add_argument("--dataset", type=Path, required=True, metavar="DIR")
     prompts.add_argument("--kind", choices=["user", "item"], required=True)
     prompts.add_argument("--out", type=Path, required=True, metavar="FILE")
-    prompts.add_argument("--limit", type=_positive, metavar="N", help="stop after N prompts")
+    prompts.add_argument("--limit", type=positive, metavar="N", help="stop after N prompts")
     prompts.add_argument(
         "--min-weight", type=float, metavar="W", help="leave out interactions with less weight"
     )
     prompts.add_argument(
         "--max-items",
-        type=_positive,
-        default=50,
+        type=positive,
+        default=MAX_ITEMS,
         metavar="N",
         help="newest items of a history, or neighbours of an item, at most (default: %(default)s)",
     )
     prompts.add_argument(
         "--history-tokens",
-        type=_positive,
-        default=384,
+        type=positive,
+        default=HISTORY_TOKENS,
         metavar="N",
         help="their tokens at most, as in RECLM_HISTORY_TOKENS (default: %(default)s)",
     )
     prompts.add_argument(
         "--model",
-        type=_model,
+        type=model,
         metavar="DIR",
         help="the model's folder, whose tokenizer counts (default: a byte counts as a token)",
     )
@@ -78,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
         help="leave out the worked examples, as the service does for a model with an adapter",
     )
     prompts.set_defaults(run=_prompts)
+    add_data(commands)
+    add_teach(commands)
     return parser
 
 
@@ -104,19 +123,6 @@ def _with_progress(prompts: Iterator[Prompt]) -> Iterator[Prompt]:
         yield prompt
         if count % _PROGRESS_ROWS == 0:
             print(f"{count:,} prompts ...", file=sys.stderr)
-
-
-def _model(text: str) -> Path:
-    folder = Path(text)
-    if not (folder / "tokenizer.json").is_file():
-        raise argparse.ArgumentTypeError(f"{text} is no model folder: it has no tokenizer.json")
-    return folder
-
-
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
 
 
 if __name__ == "__main__":

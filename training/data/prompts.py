@@ -23,21 +23,27 @@ if TYPE_CHECKING:
 
     from recommenders.data.dataset import Dataset
     from services.profiles.budget import TokenCounter
-    from services.profiles.models import Message
+    from services.profiles.models import Kind, Message
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A chat that asks for the profile of one user or item."""
+    """A chat that asks for the profile of one user or item.
+
+    Attributes:
+        lines: The user's items, oldest first, or the one item, as they stand in the chat.
+        neighbours: The items in the chat that the same people chose; for an item.
+    """
 
     id: str
-    kind: str
+    kind: Kind
     messages: Sequence[Message]
+    lines: Sequence[str]
+    neighbours: Sequence[str] = ()
 
     def to_json(self) -> str:
         """Returns the prompt as a line of JSONL."""
-        turns = [{"role": turn.role, "content": turn.content} for turn in self.messages]
-        document = {"id": self.id, "kind": self.kind, "messages": turns}
+        document = {"id": self.id, "kind": self.kind, "messages": turns(self.messages)}
         return json.dumps(document, ensure_ascii=False)
 
 
@@ -60,17 +66,23 @@ class PromptOptions:
     examples: bool
 
 
+def turns(messages: Iterable[Message]) -> list[dict[str, str]]:
+    """Returns a chat as JSON has it, the form that TRL and every chat template read."""
+    return [{"role": message.role, "content": message.content} for message in messages]
+
+
 def user_prompts(dataset: Dataset, options: PromptOptions) -> Iterator[Prompt]:
     """Yields a prompt for each user with something readable in the history."""
-    lines = _lines(dataset)
+    lines = item_lines(dataset)
     for user, history in dataset.histories(min_weight=options.min_weight).items():
         if cut := _cut([lines[item] for item in history[-options.max_items :]], options):
-            yield Prompt(user, "user", user_messages(cut, examples=options.examples))
+            messages = user_messages(cut, examples=options.examples)
+            yield Prompt(user, "user", messages, cut)
 
 
 def item_prompts(dataset: Dataset, options: PromptOptions) -> Iterator[Prompt]:
     """Yields a prompt for each item of which, or of what was chosen with it, there is text."""
-    lines = _lines(dataset)
+    lines = item_lines(dataset)
     histories = dataset.histories(min_weight=options.min_weight)
     neighbours = co_chosen(histories, list(lines), limit=options.max_items)
     for (item, line), others in zip(lines.items(), neighbours, strict=True):
@@ -78,7 +90,7 @@ def item_prompts(dataset: Dataset, options: PromptOptions) -> Iterator[Prompt]:
         alongside = _cut([lines[other] for other in others], options)
         if subject or alongside:
             messages = item_messages(subject, alongside, examples=options.examples)
-            yield Prompt(item, "item", messages)
+            yield Prompt(item, "item", messages, [subject], alongside)
 
 
 def write_jsonl(prompts: Iterable[Prompt], path: Path) -> int:
@@ -97,7 +109,7 @@ def write_jsonl(prompts: Iterable[Prompt], path: Path) -> int:
     return count
 
 
-def _lines(dataset: Dataset) -> Mapping[str, str]:
+def item_lines(dataset: Dataset) -> Mapping[str, str]:
     """Returns item id -> line, in the order of the items."""
     columns = ("item_id", "title", "category", "description")
     rows = zip(*(dataset.items[column].to_pylist() for column in columns), strict=True)

@@ -1,0 +1,290 @@
+"""What `reclm-train data` does. Heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from training.data.errors import InstructionDataError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from recommenders.data.dataset import Dataset
+    from services.profiles.models import Kind
+    from training.data.answers import Answer
+    from training.data.distillation import Reading
+    from training.data.sifting import Kept
+
+SOURCES = ("seed", "reclm-mind", "reclm-netflix", "ml-1m-gear", "answers")
+PROFILES, TRAIN, HELD_OUT = "profiles.jsonl", "train.jsonl", "held-out.jsonl"
+NEIGHBOURS, SAMPLES = "neighbours.jsonl", "samples.jsonl"
+
+_KINDS: tuple[Kind, ...] = ("user", "item")
+
+
+def teacher(args: argparse.Namespace) -> str:
+    """Makes a folder of a teacher's profiles and the pairs to learn from; returns what to print.
+
+    Raises:
+        InstructionDataError: Nothing is left of the answers, or they cannot be read.
+    """
+    from training.data.distillation import distillation_rows, is_held_out
+    from training.data.folder import check_place, write_folder
+    from training.data.sifting import sift, sift_prose
+
+    check_place(args.out, replace=args.force)
+    answers = [row for row in _answers(args) if args.kind in {None, row.kind}]
+    about: dict[str, Any] = {"source": args.source, "kind": args.kind, "answers": len(answers)}
+    if args.source == "ml-1m-gear":
+        prose, dropped = sift_prose(answers)
+        _refuse_nothing(len(prose), dropped)
+        rows: Iterator[Mapping[str, Any]] = (answer.to_row() for answer in prose)
+        about |= {"form": "prose", "dropped": dropped}
+        manifest = write_folder(
+            args.out, {PROFILES: rows}, builder="teacher", about=about, replace=args.force
+        )
+        return _told(manifest, args.out) + "\nform: prose, which no profile is trained on"
+    found = sift(answers, strict=args.strict)
+    _refuse_nothing(len(found.kept), found.dropped)
+    reading = _reading(args)
+    pairs = list(distillation_rows(found.kept, reading))
+    held = [
+        is_held_out(row["kind"], row["id"], share=args.held_out, seed=args.seed) for row in pairs
+    ]
+    profiles = (row.answer.to_row() | {"text": row.words.text} for row in found.kept)
+    about |= {
+        "form": "profile",
+        "dropped": dict(found.dropped),
+        "undecodable_kept": found.undecodable,
+        "nothing_readable": len(found.kept) - len(pairs),
+        "options": {"strict": args.strict, "held_out": args.held_out, "seed": args.seed},
+        "prompt": _prompt(args),
+    }
+    files = {
+        PROFILES: profiles,
+        TRAIN: [row for row, out in zip(pairs, held, strict=True) if not out],
+        HELD_OUT: [row for row, out in zip(pairs, held, strict=True) if out],
+    }
+    manifest = write_folder(args.out, files, builder="teacher", about=about, replace=args.force)
+    return _told(manifest, args.out)
+
+
+def neighbours(args: argparse.Namespace) -> str:
+    """Writes the neighbours of all users or items; returns what to print."""
+    from training.data.folder import check_place, write_folder
+    from training.data.sources import read_training_part
+
+    check_place(args.out, replace=args.force)
+    dataset = read_training_part(args.dataset, args.split)
+    found, by = _neighbours(args, dataset, args.kind, None)
+    rows = ({"id": name, "neighbours": others} for name, others in found.items())
+    about = {"kind": args.kind, "by": by, "limit": args.limit, "dataset": _data(args, dataset)}
+    manifest = write_folder(
+        args.out, {NEIGHBOURS: rows}, builder="neighbours", about=about, replace=args.force
+    )
+    return _told(manifest, args.out)
+
+
+def collaborative(args: argparse.Namespace) -> str:
+    """Writes collaborative conversations; returns what to print."""
+    from training.data.collaborative import collaborative_rows
+    from training.data.folder import check_place, write_folder
+    from training.data.prompts import item_lines
+    from training.data.sources import read_training_part
+
+    check_place(args.out, replace=args.force)
+    kept, origin = _profiles(args.profiles)
+    dataset = read_training_part(args.dataset, args.split)
+    profiles = {row.answer.id: row.words for row in kept}
+    found, by = _neighbours(args, dataset, "user", list(profiles))
+    built = collaborative_rows(
+        profiles,
+        dataset.histories(min_weight=args.min_weight),
+        item_lines(dataset),
+        found,
+        _reading(args),
+        similar=args.similar,
+        seed=args.seed,
+    )
+    _refuse_nothing(len(built.rows), built.counts)
+    about = {
+        "profiles": origin,
+        "dataset": _data(args, dataset),
+        "by": by,
+        "left_out": dict(built.counts),
+        "options": {"similar": args.similar, "seed": args.seed, "limit": args.limit},
+        "prompt": _prompt(args),
+    }
+    manifest = write_folder(
+        args.out, {SAMPLES: built.rows}, builder="collaborative", about=about, replace=args.force
+    )
+    return _told(manifest, args.out)
+
+
+def preferences(args: argparse.Namespace) -> str:
+    """Writes preference pairs and prompts for reinforcement; returns what to print."""
+    from training.data.corruptions import SHARES
+    from training.data.folder import check_place, write_folder
+    from training.data.preferences import PARTS, preference_rows
+    from training.data.sources import read_training_part
+
+    check_place(args.out, replace=args.force)
+    kept, origin = _profiles(args.profiles)
+    dataset = read_training_part(args.dataset, args.split)
+    found, by = _neighbours(args, dataset, "user", [row.answer.id for row in kept])
+    shares = dict(args.share) if args.share else dict(SHARES)
+    parts = dict(zip(PARTS, args.parts, strict=True)) if args.parts else dict(PARTS)
+    built = preference_rows(kept, found, _reading(args), shares=shares, parts=parts, seed=args.seed)
+    about = {
+        "profiles": origin,
+        "dataset": _data(args, dataset),
+        "by": by,
+        "counts": dict(built.counts),
+        "options": {"shares": shares, "parts": parts, "seed": args.seed, "limit": args.limit},
+        "prompt": _prompt(args),
+    }
+    files = {f"{part}.jsonl": rows for part, rows in built.rows.items()}
+    manifest = write_folder(args.out, files, builder="preferences", about=about, replace=args.force)
+    return _told(manifest, args.out)
+
+
+def _answers(args: argparse.Namespace) -> Iterator[Answer]:
+    from recommenders.data.dataset import Dataset
+    from training.data.answers import read_answers
+    from training.data.seeds import read_seeds
+    from training.data.teacher import read_gear_answers, read_release_items, read_release_users
+    from training.data.teaching.journal import ANSWERS
+
+    kinds = _KINDS if args.kind is None else (args.kind,)
+    if args.source in {"seed", "ml-1m-gear"} and args.dataset is None:
+        raise InstructionDataError(f"teacher {args.source} needs --dataset: its texts are there")
+    if args.source != "seed" and args.path is None:
+        raise InstructionDataError(f"teacher {args.source} needs the path of what was written")
+    if args.source == "seed":
+        dataset = Dataset.read(args.dataset)
+        for kind in kinds:
+            yield from read_seeds(dataset, kind)
+    elif args.source == "ml-1m-gear":
+        yield from read_gear_answers(args.path, Dataset.read(args.dataset), limit=args.max_items)
+    elif args.source == "answers":
+        yield from read_answers(args.path / ANSWERS if args.path.is_dir() else args.path)
+    else:
+        release = args.source.removeprefix("reclm-")
+        for kind in kinds:
+            read = read_release_users if kind == "user" else read_release_items
+            yield from read(args.path, release)
+
+
+def _profiles(path: Path) -> tuple[list[Kept], dict[str, str]]:
+    """Reads users' profiles that `data teacher` wrote, and what stands for them in a manifest."""
+    from services.profiles.grammar import NotAProfile, parse
+    from training.data.answers import read_answers
+    from training.data.folder import digest_of, read_manifest
+    from training.data.sifting import Kept
+
+    file = path / PROFILES if path.is_dir() else path
+    kept = []
+    for row in read_answers(file):
+        if row.kind == "user":
+            try:
+                kept.append(Kept(row, parse("user", row.text)))
+            except NotAProfile as error:
+                raise InstructionDataError(f"{file}: user {row.id}: {error}") from error
+    if not kept:
+        raise InstructionDataError(f"{file} has no users' profiles; `data teacher` writes some")
+    origin = {"sha256": digest_of(file)}
+    if path.is_dir():
+        origin["fingerprint"] = read_manifest(path)["fingerprint"]
+    return kept, origin
+
+
+def _neighbours(
+    args: argparse.Namespace, dataset: Dataset, kind: Kind, names: Sequence[str] | None
+) -> tuple[dict[str, list[str]], str]:
+    """Finds neighbours among `names`, or all, and says by what."""
+    from training.data.neighbours import (
+        bundle_vectors,
+        chosen_by,
+        neighbours_by_choice,
+        neighbours_by_vectors,
+    )
+
+    if args.vectors is not None:
+        known, vectors = bundle_vectors(args.vectors, kind)
+        wanted = set(known if names is None else names)
+        rows = [row for row, name in enumerate(known) if name in wanted]
+        ids = [known[row] for row in rows]
+        found = neighbours_by_vectors(ids, vectors[rows], limit=args.limit)
+        return found, f"cosine of the vectors of {args.vectors.resolve().name}"
+    histories: Mapping[str, Sequence[str]] = dataset.histories(min_weight=args.min_weight)
+    if kind == "item":
+        histories = chosen_by(histories)
+    ids = list(histories if names is None else names)
+    return neighbours_by_choice(histories, ids, limit=args.limit), "weighted co-occurrence"
+
+
+def _reading(args: argparse.Namespace) -> Reading:
+    from services.profiles.budget import tokenizer_counter, utf8_length
+    from training.data.distillation import Reading
+
+    return Reading(
+        count=tokenizer_counter(args.model) if args.model else utf8_length,
+        history_tokens=args.history_tokens,
+        max_items=args.max_items,
+        examples=args.examples,
+    )
+
+
+def _prompt(args: argparse.Namespace) -> dict[str, Any]:
+    """Returns what decides how a prompt reads."""
+    from services.profiles.prompts import component
+    from training.data.folder import digest_of
+
+    prompt = component(examples=args.examples)
+    counted = f"sha256 {digest_of(args.model / 'tokenizer.json')}" if args.model else "bytes"
+    return {
+        "name": prompt.name,
+        "hash": prompt.hash,
+        "history_tokens": args.history_tokens,
+        "max_items": args.max_items,
+        "tokenizer": counted,
+    }
+
+
+def _data(args: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
+    from training.data.sources import fingerprint
+
+    return {
+        "name": dataset.info.name,
+        "split": args.split,
+        "min_weight": args.min_weight,
+        "fingerprint": fingerprint(dataset),
+    }
+
+
+def _refuse_nothing(count: int, reasons: Mapping[str, int]) -> None:
+    if not count:
+        raise InstructionDataError(f"nothing is left: {_listed(reasons)}")
+
+
+def _told(manifest: Mapping[str, Any], folder: Path) -> str:
+    lines = [
+        f"{file['rows']:,} rows in {folder / name}" for name, file in manifest["files"].items()
+    ]
+    lines += [
+        f"{member.replace('_', ' ')}: {_listed(manifest[member])}"
+        for member in ("dropped", "left_out", "counts")
+        if member in manifest
+    ]
+    if manifest.get("undecodable_kept"):
+        lines.append(
+            f"{manifest['undecodable_kept']:,} of the kept could not be written under constrained "
+            "decoding; --strict drops them"
+        )
+    return "\n".join([*lines, f"fingerprint: {manifest['fingerprint']}"])
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "nothing"

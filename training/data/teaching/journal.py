@@ -1,0 +1,149 @@
+"""The folder in which answers gather, so that a run that was stopped goes on where it was.
+
+Answers are appended, one a line. A line that a killed run left unfinished is cut off; whatever it
+was about is asked for again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from training.data.errors import InstructionDataError
+from training.data.folder import read_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+PLAN, ANSWERS, FAILURES = "plan.json", "answers.jsonl", "failures.jsonl"
+
+
+class Journal:
+    """Answers and failures of one plan. Open it with `with`; nobody else can while it is open.
+
+    Attributes:
+        done: The ids that have an answer.
+        prompt_tokens: Of all requests so far, earlier runs' as well.
+        answer_tokens: Of all answers so far.
+    """
+
+    def __init__(self, folder: Path, plan: Mapping[str, Any]) -> None:
+        """Opens nothing yet.
+
+        Args:
+            folder: Where; made where it is not there.
+            plan: All that decides what is asked and of whom. What is in the folder must have been
+                gathered under the same.
+        """
+        self._folder = folder
+        self._plan = json.loads(json.dumps(plan))
+        self._files: dict[str, IO[bytes]] = {}
+        self.done: set[str] = set()
+        self.prompt_tokens = 0
+        self.answer_tokens = 0
+
+    def __enter__(self) -> Self:
+        """Opens the folder, and cuts off what a killed run left unfinished.
+
+        Raises:
+            InstructionDataError: Another run has the folder, it holds something else or answers
+                to another plan, or a line cannot be read.
+        """
+        path = self._folder / PLAN
+        if self._folder.exists() and any(self._folder.iterdir()) and not path.is_file():
+            raise InstructionDataError(f"{self._folder} holds something else; choose another")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        lock = (self._folder / ANSWERS).open("a+b")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.close()
+            raise InstructionDataError(f"{self._folder}: another run is at it") from error
+        self._files[ANSWERS] = lock
+        try:
+            self._check_plan(path)
+            self._files[FAILURES] = (self._folder / FAILURES).open("a+b")
+            for file in self._files.values():
+                _cut_unfinished(file)
+            self._count()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def answered(self, row: Mapping[str, Any]) -> None:
+        """Keeps an answer: a row with `id` and `usage`."""
+        self._append(ANSWERS, row)
+        self.done.add(row["id"])
+
+    def failed(self, row: Mapping[str, Any]) -> None:
+        """Keeps a failure, which a later run tries again: a row with `id` and `usage`."""
+        self._append(FAILURES, row)
+
+    def _append(self, name: str, row: Mapping[str, Any]) -> None:
+        file = self._files[name]
+        file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        file.flush()
+        self._add_usage(row)
+
+    def _check_plan(self, path: Path) -> None:
+        if not path.is_file():
+            partial = path.with_suffix(".partial")
+            document = json.dumps(self._plan, indent=2, ensure_ascii=False)
+            partial.write_text(document + "\n", encoding="utf-8")
+            partial.replace(path)
+            return
+        try:
+            had = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise InstructionDataError(f"{path} is not JSON: {error}") from error
+        members = {*had, *self._plan}
+        if other := sorted(name for name in members if had.get(name) != self._plan.get(name)):
+            told = ", ".join(
+                f"{name} {had.get(name)!r} and not {self._plan.get(name)!r}" for name in other
+            )
+            raise InstructionDataError(f"{path.parent} has answers for {told}; choose another")
+
+    def _count(self) -> None:
+        for name in (ANSWERS, FAILURES):
+            for row in read_lines(self._folder / name):
+                self._add_usage(row)
+                if name == ANSWERS:
+                    self.done.add(row["id"])
+
+    def _add_usage(self, row: Mapping[str, Any]) -> None:
+        self.prompt_tokens += row["usage"]["prompt_tokens"]
+        self.answer_tokens += row["usage"]["answer_tokens"]
+
+    def _close(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+
+def _cut_unfinished(file: IO[bytes]) -> None:
+    """Cuts a file after its last whole line."""
+    end = file.seek(0, os.SEEK_END)
+    step = 1 << 16
+    while end:
+        start = max(0, end - step)
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            end = start + newline + 1
+            break
+        end = start
+    file.truncate(end)
+    file.seek(0, os.SEEK_END)
