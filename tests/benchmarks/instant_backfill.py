@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from services.backfill.commands import keep_memory_flat
 from services.backfill.makers import Made, RowFailed, Version
+from tests.benchmarks.peak import peak_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,16 +83,9 @@ def main() -> int:
     running.maker_for = lambda _: InstantMaker(args.version)
     summary = running.run(options)
     print(
-        json.dumps({"peak_bytes": _peak_bytes(), "rows": summary.rows, "seconds": summary.seconds})
+        json.dumps({"peak_bytes": peak_bytes(), "rows": summary.rows, "seconds": summary.seconds})
     )
     return 0 if summary.status == "complete" else 1
-
-
-def _peak_bytes() -> int:
-    """Returns this process's peak; getrusage's may be that of the process which started it."""
-    status = Path("/proc/self/status").read_text()
-    (kibibytes,) = re.findall(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
-    return int(kibibytes) * 1024
 
 
 if __name__ == "__main__":

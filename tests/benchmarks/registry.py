@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.benchmarks import backfill, generation, hits, memory, scoring
+from tests.benchmarks import backfill, generation, hits, memory, recommenders, scoring
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.stack import Stack
 
@@ -28,6 +28,7 @@ BENCHMARKS = (
     Benchmark("scoring", frozenset({"scoring"}), scoring.measure),
     Benchmark("backfill throughput", frozenset({"backfill"}), backfill.throughput),
     Benchmark("backfill resume", frozenset({"backfill"}), backfill.resume),
+    Benchmark("recommenders", frozenset({"recommenders"}), recommenders.measure),
 )
 """In the order in which they run: the first one leaves profiles in Redis that the others use."""
 
