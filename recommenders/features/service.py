@@ -128,6 +128,7 @@ def _fetch(
         source=_version_name(version),
         encoder=f"{version.encoder.name}@{version.encoder.hash}",
         failed=failed,
+        version=json.loads(version.to_json()),
     )
     Snapshot(info, tables["user"], tables["item"]).write(folder)
     shutil.rmtree(partial)
