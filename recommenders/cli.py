@@ -17,6 +17,7 @@ from recommenders.export import commands as export
 from recommenders.export.errors import ExportError
 from recommenders.features import commands as features
 from recommenders.models.errors import ModelError
+from recommenders.study import commands as study
 from services.assets.errors import AssetError
 from services.profiles.errors import ReclmError
 
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     features.add_command(rooms)
     benchmark.add_command(rooms)
     export.add_commands(rooms)
+    study.add_command(rooms)
     return parser
 
 

@@ -101,8 +101,8 @@ class Trained:
             if document.pop("format") != _FORMAT:
                 raise ExportError(f"{folder / _INFO} has another format; train the model again")
             provenance = Provenance(**document)
-            items = pq.read_table(folder / "items.parquet")["item_id"].to_pylist()
-            users = pq.read_table(folder / "users.parquet")["user_id"].to_pylist()
+            items = _read_ids(folder / "items.parquet", "item_id")
+            users = _read_ids(folder / "users.parquet", "user_id")
             indptr, indices = (
                 np.load(folder / f"train_{name}.npy", allow_pickle=False)
                 for name in ("indptr", "indices")
@@ -127,6 +127,11 @@ class Trained:
 def write_ids(path: Path, column: str, ids: Sequence[str]) -> None:
     """Writes ids as a Parquet file of one column, in their order."""
     pq.write_table(pa.table({column: pa.array(ids, pa.string())}), path, compression="zstd")
+
+
+def _read_ids(path: Path, column: str) -> list[str]:
+    ids: list[str] = np.asarray(pq.read_table(path, columns=[column])[column]).tolist()
+    return ids
 
 
 def refuse_occupied(folder: Path) -> None:

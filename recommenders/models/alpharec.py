@@ -132,20 +132,19 @@ class AlphaRec(HasGraph, GradientModel[AlphaRecConfig]):
 
     def terms(self) -> FactorTerms:
         """As in `HasTerms`; the network's first layer is taken of each past item beforehand."""
+        first, *others = self.network
+        assert isinstance(first, nn.Linear)  # noqa: S101 - as it was made
+        profiled = 0 if self._user_profiles is None else int(self._user_profiles.shape[1])
+        split, width = first.in_features - profiled, first.out_features
         with torch.no_grad():
             self.make_ready()
-            vectors, weights = self._item_vectors, self.network[0].weight
-            split, profiled = vectors.shape[1], 0
-            if self._user_profiles is not None:
-                profiled = self._user_profiles.shape[1]
-                split -= profiled
-            read = vectors[:, :split] @ weights[:, :split].T
+            read = self._item_vectors[:, :split] @ first.weight[:, :split].T
             added = numbers(torch.cat([read, self._joining.handed], dim=1))
-        stranger, width = Stranger.asked(), read.shape[1]
+        stranger = Stranger.asked()
         hidden = stranger.pooled.columns(0, width) / stranger.count.at_least(1)
         if profiled:
-            hidden = hidden + self._scale.formula(stranger) @ numbers(weights[:, split:].T)
-        first = layers(hidden + numbers(self.network[0].bias), list(self.network)[1:])
+            hidden = hidden + self._scale.formula(stranger) @ numbers(first.weight[:, split:].T)
+        embedded = layers(hidden + numbers(first.bias), others)
         handed = stranger.pooled.columns(width, added.shape[1])
         items = numbers(self._items)
         return FactorTerms(
@@ -153,7 +152,7 @@ class AlphaRec(HasGraph, GradientModel[AlphaRecConfig]):
             item_bias=np.zeros(len(items), np.float32),
             history_vectors=added,
             user_vectors=numbers(self._users),
-            tower=unit(self._joining.formula(first, handed, stranger.count)),
+            tower=unit(self._joining.formula(embedded, handed, stranger.count)),
             profile_dimension=profiled,
         )
 

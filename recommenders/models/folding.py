@@ -113,8 +113,8 @@ def _doubt(train: sparse.csr_array, items: Tensor, means: Tensor) -> float:
         items: Embeddings, (n_items, d).
         means: Of the items of each user who has some, (users, d).
     """
-    counts = np.diff(train.indptr)
-    counts = torch.from_numpy(counts[counts > 0].astype(np.float64))
+    lengths = np.diff(train.indptr)
+    counts = torch.from_numpy(lengths[lengths > 0].astype(np.float64))
     degrees = torch.from_numpy(np.bincount(train.indices, minlength=len(items)))
     vectors, means = items.detach().double().cpu(), means.detach().double().cpu()
     squares = float((vectors.square().sum(1) * degrees).sum())

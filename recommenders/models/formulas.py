@@ -8,7 +8,7 @@ each node. Its operations are those of ONNX and go by their names there.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from torch import nn
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    Operand = "Formula | NDArray[np.float32] | float"
+    Operand: TypeAlias = "Formula | NDArray[np.float32] | float"
 
 _TINY = 1e-12
 """What a length is at least, where something is divided by it; as in torch."""
