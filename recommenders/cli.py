@@ -13,8 +13,11 @@ from recommenders.benchmark.errors import BenchmarkError
 from recommenders.data import commands
 from recommenders.data.errors import DatasetError
 from recommenders.data.sources import SOURCES
+from recommenders.export import commands as export
+from recommenders.export.errors import ExportError
 from recommenders.features import commands as features
 from recommenders.models.errors import ModelError
+from recommenders.study import commands as study
 from services.assets.errors import AssetError
 from services.profiles.errors import ReclmError
 
@@ -42,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (
         DatasetError,
         BenchmarkError,
+        ExportError,
         ModelError,
         AssetError,
         ReclmError,
@@ -81,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_audit(actions)
     features.add_command(rooms)
     benchmark.add_command(rooms)
+    export.add_commands(rooms)
+    study.add_command(rooms)
     return parser
 
 

@@ -81,9 +81,9 @@ def benchmark(file: Path, places: Places, *, jobs: int, command: str) -> str:
     results = collect(experiment, outcomes)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     if results:
-        document = markdown(experiment, results, command=command, where=_here())
-        _write(places.out / "results.md", document)
-        _write(places.out / "results.html", page(experiment, results, document=document))
+        document = markdown(experiment, results, command=command, where=here())
+        write_text(places.out / "results.md", document)
+        write_text(places.out / "results.html", page(experiment, results, document=document))
         pq.write_table(parquet(results), places.out / "results.parquet")
     if failed:
         first = failed[0]
@@ -94,7 +94,8 @@ def benchmark(file: Path, places: Places, *, jobs: int, command: str) -> str:
     return document + f"\nWritten to {places.out}: results.md, results.html, results.parquet"
 
 
-def _here() -> str:
+def here() -> str:
+    """Returns the day and the machine, for the head of a report."""
     day = datetime.now(UTC).strftime("%Y-%m-%d")
     return f"{day}, {os.cpu_count()} cores, {_processor()}, Python {platform.python_version()}"
 
@@ -108,7 +109,8 @@ def _processor() -> str:
     return platform.machine()
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole, in the place of one that is there; folders above it are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(
         "w", dir=path.parent, delete=False, encoding="utf-8"

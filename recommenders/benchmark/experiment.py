@@ -136,7 +136,7 @@ def read_experiment(path: Path) -> Experiment:
     try:
         experiment = Experiment.model_validate(document)
         for entry in experiment.models:
-            _check(experiment, entry)
+            check_entry(experiment, entry)
         experiment.plan(0)
     except ValidationError as error:
         raise BenchmarkError(f"{path}: {_told(error)}") from error
@@ -145,7 +145,13 @@ def read_experiment(path: Path) -> Experiment:
     return experiment
 
 
-def _check(experiment: Experiment, entry: ModelEntry) -> None:
+def check_entry(experiment: Experiment, entry: ModelEntry) -> None:
+    """Checks a model's name, its options and those of its training.
+
+    Raises:
+        BenchmarkError: There is no such model.
+        ValidationError: An option is unknown or makes no sense.
+    """
     if entry.name not in MODELS:
         raise BenchmarkError(f"there is no model {entry.name!r}; there are {', '.join(MODELS)}")
     experiment.trainer(entry)

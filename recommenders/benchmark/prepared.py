@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from recommenders.benchmark.experiment import Experiment
     from recommenders.data.split import Split
+    from recommenders.features.snapshot import SnapshotInfo
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +53,10 @@ class Prepared:
         split: Decides what is trained on and judged by.
         inputs: What models may learn from.
         user_ids: User row -> id.
+        item_ids: Item row -> id.
+        dataset: The dataset's name.
+        dataset_fingerprint: 16 hexadecimal digits that stand for its ids and interactions.
+        snapshot: Where profiles are from, as the snapshot says; None without any.
         profiles: Where profiles are from, in words; None without any.
         digest: Stands for everything in it.
     """
@@ -59,6 +64,10 @@ class Prepared:
     split: Split
     inputs: Inputs
     user_ids: tuple[str, ...]
+    item_ids: tuple[str, ...]
+    dataset: str
+    dataset_fingerprint: str
+    snapshot: SnapshotInfo | None
     profiles: str | None
     digest: str
 
@@ -111,6 +120,10 @@ def prepare(
         split=split,
         inputs=inputs,
         user_ids=indexed.user_ids,
+        item_ids=indexed.item_ids,
+        dataset=dataset.info.name,
+        dataset_fingerprint=indexed.fingerprint(),
+        snapshot=None if snapshot is None else snapshot.info,
         profiles=None if snapshot is None else _told(snapshot, experiment),
         digest=_digest(split, inputs),
     )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from recommenders.benchmark.experiment import Experiment, ModelEntry
     from recommenders.benchmark.prepared import Prepared
     from recommenders.data.split import Part
-    from recommenders.evaluation import Evaluation, Scorer
+    from recommenders.evaluation import Evaluation
 
 RESULT, USERS, LOSSES = "result.json", "users.parquet", "losses.csv"
 
@@ -71,7 +71,7 @@ def execute(run: Run, experiment: Experiment, prepared: Prepared, folder: Path) 
     """
     folder.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    scorer, trained = _fitted(run, experiment, prepared, folder)
+    scorer, trained = fit(run, experiment, prepared, folder)
     seconds = time.perf_counter() - started
     popularity = np.bincount(prepared.split.train.indices, minlength=prepared.inputs.n_items)
     scenarios: dict[str, Any] = {}
@@ -103,16 +103,37 @@ def execute(run: Run, experiment: Experiment, prepared: Prepared, folder: Path) 
     scratch.replace(folder / RESULT)
 
 
-def _fitted(
+def judged_by(experiment: Experiment, prepared: Prepared) -> Part:
+    """Returns what decides between epochs and options."""
+    name = experiment.scenario or next(iter(prepared.split.scenarios))
+    scenario = prepared.split.scenarios[name]
+    return scenario.test if experiment.protocol == "paper" else scenario.validation
+
+
+def fit(
     run: Run, experiment: Experiment, prepared: Prepared, folder: Path
-) -> tuple[Scorer, dict[str, Any]]:
+) -> tuple[Any, dict[str, Any]]:
+    """Builds a model and, where it has to be, trains it.
+
+    Args:
+        run: The model, its options, the seed.
+        experiment: How it is trained.
+        prepared: What on.
+        folder: That is there, for the checkpoint and the losses of every epoch.
+
+    Returns:
+        The model, and how many epochs it was trained and which of them it is; nothing of that
+        for one that is not trained by gradient.
+
+    Raises:
+        ModelError: Options do not fit, or training failed.
+        EvaluationError: The validation part cannot be ranked.
+    """
     rng = np.random.default_rng(run.seed)
     model: Any = build(run.entry.name, prepared.inputs, run.options, rng)
     if not MODELS[run.entry.name].trained:
         return model, {}
-    name = experiment.scenario or next(iter(prepared.split.scenarios))
-    scenario = prepared.split.scenarios[name]
-    part = scenario.test if experiment.protocol == "paper" else scenario.validation
+    part = judged_by(experiment, prepared)
     cutoff = int(experiment.metric.partition("@")[2])
     checkpoint = folder / "checkpoint.safetensors"
     history = train(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -55,6 +56,13 @@ class Indexed:
     def shape(self) -> tuple[int, int]:
         """How many users and items there are."""
         return len(self.user_ids), len(self.item_ids)
+
+    def fingerprint(self) -> str:
+        """Returns 16 hexadecimal digits that stand for all ids, and who chose what when."""
+        digest = hashlib.sha256(repr((self.user_ids, self.item_ids)).encode())
+        for numbers in (self.users, self.items, self.times):
+            digest.update(numbers.astype("<i8").tobytes())
+        return digest.hexdigest()[:16]
 
     def matrix(
         self, chosen: NDArray[np.bool_] | NDArray[np.int64] | None = None

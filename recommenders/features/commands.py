@@ -56,6 +56,12 @@ def add_command(commands: Any) -> None:  # noqa: ANN401 - argparse does not name
         help="items that the same people chose, sent with an item (%(default)s)",
     )
     asked.add_argument("--max-users", type=int, metavar="N", help="ask for so many at most")
+    asked.add_argument(
+        "--known",
+        type=int,
+        metavar="N",
+        help="ask for users alone who are not in training, by their first N clicks",
+    )
     files = parser.add_argument_group(
         "from files: JSON lines of id and text, or a backfill's output"
     )
@@ -147,7 +153,10 @@ def _from_service(args: argparse.Namespace, dataset: Dataset) -> Snapshot:
         args.out,
         url=args.url,
         options=FetchOptions(
-            history=args.history, neighbours=args.neighbours, max_users=args.max_users
+            history=args.history,
+            neighbours=args.neighbours,
+            max_users=args.max_users,
+            known=args.known,
         ),
         progress=progress,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recommenders.data.errors import DatasetError
 from recommenders.data.profiles import read_profiles
@@ -12,7 +12,7 @@ from recommenders.features.snapshot import Snapshot, SnapshotInfo
 from recommenders.features.table import ProfileTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from recommenders.data.dataset import Dataset
@@ -88,7 +88,8 @@ def from_backfill(
         DatasetError: A folder cannot be read, its backfill has not ended, or users' and items'
             vectors are not of one encoder.
     """
-    encoders = {_encoder_of(path) for path in (users, items) if path is not None}
+    versions = [_version_of(path) for path in (users, items) if path is not None]
+    encoders = {_encoder_of(version) for version in versions}
     if not encoders:
         raise DatasetError("no profiles are given: name an output of users, of items, or of both")
     if len(encoders) > 1:
@@ -96,19 +97,30 @@ def from_backfill(
     (encoder,) = encoders
     tables = [None if path is None else ProfileTable.read(path) for path in (users, items)]
     source = " ".join(str(path.name) for path in (users, items) if path is not None)
-    info = SnapshotInfo(dataset=dataset.info.name, split=split, source=source, encoder=encoder)
+    info = SnapshotInfo(
+        dataset=dataset.info.name,
+        split=split,
+        source=source,
+        encoder=encoder,
+        version=versions[0] if all(one == versions[0] for one in versions) else None,
+    )
     return Snapshot(info, *tables)
 
 
-def _encoder_of(folder: Path) -> str:
-    """Returns what made the vectors of a backfill, name@hash, as its manifest says."""
+def _encoder_of(version: Mapping[str, Any]) -> str:
+    return f"{version['encoder']['name']}@{version['encoder']['hash']}"
+
+
+def _version_of(folder: Path) -> Mapping[str, Any]:
+    """Returns the version of a backfill's profiles, as its manifest says."""
     path = folder / "manifest.json"
     try:
         document = json.loads(path.read_bytes())
-        encoder, complete = document["version"]["encoder"], document["complete"]
-        name = f"{encoder['name']}@{encoder['hash']}"
+        version, complete = document["version"], document["complete"]
+        _encoder_of(version)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{path} is not the manifest of a backfill: {error!r}") from error
     if not complete:
         raise DatasetError(f"{folder}: the backfill has not ended; start the same command again")
-    return name
+    found: Mapping[str, Any] = version
+    return found

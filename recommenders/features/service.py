@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from recommenders.data.dataset import Dataset
     from recommenders.data.split import Split
+    from recommenders.features.table import ProfileTable
     from services.client import Kind, ProfileVersion
 
     Asked = Callable[[Sequence[str]], Iterator[tuple[str, ProfileRequest]]]
@@ -46,11 +47,14 @@ class FetchOptions:
         neighbours: Items that the same people chose, sent with an item.
         max_users: Ask for so many users at most, the same ones each time and those of a smaller
             number among them; None for all.
+        known: Ask for nobody but users who are not in training, and send of each the first so
+            many of the clicks that the split lets be known; None for everybody, and items too.
     """
 
     history: int = 50
     neighbours: int = 10
     max_users: int | None = None
+    known: int | None = None
 
 
 def fetch(
@@ -109,8 +113,8 @@ def _fetch(
         partial = _begun(folder, request)
         asking = _Asking(dataset, split, options)
         failed = 0
-        tables = {}
-        kinds: tuple[Kind, ...] = ("item", "user")
+        tables: dict[Kind, ProfileTable] = {}
+        kinds: tuple[Kind, ...] = ("item", "user") if options.known is None else ("user",)
         for kind in kinds:
             wanted, rows = asking.of(kind)
             with Journal(partial / f"{kind}s.ndjson") as journal:
@@ -128,8 +132,9 @@ def _fetch(
         source=_version_name(version),
         encoder=f"{version.encoder.name}@{version.encoder.hash}",
         failed=failed,
+        version=asdict(version),
     )
-    Snapshot(info, tables["user"], tables["item"]).write(folder)
+    Snapshot(info, tables["user"], tables.get("item")).write(folder)
     shutil.rmtree(partial)
     return Snapshot.read(folder)
 
@@ -147,6 +152,15 @@ class _Asking:
         self._histories: Mapping[str, Sequence[str]] = {
             indexed.user_ids[user]: [names[item] for item in items] for user, items in rows.items()
         }
+        if options.known is not None:
+            strangers = [
+                user for user in rows if split.train.indptr[user] == split.train.indptr[user + 1]
+            ]
+            self._prefix += f"first-{options.known}/"
+            self._histories = {
+                indexed.user_ids[user]: [names[item] for item in rows[user][: options.known]]
+                for user in strangers
+            }
         drawn = sorted(self._histories, key=lambda id_: hashlib.sha256(id_.encode()).digest())
         chosen = set(drawn[: options.max_users])
         self.user_ids = [id_ for id_ in self._histories if id_ in chosen]

@@ -7,10 +7,13 @@ import json
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recommenders.data.errors import DatasetError
 from recommenders.features.table import ProfileTable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MANIFEST = "manifest.json"
 USERS, ITEMS = "users.parquet", "items.parquet"
@@ -27,6 +30,8 @@ class SnapshotInfo:
         source: What wrote them: a service's version, or the name of a file.
         encoder: What made the vectors of them, name@hash.
         failed: How many users and items were asked for and got no profile.
+        version: The version of the profiles, as the service writes it; None where several or none
+            are known.
     """
 
     dataset: str
@@ -34,6 +39,15 @@ class SnapshotInfo:
     source: str
     encoder: str
     failed: int = 0
+    version: Mapping[str, Any] | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Returns it for JSON, without a version that is not known."""
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if value is not None or name == "split"
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +61,7 @@ class Snapshot:
     def fingerprint(self) -> str:
         """Returns 16 hexadecimal digits that stand for every profile and where it is from."""
         parts = [table and table.digest() for table in (self.users, self.items)]
-        document = json.dumps([asdict(self.info), parts], sort_keys=True)
+        document = json.dumps([self.info.document(), parts], sort_keys=True)
         return hashlib.sha256(document.encode()).hexdigest()[:16]
 
     def write(self, folder: Path) -> None:
@@ -67,7 +81,7 @@ class Snapshot:
                     table.write(new / name)
             # Of what is read back, since vectors are rounded when they are written.
             fingerprint = _read(new, self.info).fingerprint()
-            document: dict[str, Any] = {**asdict(self.info), "fingerprint": fingerprint}
+            document: dict[str, Any] = {**self.info.document(), "fingerprint": fingerprint}
             (new / MANIFEST).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
             new.rename(folder)
 

@@ -20,13 +20,16 @@ from recommenders.losses import sampled_info_nce
 from recommenders.models.base import ModelConfig
 from recommenders.models.errors import ModelError
 from recommenders.models.folding import GraphFoldIn, is_cold, mean_known
-from recommenders.models.fusion import linear, profile_width, standardised
+from recommenders.models.formulas import layers, numbers, unit
+from recommenders.models.fusion import Scale, linear, profile_width, standardised
 from recommenders.models.gradient import GradientModel
 from recommenders.models.graph import Graph, HasGraph
+from recommenders.models.terms import FactorTerms, Stranger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
     from scipy import sparse
     from torch import Tensor
 
@@ -74,6 +77,7 @@ class AlphaRec(HasGraph, GradientModel[AlphaRecConfig]):
         self.register_buffer("_item_vectors", items, persistent=False)
         self.register_buffer("_user_vectors", users, persistent=False)
         self.register_buffer("_user_profiles", user_profiles, persistent=False)
+        self._scale = Scale.of(None if user_profiles is None else self.inputs.user_profiles)
         width = items.shape[1]
         self.network = nn.Sequential(
             linear(width, max(1, width // 2), generator),
@@ -108,15 +112,53 @@ class AlphaRec(HasGraph, GradientModel[AlphaRecConfig]):
         vectors = self._users[users]
         cold = is_cold(users, self.inputs.train)
         if cold.size:
-            places, rows = torch.from_numpy(cold).to(users.device), known[cold]
+            places = torch.from_numpy(cold).to(users.device)
             profiles = self._user_profiles
-            read = _of_users(
-                mean_known(rows, self._item_vectors),
-                None if profiles is None else profiles[users[places]],
+            vectors[places] = self._joined(
+                known[cold], None if profiles is None else profiles[users[places]]
             )
-            joined = self._joining.spread(self.network(read), rows)
-            vectors[places] = functional.normalize(joined)
         return vectors @ self._items.T
+
+    def score_strangers(
+        self, known: sparse.csr_array, profiles: NDArray[np.float32] | None
+    ) -> Tensor:
+        """Returns scores; without a profile a stranger has the average one."""
+        read = None
+        if self._user_profiles is not None:
+            shape = known.shape[0], self._user_profiles.shape[1]
+            raw = np.zeros(shape, np.float32) if profiles is None else profiles
+            read = self._scale.of_strangers(raw, shape).to(self.device)
+        return self._joined(known, read) @ self._items.T
+
+    def terms(self) -> FactorTerms:
+        """As in `HasTerms`; the network's first layer is taken of each past item beforehand."""
+        first, *others = self.network
+        assert isinstance(first, nn.Linear)  # noqa: S101 - as it was made
+        profiled = 0 if self._user_profiles is None else int(self._user_profiles.shape[1])
+        split, width = first.in_features - profiled, first.out_features
+        with torch.no_grad():
+            self.make_ready()
+            read = self._item_vectors[:, :split] @ first.weight[:, :split].T
+            added = numbers(torch.cat([read, self._joining.handed], dim=1))
+        stranger = Stranger.asked()
+        hidden = stranger.pooled.columns(0, width) / stranger.count.at_least(1)
+        if profiled:
+            hidden = hidden + self._scale.formula(stranger) @ numbers(first.weight[:, split:].T)
+        embedded = layers(hidden + numbers(first.bias), others)
+        handed = stranger.pooled.columns(width, added.shape[1])
+        items = numbers(self._items)
+        return FactorTerms(
+            item_vectors=items,
+            item_bias=np.zeros(len(items), np.float32),
+            history_vectors=added,
+            user_vectors=numbers(self._users),
+            tower=unit(self._joining.formula(embedded, handed, stranger.count)),
+            profile_dimension=profiled,
+        )
+
+    def _joined(self, known: sparse.csr_array, profiles: Tensor | None) -> Tensor:
+        read = _of_users(mean_known(known, self._item_vectors), profiles)
+        return functional.normalize(self._joining.spread(self.network(read), known))
 
     def _first(self) -> tuple[Tensor, Tensor]:
         return self.network(self._user_vectors), self.network(self._item_vectors)

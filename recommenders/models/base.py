@@ -59,6 +59,28 @@ class Recommender(Protocol):
         ...
 
 
+class ScoresStrangers(Protocol):
+    """Scores items for people who are no rows of any matrix: what goes online."""
+
+    def stranger_scores(
+        self, known: sparse.csr_array, profiles: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Returns how much each item suits each stranger.
+
+        Args:
+            known: What is known of each, CSR, (rows, n_items); rows may be empty.
+            profiles: The vectors of their profiles as an encoder makes them, (rows, p), zeros
+                where there is none. A model that reads no users' profiles does not look at them.
+
+        Returns:
+            (rows, n_items), finite.
+
+        Raises:
+            ModelError: A shape does not fit.
+        """
+        ...
+
+
 class ModelConfig(BaseModel):
     """What a model is told besides data; each default is written once, in its own file."""
 
@@ -121,6 +143,16 @@ class Inputs:
         wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
         if wrong.size:
             raise ModelError(f"{name}: row {wrong[0]} has a value that is no finite number")
+
+
+def check_strangers(known: sparse.csr_array, n_items: int) -> None:
+    """Checks what `stranger_scores` is asked.
+
+    Raises:
+        ModelError: The shape does not fit.
+    """
+    if known.shape[1] != n_items:
+        raise ModelError(f"known is of shape {known.shape}, not (rows, {n_items})")
 
 
 def check_scoring(

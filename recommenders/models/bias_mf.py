@@ -7,17 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 from recommenders.losses import bce, bpr
+from recommenders.models.formulas import numbers, side_by_side
 from recommenders.models.fusion import FusionConfig, linear
 from recommenders.models.gradient import FusedModel
+from recommenders.models.terms import FactorTerms, Stranger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
     from scipy import sparse
     from torch import Tensor
 
@@ -54,8 +58,8 @@ class BiasMF(FusedModel[BiasMFConfig]):
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Mapping[str, Tensor]:
         """Returns BPR's or binary cross-entropy's loss."""
-        users = functional.embedding(batch.users, self.fusion.users())
-        items = self.fusion.items(generator)
+        users, items = self.in_training(generator)
+        users = functional.embedding(batch.users, users)
         items = torch.cat([items, self.item_bias(items)], dim=1)
         positive, negative = (
             _pairs(users, functional.embedding(rows, items))
@@ -68,9 +72,42 @@ class BiasMF(FusedModel[BiasMFConfig]):
 
     def score(self, users: Tensor, known: sparse.csr_array) -> Tensor:
         """Returns scores; a new user's bias is 0, as is that of one who never learnt any."""
-        scores: Tensor = self.first(users, known) @ self._items.T
-        scores += self.item_bias(self._items).T
+        scores = self._scored(self.first(users, known))
         return scores if self.user_bias is None else scores + self.user_bias[users, None]
+
+    def score_strangers(
+        self, known: sparse.csr_array, profiles: NDArray[np.float32] | None
+    ) -> Tensor:
+        """Returns scores; a stranger's bias is 0."""
+        return self._scored(self.first_of_strangers(known, profiles))
+
+    def terms(self) -> FactorTerms:
+        """As in `HasTerms`; a user's bias, where there is one, is a further number of theirs."""
+        with torch.no_grad():
+            self.make_ready()
+            items, users = numbers(self._items), numbers(self._users)
+            bias = numbers(self.item_bias(self._items)[:, 0])
+            folded = numbers(self._items @ self._fold_in.map)
+        stranger = Stranger.asked()
+        ids = self._fold_in.formula(stranger.pooled, stranger.count)
+        tower = self.fusion.formula(ids, stranger)
+        if self.user_bias is not None:
+            items = np.concatenate([items, np.ones_like(items[:, :1])], axis=1)
+            users = np.concatenate([users, numbers(self.user_bias)[:, None]], axis=1)
+            tower = side_by_side(tower, stranger.count * 0)
+        return FactorTerms(
+            item_vectors=items,
+            item_bias=bias,
+            history_vectors=folded,
+            user_vectors=users,
+            tower=tower,
+            profile_dimension=self.fusion.profile_dimension,
+        )
+
+    def _scored(self, vectors: Tensor) -> Tensor:
+        scores: Tensor = vectors @ self._items.T
+        scores += self.item_bias(self._items).T
+        return scores
 
 
 def _pairs(users: Tensor, items: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ shared as well, fuses a profile with what there was without it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,12 +19,15 @@ from torch.nn import functional
 
 from recommenders.models.base import ModelConfig
 from recommenders.models.errors import ModelError
+from recommenders.models.formulas import layers, side_by_side, unit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
     from recommenders.models.base import Inputs
+    from recommenders.models.formulas import Formula
+    from recommenders.models.terms import Stranger
 
 
 class FusionConfig(ModelConfig):
@@ -37,6 +41,12 @@ class FusionConfig(ModelConfig):
         fusion: How a profile joins: `concat`, the paper's layer over both, or `add`, their sum.
         id_dropout: How likely an item's id is left out of a training step, with `both`, so that
             features learn to stand alone.
+        user_dropout: How likely a user is a stranger in a training step: their id is replaced by
+            the one that a few of their clicks would give; and, by a lot of its own, how likely
+            their profile is left out. So either learns to stand alone (DropoutNet, Volkovs et
+            al., NeurIPS 2017, section 4.2). 0 as in the paper.
+        fold_in: How much the clicks of a stranger say: as much as all that training users chose
+            (`mean`), or by how many they are (`credible`; see `folding.FoldIn`).
     """
 
     variant: Literal["base", "augmented"] = "base"
@@ -44,6 +54,8 @@ class FusionConfig(ModelConfig):
     embedding_size: int = Field(32, ge=1)
     fusion: Literal["concat", "add"] = "concat"
     id_dropout: float = Field(0.5, ge=0, lt=1)
+    user_dropout: float = Field(0.0, ge=0, lt=1)
+    fold_in: Literal["mean", "credible"] = "mean"
 
 
 class Fusion(nn.Module):
@@ -96,25 +108,75 @@ class Fusion(nn.Module):
         keep(self, "_text", text)
         keep(self, "_item_profiles", item_profiles)
         keep(self, "_user_profiles", user_profiles)
+        self._scale = Scale.of(user_profiles)
         degrees = np.bincount(inputs.train.indices, minlength=inputs.n_items)
         warm_items = torch.from_numpy((degrees > 0).astype(np.float32))
         warm_users = torch.from_numpy((np.diff(inputs.train.indptr) > 0).astype(np.float32))
         self.register_buffer("_warm_items", warm_items[:, None], persistent=False)
         self.register_buffer("_warm_users", warm_users[:, None], persistent=False)
 
-    def users(self) -> Tensor:
-        """Returns the first embeddings of all users, (n_users, d)."""
-        rows = slice(None)
-        return self._fused_users(self.user_ids * self.get_buffer("_warm_users"), rows)
+    @property
+    def profile_dimension(self) -> int:
+        """Numbers in a user's profile; 0 where none is read."""
+        return 0 if self._user_profiles is None else int(self._user_profiles.shape[1])
 
-    def folded(self, ids: Tensor, users: Tensor) -> Tensor:
+    def users(
+        self, generator: torch.Generator | None = None, stand_ins: Tensor | None = None
+    ) -> Tensor:
+        """Returns the first embeddings of all users, (n_users, d).
+
+        Args:
+            generator: Where dropout of users comes from, in training; nothing is dropped without.
+            stand_ins: What takes the place of an id that is dropped, (n_users, d).
+        """
+        ids = self.user_ids * self.get_buffer("_warm_users")
+        profiles, dropout = self._user_profiles, self._config.user_dropout
+        if generator is not None and stand_ins is not None and dropout:
+            draws = torch.rand((len(ids), 2), generator=generator, device=ids.device) < dropout
+            ids = torch.where(draws[:, :1], stand_ins, ids)
+            profiles = None if profiles is None else profiles * ~draws[:, 1:]
+        return self._fused_users(ids, profiles)
+
+    def profiles_of(self, users: Tensor) -> Tensor | None:
+        """Returns users' profiles as they are read, (u, p), or None where none are."""
+        return None if self._user_profiles is None else self._user_profiles[users]
+
+    def standardised(self, profiles: NDArray[np.float32] | None, users: int) -> Tensor | None:
+        """Returns strangers' profiles as they are read.
+
+        Args:
+            profiles: As an encoder makes them, (u, p), zeros where there is none; None for
+                strangers without any.
+            users: How many strangers there are.
+
+        Raises:
+            ModelError: The shape does not fit.
+        """
+        if self._user_profiles is None:
+            return None
+        if profiles is None:
+            return torch.zeros((users, self._user_profiles.shape[1])).to(self._user_profiles)
+        return self._scale.of_strangers(profiles, (users, self._user_profiles.shape[1])).to(
+            self._user_profiles.device
+        )
+
+    def folded(self, ids: Tensor, profiles: Tensor | None) -> Tensor:
         """Returns the first embeddings of users whose id part was found otherwise.
 
         Args:
             ids: (u, d).
-            users: Their rows, whose profiles are read, (u,).
+            profiles: Their profiles as they are read, (u, p); None where none are.
         """
-        return self._fused_users(ids, users)
+        return self._fused_users(ids, profiles)
+
+    def formula(self, ids: Formula, stranger: Stranger) -> Formula:
+        """Returns what `folded` makes of an id part and a raw profile, as a formula."""
+        if self.profile_network is None or self._user_profiles is None:
+            return ids
+        read = unit(layers(self._scale.formula(stranger), self.profile_network))
+        if self.fuse is None:
+            return ids + read
+        return layers(side_by_side(ids, read), self.fuse)
 
     def items(self, generator: torch.Generator | None = None) -> Tensor:
         """Returns the first embeddings of all items, (n_items, d).
@@ -143,12 +205,10 @@ class Fusion(nn.Module):
             parts.append(self.profile_network(self._item_profiles))
         return self._fused(*parts) if parts else None
 
-    def _fused_users(self, ids: Tensor, users: Tensor | slice) -> Tensor:
-        if self.profile_network is None or self._user_profiles is None:
+    def _fused_users(self, ids: Tensor, profiles: Tensor | None) -> Tensor:
+        if self.profile_network is None or profiles is None:
             return ids
-        return self._fused(
-            ids, functional.normalize(self.profile_network(self._user_profiles[users]))
-        )
+        return self._fused(ids, functional.normalize(self.profile_network(profiles)))
 
     def _fused(self, before: Tensor, profile: Tensor | None = None) -> Tensor:
         if profile is None:
@@ -187,19 +247,58 @@ def table(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
     return torch.empty(shape).normal_(std=0.1, generator=generator)
 
 
-def standardised(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns vectors with the mean taken off and a mean square of 1.
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How vectors are standardised: the mean is taken off, and the mean square becomes 1.
 
     Encoders' vectors share a large mean and have small numbers; a network learns little from
     them as they are. Rows of zeros, which have no vector, stay so: they are the average one.
+
+    Attributes:
+        mean: (p,), float64; of no numbers where there are no vectors.
+        divisor: What the differences from the mean are divided by.
     """
-    there = np.asarray(values.any(axis=1))
-    if not there.any():
-        return values
-    mean = values[there].mean(axis=0, dtype=np.float64)
-    scaled = np.where(there[:, None], values - mean, 0)
-    square = float(np.square(scaled[there]).mean())
-    return (scaled / square**0.5 if square > 0 else scaled).astype(np.float32)
+
+    mean: NDArray[np.float64]
+    divisor: float
+
+    @classmethod
+    def of(cls, values: NDArray[np.float32] | None) -> Scale:
+        """Works it out from vectors, (n, p)."""
+        if values is None:
+            return cls(np.zeros(0), 1.0)
+        rows = values[np.asarray(values.any(axis=1))]
+        if not len(rows):
+            return cls(np.zeros(values.shape[1]), 1.0)
+        mean = rows.mean(axis=0, dtype=np.float64)
+        square = float(np.square(rows - mean).mean())
+        return cls(mean, square**0.5 if square > 0 else 1.0)
+
+    def __call__(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns the vectors standardised."""
+        there = np.asarray(values.any(axis=1))
+        scaled = np.where(there[:, None], values - self.mean, 0) / self.divisor
+        return scaled.astype(np.float32)
+
+    def formula(self, stranger: Stranger) -> Formula:
+        """Returns a raw profile standardised, zeros where there is none."""
+        mean = self.mean.astype(np.float32)
+        return (stranger.profile - mean) * (1 / self.divisor) * stranger.has_profile
+
+    def of_strangers(self, profiles: NDArray[np.float32], shape: tuple[int, int]) -> Tensor:
+        """Returns profiles standardised, on the CPU.
+
+        Raises:
+            ModelError: They are not of this shape.
+        """
+        if profiles.shape != shape:
+            raise ModelError(f"profiles are of shape {profiles.shape}, not {shape}")
+        return torch.from_numpy(self(profiles))
+
+
+def standardised(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns vectors standardised by themselves; see `Scale`."""
+    return Scale.of(values)(values)
 
 
 def keep(module: nn.Module, name: str, values: NDArray[np.float32] | None) -> None:

@@ -14,10 +14,15 @@ import torch
 from scipy import sparse
 from torch import nn
 
-from recommenders.models.base import Inputs, ModelConfig, check_scoring
+from recommenders.models.base import (
+    Inputs,
+    ModelConfig,
+    check_scoring,
+    check_strangers,
+)
 from recommenders.models.errors import ModelError
 from recommenders.models.files import read_folder, write_folder
-from recommenders.models.folding import FoldIn, is_cold
+from recommenders.models.folding import FoldIn, few_of_each, is_cold
 from recommenders.models.fusion import Fusion, FusionConfig
 
 if TYPE_CHECKING:
@@ -108,6 +113,12 @@ class GradientModel(nn.Module, Generic[C]):
         """
         raise NotImplementedError
 
+    def score_strangers(
+        self, known: sparse.csr_array, profiles: NDArray[np.float32] | None
+    ) -> Tensor:
+        """Returns scores as `stranger_scores` does, after `prepare`; without gradients."""
+        raise NotImplementedError
+
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
@@ -122,12 +133,25 @@ class GradientModel(nn.Module, Generic[C]):
         """As in `Recommender`; the first call after training works out the embeddings."""
         check_scoring(users, known, self.inputs.n_users, self.inputs.n_items)
         with torch.inference_mode():
-            if not self._ready:
-                self.eval()
-                self.prepare()
-                self._ready = True
+            self.make_ready()
             scores = self.score(torch.from_numpy(users).to(self.device), known)
             return scores.float().cpu().numpy()
+
+    def stranger_scores(
+        self, known: sparse.csr_array, profiles: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """As in `ScoresStrangers`."""
+        check_strangers(known, self.inputs.n_items)
+        with torch.inference_mode():
+            self.make_ready()
+            return self.score_strangers(known, profiles).float().cpu().numpy()
+
+    def make_ready(self) -> None:
+        """Works out what scoring needs, if that has not been done since training."""
+        if not self._ready:
+            self.eval()
+            self.prepare()
+            self._ready = True
 
     def save(self, folder: Path) -> None:
         """As in `Recommender`; the inputs are kept too, since they are what folds in new users."""
@@ -179,15 +203,27 @@ class FusedModel(GradientModel[F]):
     """
 
     fusion: Fusion
+    _stand_ins: Tensor | None = None
 
     def make_parts(self, generator: torch.Generator) -> None:
         """Makes the fusion; a subclass adds what it has besides."""
         self.fusion = Fusion(self.inputs, self.config, generator)
 
+    def begin_epoch(self, generator: torch.Generator) -> None:
+        """Works out what takes the place of ids: what a few of each user's clicks would give."""
+        if self.config.user_dropout:
+            with torch.no_grad():
+                fold_in = self._folding(self.fusion.items())
+                self._stand_ins = fold_in.ids(few_of_each(self.inputs.train, generator))
+
+    def in_training(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Returns the first embeddings of all users and items, some of their parts dropped."""
+        return self.fusion.users(generator, self._stand_ins), self.fusion.items(generator)
+
     def prepare(self) -> None:
         """Works out the first embeddings, and how to find those of new users."""
         self._users, self._items = self.fusion.users(), self.fusion.items()
-        self._fold_in = FoldIn(self.inputs.train, self._items, self.fusion.user_ids)
+        self._fold_in = self._folding(self._items)
 
     def first(self, users: Tensor, known: sparse.csr_array) -> Tensor:
         """Returns the first embeddings of users, (len(users), d); new ones are folded in."""
@@ -195,9 +231,20 @@ class FusedModel(GradientModel[F]):
         cold = is_cold(users, self.inputs.train)
         if cold.size:
             places = torch.from_numpy(cold).to(users.device)
-            ids = self._fold_in.ids(known[cold])
-            vectors[places] = self.fusion.folded(ids, users[places])
+            profiles = self.fusion.profiles_of(users[places])
+            vectors[places] = self.fusion.folded(self._fold_in.ids(known[cold]), profiles)
         return vectors
+
+    def first_of_strangers(
+        self, known: sparse.csr_array, profiles: NDArray[np.float32] | None
+    ) -> Tensor:
+        """Returns the first embeddings of strangers, (rows, d); arguments as `stranger_scores`."""
+        read = self.fusion.standardised(profiles, known.shape[0])
+        return self.fusion.folded(self._fold_in.ids(known), read)
+
+    def _folding(self, items: Tensor) -> FoldIn:
+        credible = self.config.fold_in == "credible"
+        return FoldIn(self.inputs.train, items, self.fusion.user_ids, credible=credible)
 
 
 def generator_from(rng: np.random.Generator) -> torch.Generator:

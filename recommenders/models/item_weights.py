@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from recommenders.models.base import ModelConfig, check_scoring
+from recommenders.models.base import ModelConfig, check_scoring, check_strangers
 from recommenders.models.errors import ModelError
 from recommenders.models.files import read_folder, write_folder
+from recommenders.models.terms import WeightTerms
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,10 +71,27 @@ class ItemWeights:
     def scores(self, users: NDArray[np.int64], known: sparse.csr_array) -> NDArray[np.float32]:
         """As in `Recommender`; of training users too only `known` counts."""
         check_scoring(users, known, self._n_users, self.weights.shape[1])
+        return self.stranger_scores(known)
+
+    def stranger_scores(
+        self,
+        known: sparse.csr_array,
+        profiles: NDArray[np.float32] | None = None,  # noqa: ARG002 - the protocol's; not read
+    ) -> NDArray[np.float32]:
+        """As in `ScoresStrangers`."""
+        check_strangers(known, self.weights.shape[1])
         useful = known[:, self.rows]
         scores: NDArray[np.float32] = useful @ self.weights
         scores[np.diff(useful.indptr) == 0] = self.prior
         return scores
+
+    def terms(self) -> WeightTerms:
+        """As in `HasTerms`; items that say nothing have rows of zeros."""
+        n_items = self.weights.shape[1]
+        weights = np.zeros((n_items, n_items), np.float32)
+        weights[self.rows] = self.weights
+        bias = np.zeros(n_items, np.float32)
+        return WeightTerms(item_weights=weights, item_bias=bias, prior=self.prior)
 
     def save(self, folder: Path) -> None:
         """As in `Recommender`."""

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch.nn import functional
 
 from recommenders.losses import bpr
 from recommenders.models.folding import GraphFoldIn, is_cold
+from recommenders.models.formulas import numbers
 from recommenders.models.fusion import FusionConfig
 from recommenders.models.gradient import FusedModel
 from recommenders.models.graph import Graph, HasGraph
+from recommenders.models.terms import FactorTerms, Stranger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
     from scipy import sparse
     from torch import Tensor
 
@@ -79,6 +83,32 @@ class GraphModel(HasGraph, FusedModel[G]):
             vectors[places] = self._joining.spread(self.first(users[places], rows), rows)
         return vectors @ self._final_items.T
 
+    def score_strangers(
+        self, known: sparse.csr_array, profiles: NDArray[np.float32] | None
+    ) -> Tensor:
+        """Returns scores; a stranger is a further node of the graph."""
+        first = self.first_of_strangers(known, profiles)
+        return self._joining.spread(first, known) @ self._final_items.T
+
+    def terms(self) -> FactorTerms:
+        """As in `HasTerms`; a past item adds to the id part, and hands on what it does as a node."""
+        with torch.no_grad():
+            self.make_ready()
+            added = torch.cat([self._items @ self._fold_in.map, self._joining.handed], dim=1)
+        size, stranger = self._items.shape[1], Stranger.asked()
+        ids = self._fold_in.formula(stranger.pooled.columns(0, size), stranger.count)
+        first = self.fusion.formula(ids, stranger)
+        handed = stranger.pooled.columns(size, 2 * size)
+        items = numbers(self._final_items)
+        return FactorTerms(
+            item_vectors=items,
+            item_bias=np.zeros(len(items), np.float32),
+            history_vectors=numbers(added),
+            user_vectors=numbers(self._final_users),
+            tower=self._joining.formula(first, handed, stranger.count),
+            profile_dimension=self.fusion.profile_dimension,
+        )
+
 
 class LightGCN(GraphModel[LightGCNConfig]):
     """Scores by inner product of what spreading has made of the embeddings."""
@@ -88,5 +118,5 @@ class LightGCN(GraphModel[LightGCNConfig]):
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Mapping[str, Tensor]:
         """Returns BPR's loss."""
-        users, items = self.spread(self.fusion.users(), self.fusion.items(generator))
+        users, items = self.spread(*self.in_training(generator))
         return {"bpr": self.ranking_loss(batch, users, items)}

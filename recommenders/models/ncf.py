@@ -18,7 +18,9 @@ from recommenders.models.gradient import FusedModel
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from scipy import sparse
     from torch import Tensor
 
@@ -56,8 +58,8 @@ class NCF(FusedModel[NCFConfig]):
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Mapping[str, Tensor]:
         """Returns BPR's or binary cross-entropy's loss."""
-        users = functional.embedding(batch.users, self.fusion.users())
-        items = self.fusion.items(generator)
+        users, items = self.in_training(generator)
+        users = functional.embedding(batch.users, users)
         hidden_users = self.of_users(users)
         positive, negative = (
             self._output(users, hidden_users, chosen, self.of_items(chosen))
@@ -72,7 +74,15 @@ class NCF(FusedModel[NCFConfig]):
 
     def score(self, users: Tensor, known: sparse.csr_array) -> Tensor:
         """Returns scores, some users at a time."""
-        first = self.first(users, known)
+        return self._scored(self.first(users, known))
+
+    def score_strangers(
+        self, known: sparse.csr_array, profiles: NDArray[np.float32] | None
+    ) -> Tensor:
+        """Returns scores, some strangers at a time."""
+        return self._scored(self.first_of_strangers(known, profiles))
+
+    def _scored(self, first: Tensor) -> Tensor:
         hidden_users, hidden_items = self.of_users(first), self.of_items(self._items)
         scores = (first * self.product_output.weight) @ self._items.T
         rows = max(1, _CHUNK // max(1, hidden_items.numel()))

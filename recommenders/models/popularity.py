@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from recommenders.lots import draw
-from recommenders.models.base import ModelConfig, check_scoring
+from recommenders.models.base import ModelConfig, check_scoring, check_strangers
 from recommenders.models.errors import ModelError
 from recommenders.models.files import read_folder, write_folder
+from recommenders.models.terms import FactorTerms, Stranger
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,27 @@ class Popularity:
     def scores(self, users: NDArray[np.int64], known: sparse.csr_array) -> NDArray[np.float32]:
         """As in `Recommender`: the same for everybody."""
         check_scoring(users, known, self._n_users, len(self.counts))
-        return np.tile(self.counts, (len(users), 1))
+        return self.stranger_scores(known)
+
+    def stranger_scores(
+        self,
+        known: sparse.csr_array,
+        profiles: NDArray[np.float32] | None = None,  # noqa: ARG002 - the protocol's; not read
+    ) -> NDArray[np.float32]:
+        """As in `ScoresStrangers`: the same for everybody."""
+        check_strangers(known, len(self.counts))
+        return np.tile(self.counts, (known.shape[0], 1))
+
+    def terms(self) -> FactorTerms:
+        """As in `HasTerms`: all of a score is the item's bias."""
+        nothing = np.zeros((len(self.counts), 1), np.float32)
+        return FactorTerms(
+            item_vectors=nothing,
+            item_bias=self.counts,
+            history_vectors=nothing,
+            user_vectors=np.zeros((self._n_users, 1), np.float32),
+            tower=Stranger.asked().count * 0,
+        )
 
     def save(self, folder: Path) -> None:
         """As in `Recommender`."""

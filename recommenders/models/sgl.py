@@ -48,6 +48,7 @@ class SGL(GraphModel[SGLConfig]):
 
     def begin_epoch(self, generator: torch.Generator) -> None:
         """Draws the two views of the graph."""
+        super().begin_epoch(generator)
         share = self.config.edge_dropout
         self._views = (
             self.graph.without_edges(share, generator),
@@ -56,7 +57,7 @@ class SGL(GraphModel[SGLConfig]):
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Mapping[str, Tensor]:
         """Returns BPR's loss and the contrast of each node of the batch with all of its kind."""
-        first = self.fusion.users(), self.fusion.items(generator)
+        first = self.in_training(generator)
         (users, items), (other_users, other_items) = (
             view.propagate(*first, self.config.layers) for view in self._views
         )

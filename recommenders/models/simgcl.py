@@ -46,7 +46,7 @@ class SimGCL(GraphModel[SimGCLConfig]):
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Mapping[str, Tensor]:
         """Returns BPR's loss and the contrast among the nodes of the batch."""
-        first = self.fusion.users(), self.fusion.items(generator)
+        first = self.in_training(generator)
         (users, items), (other_users, other_items) = (
             self.graph.propagate(
                 *first, self.config.layers, noise=self.config.noise, generator=generator

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from scipy import sparse
 
-from recommenders.models.folding import FoldIn, GraphFoldIn, mean_known
+from recommenders.models.folding import FoldIn, GraphFoldIn, few_of_each, mean_known
 from recommenders.models.graph import Graph
 
 ITEMS = torch.tensor([[1.0, 0], [0, 1], [1, 1], [0, 0]])
@@ -43,3 +44,32 @@ def test_a_user_who_joins_the_graph_gets_what_one_in_it_gets_from_the_same_items
     spread, _ = graph.propagate(users, ITEMS, 3)
     joined = GraphFoldIn(graph, users, ITEMS, 3).spread(users, TRAIN)
     torch.testing.assert_close(joined, spread)
+
+
+def test_how_far_clicks_are_believed_is_what_users_differ_in_beside_what_they_vary_in() -> None:
+    # Means are 1 and 5, each of two clicks that are 1 away from it: within 4 / 2 degrees of
+    # freedom = 2; between 8 - 2 / 2 clicks = 7.
+    items = torch.tensor([[0.0], [2], [4], [6]])
+    train = sparse.csr_array(np.array([[1, 1, 0, 0], [0, 0, 1, 1]], np.float32))
+    fold = FoldIn(train, items, torch.tensor([[-1.0], [1]]), credible=True)
+    assert fold.doubt == pytest.approx(2 / 7)
+    one, two = (
+        fold.ids(sparse.csr_array(np.array([row], np.float32)))
+        for row in ([0, 0, 0, 1], [0, 0, 1, 1])
+    )
+    # Differences from the centre of 3 are 3 and 2; they count 1 / (1 + 2/7) and 2 / (2 + 2/7).
+    assert float(one / two) == pytest.approx((3 * 7 / 9) / (2 * 14 / 16), abs=1e-4)
+    assert FoldIn(train, items, torch.zeros(2, 1)).doubt == 0
+
+
+def test_some_of_each_users_clicks_are_drawn_from_one_to_all() -> None:
+    train = sparse.csr_array(np.ones((2000, 8), np.float32))
+    some = few_of_each(train, torch.Generator().manual_seed(0))
+    counts = np.diff(some.indptr)
+    assert set(counts.tolist()) == set(range(1, 9))
+    # As likely one or two as three to eight: the logarithm of 1 to 9 is cut at 3.
+    assert (counts <= 2).mean() == pytest.approx(0.5, abs=0.04)
+    assert (some.toarray() <= train.toarray()).all()
+    assert some.toarray().mean(axis=0) == pytest.approx([counts.mean() / 8] * 8, abs=0.04)
+    single = sparse.csr_array(np.array([[0, 1], [0, 0]], np.float32))
+    assert (few_of_each(single, torch.Generator()).toarray() == single.toarray()).all()

@@ -1,0 +1,1 @@
+"""What a recommender learnt, as files that go online: trained here, scored with elsewhere."""

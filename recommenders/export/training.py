@@ -1,0 +1,120 @@
+"""Trains one model of a grid as the benchmark does, and keeps it with where it comes from."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recommenders.benchmark.prepared import prepare
+from recommenders.benchmark.run import Run, fit, judged_by
+from recommenders.evaluation import evaluate
+from recommenders.export.errors import ExportError
+from recommenders.export.trained import Provenance, Trained
+from recommenders.models.registry import MODELS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from recommenders.benchmark.experiment import Experiment, ModelEntry
+    from recommenders.benchmark.prepared import Places, Prepared
+
+
+def train_one(
+    experiment: Experiment,
+    label: str | None,
+    seed: int,
+    places: Places,
+    *,
+    tell: Callable[[str], object],
+) -> Trained:
+    """Trains a model with each of the options that the grid tries, and takes the best.
+
+    Args:
+        experiment: The grid.
+        label: Which of its models, as in the tables; None where there is one alone.
+        seed: Of the split, the parameters and their order.
+        places: Where data is; `out` keeps the vectors of texts.
+        tell: Told how each try came out.
+
+    Returns:
+        The one that is best on validation, judged on the test parts of all scenarios.
+
+    Raises:
+        ExportError: The grid has no such model, or several and none is named.
+        DatasetError, BenchmarkError: The data cannot be prepared.
+        ModelError, EvaluationError: Training or judging failed.
+    """
+    entry = chosen(experiment, label)
+    prepared = prepare(experiment, seed, places)
+    part = judged_by(experiment, prepared)
+    cutoff = int(experiment.metric.partition("@")[2])
+    best: tuple[float, Any, Mapping[str, Any]] | None = None
+    with tempfile.TemporaryDirectory(prefix="reclm-train-") as scratch:
+        for number, options in enumerate(entry.candidates()):
+            run = Run(entry=entry, options=options, seed=seed)
+            folder = Path(scratch, str(number))
+            folder.mkdir()
+            model, _ = fit(run, experiment, prepared, folder)
+            value = evaluate(model, part, cutoffs=[cutoff]).means()[experiment.metric]
+            tell(f"{entry.shown}: {experiment.metric} {value:.4f} on validation, {options}")
+            if best is None or value > best[0]:
+                best = value, model, options
+    if best is None:
+        raise ExportError(f"{entry.shown}: `search` has an option without any value")
+    return Trained(
+        model=best[1],
+        provenance=_provenance(
+            experiment, entry, options=best[2], prepared=prepared, model=best[1], seed=seed
+        ),
+        item_ids=prepared.item_ids,
+        user_ids=prepared.user_ids,
+        train=prepared.split.train,
+    )
+
+
+def chosen(experiment: Experiment, label: str | None) -> ModelEntry:
+    """Returns the model of a grid that has this label.
+
+    Raises:
+        ExportError: There is none, or there are several and no label.
+    """
+    found = [entry for entry in experiment.models if label is None or entry.shown == label]
+    if len(found) != 1:
+        labels = ", ".join(repr(entry.shown) for entry in experiment.models)
+        said = "no model is named" if label is None else f"there is no model {label!r}"
+        raise ExportError(f"{said}; the file has {labels or 'none'}")
+    return found[0]
+
+
+def _provenance(
+    experiment: Experiment,
+    entry: ModelEntry,
+    *,
+    options: Mapping[str, Any],
+    prepared: Prepared,
+    model: Any,  # noqa: ANN401 - a recommender that the benchmark has judged
+    seed: int,
+) -> Provenance:
+    config = MODELS[entry.name].config.model_validate(options)
+    metrics = {
+        f"{name}/test/{metric}": value
+        for name, scenario in prepared.split.scenarios.items()
+        for metric, value in evaluate(model, scenario.test).means().items()
+    }
+    info, own = prepared.snapshot, experiment.user_profiles == "own"
+    profiled = info is not None and prepared.inputs.user_profiles is not None
+    encoder = None
+    if info is not None and profiled:
+        name, _, digest = info.encoder.rpartition("@")
+        encoder = {"name": name, "hash": digest}
+    return Provenance(
+        model={"name": entry.name, "options": config.model_dump(mode="json")},
+        dataset={"name": prepared.dataset, "fingerprint": prepared.dataset_fingerprint},
+        split={"name": prepared.split.name, "fingerprint": prepared.split.fingerprint()},
+        encoder=encoder,
+        profiles=info.version if info is not None and profiled and own else None,
+        user_profiles=experiment.user_profiles if profiled else None,
+        seed=seed,
+        metrics=metrics,
+    )

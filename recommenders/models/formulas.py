@@ -1,0 +1,130 @@
+"""Formulas that a model writes down once, to be worked out elsewhere without it.
+
+A bundle's user tower has to run where torch is not. So a model says how it makes the vector of a
+stranger as a formula: `relu(x @ weights + bias)` builds a tree, and whoever exports it translates
+each node. Its operations are those of ONNX and go by their names there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    Operand: TypeAlias = "Formula | NDArray[np.float32] | float"
+
+_TINY = 1e-12
+"""What a length is at least, where something is divided by it; as in torch."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Formula:
+    """A value of (batch, some width), or a constant.
+
+    Attributes:
+        operation: An operation of ONNX; `Input` or `Constant` at the leaves.
+        operands: What it is applied to.
+        options: Its attributes; the name of an input.
+        value: Of a constant, float32 or, where they count or name axes, int64.
+    """
+
+    operation: str
+    operands: tuple[Formula, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    value: NDArray[Any] | None = None
+
+    def __add__(self, other: Operand) -> Formula:
+        return self._with("Add", other)
+
+    def __sub__(self, other: Operand) -> Formula:
+        return self._with("Sub", other)
+
+    def __mul__(self, other: Operand) -> Formula:
+        return self._with("Mul", other)
+
+    def __truediv__(self, other: Operand) -> Formula:
+        return self._with("Div", other)
+
+    def __matmul__(self, other: NDArray[np.float32]) -> Formula:
+        return self._with("MatMul", other)
+
+    def at_least(self, least: float) -> Formula:
+        """Returns the larger of each number and `least`."""
+        return self._with("Max", least)
+
+    def columns(self, start: int, stop: int) -> Formula:
+        """Returns some columns."""
+        bounds = [_constant(np.array([number], np.int64)) for number in (start, stop, 1)]
+        return Formula("Slice", (self, *bounds))
+
+    def _with(self, operation: str, other: Operand) -> Formula:
+        operand = other if isinstance(other, Formula) else _constant(np.asarray(other, np.float32))
+        return Formula(operation, (self, operand))
+
+
+def numbers(tensor: Tensor) -> NDArray[np.float32]:
+    """Returns a tensor's numbers as a formula's constant."""
+    result: NDArray[np.float32] = tensor.detach().float().cpu().numpy()
+    return result
+
+
+def layers(x: Formula, network: Iterable[nn.Module]) -> Formula:
+    """Returns what a sequence of linear layers and ReLUs, leaky or not, makes of a formula.
+
+    Raises:
+        TypeError: There is something else in it.
+    """
+    for layer in network:
+        if isinstance(layer, nn.Linear):
+            x = x @ numbers(layer.weight).T
+            x = x if layer.bias is None else x + numbers(layer.bias)
+        elif isinstance(layer, nn.LeakyReLU):
+            x = leaky_relu(x, layer.negative_slope)
+        elif isinstance(layer, nn.ReLU):
+            x = relu(x)
+        else:
+            raise TypeError(f"there is no formula for {type(layer).__name__}")
+    return x
+
+
+def named(name: str) -> Formula:
+    """Returns an input."""
+    return Formula("Input", options={"name": name})
+
+
+def relu(x: Formula) -> Formula:
+    """Returns the positive numbers, and 0 for the others."""
+    return Formula("Relu", (x,))
+
+
+def leaky_relu(x: Formula, slope: float) -> Formula:
+    """Returns the positive numbers, and `slope` times the others."""
+    return Formula("LeakyRelu", (x,), {"alpha": slope})
+
+
+def root(x: Formula) -> Formula:
+    """Returns square roots."""
+    return Formula("Sqrt", (x,))
+
+
+def side_by_side(*parts: Formula) -> Formula:
+    """Returns formulas as one, columns after columns."""
+    return Formula("Concat", parts, {"axis": 1})
+
+
+def unit(x: Formula) -> Formula:
+    """Returns rows divided by their length."""
+    length = Formula("ReduceL2", (x,), {"axes": [1], "keepdims": 1})
+    return x / length.at_least(_TINY)
+
+
+def _constant(value: NDArray[Any]) -> Formula:
+    return Formula("Constant", value=value)

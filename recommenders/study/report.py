@@ -1,0 +1,145 @@
+"""What a study found: tables in Markdown, and a verdict on whether both together do no worse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recommenders.significance import Comparison, Spread, paired
+from recommenders.study.plan import BOTH
+from recommenders.study.run import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from recommenders.study.plan import Study
+
+_MARGIN = 0.05
+"""The p below which a loss is called one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Figures of a study's table, by label, part, clicks and metric.
+
+    Attributes:
+        means: (label, part, clicks, metric) -> the mean over users, for each seed in turn.
+        users: The same key -> a value for each user and seed, in the same order for all labels.
+    """
+
+    means: Mapping[tuple[str, str, int, str], list[float]]
+    users: Mapping[tuple[str, str, int, str], NDArray[np.float64]]
+
+    @classmethod
+    def of(cls, table: pa.Table) -> Findings:
+        """Sums up what `run_study` returned."""
+        labels, parts, ids = (
+            np.asarray(table[name].to_pylist(), object) for name in ("label", "part", "user_id")
+        )
+        clicks, seeds = (np.asarray(table[name]) for name in ("clicks", "seed"))
+        means: dict[tuple[str, str, int, str], list[float]] = {}
+        users: dict[tuple[str, str, int, str], NDArray[np.float64]] = {}
+        for label in dict.fromkeys(labels):
+            for part in ("validation", "test"):
+                for count in np.unique(clicks).tolist():
+                    here = np.flatnonzero((labels == label) & (parts == part) & (clicks == count))
+                    here = here[np.lexsort((ids[here].astype(str), seeds[here]))]
+                    for metric in METRICS:
+                        values = np.asarray(table[metric])[here]
+                        key = (label, part, count, metric)
+                        users[key] = values
+                        means[key] = [
+                            float(values[seeds[here] == seed].mean())
+                            for seed in np.unique(seeds[here])
+                        ]
+        return cls(means, users)
+
+    def spread(self, label: str, clicks: int, metric: str, part: str = "test") -> Spread:
+        """Returns a figure over seeds."""
+        return Spread.of(self.means[label, part, clicks, metric])
+
+    def compared(self, new: str, old: str, clicks: int, metric: str) -> Comparison:
+        """Compares two ways on the test users, each user and seed a pair."""
+        return paired(
+            self.users[new, "test", clicks, metric], self.users[old, "test", clicks, metric]
+        )
+
+
+def markdown(study: Study, found: Findings, *, command: str, where: str, profiles: str) -> str:
+    """Returns the study's tables.
+
+    Args:
+        study: What was asked.
+        found: What came out.
+        command: That prints this.
+        where: Date and machine.
+        profiles: Where profiles are from.
+    """
+    count = len(found.users[study.ways[0].shown, "test", study.clicks[0], METRICS[0]])
+    seeds = ", ".join(map(str, study.seeds))
+    lines = [
+        f"# {study.name}",
+        "",
+        f"`{command}`, {where}.",
+        "",
+        f"- Data: {study.dataset}, seeds {seeds}; {count / len(study.seeds):,.0f} strangers each",
+        f"- Profiles: {profiles}",
+        f"- To be found: what comes after click {study.clicks[-1]}, the same for each column",
+        "- Means over users, then over seeds, with the sample deviation over seeds",
+        "",
+    ]
+    for metric in METRICS:
+        lines += [
+            f"## {metric}",
+            "",
+            *_table(study, found, metric),
+            *_verdict(study, found, metric),
+        ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _table(study: Study, found: Findings, metric: str) -> list[str]:
+    head = " | ".join(f"{count} click{'s' * (count > 1)}" for count in study.clicks)
+    lines = [f"| way | {head} |", "|---|" + "--:|" * len(study.clicks)]
+    labels = [way.shown for way in study.ways]
+    for label in labels:
+        cells = []
+        for count in study.clicks:
+            one = found.spread(label, count, metric)
+            text = f"{one.mean:.4f}" + (f" ± {one.deviation:.4f}" if one.n > 1 else "")
+            best = max(found.spread(other, count, metric).mean for other in labels)
+            cells.append(f"**{text}**" if one.mean == best else text)
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def _verdict(study: Study, found: Findings, metric: str) -> list[str]:
+    """Returns how each way that reads both does against the best that does not, by clicks."""
+    single = [way.shown for way in study.ways if way.name != BOTH]
+    lines: list[str] = []
+    for label in (way.shown for way in study.ways if way.name == BOTH):
+        if not single:
+            break
+        lines += [
+            f"`{label}` against the best other way at each number of clicks (paired t-test):",
+            "",
+            "| clicks | best other | difference | 95 % | p | |",
+            "|--:|---|--:|--:|--:|---|",
+        ]
+        for count in study.clicks:
+            best = max(single, key=lambda other: found.spread(other, count, metric).mean)
+            one = found.compared(label, best, count, metric)
+            said = "at least as good" if one.difference >= 0 else "no difference shown"
+            if one.p < _MARGIN:
+                said = "better" if one.difference > 0 else "**worse**"
+            lines.append(
+                f"| {count} | {best} | {one.difference:+.4f} | {one.low:+.4f} to {one.high:+.4f} "
+                f"| {one.p:.2g} | {said} |"
+            )
+        lines.append("")
+    return lines

@@ -1,0 +1,119 @@
+"""Strangers: people training did not know, with more and more of their first clicks known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recommenders.benchmark.errors import BenchmarkError
+from recommenders.data.dataset import Dataset
+from recommenders.data.indexed import Indexed
+from recommenders.data.split import COLD_USERS
+from recommenders.data.splits.pairs import Pairs
+from recommenders.features.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+    from scipy import sparse
+
+    from recommenders.benchmark.prepared import Places, Prepared
+    from recommenders.data.split import Part
+    from recommenders.study.plan import Study
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Strangers:
+    """Those of one part: the same people and the same items to be found at each number of clicks.
+
+    Attributes:
+        users: Their rows, ascending.
+        part: Asked with all clicks known; none of those is ranked at any number of them.
+        known: Number of clicks -> CSR, (len(users), n_items).
+        profiles: Number of clicks -> vectors, float32, (len(users), p).
+    """
+
+    users: NDArray[np.int64]
+    part: Part
+    known: Mapping[int, sparse.csr_array]
+    profiles: Mapping[int, NDArray[np.float32]]
+
+
+def strangers(
+    study: Study, seed: int, prepared: Prepared, places: Places
+) -> tuple[Strangers, Strangers]:
+    """Returns the strangers of the validation and of the test part.
+
+    Raises:
+        DatasetError: The dataset or a snapshot cannot be read.
+        BenchmarkError: Items have no profiles, or strangers' profiles are of another split.
+    """
+    pairs = Pairs.of(Indexed.of(Dataset.read(places.datasets / study.dataset)))
+    scenario = prepared.split.scenarios[COLD_USERS]
+    first, second = (
+        _of(study, seed, part, pairs=pairs, prepared=prepared, places=places)
+        for part in (scenario.validation, scenario.test)
+    )
+    return first, second
+
+
+def _of(
+    study: Study, seed: int, part: Part, *, pairs: Pairs, prepared: Prepared, places: Places
+) -> Strangers:
+    users = part.users
+    keys = pairs.users.astype(np.int64) * pairs.shape[1] + pairs.items
+    clicks = part.known[users].tocoo()
+    wanted = users[clicks.coords[0]] * pairs.shape[1] + clicks.coords[1]
+    theirs = np.isin(keys, wanted)
+    known = {count: pairs.matrix(pairs.first(count, theirs))[users] for count in study.clicks}
+    if study.user_profiles == "items":
+        items = prepared.inputs.item_profiles
+        if items is None:
+            raise BenchmarkError(f"{study.profiles} has no profiles of items to take the mean of")
+        profiles = {count: _means(clicked, items) for count, clicked in known.items()}
+    else:
+        profiles = {
+            count: _written(study, seed, count, users, prepared=prepared, places=places)
+            for count in study.clicks
+        }
+    return Strangers(users=users, part=part, known=known, profiles=profiles)
+
+
+def _means(known: sparse.csr_array, items: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns the mean vector of what is known of each, of unit length; as in training."""
+    sums = np.asarray(known @ items, np.float32)
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    means: NDArray[np.float32] = sums / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return means
+
+
+def _written(
+    study: Study,
+    seed: int,
+    count: int,
+    users: NDArray[np.int64],
+    *,
+    prepared: Prepared,
+    places: Places,
+) -> NDArray[np.float32]:
+    """Returns the profiles that a snapshot has of strangers with so many known clicks."""
+    name = (study.stranger_profiles or "").replace("{seed}", str(seed))
+    folder = places.snapshots / name.replace("{known}", str(count))
+    snapshot = Snapshot.read(folder)
+    ours = prepared.split.fingerprint()
+    if snapshot.info.split != ours:
+        raise BenchmarkError(
+            f"{folder} has profiles that were made from another split ({snapshot.info.split}, not "
+            f"{ours})"
+        )
+    if prepared.snapshot is not None and snapshot.info.encoder != prepared.snapshot.encoder:
+        raise BenchmarkError(
+            f"{folder}: vectors are by {snapshot.info.encoder}, those in training by "
+            f"{prepared.snapshot.encoder}"
+        )
+    if snapshot.users is None:
+        raise BenchmarkError(f"{folder} has no profiles of users")
+    return snapshot.users.aligned([prepared.user_ids[row] for row in users.tolist()])
