@@ -90,10 +90,12 @@ class Refresher:
         self._stopping = True
         self._wake.set()
         done, _ = await asyncio.wait({self._loop}, timeout=timeout_s)
-        if not done:
-            # The loop is not cancelled: it ends by itself when it has nothing under way.
+        # The loop is not cancelled: it ends by itself when it has nothing under way. And once is not
+        # enough, since a store's client may lose a cancellation (see `flights.renewed`).
+        while not done:
             for task in list(self._under_way):
                 task.cancel()
+            done, _ = await asyncio.wait({self._loop}, timeout=self._poll_s)
         await self._loop
         self._loop = None
 
