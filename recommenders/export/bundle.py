@@ -143,7 +143,9 @@ def _write_rows(folder: Path, trained: Trained, warm: NDArray[np.int64]) -> None
 
 
 def _save(folder: Path, name: str, array: NDArray[Any], kind: type[np.generic]) -> None:
-    whole = np.ascontiguousarray(array, dtype=kind)
+    # By columns, the product with one user's vector is a fifth faster than by rows; vectors that
+    # are looked up one by one lie by rows.
+    whole = np.asarray(array, dtype=kind, order="F" if name == "item_vectors" else "C")
     if np.issubdtype(kind, np.floating) and not np.isfinite(whole).all():
         raise ExportError(f"{name} of the model has numbers that are not finite; train it again")
     np.save(folder / f"{name}.npy", whole, allow_pickle=False)
