@@ -90,7 +90,6 @@ def running() -> Iterator[Server]:
         port=0,
         lifespan="off",
         log_config=None,
-        log_level="critical",
         timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
