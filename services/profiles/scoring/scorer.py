@@ -13,7 +13,8 @@ import numpy as np
 from services.profiles.scoring import bundle as bundles
 from services.profiles.scoring import manifest as manifests
 from services.profiles.scoring import matching
-from services.profiles.scoring.topk import top_k
+from services.profiles.scoring.screen import Screen
+from services.profiles.scoring.topk import top_k, within
 from services.profiles.scoring.tower import Tower
 from services.profiles.scoring.values import Contribution, KnownBy, Ranking, Scored
 
@@ -42,12 +43,22 @@ _ROUNDING = 1e-6
 
 _ROWS_AT_ONCE = 64
 
+_WORTH_A_SCREEN, _MOST = 1_000_000, 1_000_000_000
+"""Numbers in the items' vectors for which a screen is made: fewer take no time, more do not fit
+into one ONNX model."""
+_FEW_LEFT = 8
+"""A screen that leaves more than this part of the items to be scored has not paid."""
+
 
 class _Reader(Protocol):
     """A user as one kind of bundle reads it: made for one question, asked for scores, then why."""
 
-    def scores(self, items: Positions | None) -> Vector:
-        """Returns scores of item rows, or of all items for None."""
+    def scores(self, items: Positions) -> Vector:
+        """Returns scores of item rows."""
+        ...
+
+    def best(self, barred: Positions, k: int) -> tuple[Positions, Vector]:
+        """Returns the k best of all items but the barred ones, and their scores, best first."""
         ...
 
     def carried(self, items: Positions) -> list[Carried]:
@@ -88,10 +99,7 @@ class Scorer(abc.ABC):
 
         barred = np.concatenate([known, np.asarray(question.exclude, np.intp)])
         if question.candidates is None:
-            scores = reader.scores(None)
-            scores[barred] = -np.inf
-            best = top_k(scores, question.k)
-            values = scores[best]
+            best, values = reader.best(barred, question.k)
         else:
             rows = np.setdiff1d(np.asarray(question.candidates, np.intp), barred)
             scores = reader.scores(rows)
@@ -125,9 +133,11 @@ class FactorScorer(Scorer):
             profile_dimension=manifest.profile_dimension,
             dimension=manifest.dimension,
         )
+        items = bundle.arrays["item_vectors"]
+        self._screen = Screen(items) if _WORTH_A_SCREEN <= items.size <= _MOST else None
 
     def _reader(self, question: Question, known: Positions, *, stored: bool) -> _Reader:
-        return _FactorReader(self.bundle, self._tower, question, known, stored=stored)
+        return _FactorReader(self.bundle, self._tower, self._screen, question, known, stored=stored)
 
 
 class WeightScorer(Scorer):
@@ -141,9 +151,17 @@ class _FactorReader:
     """A user as vectors. With reasons, all that the tower is asked goes in one batch."""
 
     def __init__(
-        self, bundle: Bundle, tower: Tower, question: Question, known: Positions, *, stored: bool
+        self,
+        bundle: Bundle,
+        tower: Tower,
+        screen: Screen | None,
+        question: Question,
+        known: Positions,
+        *,
+        stored: bool,
     ) -> None:
         self._bundle = bundle
+        self._screen = screen
         self._items = bundle.arrays["item_vectors"]
         self._tried = known[-MOST_TRIED:] if question.reasons else known[:0]
         self._interests = question.interests if question.reasons else None
@@ -179,14 +197,24 @@ class _FactorReader:
             has[2 + tried :] = 1
         return tower.vectors(pooled, count, given, has)
 
-    def scores(self, items: Positions | None) -> Vector:
-        if items is not None:
-            some: Vector = self._items[items] @ self._vector + self._bundle.item_bias[items]
-            return some
+    def scores(self, items: Positions) -> Vector:
+        some: Vector = self._items[items] @ self._vector + self._bundle.item_bias[items]
+        return some
+
+    def best(self, barred: Positions, k: int) -> tuple[Positions, Vector]:
+        if self._screen is not None:
+            scores, error = self._screen.approximate(self._vector)
+            scores += self._bundle.item_bias
+            scores[barred] = -np.inf
+            places = within(scores, k, 2 * error)
+            if len(places) <= len(scores) // _FEW_LEFT:
+                exact = self.scores(places)
+                chosen = top_k(exact, k)
+                return places[chosen], exact[chosen]
         scores = np.empty(len(self._items), np.float32)
         np.dot(self._items, self._vector, out=scores)
         scores += self._bundle.item_bias
-        return scores
+        return _best_but(scores, barred, k)
 
     def carried(self, items: Positions) -> list[Carried]:
         if self._vectors is None or len(self._vectors) == 1:
@@ -214,11 +242,17 @@ class _WeightReader:
         self._weights = bundle.arrays["item_weights"]
         self._known = known
 
-    def scores(self, items: Positions | None) -> Vector:
+    def scores(self, items: Positions) -> Vector:
+        return self._all()[items]
+
+    def best(self, barred: Positions, k: int) -> tuple[Positions, Vector]:
+        return _best_but(self._all(), barred, k)
+
+    def _all(self) -> Vector:
         scores: Vector = self._bundle.item_bias.copy()
         for start in range(0, len(self._known), _ROWS_AT_ONCE):
             scores += self._weights[self._known[start : start + _ROWS_AT_ONCE]].sum(axis=0)
-        return scores if items is None else scores[items]
+        return scores
 
     def carried(self, items: Positions) -> list[Carried]:
         ids = self._bundle.item_ids
@@ -228,6 +262,12 @@ class _WeightReader:
             np.zeros(len(items), np.float32),
         )
         return [(past, ()) for past in history]
+
+
+def _best_but(scores: Vector, barred: Positions, k: int) -> tuple[Positions, Vector]:
+    scores[barred] = -np.inf
+    best = top_k(scores, k)
+    return best, scores[best]
 
 
 def _best(

@@ -24,13 +24,7 @@ def top_k(scores: NDArray[np.float32], k: int) -> NDArray[np.intp]:
         scores: Shape (n,). What is excluded has -inf, and is never returned.
         k: At least 1.
     """
-    columns = len(scores) // _DEPTH
-    if columns >= 2 * k:
-        maxima = scores[: columns * _DEPTH].reshape(_DEPTH, columns).max(axis=0)
-        floor = np.partition(maxima, columns - k)[columns - k]
-        rows = np.flatnonzero(scores >= floor)
-    else:
-        rows = np.arange(len(scores))
+    rows = within(scores, k, 0.0)
     values = scores[rows]
     if len(rows) > k:
         # Equal scores may be many (all items that nobody chose): cut before they are sorted.
@@ -40,3 +34,16 @@ def top_k(scores: NDArray[np.float32], k: int) -> NDArray[np.intp]:
         rows, values = rows[kept], values[kept]
     order = np.lexsort((rows, -values))
     return rows[order[: np.count_nonzero(values > -np.inf)]]
+
+
+def within(scores: NDArray[np.float32], k: int, margin: float) -> NDArray[np.intp]:
+    """Returns, ascending, all positions whose score is at most `margin` below the k-th highest.
+
+    Besides, perhaps, some that are further below; where scores are few, all.
+    """
+    columns = len(scores) // _DEPTH
+    if columns < 2 * k:
+        return np.arange(len(scores))
+    maxima = scores[: columns * _DEPTH].reshape(_DEPTH, columns).max(axis=0)
+    floor = np.partition(maxima, columns - k)[columns - k]
+    return np.flatnonzero(scores >= floor - np.float32(margin))
