@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 2**19
 """Similarities that are held at once: 2 MiB, which stay in the cache of a processor."""
+_MILD = 40.0
+"""Similarities up to this size need no shift: e^40 is far from what float32 cannot hold."""
 
 
 def bpr(positive: Tensor, negative: Tensor) -> Tensor:
@@ -70,6 +72,7 @@ def info_nce(
             functional.normalize(candidates.to(wide)),
             targets,
             weights.to(wide) / weights.sum(),
+            temperature * _MILD < 1,
         )
     return loss
 
@@ -101,8 +104,13 @@ class _CrossEntropy(torch.autograd.Function):
     """Weighted cross-entropy of softmax(anchors @ candidates.T) with one target a row."""
 
     @staticmethod
-    def forward(
-        ctx: _Context, anchors: Tensor, candidates: Tensor, targets: Tensor, weights: Tensor
+    def forward(  # noqa: PLR0917 - autograd passes them on by position
+        ctx: _Context,
+        anchors: Tensor,
+        candidates: Tensor,
+        targets: Tensor,
+        weights: Tensor,
+        shift: bool,
     ) -> Tensor:
         chosen = candidates[targets]
         loss = -(weights * (anchors * chosen).sum(dim=1)).sum()
@@ -115,11 +123,13 @@ class _CrossEntropy(torch.autograd.Function):
             part = slice(start, start + rows)
             exponentials = held[: len(anchors[part])]
             torch.mm(anchors[part], candidates.T, out=exponentials)
-            most = exponentials.amax(dim=1, keepdim=True)
-            exponentials.sub_(most).exp_()
-            sums = exponentials.sum(dim=1, keepdim=True)
             share = weights[part, None]
-            loss += (share * (most + sums.log())).sum()
+            if shift:
+                most = exponentials.amax(dim=1, keepdim=True)
+                exponentials.sub_(most)
+                loss += (share * most).sum()
+            sums = exponentials.exp_().sum(dim=1, keepdim=True)
+            loss += (share * sums.log()).sum()
             scale = share / sums
             anchor_grad[part].addcmul_(exponentials @ candidates, scale)
             candidate_grad.addmm_(exponentials.T, anchors[part] * scale)
@@ -130,4 +140,4 @@ class _CrossEntropy(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: _Context, *grads: Tensor) -> tuple[Tensor | None, ...]:
         anchor_grad, candidate_grad = ctx.saved_tensors
-        return anchor_grad * grads[0], candidate_grad * grads[0], None, None
+        return anchor_grad * grads[0], candidate_grad * grads[0], None, None, None

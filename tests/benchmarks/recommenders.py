@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from tests.benchmarks.stack import Stack
 
-_ROUNDS = 5
-_BATCHES = {"lightgcn": 12, "sgl": 6}
+_ROUNDS = 4
+_BATCHES = {"lightgcn": 10, "sgl": 5}
 """Batches of a turn."""
 _WARM_UP = 2
 _EVALUATIONS = 3

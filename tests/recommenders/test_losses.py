@@ -44,20 +44,22 @@ def test_weights_say_how_often_an_anchor_counts() -> None:
     torch.testing.assert_close(weighted, expected)
 
 
+@pytest.mark.parametrize("temperature", [0.01, 0.1])  # with a shift, and without one
 @pytest.mark.parametrize("chunk", [1, 14, 2**20])
 def test_info_nce_has_the_gradient_of_cross_entropy(
-    chunk: int, monkeypatch: pytest.MonkeyPatch
+    chunk: int, temperature: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(losses, "_CHUNK", chunk)
     rng = torch.Generator().manual_seed(0)
     targets, weights = torch.tensor([1, 1, 6, 0, 3]), torch.tensor([1.0, 2, 1, 3, 1])
     made = [torch.randn(rows, 4, dtype=torch.double, generator=rng) for rows in (5, 7)]
     ours = [tensor.clone().requires_grad_() for tensor in made]
-    loss = info_nce(*ours, targets, temperature=0.1, weights=weights)
+    loss = info_nce(*ours, targets, temperature=temperature, weights=weights)
     (3 * loss).backward()
     theirs = [tensor.clone().requires_grad_() for tensor in made]
     unit = [torch.nn.functional.normalize(tensor) for tensor in theirs]
-    rows = torch.nn.functional.cross_entropy(unit[0] @ unit[1].T / 0.1, targets, reduction="none")
+    logits = unit[0] @ unit[1].T / temperature
+    rows = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
     plain = (rows * weights).sum() / weights.sum()
     (3 * plain).backward()
     torch.testing.assert_close(loss, plain)
@@ -78,3 +80,14 @@ def test_losses_of_huge_scores_are_finite_and_so_are_their_gradients() -> None:
     far.backward()
     assert far.item() == pytest.approx(1000 + log(2), rel=1e-5)
     assert torch.isfinite(anchors.grad).all()
+    near = info_nce(anchors, torch.eye(3), torch.arange(3), temperature=1e-3)
+    assert near.item() == 0
+
+
+def test_opposite_vectors_at_the_edge_of_the_shift_keep_their_loss_and_gradient() -> None:
+    for temperature in (1 / 40.001, 1 / 39.999):  # with a shift, and without one
+        anchors = torch.eye(2, requires_grad=True)
+        loss = info_nce(anchors, -torch.eye(2), torch.arange(2), temperature=temperature)
+        loss.backward()
+        assert loss.item() == pytest.approx(1 / temperature, rel=1e-5)
+        assert anchors.grad[0, 1].item() == pytest.approx(-0.5 / temperature, rel=1e-5)
