@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-_HALF = 10.0
+_HALF = np.float32(10)
 """Clicks of which the mean counts half in the more careful of its two forms."""
 _CASES = ("none", "clicks", "profile", "both")
 
@@ -198,7 +198,7 @@ class LinearTower:
     def _of_clicks(stranger: Stranger) -> Formula:
         """Returns what `_told` makes of clicks as a formula."""
         count, pooled = stranger.count, stranger.pooled
-        mean, careful = pooled / count.at_least(1), pooled / (count + _HALF)
+        mean, careful = pooled / count.at_least(1), pooled / (count + float(_HALF))
         return side_by_side(mean, careful, inverse(count + 1), log(count + 1), count * 0 + 1)
 
     def save(self, folder: Path) -> None:
@@ -242,13 +242,12 @@ def _told(case: str, clicked: Floats, counts: NDArray[np.integer], read: Floats)
         counts: How many they are, (rows,).
         read: Standardised profiles, (rows, p).
     """
-    n: Floats = counts.astype(np.float32)[:, None]
-    one: Floats = np.ones_like(n)
-    parts: list[Floats] = []
+    n = counts.astype(np.float32)[:, None]
+    one = np.ones_like(n)
+    parts: list[NDArray[np.floating[Any]]] = []
     if case in {"clicks", "both"}:
-        means: Floats = clicked / np.maximum(n, 1)
-        careful: Floats = clicked / (n + np.float32(_HALF))
-        parts += [means, careful, np.reciprocal(n + 1), np.log(n + 1), one]
+        parts += [clicked / np.maximum(n, 1), clicked / (n + _HALF)]
+        parts += [np.reciprocal(n + 1), np.log(n + 1), one]
     if case in {"profile", "both"}:
         parts.append(read)
     if case == "both":
