@@ -8,9 +8,8 @@ import numpy as np
 from pydantic import Field
 from scipy import sparse
 
-from recommenders.models.base import ModelConfig
 from recommenders.models.dense import invert, product, refuse_beyond
-from recommenders.models.item_weights import ItemWeights, warm_items
+from recommenders.models.item_weights import ItemWeights, WeightsConfig, warm_items
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from recommenders.models.base import Inputs
 
 
-class EASEConfig(ModelConfig):
+class EASEConfig(WeightsConfig):
     """Options of EASE.
 
     Attributes:

@@ -60,6 +60,10 @@ class Formula:
         """Returns the larger of each number and `least`."""
         return self._with("Max", least)
 
+    def at_most(self, most: float) -> Formula:
+        """Returns the smaller of each number and `most`."""
+        return self._with("Min", most)
+
     def columns(self, start: int, stop: int) -> Formula:
         """Returns some columns."""
         bounds = [_constant(np.array([number], np.int64)) for number in (start, stop, 1)]
@@ -113,6 +117,16 @@ def leaky_relu(x: Formula, slope: float) -> Formula:
 def root(x: Formula) -> Formula:
     """Returns square roots."""
     return Formula("Sqrt", (x,))
+
+
+def log(x: Formula) -> Formula:
+    """Returns natural logarithms."""
+    return Formula("Log", (x,))
+
+
+def inverse(x: Formula) -> Formula:
+    """Returns 1 / x."""
+    return Formula("Reciprocal", (x,))
 
 
 def side_by_side(*parts: Formula) -> Formula:

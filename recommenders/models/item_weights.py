@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+from pydantic import Field
 
 from recommenders.models.base import ModelConfig, check_scoring, check_strangers
 from recommenders.models.errors import ModelError
@@ -22,8 +23,20 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 
+class WeightsConfig(ModelConfig):
+    """What such models have in common.
+
+    Attributes:
+        prior_weight: How many times the mean score over users in training is added. What clicks
+            say grows with their number, so that this counts most where few are known; 0, as
+            published, lets a single click outweigh everybody.
+    """
+
+    prior_weight: float = Field(0.0, ge=0)
+
+
 class ItemWeights:
-    """Scores are known @ weights.
+    """Scores are known @ weights, and so many times the prior.
 
     Attributes:
         name: What it is called in the registry.
@@ -36,11 +49,11 @@ class ItemWeights:
     """
 
     name: ClassVar[str]
-    config_type: ClassVar[type[ModelConfig]]
+    config_type: ClassVar[type[WeightsConfig]]
 
     def __init__(
         self,
-        config: ModelConfig,
+        config: WeightsConfig,
         *,
         n_users: int,
         rows: NDArray[np.int64],
@@ -56,7 +69,7 @@ class ItemWeights:
     @classmethod
     def from_weights(
         cls,
-        config: ModelConfig,
+        config: WeightsConfig,
         train: sparse.csr_array,
         rows: NDArray[np.int64],
         weights: NDArray[np.float32],
@@ -82,6 +95,8 @@ class ItemWeights:
         check_strangers(known, self.weights.shape[1])
         useful = known[:, self.rows]
         scores: NDArray[np.float32] = useful @ self.weights
+        if self.config.prior_weight:
+            scores += np.float32(self.config.prior_weight) * self.prior
         scores[np.diff(useful.indptr) == 0] = self.prior
         return scores
 
@@ -90,7 +105,7 @@ class ItemWeights:
         n_items = self.weights.shape[1]
         weights = np.zeros((n_items, n_items), np.float32)
         weights[self.rows] = self.weights
-        bias = np.zeros(n_items, np.float32)
+        bias = np.float32(self.config.prior_weight) * self.prior
         return WeightTerms(item_weights=weights, item_bias=bias, prior=self.prior)
 
     def save(self, folder: Path) -> None:

@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from pydantic import Field
 
-from recommenders.models.base import ModelConfig
 from recommenders.models.dense import refuse_beyond
 from recommenders.models.ease import ease_weights, spread
-from recommenders.models.item_weights import ItemWeights, warm_items
+from recommenders.models.item_weights import ItemWeights, WeightsConfig, warm_items
 from recommenders.models.kernels import Kernel, Variant
 
 if TYPE_CHECKING:
     from recommenders.models.base import Inputs
 
 
-class TextEASEConfig(ModelConfig):
+class TextEASEConfig(WeightsConfig):
     """Options of EASE with text.
 
     Attributes:

@@ -31,6 +31,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "added": {"variant": "augmented", "fusion": "add", "items": "both"},
     "ids": {"items": "ids"},
     "pointwise": {"variant": "augmented", "loss": "bce"},
+    "of items": {"variant": "augmented", "stranger_profiles": "items", "draws": 3},
+    "prior": {"prior_weight": 0.5},
     "strangers": {"variant": "augmented", "user_dropout": 0.5, "fold_in": "credible"},
 }
 NAMES = [name for name in MODELS if name not in {"ncf", "random"}]
@@ -79,7 +81,7 @@ def near(found: np.ndarray, wanted: np.ndarray) -> None:
 def test_all_models_but_two_can_be_exported() -> None:
     assert set(NAMES) == {
         *("bias_mf", "lightgcn", "sgl", "simgcl", "alpharec"),
-        *("popularity", "ease", "text_ease", "kernel_ridge"),
+        *("popularity", "ease", "text_ease", "kernel_ridge", "linear_tower"),
     }
 
 
@@ -91,8 +93,8 @@ def test_a_bundle_scores_as_its_model_does(name: str, way: str, tmp_path: Path) 
     reader = Reader(write_bundle(one, tmp_path).folder)
     profiles = HERE.inputs.user_profiles
     assert profiles is not None
-    reads = way in {"augmented", "added", "pointwise", "strangers"} and name in {
-        *("bias_mf", "lightgcn", "sgl", "simgcl", "alpharec"),
+    reads = way in {"augmented", "added", "pointwise", "strangers", "of items"} and name in {
+        *("bias_mf", "lightgcn", "sgl", "simgcl", "alpharec", "linear_tower"),
     }
     assert reader.manifest["profile_dimension"] == (profiles.shape[1] if reads else 0)
     assert reader.manifest["encoder"] == ({"name": "encoder", "hash": "abc"} if reads else None)

@@ -1,0 +1,34 @@
+"""Whom the service is asked about, and what it is told of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recommenders.data.split import COLD_USERS
+from recommenders.data.splits.text import read_plan
+from recommenders.features.service import FetchOptions, _Asking
+from tests.recommenders.data.tiny import dataset
+
+
+def test_strangers_are_asked_about_by_their_first_clicks_alone() -> None:
+    random = np.random.default_rng(0)
+    choices = [
+        (f"u{user}", f"i{item}", int(random.integers(1_000)))
+        for user in range(20)
+        for item in range(8)
+    ]
+    whole = dataset(choices, items=[f"i{item}" for item in range(8)])
+    split = read_plan("cold-users,share=0.4,known=4,seed=1").divide(whole)
+    everybody = _Asking(whole, split, FetchOptions())
+    strangers = _Asking(whole, split, FetchOptions(known=2))
+    cold = [
+        part.users
+        for part in (split.scenarios[COLD_USERS].validation, split.scenarios[COLD_USERS].test)
+    ]
+    assert len(strangers.user_ids) == sum(map(len, cold)) == 8
+    assert set(strangers.user_ids) < set(everybody.user_ids)
+    wanted, requests = strangers.of("user")
+    for id_, request in requests(wanted):
+        own = sorted((time, item) for user, item, time in choices if user == id_)
+        assert [item.id for item in request.history] == [item for _, item in own[:2]]
+        assert "/first-2/" in request.id
