@@ -245,7 +245,7 @@ def _require_local(steps: Steps, *, asked: bool) -> None:
     if missing:
         raise StackError(
             f"to run the model inside the service, {', '.join(missing)} must be installed: "
-            "pip install -c constraints.txt -e '.[serving,local]'; or set RECLM_VLLM_URL to a "
+            "pip install -c constraints.txt -e '.[serving,assets,local]'; or set RECLM_VLLM_URL to a "
             "server elsewhere"
         )
     why = "RECLM_GENERATOR=local" if asked else "vLLM does not run on this machine"
