@@ -153,7 +153,7 @@ def test_the_services_image_is_small_and_has_neither_compiler_nor_torch(stack: S
     assert service - base + min(base, BASE_MB) <= MOST_MB
     found = docker(
         *("run", "--rm", "--network", "none", "--entrypoint", "sh", "reclm-service", "-c"),
-        "command -v gcc cc c++ clang; python -c 'import torch'; true",
+        "for one in gcc cc c++ clang; do command -v $one; done; python -c 'import torch'; true",
     )
     assert found == ""
 
@@ -163,7 +163,7 @@ def test_no_secret_is_in_a_layer(stack: Stack, image: str) -> None:
     told = docker("history", "--no-trunc", image) + docker("image", "inspect", image)
     for secret in stack.compose.secrets.values():
         assert not any(part in told for part in secret.split())
-    assert "PIP_" not in told
+    assert "INDEX_URL" not in told
     labels = json.loads(docker("image", "inspect", image))[0]["Config"]["Labels"]
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
 
