@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -198,6 +199,20 @@ def test_a_public_address_needs_keys(stack: Stack) -> None:
     )
     assert "RECLM_API_KEYS" in refused
     assert refused.endswith("ended with 2\n")
+
+
+def test_the_commands_of_the_readme_work(stack: Stack) -> None:
+    readme = (compose.ROOT / "README.md").read_text()
+    section = readme.split("## In containers", 1)[1].split("\n## ", 1)[0]
+    commands = [line[4:] for line in section.splitlines() if line.startswith("    ")]
+    first, up, *call, down = commands
+    # What the fixture did, what the last test does, and between them the call as it stands there.
+    assert (first, up) == ("deploy/secrets.sh", "docker-compose up -d --build")
+    assert down == "docker-compose down"
+    asked = "\n".join(call).replace("http://127.0.0.1:8080", stack.compose.url)
+    asked = asked.replace("deploy/secrets/", f"{stack.compose.secrets_folder}/")
+    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
+    assert_well_formed(json.loads(done.stdout))
 
 
 def test_a_miss_is_generated_and_then_a_hit(stack: Stack) -> None:

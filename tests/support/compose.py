@@ -41,7 +41,9 @@ def why_not() -> str | None:
         return "there is neither docker-compose nor `docker compose`"
     answer = _run([docker, "version", "--format", "{{.Server.Version}}"])
     if answer.returncode != 0:
-        return f"no Docker engine answers: {answer.stderr.strip().splitlines()[-1:]}"
+        return (
+            f"no Docker engine answers: {(answer.stderr.strip() or answer.stdout.strip())[-200:]}"
+        )
     return None
 
 
@@ -69,11 +71,12 @@ class Compose:
         self.project = f"reclm-test-{uuid.uuid4().hex[:8]}"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.secrets = make_secrets(folder / "secrets")
+        self.secrets_folder = folder / "secrets"
+        self.secrets = make_secrets(self.secrets_folder)
         self._command = [*composes()[0], "-p", self.project, "-f", str(ROOT / BASE)]
         self._env = {
             **{k: v for k, v in os.environ.items() if not k.startswith("RECLM_")},
-            "RECLM_SECRETS": str(folder / "secrets"),
+            "RECLM_SECRETS": str(self.secrets_folder),
             "RECLM_PORT": str(self.port),
             "RECLM_REDIS_MEMORY": "64mb",
             "RECLM_REDIS_MEMORY_LIMIT": "256m",
