@@ -9,9 +9,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	command -v "$$p" && break; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-# vLLM runs on Linux x86-64; elsewhere the model runs inside the service.
-SERVING := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),serving,serving$(comma)local)
 comma := ,
+# vLLM runs on Linux x86-64; elsewhere the model runs inside the service.
+SERVING := serving$(comma)assets$(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),,$(comma)local)
 
 help: ## Show this.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12

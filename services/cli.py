@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> int:
     from pydantic import ValidationError
+    from pydantic_settings import SettingsError
 
     from services.profiles.server import serve
 
@@ -57,6 +58,9 @@ def _run(args: argparse.Namespace) -> int:
         for finding in error.errors(include_url=False, include_input=False):
             name = "RECLM_" + "_".join(map(str, finding["loc"])).upper()
             print(f"error: {name}: {finding['msg']}", file=sys.stderr)
+        return 2
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
 
 

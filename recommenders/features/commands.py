@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -42,8 +43,8 @@ def add_command(commands: Any) -> None:  # noqa: ANN401 - argparse does not name
     )
     asked.add_argument(
         "--url",
-        default="http://127.0.0.1:8080",
-        help="of the service (%(default)s, where `reclm-serve up` has it)",
+        default=os.environ.get("RECLM_URL", "http://127.0.0.1:8080"),
+        help="of the service (RECLM_URL, else where `reclm-serve up` has it: %(default)s)",
     )
     asked.add_argument(
         "--history", type=int, default=50, metavar="N", help="newest items of a user (%(default)s)"

@@ -102,7 +102,7 @@ def _fetch(
     options: FetchOptions,
     progress: Callable[[str, int, int, int], None] | None,
 ) -> Snapshot:
-    with ReclmClient(url) as client:
+    with _client(url) as client:
         version = client.ready().version
         request = {
             "dataset": dataset.info.name,
@@ -137,6 +137,13 @@ def _fetch(
     Snapshot(info, tables["user"], tables.get("item")).write(folder)
     shutil.rmtree(partial)
     return Snapshot.read(folder)
+
+
+def _client(url: str) -> ReclmClient:
+    try:
+        return ReclmClient(url)
+    except ValueError as error:  # the URL, or the key that the environment names
+        raise DatasetError(str(error)) from error
 
 
 class _Asking:

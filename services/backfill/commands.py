@@ -72,8 +72,8 @@ def add_command(commands: Any) -> None:  # noqa: ANN401 - argparse does not name
     how = parser.add_argument_group("how")
     how.add_argument(
         "--url",
-        default="http://127.0.0.1:8080",
-        help="of the service (%(default)s, where `reclm-serve up` has it)",
+        default=os.environ.get("RECLM_URL", "http://127.0.0.1:8080"),
+        help="of the service (RECLM_URL, else where `reclm-serve up` has it: %(default)s)",
     )
     how.add_argument(
         "--direct",

@@ -13,6 +13,7 @@ import numpy as np
 from services.backfill.errors import BackfillError
 from services.backfill.makers import Made, PushedBack, RowFailed, Version
 from services.client import (
+    AccessDenied,
     AsyncReclmClient,
     ConnectionFailed,
     MalformedAnswer,
@@ -22,6 +23,7 @@ from services.client import (
     TimedOut,
     Unavailable,
 )
+from services.client.transport import authorization
 from services.profiles.models import Component, ProfileVersion
 
 if TYPE_CHECKING:
@@ -43,12 +45,18 @@ class HttpMaker:
     Args:
         url: Where the service is.
         kind: Of all profiles.
+
+    Raises:
+        BackfillError: The URL is none, or the key that RECLM_API_KEY_FILE names cannot be read.
     """
 
     def __init__(self, *, url: str, kind: Kind) -> None:
         self._url = url
         self._kind: Kind = kind
-        self._client = AsyncReclmClient(url, retries=_ONCE)
+        try:
+            self._client = AsyncReclmClient(url, retries=_ONCE)
+        except ValueError as error:
+            raise BackfillError(str(error)) from error
         # Reading a version takes a hash, and nearly all profiles have the same one.
         self._digests: dict[VersionDocument, str] = {}
 
@@ -101,7 +109,7 @@ class HttpMaker:
                 async for row in rows:
                     if row.error is not None:
                         failure = _understood(row.error)
-                        if isinstance(failure, PushedBack):
+                        if not isinstance(failure, RowFailed):
                             raise failure from row.error
                         refused.append((items[row.row], failure))
         except ReclmClientError as error:
@@ -112,12 +120,24 @@ class HttpMaker:
         return refused
 
     async def tokens(self) -> tuple[int, int]:
-        """Reads the service's metrics, which count all of its callers' tokens."""
+        """Reads the service's metrics, which count all of its callers' tokens.
+
+        Raises:
+            BackfillError: The service shows them to holders of an admin key alone.
+        """
         from prometheus_client.parser import text_string_to_metric_families
 
         url = f"{self._url.rstrip('/')}/metrics"
         try:
-            text = (await asyncio.to_thread(httpx.get, url, timeout=10)).raise_for_status().text
+            response = await asyncio.to_thread(
+                httpx.get, url, timeout=10, headers=authorization(None)
+            )
+            if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+                raise BackfillError(
+                    f"{url} answers {response.status_code}: an estimate counts tokens there; set "
+                    "RECLM_API_KEY to an admin key, or leave it out with --sample 0"
+                )
+            text = response.raise_for_status().text
         except httpx.HTTPError as error:
             raise PushedBack(f"{url} does not answer ({type(error).__name__})") from error
         counted = {"prompt": 0, "completion": 0}
@@ -148,9 +168,13 @@ def _component(part: client.Component) -> Component:
     return Component(part.name, part.hash)
 
 
-def _understood(error: ReclmClientError) -> RowFailed | PushedBack:
+def _understood(error: ReclmClientError) -> RowFailed | PushedBack | BackfillError:
     """Returns what an error means for the job."""
     match error:
+        case AccessDenied():
+            return BackfillError(
+                f"the service refuses the key ({error}); set RECLM_API_KEY or RECLM_API_KEY_FILE"
+            )
         case ReclmApiError(code="malformed-generation"):
             return RowFailed(error.code, error.detail)
         case Unavailable():

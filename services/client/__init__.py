@@ -6,6 +6,7 @@ with ReclmClient("http://127.0.0.1:8080") as client:
 
 from services.client.asynchronous import AsyncReclmClient
 from services.client.errors import (
+    AccessDenied,
     ConnectionFailed,
     InvalidRequest,
     MalformedAnswer,
@@ -43,6 +44,7 @@ from services.client.retries import Retries, Timeouts
 from services.client.sync import ReclmClient
 
 __all__ = [
+    "AccessDenied",
     "ActiveScorer",
     "AsyncReclmClient",
     "Component",

@@ -34,6 +34,7 @@ from services.client.results import (
 from services.client.retries import Attempts, Retries, Timeouts
 from services.client.transport import (
     Clock,
+    authorization,
     check_deadline,
     headers,
     http_timeout,
@@ -61,6 +62,7 @@ class AsyncReclmClient:
         self,
         base_url: str | None = None,
         *,
+        api_key: str | None = None,
         timeouts: Timeouts | None = None,
         retries: Retries | None = None,
         chunk_rows: int = 64,
@@ -70,7 +72,9 @@ class AsyncReclmClient:
         self._retries = retries or Retries()
         self._chunk_rows = chunk_rows
         self._chunks_in_flight = chunks_in_flight
-        self._http = httpx.AsyncClient(base_url=resolve_url(base_url))
+        self._http = httpx.AsyncClient(
+            base_url=resolve_url(base_url), headers=authorization(api_key)
+        )
 
     async def __aenter__(self) -> Self:
         return self

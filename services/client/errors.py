@@ -71,6 +71,10 @@ class NotFound(InvalidRequest):
     """There is no such profile or item (404)."""
 
 
+class AccessDenied(InvalidRequest):
+    """The call needs a key, or another one than was shown (401, 403)."""
+
+
 class Unavailable(ReclmApiError):
     """The service cannot answer now; later it may (429, 502, 503, 504)."""
 
@@ -79,6 +83,8 @@ def api_error_type(status: int) -> type[ReclmApiError]:
     """Returns the class that stands for an HTTP status."""
     if status == 404:
         return NotFound
+    if status in {401, 403}:
+        return AccessDenied
     if status in {429, 502, 503, 504}:
         return Unavailable
     return InvalidRequest if 400 <= status < 500 else ReclmApiError

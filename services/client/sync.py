@@ -35,6 +35,7 @@ from services.client.results import (
 from services.client.retries import Attempts, Retries, Timeouts
 from services.client.transport import (
     Clock,
+    authorization,
     check_deadline,
     headers,
     http_timeout,
@@ -69,6 +70,7 @@ class ReclmClient:
 
     Args:
         base_url: Where the service is; RECLM_URL by default.
+        api_key: What to show it; RECLM_API_KEY by default, or the first in RECLM_API_KEY_FILE.
         timeouts: Limits on waiting.
         retries: What is tried again, and how often.
         chunk_rows: Rows that one request of a batch carries.
@@ -79,6 +81,7 @@ class ReclmClient:
         self,
         base_url: str | None = None,
         *,
+        api_key: str | None = None,
         timeouts: Timeouts | None = None,
         retries: Retries | None = None,
         chunk_rows: int = 64,
@@ -88,7 +91,7 @@ class ReclmClient:
         self._retries = retries or Retries()
         self._chunk_rows = chunk_rows
         self._chunks_in_flight = chunks_in_flight
-        self._http = httpx.Client(base_url=resolve_url(base_url))
+        self._http = httpx.Client(base_url=resolve_url(base_url), headers=authorization(api_key))
 
     def __enter__(self) -> Self:
         return self

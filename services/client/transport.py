@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import httpx
@@ -33,6 +34,33 @@ def resolve_url(base_url: str | None) -> str:
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"the base URL {url!r} does not begin with http:// or https://")
     return url
+
+
+def authorization(api_key: str | None) -> dict[str, str]:
+    """Returns the header that shows a key, empty where there is none to show.
+
+    Args:
+        api_key: RECLM_API_KEY by default, else the first word of the file that RECLM_API_KEY_FILE
+            names: a file of several keys, as the service reads them, has the newest in front.
+
+    Raises:
+        ValueError: The file cannot be read or is empty, or the key cannot stand in a header.
+    """
+    key = api_key or os.environ.get("RECLM_API_KEY")
+    path = os.environ.get("RECLM_API_KEY_FILE")
+    if not key and path:
+        try:
+            words = Path(path).read_text(encoding="utf-8").replace(",", " ").split()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"RECLM_API_KEY_FILE: {path} cannot be read: {error}") from error
+        if not words:
+            raise ValueError(f"RECLM_API_KEY_FILE: {path} is empty")
+        key = words[0]
+    if not key:
+        return {}
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ValueError("the API key holds something that cannot stand in a header")
+    return {"Authorization": f"Bearer {key}"}
 
 
 def check_deadline(request: ProfileRequest | ScoreRequest, timeouts: Timeouts) -> None:

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from services.profiles.api import (
+    access,
     health,
     interactions,
     items,
@@ -22,6 +23,7 @@ from services.profiles.api import (
 from services.profiles.api.direct import Direct
 from services.profiles.api.middleware import Observe
 from services.profiles.assembly import assemble
+from services.profiles.keys import Keyring
 from services.profiles.models import PHRASES
 from services.profiles.settings import Settings
 from services.profiles.telemetry import Metrics, configure_logging
@@ -46,6 +48,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     """
     settings = settings or Settings()
     configure_logging(settings.log_level)
+    keys = Keyring.of(settings)
     metrics = Metrics()
 
     @contextlib.asynccontextmanager
@@ -69,7 +72,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         health.router,
     ):
         app.include_router(router)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.openapi = lambda: _openapi(app, keys)  # type: ignore[method-assign]
     direct = Direct(
         app,
         endpoints={
@@ -77,10 +80,11 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
             "/score": scoring.answer_score,
         },
     )
-    return Observe(direct, metrics=metrics, access_log=settings.access_log)
+    guarded = access.RequireKey(direct, owner=app, keys=keys) if keys else direct
+    return Observe(guarded, metrics=metrics, access_log=settings.access_log)
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
+def _openapi(app: FastAPI, keys: Keyring) -> dict[str, Any]:
     """Returns FastAPI's schema with the models of bodies that endpoints read themselves."""
     if app.openapi_schema is None:
         schema = get_openapi(
@@ -103,5 +107,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
                 schemas.RowDocument,
             )
         )
+        if keys:
+            access.document(schema, keys)
         app.openapi_schema = schema
     return app.openapi_schema

@@ -56,6 +56,7 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
     """
     redis = RedisClient(
         url=settings.redis_url.get_secret_value(),
+        password=settings.redis_password.get_secret_value() if settings.redis_password else None,
         timeout_s=settings.redis_timeout_s,
         connections=settings.redis_connections,
     )

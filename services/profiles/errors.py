@@ -32,6 +32,26 @@ class InvalidInput(ReclmError):
     code = "invalid-input"
 
 
+class AccessRefused(ReclmError):
+    """The call asks for a key, and none that is known came with it.
+
+    Attributes:
+        challenge: What to say in `WWW-Authenticate` (RFC 6750, section 3).
+    """
+
+    code = "unauthorized"
+
+    def __init__(self, detail: str, *, challenge: str) -> None:
+        super().__init__(detail)
+        self.challenge = challenge
+
+
+class AdminOnly(ReclmError):
+    """The key is known and does not open this call."""
+
+    code = "forbidden"
+
+
 class MalformedBody(ReclmError):
     """The body is not the JSON, NDJSON or UTF-8 that it should be."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import shutil
 import signal
@@ -9,8 +10,10 @@ import tempfile
 from typing import TYPE_CHECKING, NoReturn
 
 import uvicorn
+from pydantic_settings import SettingsError
 from uvicorn.supervisors import Multiprocess
 
+from services.profiles.keys import Keyring
 from services.profiles.settings import Settings
 from services.profiles.telemetry import configure_logging
 
@@ -55,8 +58,12 @@ def serve(*, host: str, port: int, workers: int) -> int:
 
     Returns:
         The exit status: 0 after an orderly shutdown, 3 when the app could not start.
+
+    Raises:
+        SettingsError: Strangers could reach the port, and nobody would ask them for a key.
     """
     settings = Settings()
+    require_keys(settings, host)
     configure_logging(settings.log_level)
     # Read when NumPy is first imported. A product of a matrix and a vector waits for memory: more
     # threads make it no faster, and spin on the cores that other requests need.
@@ -91,3 +98,26 @@ def serve(*, host: str, port: int, workers: int) -> int:
     finally:
         shutil.rmtree(metrics, ignore_errors=True)
     return 0
+
+
+def require_keys(settings: Settings, host: str) -> None:
+    """Refuses to serve strangers who need no key.
+
+    Raises:
+        SettingsError: There are no API keys, and the address is not this machine's own.
+    """
+    address = settings.bind or host
+    if not _is_loopback(address) and not Keyring.of(settings).callers:
+        raise SettingsError(
+            f"{address} can be reached from other machines, and there are no API keys: set "
+            "RECLM_API_KEYS or RECLM_API_KEYS_FILE, or listen on 127.0.0.1"
+        )
+
+
+def _is_loopback(address: str) -> bool:
+    if address == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from services.profiles.secret_files import SecretFiles
 
 Tenant = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 
@@ -14,7 +16,8 @@ Tenant = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 class Settings(BaseSettings):
     """Everything a process needs to know. Built once and passed down.
 
-    Durations end in `_s` and are seconds; sizes end in `_bytes`.
+    Durations end in `_s` and are seconds; sizes end in `_bytes`. What is a secret here can also be
+    read from a file: RECLM_API_KEYS_FILE for RECLM_API_KEYS, and so on.
     """
 
     model_config = SettingsConfigDict(env_prefix="RECLM_", frozen=True, extra="ignore")
@@ -23,6 +26,8 @@ class Settings(BaseSettings):
 
     # Store
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    redis_password: SecretStr | None = None
+    """For a URL that has none in it."""
     redis_timeout_s: PositiveFloat = 1.0
     redis_connections: PositiveInt = 64
     profile_ttl_s: PositiveInt = 90 * 24 * 3600
@@ -76,6 +81,14 @@ class Settings(BaseSettings):
     """Scores of a worker that are computed at a time."""
     max_waiting_scores: PositiveInt = 256
 
+    # Access
+    api_keys: SecretStr | None = None
+    """Bearer keys that callers have to show, separated by commas or white space; None asks nobody."""
+    admin_keys: SecretStr | None = None
+    """Keys that /metrics and /admin ask for; they open the rest too."""
+    bind: str | None = None
+    """The address that others reach the port at, where it is not the one listened on: a container's."""
+
     # HTTP
     max_body_bytes: PositiveInt = 1024 * 1024
     max_batch_bytes: PositiveInt = 64 * 1024 * 1024
@@ -84,3 +97,16 @@ class Settings(BaseSettings):
     drain_s: PositiveFloat = 30.0
     access_log: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Reads arguments, variables, and the files that variables name, in this order."""
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, SecretFiles(settings_cls)

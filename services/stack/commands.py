@@ -103,6 +103,8 @@ def _up(args: argparse.Namespace, interrupts: Interrupts) -> int:
     print(f"The service answers at {url} (documentation: {url}/docs).")
     print("Try:")
     print(f"  curl -s {url}/profiles/user -H 'Content-Type: application/json' \\")
+    if parts.api_key() is not None:
+        print('    -H "Authorization: Bearer $RECLM_API_KEY" \\')
     print(
         """    -d '{"id": "ann", "history": [{"title": "Alien (1979)", "category": "Horror"}]}'"""
     )

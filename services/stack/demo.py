@@ -82,7 +82,7 @@ def _run(stack: Stack, home: Path, steps: Steps) -> tuple[list[Row], list[Item]]
             persistent=False,
             settings={"RECLM_TENANT": tenant},
         )
-        with ReclmClient(url) as client:
+        with ReclmClient(url, api_key=parts.api_key()) as client:
             rows = _ask(client, items, histories, steps)
             if prepared.redis_url is not None:
                 _clean_up(client, items, steps)

@@ -9,7 +9,12 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+
 from services.assets.commands import get_model
+from services.profiles.keys import split_keys
+from services.profiles.settings import Settings
 from services.stack import environment, probes
 from services.stack.errors import StackError
 from services.stack.processes import free_port
@@ -69,7 +74,7 @@ def prepare(home: Path, steps: Steps, *, model: str = MODEL) -> Parts:
     vllm_url = None if local else os.environ.get("RECLM_VLLM_URL") or None
     if redis_url is not None:
         shown = probes.without_secrets(redis_url)
-        if fault := probes.redis_fault(redis_url):
+        if fault := probes.redis_fault(redis_url, password=_redis_password()):
             raise StackError(f"the Redis at RECLM_REDIS_URL, {shown}, does not answer: {fault}")
         steps.say(f"Redis: the one at {shown}")
     if vllm_url is not None:
@@ -98,6 +103,20 @@ def prepare(home: Path, steps: Steps, *, model: str = MODEL) -> Parts:
     with steps.step(f"Encoder: {ENCODER}"):
         encoder = get_model(ENCODER, home=home)
     return Parts(model, model_folder, encoder, redis_url, binary, vllm_url, python, kind)
+
+
+def api_key() -> str | None:
+    """Returns a key that the service to start will take; None where it asks for none.
+
+    Raises:
+        StackError: The settings of this environment hold no good keys.
+    """
+    settings = _settings()
+    try:
+        keys = split_keys(settings.api_keys, "RECLM_API_KEYS")
+    except SettingsError as error:
+        raise StackError(str(error)) from error
+    return keys[0] if keys else None
 
 
 def start_redis(launcher: Launcher, binary: str, folder: Path, *, persistent: bool) -> Child:
@@ -204,12 +223,29 @@ def start_service(
     )
 
 
+def _redis_password() -> str | None:
+    password = _settings().redis_password
+    return password.get_secret_value() if password else None
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except SettingsError as error:
+        raise StackError(str(error)) from error
+    except ValidationError as error:
+        # The message of the whole would show values, and some are secrets.
+        (finding, *_) = error.errors(include_input=False, include_url=False)
+        name = "RECLM_" + "_".join(map(str, finding["loc"])).upper()
+        raise StackError(f"{name}: {finding['msg']}") from error
+
+
 def _require_local(steps: Steps, *, asked: bool) -> None:
     missing = [name for name in ("torch", "transformers", "xgrammar") if not _installed(name)]
     if missing:
         raise StackError(
             f"to run the model inside the service, {', '.join(missing)} must be installed: "
-            "pip install -c constraints.txt -e '.[serving,local]'; or set RECLM_VLLM_URL to a "
+            "pip install -c constraints.txt -e '.[serving,assets,local]'; or set RECLM_VLLM_URL to a "
             "server elsewhere"
         )
     why = "RECLM_GENERATOR=local" if asked else "vLLM does not run on this machine"

@@ -11,11 +11,11 @@ from redis.exceptions import RedisError
 _TIMEOUT_S = 5.0
 
 
-def redis_fault(url: str) -> str | None:
-    """Sends PING."""
+def redis_fault(url: str, *, password: str | None = None) -> str | None:
+    """Sends PING; the password is for a URL that has none in it."""
     limits = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
     try:
-        with Redis.from_url(url, **limits) as client:
+        with Redis.from_url(url, password=password, **limits) as client:
             client.ping()
     except (RedisError, ValueError) as error:
         return str(error)

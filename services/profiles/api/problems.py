@@ -23,6 +23,8 @@ MEDIA_TYPE = "application/problem+json"
 
 STATUS: dict[type[errors.ReclmError], int] = {
     errors.MalformedBody: 400,
+    errors.AccessRefused: 401,
+    errors.AdminOnly: 403,
     errors.ProfileNotFound: 404,
     errors.ItemNotFound: 404,
     errors.ScorerNotFound: 404,
@@ -141,6 +143,8 @@ def _document(
 def _response(error: errors.ReclmError) -> Response:
     """Returns an error as an HTTP response, with Retry-After where the trouble passes by itself."""
     headers = {}
+    if isinstance(error, errors.AccessRefused):
+        headers["WWW-Authenticate"] = error.challenge
     if error.retry_after is not None:
         headers["Retry-After"] = str(max(1, round(error.retry_after)))
     return Response(

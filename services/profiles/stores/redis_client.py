@@ -26,11 +26,15 @@ class RedisClient:
         url: redis://, rediss:// or unix:// with credentials and database.
         timeout_s: Limit for connecting, and for each reply.
         connections: Most connections of this process.
+        password: For a URL that has none in it.
     """
 
-    def __init__(self, *, url: str, timeout_s: float, connections: int) -> None:
+    def __init__(
+        self, *, url: str, timeout_s: float, connections: int, password: str | None = None
+    ) -> None:
         pool = BlockingConnectionPool.from_url(
             url,
+            password=password,
             max_connections=connections,
             timeout=timeout_s,
             socket_timeout=timeout_s,

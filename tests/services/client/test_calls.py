@@ -8,7 +8,7 @@ import io
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
@@ -37,6 +37,9 @@ from services.client import (
 )
 from tests.services.client import documents
 from tests.services.client.server import Cut, Handler, Reply, Request, Server
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Connect = Callable[..., Any]
 
@@ -450,6 +453,19 @@ def test_the_address_comes_from_the_environment(
     with ReclmClient() as client:
         client.get_profile("user", "u1")
     assert server.requests[0].path == b"/behind/a/proxy/profiles/user/u1"
+
+
+def test_a_key_that_cannot_be_shown_is_refused_before_a_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match="cannot stand in a header"):
+        ReclmClient("http://127.0.0.1:1", api_key="two\nlines")
+    monkeypatch.setenv("RECLM_API_KEY_FILE", str(tmp_path / "none"))
+    with pytest.raises(ValueError, match="RECLM_API_KEY_FILE"):
+        ReclmClient("http://127.0.0.1:1")
+    (tmp_path / "none").write_text("\n")
+    with pytest.raises(ValueError, match="is empty"):
+        ReclmClient("http://127.0.0.1:1")
 
 
 def test_both_clients_have_the_same_methods() -> None:

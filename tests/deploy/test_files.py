@@ -1,0 +1,148 @@
+"""What is in deploy/ fits together: variables, metrics, Dockerfiles, overlays. Starts no container."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import Counter, Histogram
+
+from services.profiles.settings import Settings
+from services.profiles.telemetry import Metrics
+from tests.support import compose
+from tests.support.compose import BASE, OVERLAYS, ROOT, make_secrets
+
+FILES = [BASE, *OVERLAYS]
+DOCKERFILES = ["deploy/Dockerfile", "deploy/vllm/Dockerfile", "deploy/vllm/cuda.Dockerfile"]
+GIVEN = r"\$\{([A-Z_]+)"
+"""A variable in a value; one without a value at all is passed on as it is."""
+
+
+def services(file: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / file).read_text())["services"]
+    return found
+
+
+def variables(file: str) -> set[str]:
+    passed = {
+        name
+        for service in services(file).values()
+        for name, value in service.get("environment", {}).items()
+        if value is None
+    }
+    text = re.sub(r"\$\$\{.*?\}", "", (ROOT / file).read_text())
+    return passed | set(re.findall(GIVEN, text))
+
+
+def test_the_example_explains_every_variable_and_no_others():
+    explained = set(re.findall(r"^#([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    assert explained == set().union(*map(variables, FILES))
+
+
+def test_the_example_has_the_defaults():
+    shown = dict(
+        re.findall(r"^#([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    )
+    text = "".join((ROOT / file).read_text() for file in reversed(FILES))
+    for name, default in dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", text)).items():
+        assert shown[name] == default, name
+
+
+def test_the_service_is_given_settings_that_it_has():
+    environment = services(BASE)["service"]["environment"]
+    names = {name.removesuffix("_FILE").removeprefix("RECLM_").lower() for name in environment}
+    assert names <= set(Settings.model_fields)
+
+
+def test_requests_under_way_have_less_time_than_the_container():
+    service = services(BASE)["service"]
+    grace = int(service["stop_grace_period"].removesuffix("s"))
+    assert int(service["environment"]["RECLM_DRAIN_S"]) < grace <= 30
+
+
+@pytest.mark.parametrize("file", OVERLAYS)
+@pytest.mark.parametrize("version", [0, 1])
+def test_compose_takes_the_overlays(file: str, version: int, tmp_path: Path):
+    found = compose.composes()
+    if len(found) <= version:
+        pytest.skip(f"{len(found)} of docker-compose and `docker compose` are installed here")
+    make_secrets(tmp_path)
+    command = [*found[version], "-f", BASE, "-f", file, "config", "--quiet"]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "RECLM_SECRETS": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("file", DOCKERFILES)
+def test_hadolint_finds_nothing(file: str):
+    hadolint = shutil.which("hadolint", path=Path(sys.executable).parent) or shutil.which(
+        "hadolint"
+    )
+    if hadolint is None:
+        pytest.skip("hadolint is not installed: its package has Linux x86-64 alone")
+    done = subprocess.run([hadolint, ROOT / file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_secrets_are_made_once_and_are_nobody_elses(tmp_path: Path):
+    folder = tmp_path / "secrets"
+    first = make_secrets(folder)
+    assert set(first) == {
+        *("redis_password", "api_keys", "admin_keys", "metrics_key", "grafana_password")
+    }
+    assert all(len(key) == 64 for secret in first.values() for key in secret.split())
+    assert first["metrics_key"] in first["admin_keys"].split()
+    assert len({key for secret in first.values() for key in secret.split()}) == 5
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    (folder / "api_keys").unlink()
+    second = make_secrets(folder)
+    assert second == {**first, "api_keys": second["api_keys"]}
+    assert second["api_keys"] != first["api_keys"]
+
+
+def test_the_dashboard_shows_every_metric_and_none_that_is_not_there():
+    board = json.loads((ROOT / "deploy" / "grafana" / "dashboards" / "reclm.json").read_text())
+    shown = {
+        name
+        for panel in board["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"\breclm_[a-z_]+", target["expr"])
+    }
+    metrics = [one for one in vars(Metrics()).values() if isinstance(one, Counter | Histogram)]
+    samples = {
+        f"{family.name}{suffix}": family.name
+        for metric in metrics
+        for family in metric.describe()
+        for suffix in ("_total", "_bucket", "_count", "_sum")
+    }
+    assert shown <= set(samples)
+    assert {samples[name] for name in shown} == set(samples.values())
+
+
+def test_panels_do_not_overlap():
+    board = json.loads((ROOT / "deploy" / "grafana" / "dashboards" / "reclm.json").read_text())
+    taken: set[tuple[int, int]] = set()
+    for panel in board["panels"]:
+        at = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(at["x"], at["x"] + at["w"])
+            for y in range(at["y"], at["y"] + at["h"])
+        }
+        assert not cells & taken
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
