@@ -17,14 +17,14 @@ from recommenders.models.base import Inputs
 from recommenders.text import TfIdf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
     from scipy import sparse
 
     from recommenders.benchmark.experiment import Experiment
-    from recommenders.data.split import Split
+    from recommenders.data.split import Scenario, Split
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,18 +49,22 @@ class Prepared:
     """The data of one seed.
 
     Attributes:
-        split: Decides what is trained on and judged by.
+        split: Decides what is trained on.
+        scenarios: What is judged by: those of the split, or fewer users of them.
         inputs: What models may learn from.
         user_ids: User row -> id.
         profiles: Where profiles are from, in words; None without any.
         digest: Stands for everything in it.
+        plain_digest: Stands for everything but profiles: for all that models without them read.
     """
 
     split: Split
+    scenarios: Mapping[str, Scenario]
     inputs: Inputs
     user_ids: tuple[str, ...]
     profiles: str | None
     digest: str
+    plain_digest: str
 
 
 def prepare(
@@ -109,10 +113,17 @@ def prepare(
     )
     return Prepared(
         split=split,
+        scenarios={
+            name: scenario.for_few(
+                validation=experiment.validation_users, test=experiment.test_users
+            )
+            for name, scenario in split.scenarios.items()
+        },
         inputs=inputs,
         user_ids=indexed.user_ids,
         profiles=None if snapshot is None else _told(snapshot, experiment),
         digest=_digest(split, inputs),
+        plain_digest=_digest(split, inputs.without_profiles()),
     )
 
 
@@ -142,7 +153,7 @@ def _snapshot(
 
 
 def _told(snapshot: Snapshot, experiment: Experiment) -> str:
-    of_users = "the mean of their training items' profiles"
+    of_users = "the mean of the profiles of the items that are known of them"
     if experiment.user_profiles == "own":
         count = 0 if snapshot.users is None else len(snapshot.users.ids)
         of_users = f"{count:,} of their own"
@@ -154,8 +165,16 @@ def _told(snapshot: Snapshot, experiment: Experiment) -> str:
 
 
 def _means(split: Split, items: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns for each user the mean vector of the training items, of unit length; else zeros."""
+    """Returns for each user the mean vector of the items that are known, of unit length.
+
+    These are the training items; for users without any, what the split says is known of them when
+    a ranking is made. Where nothing is, zeros.
+    """
     sums = np.asarray(split.train @ items, np.float32)
+    new = np.diff(split.train.indptr) == 0
+    for _, _, part in split.parts():
+        found = new & (np.diff(part.known.indptr) > 0)
+        sums[found] = part.known[found] @ items
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     means: NDArray[np.float32] = sums / np.maximum(lengths, np.finfo(np.float32).tiny)
     return means

@@ -55,7 +55,7 @@ class FetchOptions:
 
 def fetch(
     dataset: Dataset,
-    split: Split,
+    split: Split | None,
     folder: Path,
     *,
     url: str,
@@ -68,7 +68,8 @@ def fetch(
 
     Args:
         dataset: Whose users and items.
-        split: Histories are from its training part alone.
+        split: Histories are from its training part alone. None makes profiles of items from their
+            own texts: they read no interaction, and so belong to every split.
         folder: Of the snapshot.
         url: Of the service.
         options: What is sent.
@@ -91,7 +92,7 @@ def fetch(
 
 def _fetch(
     dataset: Dataset,
-    split: Split,
+    split: Split | None,
     folder: Path,
     *,
     url: str,
@@ -102,7 +103,7 @@ def _fetch(
         version = client.ready().version
         request = {
             "dataset": dataset.info.name,
-            "split": split.fingerprint(),
+            "split": None if split is None else split.fingerprint(),
             "version": _version_name(version),
             **asdict(options),
         }
@@ -110,7 +111,7 @@ def _fetch(
         asking = _Asking(dataset, split, options)
         failed = 0
         tables = {}
-        kinds: tuple[Kind, ...] = ("item", "user")
+        kinds: tuple[Kind, ...] = ("item",) if split is None else ("item", "user")
         for kind in kinds:
             wanted, rows = asking.of(kind)
             with Journal(partial / f"{kind}s.ndjson") as journal:
@@ -124,12 +125,12 @@ def _fetch(
                 tables[kind] = journal.table(wanted)
     info = SnapshotInfo(
         dataset=dataset.info.name,
-        split=split.fingerprint(),
+        split=None if split is None else split.fingerprint(),
         source=_version_name(version),
         encoder=f"{version.encoder.name}@{version.encoder.hash}",
         failed=failed,
     )
-    Snapshot(info, tables["user"], tables["item"]).write(folder)
+    Snapshot(info, tables.get("user"), tables["item"]).write(folder)
     shutil.rmtree(partial)
     return Snapshot.read(folder)
 
@@ -137,12 +138,12 @@ def _fetch(
 class _Asking:
     """Requests for users and items, with nothing in them that the split holds back."""
 
-    def __init__(self, dataset: Dataset, split: Split, options: FetchOptions) -> None:
+    def __init__(self, dataset: Dataset, split: Split | None, options: FetchOptions) -> None:
         indexed = Indexed.of(dataset)
         self._options = options
-        self._prefix = f"features/{dataset.info.name}/{split.fingerprint()}/"
+        self._prefix = f"features/{dataset.info.name}/{split.fingerprint() if split else 'texts'}/"
         self._items = _items(dataset)
-        rows = readable_histories(indexed, split)
+        rows = readable_histories(indexed, split) if split else {}
         names = indexed.item_ids
         self._histories: Mapping[str, Sequence[str]] = {
             indexed.user_ids[user]: [names[item] for item in items] for user, items in rows.items()

@@ -121,6 +121,16 @@ def test_profiles_from_the_service_become_figures(service: Service, tmp_path: Pa
         assert has is not None
         assert has.texts_of(had.ids) == list(had.texts)
 
+    # From the texts alone there are items only, which every split may use.
+    few = dataset.items.slice(0, 5)
+    known = pc.is_in(dataset.interactions["item_id"], value_set=few["item_id"])
+    tiny = Dataset(dataset.info, few, dataset.interactions.filter(known))
+    texts = fetch(tiny, None, tmp_path / "texts", url=service.url)
+    assert texts.info.split is None
+    assert texts.users is None
+    assert texts.items is not None
+    assert len(texts.items.ids) + texts.info.failed == 5
+
     grid = tmp_path / "grid.yaml"
     grid.write_text(GRID)
     report = command("benchmark", grid, "--data", tmp_path, "--out", tmp_path / "report")
