@@ -55,7 +55,7 @@ def markdown(
         f"- `reclm-recommend data audit`: **{'; '.join((audit.verdict, *audit.reasons))}**",
         f"- Profiles: {_profiles(results)}",
         f"- Choices (epoch, options): {_choices(experiment)}",
-        "- Means over users, then over seeds, with the sample deviation over seeds",
+        "- Means over users, then over seeds, with the sample deviation over seeds; CPU s: to train, validation included",
         "",
     ]
     for scenario in first.runs:
@@ -139,7 +139,7 @@ def _beside(experiment: Experiment, results: Sequence[ModelResults], scenario: s
 
 def _figures(results: Sequence[ModelResults], scenario: str) -> list[str]:
     lines = [
-        "| model | " + " | ".join(SHOWN) + " | coverage | seconds |",
+        "| model | " + " | ".join(SHOWN) + " | coverage | CPU s |",
         "|---|" + "--:|" * (len(SHOWN) + 2),
     ]
     best = {metric: max(one.spread(scenario, metric).mean for one in results) for metric in SHOWN}
