@@ -74,7 +74,8 @@ class Experiment(BaseModel):
         profiles: The snapshot's folder, relative to the folder of snapshots; `{seed}` in it is
             replaced. None leaves all models without profiles.
         user_profiles: `own` takes users' profiles from the snapshot; `items` takes, for each user,
-            the mean of the profiles of the items in training, which can know no more than that.
+            the mean of the profiles of the items that are known of them, which can know no more than
+            that; `both` takes the first where there is one, and else the second.
         metric: What decides between epochs and options, on validation.
         scenario: On which of the split's scenarios. By default each of them has its own choices:
             of one training the best epoch for it, of all options the best for it.
@@ -96,7 +97,7 @@ class Experiment(BaseModel):
     seeds: tuple[int, ...] = (1, 2, 3)
     text: tuple[Fields, ...] = ("title", "category", "description")
     profiles: str | None = None
-    user_profiles: Literal["own", "items"] = "own"
+    user_profiles: Literal["own", "items", "both"] = "own"
     metric: str = "ndcg@20"
     scenario: str | None = None
     validation_users: int | None = Field(None, ge=1)

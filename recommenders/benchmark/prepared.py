@@ -93,10 +93,7 @@ def prepare(
     items = users = None
     if snapshot is not None:
         items = None if snapshot.items is None else snapshot.items.aligned(indexed.item_ids)
-        if experiment.user_profiles == "items":
-            users = None if items is None else _means(split, items)
-        elif snapshot.users is not None:
-            users = snapshot.users.aligned(indexed.user_ids)
+        users = _of_users(experiment, split, snapshot, indexed.user_ids, items)
     columns = (dataset.items[name].to_pylist() for name in experiment.text)
     texts = [". ".join(part for part in parts if part) for parts in zip(*columns, strict=True)]
     warm = np.unique(split.train.indices).astype(np.int64)
@@ -144,7 +141,7 @@ def _snapshot(
             f"{folder} has profiles that were made from another split ({info.split}, not "
             f"{split.fingerprint()}): they may have read what this one asks for"
         )
-    if info.split is None and snapshot.users is not None and experiment.user_profiles == "own":
+    if info.split is None and snapshot.users is not None and experiment.user_profiles != "items":
         raise BenchmarkError(
             f"{folder} has users' profiles of which nobody can say what they read; set "
             "`user_profiles: items`, or make them for this split with `reclm-recommend features`"
@@ -153,15 +150,33 @@ def _snapshot(
 
 
 def _told(snapshot: Snapshot, experiment: Experiment) -> str:
-    of_users = "the mean of the profiles of the items that are known of them"
-    if experiment.user_profiles == "own":
-        count = 0 if snapshot.users is None else len(snapshot.users.ids)
-        of_users = f"{count:,} of their own"
+    mean = "the mean of the profiles of the items that are known of them"
+    count = 0 if snapshot.users is None else len(snapshot.users.ids)
+    own = f"{count:,} of their own"
+    of_users = {"own": own, "items": mean, "both": f"{own}, the others {mean}"}[
+        experiment.user_profiles
+    ]
     count = 0 if snapshot.items is None else len(snapshot.items.ids)
     return (
         f"{snapshot.info.source} (snapshot {snapshot.fingerprint()}): {count:,} items; users have "
         f"{of_users}"
     )
+
+
+def _of_users(
+    experiment: Experiment,
+    split: Split,
+    snapshot: Snapshot,
+    user_ids: Sequence[str],
+    items: NDArray[np.float32] | None,
+) -> NDArray[np.float32] | None:
+    own = None
+    if experiment.user_profiles != "items" and snapshot.users is not None:
+        own = snapshot.users.aligned(user_ids)
+    if experiment.user_profiles == "own" or items is None:
+        return own
+    means = _means(split, items)
+    return means if own is None else np.where(own.any(axis=1, keepdims=True), own, means)
 
 
 def _means(split: Split, items: NDArray[np.float32]) -> NDArray[np.float32]:

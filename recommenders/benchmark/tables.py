@@ -55,7 +55,8 @@ def markdown(
         f"- `reclm-recommend data audit`: **{'; '.join((audit.verdict, *audit.reasons))}**",
         f"- Profiles: {_profiles(results)}",
         f"- Choices (epoch, options): {_choices(experiment)}",
-        "- Means over users, then over seeds, with the sample deviation over seeds; CPU s: to train, validation included",
+        "- Means over users, then over seeds, with the sample deviation over seeds",
+        "- CPU s: what training took of a processor, validation included",
         "",
     ]
     for scenario in first.runs:

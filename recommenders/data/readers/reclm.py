@@ -124,8 +124,8 @@ def read_reclm_netflix(folder: Path, *, notice: Notice = warnings.warn) -> Datas
 def read_teacher_profiles(folder: Path) -> dict[str, str]:
     """Reads `gpt_output_dict_item_side_filter`: profiles of some items, by the release's teacher.
 
-    The teacher was shown profiles of users who had chosen the item, in the test period as well:
-    so its profile of a zero-shot item has read what a test on it asks.
+    The teacher was shown profiles of users who had chosen the item in the training period. All of
+    these items are known from that period; no zero-shot item has a profile.
 
     Args:
         folder: `data/mind` or `data/netflix` of the release.

@@ -302,6 +302,25 @@ def test_a_report_says_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixtu
             (folder / "results.md").write_text("# One\n")
 
 
+def test_users_without_a_profile_of_their_own_can_have_that_of_their_items(places: Places) -> None:
+    snapshot = Snapshot.read(places.snapshots / "profiles")
+    split = prepare(experiment(), 1, places).split.fingerprint()
+    users = ProfileTable(("u3",), ("x",), np.eye(1, 384, dtype=np.float32))
+    info = replace(snapshot.info, split=split)
+    Snapshot(info, users, snapshot.items).write(places.snapshots / "some")
+    found, own, means = (
+        prepare(experiment(profiles="some", user_profiles=kind), 1, places)
+        for kind in ("both", "own", "items")
+    )
+    row = found.user_ids.index("u3")
+    profiles, others = found.inputs.user_profiles, np.arange(USERS) != row
+    assert profiles is not None
+    assert np.array_equal(profiles[row], own.inputs.user_profiles[row])
+    assert np.array_equal(profiles[others], means.inputs.user_profiles[others])
+    assert not own.inputs.user_profiles[others].any()
+    assert "1 of their own, the others the mean" in found.profiles
+
+
 def test_new_users_have_the_mean_of_what_is_known_of_them(places: Places) -> None:
     split = {"kind": "cold-users", "share": 0.5, "known": 2}
     ready = prepare(experiment(split=split), 1, places)
