@@ -63,9 +63,14 @@ class Checkpoint:
         return cls(tensors=tensors, state=state)
 
 
+def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns copies on the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+
+
 def pack(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Returns copies on the CPU, each name with a prefix."""
-    return {f"{prefix}.{name}": tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+    return {f"{prefix}.{name}": tensor for name, tensor in copied(tensors).items()}
 
 
 def unpack(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

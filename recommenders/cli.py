@@ -12,7 +12,7 @@ from recommenders.benchmark import commands as benchmark
 from recommenders.benchmark.errors import BenchmarkError
 from recommenders.data import commands
 from recommenders.data.errors import DatasetError
-from recommenders.data.sources import SOURCES
+from recommenders.data.sources import PROFILES, SOURCES
 from recommenders.export import commands as export
 from recommenders.export.errors import ExportError
 from recommenders.features import commands as features
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_audit(actions)
     features.add_command(rooms)
-    benchmark.add_command(rooms)
+    benchmark.add_commands(rooms)
     export.add_commands(rooms)
     study.add_command(rooms)
     return parser
@@ -135,13 +135,17 @@ def _add_import(actions: Actions) -> None:
             )
         )
     _add_generic(sources)
-    summary = "GEAR-Rec's profiles by a large model, as JSON lines by original id"
-    profiles = sources.add_parser("ml-1m-gear-profiles", help=summary, description=f"{summary}.")
-    profiles.add_argument(
-        "path", type=Path, metavar="PATH", help="llm_response_user.json or llm_response_item.json"
-    )
-    profiles.add_argument("--out", type=Path, metavar="FILE", required=True, help="what to write")
-    profiles.set_defaults(run=lambda args: commands.import_gear_rec_profiles(args.path, args.out))
+    for name, published in PROFILES.items():
+        profiles = sources.add_parser(
+            name, help=published.summary, description=f"{published.summary}."
+        )
+        profiles.add_argument("path", type=Path, metavar="PATH", help=published.path)
+        profiles.add_argument(
+            "--out", type=Path, metavar="FILE", required=True, help="what to write"
+        )
+        profiles.set_defaults(
+            run=lambda args, name=name: commands.import_profiles(name, args.path, args.out)
+        )
 
 
 def _add_generic(sources: Actions) -> None:

@@ -6,7 +6,7 @@ done interaction by interaction in Python, and no matrix is dense. What memory i
 - an interaction: 12 bytes here (its user, its item, its place in the epoch's order), the 8 of the
   matrix it comes from, and 20 in the graph of a model that has one, with about 16 more for each
   of SGL's two views;
-- a parameter: 16 bytes (itself, its gradient, Adam's two moments), and 4 more for the best state
+- a parameter: 16 bytes (itself, its gradient, Adam's two moments), and 4 more for each best state
   where there is validation; Adam is dense, so a table is read and written whole each batch;
 - a spread embedding: about 6 tables of the size of the embeddings while a batch is worked on;
 - text and profiles: 4 bytes a number in the inputs and 4 in the model.
@@ -15,11 +15,10 @@ done interaction by interaction in Python, and no matrix is dense. What memory i
 from __future__ import annotations
 
 import contextlib
-import csv
 import math
 import time
 import zlib
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -28,26 +27,32 @@ from pydantic import Field
 
 from recommenders.checkpoints import (
     Checkpoint,
+    copied,
     optimizer_tensors,
     pack,
     restore_optimizer,
     restore_rng,
     unpack,
 )
+from recommenders.history import Best, History
 from recommenders.models.base import ModelConfig
 from recommenders.models.errors import ModelError
 from recommenders.models.gradient import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from torch import Tensor
 
     from recommenders.drawing import Draw
+    from recommenders.history import Row
     from recommenders.models.gradient import GradientModel
 
-    Row = dict[str, float]
+    Validate = Callable[[GradientModel[Any]], float | Mapping[str, float]]
+
+_ALONE = "validation"
+"""What a single measure is called."""
 
 
 class TrainerConfig(ModelConfig):
@@ -62,7 +67,8 @@ class TrainerConfig(ModelConfig):
         weight_decay: Adds that times a parameter to its gradient: the gradient of half of it
             times the sum of squares.
         validate_every: Epochs from one validation to the next.
-        patience: Validations in a row without a better one that end training; None to go on.
+        patience: Validations in a row of which none is better by any measure, that end training;
+            None to go on.
         precision: `bfloat16` works out products of matrices so; parameters stay float32.
         deterministic: Refuse what does not give the same result every time. On a CPU nothing
             does not; on a GPU torch asks for CUBLAS_WORKSPACE_CONFIG=:4096:8.
@@ -79,52 +85,28 @@ class TrainerConfig(ModelConfig):
     deterministic: bool = False
 
 
-@dataclass(slots=True)
-class History:
-    """How training went.
-
-    Attributes:
-        rows: For each epoch, its number from 1, seconds of training, the loss and its terms as
-            means over interactions, and `validation` where there was one.
-        best_epoch: Whose parameters the model has; the last where nothing was validated.
-        best: Its validation; None where nothing was validated.
-        waited: Validations since.
-    """
-
-    rows: list[Row] = field(default_factory=list)
-    best_epoch: int = 0
-    best: float | None = None
-    waited: int = 0
-
-    def write_csv(self, path: Path) -> None:
-        """Writes the rows; a value that an epoch does not have is left empty."""
-        columns = dict.fromkeys(name for row in self.rows for name in row)
-        scratch = path.with_name(f".{path.name}.new")
-        with scratch.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(columns))
-            writer.writeheader()
-            writer.writerows(self.rows)
-        scratch.replace(path)
-
-
 def train(
     model: GradientModel[Any],
     config: TrainerConfig,
     *,
     draw: Draw,
     rng: np.random.Generator,
-    validate: Callable[[GradientModel[Any]], float] | None = None,
+    validate: Validate | None = None,
     checkpoint: Path | None = None,
     device: torch.device | str = "cpu",
 ) -> History:
     """Trains a model, and leaves it with the best parameters there were, ready to score.
+
+    One training can serve several aims: with several measures, the best parameters by each are
+    kept in the history, and the model is left with those by the first.
 
     Args:
         model: Is moved to the device and stays there.
         config: How.
         draw: Draws the negatives; see `recommenders.drawing` where there are new items.
         rng: Of `numpy.random.default_rng`; the order, the negatives and all noise come from it.
-        validate: How good the model is; more is better. Without it the last epoch is taken.
+        validate: How good the model is, or by each of several measures, always the same ones;
+            more is better. Without it the last epoch is taken.
         checkpoint: A file that is written after each epoch. If it is there, training goes on
             from it, as it would have gone on.
         device: Where to work.
@@ -164,7 +146,6 @@ class _Run:
             model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self._history = History()
-        self._best: dict[str, Tensor] = {}
 
     def finished(self) -> bool:
         """Says whether there have been enough epochs, or enough without a better one."""
@@ -186,29 +167,33 @@ class _Run:
         row = {"epoch": len(self._history.rows) + 1, "seconds": time.perf_counter() - started}
         self._history.rows.append(row | {"loss": sum(means.values())} | means)
 
-    def validate(self, validate: Callable[[GradientModel[Any]], float]) -> None:
-        """Judges the parameters where it is time to, and keeps them if they are the best."""
+    def validate(self, validate: Validate) -> None:
+        """Judges the parameters where it is time to, and keeps them where they are the best."""
         history, epoch = self._history, len(self._history.rows)
         if epoch % self._config.validate_every and epoch != self._config.epochs:
             return
         self._model.eval()
-        value = float(validate(self._model))
-        if not math.isfinite(value):
-            raise ModelError(f"validation after epoch {epoch} gave {value}")
-        history.rows[-1]["validation"] = value
-        if history.best is None or value > history.best:
-            history.best, history.best_epoch, history.waited = value, epoch, 0
-            self._best = pack("best", self._model.state_dict())
-        else:
-            history.waited += 1
+        found = validate(self._model)
+        several = isinstance(found, Mapping)
+        values = found if isinstance(found, Mapping) else {_ALONE: found}
+        history.waited += 1
+        state: Mapping[str, Tensor] | None = None
+        for name, value in values.items():
+            told = f"{_ALONE} {name}" if several else _ALONE
+            if not math.isfinite(value):
+                raise ModelError(f"{told} after epoch {epoch} gave {value}")
+            history.rows[-1][told] = float(value)
+            best = history.bests.get(name)
+            if best is None or value > best.value:
+                state = state or copied(self._model.state_dict())
+                history.bests[name] = Best(float(value), epoch, state)
+                history.waited = 0
 
     def close(self) -> History:
         """Gives the model its best parameters."""
-        if self._best:
-            self._model.load_state_dict(unpack("best", self._best))
-        else:
-            self._history.best_epoch = len(self._history.rows)
         self._model.eval()
+        if bests := self._history.bests:
+            next(iter(bests.values())).restore(self._model)
         return self._history
 
     def checkpoint(self) -> Checkpoint:
@@ -218,15 +203,18 @@ class _Run:
             tensors={
                 **pack("model", self._model.state_dict()),
                 **pack("optimizer", optimizer_tensors(self._optimizer)),
-                **self._best,
+                **{
+                    key: tensor
+                    for name, best in history.bests.items()
+                    for key, tensor in pack(_place(name), best.parameters).items()
+                },
                 "generator": self._generator.get_state(),
             },
             state={
                 "run": self._fingerprint(),
                 "rng": self._rng.bit_generator.state,
                 "rows": history.rows,
-                "best": history.best,
-                "best_epoch": history.best_epoch,
+                "bests": {name: [best.value, best.epoch] for name, best in history.bests.items()},
                 "waited": history.waited,
             },
         )
@@ -244,15 +232,13 @@ class _Run:
             )
         self._model.load_state_dict(unpack("model", found.tensors))
         restore_optimizer(self._optimizer, unpack("optimizer", found.tensors))
-        self._best = pack("best", unpack("best", found.tensors))
         self._generator.set_state(found.tensors["generator"])
         restore_rng(self._rng, state["rng"])
-        self._history = History(
-            rows=state["rows"],
-            best=state["best"],
-            best_epoch=state["best_epoch"],
-            waited=state["waited"],
-        )
+        bests = {
+            name: Best(value, epoch, copied(unpack(_place(name), found.tensors)))
+            for name, (value, epoch) in state["bests"].items()
+        }
+        self._history = History(rows=state["rows"], bests=bests, waited=state["waited"])
 
     def _fingerprint(self) -> dict[str, Any]:
         """Returns what must be the same for training to go on; more epochs may be asked for."""
@@ -308,6 +294,11 @@ class _Run:
             f"{self._model.name}: the loss is no finite number in epoch {epochs + 1} ({values});"
             f" lower the learning rate of {self._config.learning_rate:g}{kept}"
         )
+
+
+def _place(measure: str) -> str:
+    """Returns under which prefix a checkpoint has the best parameters by a measure."""
+    return f"best {measure}"
 
 
 @contextlib.contextmanager

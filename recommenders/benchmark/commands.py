@@ -1,4 +1,4 @@
-"""`reclm-recommend benchmark`. Heavy imports wait until the command runs."""
+"""`reclm-recommend benchmark` and `report`. Heavy imports wait until the command runs."""
 
 from __future__ import annotations
 
@@ -24,9 +24,14 @@ Trains and judges every model of a grid on every seed, and writes tables, an HTM
 and all figures as Parquet. What is done is not done again; started again, it goes on.
 """
 
+_REPORT = """\
+Puts the tables of results folders into a document: each between the lines
+`<!-- results NAME -->` and `<!-- end NAME -->`, where NAME is the folder's name.
+"""
 
-def add_command(commands: Any) -> None:  # noqa: ANN401 - argparse does not name the type
-    """Adds the command to the parser of `reclm-recommend`."""
+
+def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not name the type
+    """Adds the commands to the parser of `reclm-recommend`."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "benchmark", help="measure what profiles are worth", description=_DESCRIPTION
     )
@@ -42,6 +47,15 @@ def add_command(commands: Any) -> None:  # noqa: ANN401 - argparse does not name
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="at a time (%(default)s)")
     add_encoder(parser)
 
+    report: argparse.ArgumentParser = commands.add_parser(
+        "report", help="put results into a document", description=_REPORT
+    )
+    report.set_defaults(run=_report)
+    report.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="a grid's results")
+    report.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="the document, in Markdown"
+    )
+
 
 def _run(args: argparse.Namespace) -> str:
     from recommenders.benchmark.prepared import Places
@@ -55,6 +69,17 @@ def _run(args: argparse.Namespace) -> str:
     )
     command = f"reclm-recommend benchmark {args.file} --out {args.out.name}"
     return benchmark(args.file, places, jobs=max(1, args.jobs), command=command)
+
+
+def _report(args: argparse.Namespace) -> str:
+    from recommenders.benchmark.report import with_results
+
+    try:
+        document = args.out.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise BenchmarkError(f"{args.out} is missing; results are put into its text") from error
+    write_text(args.out, with_results(document, args.folders))
+    return f"{len(args.folders)} results are in {args.out}"
 
 
 def benchmark(file: Path, places: Places, *, jobs: int, command: str) -> str:
@@ -73,6 +98,7 @@ def benchmark(file: Path, places: Places, *, jobs: int, command: str) -> str:
     from recommenders.benchmark.page import page
     from recommenders.benchmark.results import collect
     from recommenders.benchmark.tables import markdown, parquet
+    from recommenders.data.audit import run_audit
 
     experiment = read_experiment(file)
     outcomes = run_grid(
@@ -81,7 +107,10 @@ def benchmark(file: Path, places: Places, *, jobs: int, command: str) -> str:
     results = collect(experiment, outcomes)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     if results:
-        document = markdown(experiment, results, command=command, where=here())
+        audit = run_audit(
+            places.datasets / experiment.dataset, split=experiment.plan(experiment.seeds[0])
+        )
+        document = markdown(experiment, results, audit, command=command, where=here())
         write_text(places.out / "results.md", document)
         write_text(places.out / "results.html", page(experiment, results, document=document))
         pq.write_table(parquet(results), places.out / "results.parquet")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from recommenders.benchmark.errors import BenchmarkError
 from recommenders.data.errors import DatasetError
-from recommenders.data.splits import parse
+from recommenders.data.splits import PaperSplit, parse
 from recommenders.models.registry import MODELS
 from recommenders.trainer import TrainerConfig
 
@@ -31,7 +31,7 @@ class ModelEntry(BaseModel):
         label: In tables; the name and the variant by default.
         options: That differ from its defaults.
         training: Options of the trainer that differ from the experiment's.
-        search: Option -> values to try. For each seed the best on validation is taken.
+        search: Option -> values to try. For each seed and scenario the best on validation is taken.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,17 +67,24 @@ class Experiment(BaseModel):
     Attributes:
         name: What the tables are headed with.
         dataset: The dataset's folder, relative to the folder of datasets.
-        split: A kind with its options, without a seed.
-        seeds: Of split, parameters and order of training alike.
+        split: A kind with its options. With a seed among them the split is the same for all seeds,
+            as it must be for profiles that were made for that split.
+        seeds: Of parameters and order of training, and of the split.
         text: Which fields of an item its own text is made from.
         profiles: The snapshot's folder, relative to the folder of snapshots; `{seed}` in it is
             replaced. None leaves all models without profiles.
         user_profiles: `own` takes users' profiles from the snapshot; `items` takes, for each user,
-            the mean of the profiles of the items in training, which can know no more than that.
+            the mean of the profiles of the items that are known of them, which can know no more than
+            that; `both` takes the first where there is one, and else the second.
         metric: What decides between epochs and options, on validation.
-        scenario: On which of the split's scenarios; the first one by default.
+        scenario: On which of the split's scenarios. By default each of them has its own choices:
+            of one training the best epoch for it, of all options the best for it.
+        validation_users: For how many users of a scenario validation ranks at most, the same for
+            all models; None for all.
+        test_users: For how many users test ranks at most.
         protocol: `standard`; or `paper`, which takes the best epoch on the test part, as the code
             of the paper does, for nothing but a comparison with its table.
+        paper: Which of the paper's data sets its own figures are shown of, beside ours.
         training: Options of the trainer, for all models.
         models: The grid.
     """
@@ -90,10 +97,13 @@ class Experiment(BaseModel):
     seeds: tuple[int, ...] = (1, 2, 3)
     text: tuple[Fields, ...] = ("title", "category", "description")
     profiles: str | None = None
-    user_profiles: Literal["own", "items"] = "own"
+    user_profiles: Literal["own", "items", "both"] = "own"
     metric: str = "ndcg@20"
     scenario: str | None = None
+    validation_users: int | None = Field(None, ge=1)
+    test_users: int | None = Field(None, ge=1)
     protocol: Literal["standard", "paper"] = "standard"
+    paper: Literal["mind", "netflix"] | None = None
     training: dict[str, Any] = Field(default_factory=dict)
     models: tuple[ModelEntry, ...]
 
@@ -113,7 +123,8 @@ class Experiment(BaseModel):
             DatasetError: The kind or an option is unknown.
         """
         plan = parse(self.split)
-        return parse({**self.split, "seed": seed}) if hasattr(plan, "seed") else plan
+        fixed = "seed" in self.split or not hasattr(plan, "seed")
+        return plan if fixed else parse({**self.split, "seed": seed})
 
     def trainer(self, entry: ModelEntry) -> TrainerConfig:
         """Returns how a model is trained."""
@@ -137,7 +148,7 @@ def read_experiment(path: Path) -> Experiment:
         experiment = Experiment.model_validate(document)
         for entry in experiment.models:
             check_entry(experiment, entry)
-        experiment.plan(0)
+        _check_protocol(experiment, experiment.plan(0))
     except ValidationError as error:
         raise BenchmarkError(f"{path}: {_told(error)}") from error
     except DatasetError as error:
@@ -157,6 +168,13 @@ def check_entry(experiment: Experiment, entry: ModelEntry) -> None:
     experiment.trainer(entry)
     for options in entry.candidates():
         MODELS[entry.name].config.model_validate(options)
+
+
+def _check_protocol(experiment: Experiment, plan: Plan) -> None:
+    if plan.kind == PaperSplit.kind and experiment.protocol != "paper":
+        raise BenchmarkError(
+            f"split {plan.kind} has no validation part; it is for `protocol: paper` alone"
+        )
 
 
 def _told(error: ValidationError) -> str:

@@ -55,26 +55,33 @@ def run_grid(
     Raises:
         DatasetError, BenchmarkError: The data cannot be prepared.
     """
-    todo: list[Outcome] = []
-    done: list[Outcome] = []
+    outcomes: list[Outcome] = []
     for seed in experiment.seeds:
         prepared = _prepared(experiment, seed, places)
         for entry in experiment.models:
             for options in entry.candidates():
                 run = Run(entry=entry, options=options, seed=seed)
                 folder = places.out / "runs" / run.key(experiment, prepared)
-                (done if (folder / RESULT).is_file() else todo).append(Outcome(run, folder))
-    tell(f"{len(todo)} runs to do, {len(done)} done before")
+                outcomes.append(Outcome(run, folder))
+    # Where nothing depends on the seed, several seeds share a run.
+    unique = {outcome.folder: outcome for outcome in reversed(outcomes)}
+    todo = [one for one in outcomes if unique[one.folder] is one and not _is_done(one)]
+    tell(f"{len(todo)} runs to do, {len(unique) - len(todo)} done before")
     started = time.monotonic()
+    errors: dict[Path, str | None] = {}
     for number, outcome in enumerate(_outcomes(todo, experiment, places, jobs), start=1):
-        done.append(outcome)
+        errors[outcome.folder] = outcome.error
         spent = time.monotonic() - started
         left = spent / number * (len(todo) - number)
         tell(
             f"{number}/{len(todo)} {outcome.run.entry.shown}, seed {outcome.run.seed}"
             f"{_options(outcome.run)}: {outcome.error or 'done'} ({spent:.0f} s, {left:.0f} s left)"
         )
-    return done
+    return [Outcome(one.run, one.folder, errors.get(one.folder)) for one in outcomes]
+
+
+def _is_done(outcome: Outcome) -> bool:
+    return (outcome.folder / RESULT).is_file()
 
 
 def _outcomes(

@@ -31,7 +31,7 @@ def page(experiment: Experiment, results: Sequence[ModelResults], *, document: s
         document: The same in Markdown, whose tables are shown.
     """
     parts = [_body(document)]
-    for scenario in next(iter(results[0].chosen.values())).result["scenarios"]:
+    for scenario in next(iter(results[0].chosen.values())).runs:
         parts += [plots.bars(results, scenario, metric) for metric in ("recall@20", "ndcg@20")]
         if any(one.variant == "augmented" for one in results):
             parts.append(plots.by_history(results, scenario, "ndcg@20"))

@@ -17,14 +17,14 @@ from recommenders.models.base import Inputs
 from recommenders.text import TfIdf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
     from scipy import sparse
 
     from recommenders.benchmark.experiment import Experiment
-    from recommenders.data.split import Split
+    from recommenders.data.split import Scenario, Split
     from recommenders.features.snapshot import SnapshotInfo
 
 
@@ -50,7 +50,8 @@ class Prepared:
     """The data of one seed.
 
     Attributes:
-        split: Decides what is trained on and judged by.
+        split: Decides what is trained on.
+        scenarios: What is judged by: those of the split, or fewer users of them.
         inputs: What models may learn from.
         user_ids: User row -> id.
         item_ids: Item row -> id.
@@ -59,9 +60,11 @@ class Prepared:
         snapshot: Where profiles are from, as the snapshot says; None without any.
         profiles: Where profiles are from, in words; None without any.
         digest: Stands for everything in it.
+        plain_digest: Stands for everything but profiles: for all that models without them read.
     """
 
     split: Split
+    scenarios: Mapping[str, Scenario]
     inputs: Inputs
     user_ids: tuple[str, ...]
     item_ids: tuple[str, ...]
@@ -70,6 +73,7 @@ class Prepared:
     snapshot: SnapshotInfo | None
     profiles: str | None
     digest: str
+    plain_digest: str
 
 
 def prepare(
@@ -98,10 +102,7 @@ def prepare(
     items = users = None
     if snapshot is not None:
         items = None if snapshot.items is None else snapshot.items.aligned(indexed.item_ids)
-        if experiment.user_profiles == "items":
-            users = None if items is None else _means(split, items)
-        elif snapshot.users is not None:
-            users = snapshot.users.aligned(indexed.user_ids)
+        users = _of_users(experiment, split, snapshot, indexed.user_ids, items)
     columns = (dataset.items[name].to_pylist() for name in experiment.text)
     texts = [". ".join(part for part in parts if part) for parts in zip(*columns, strict=True)]
     warm = np.unique(split.train.indices).astype(np.int64)
@@ -118,6 +119,12 @@ def prepare(
     )
     return Prepared(
         split=split,
+        scenarios={
+            name: scenario.for_few(
+                validation=experiment.validation_users, test=experiment.test_users
+            )
+            for name, scenario in split.scenarios.items()
+        },
         inputs=inputs,
         user_ids=indexed.user_ids,
         item_ids=indexed.item_ids,
@@ -126,6 +133,7 @@ def prepare(
         snapshot=None if snapshot is None else snapshot.info,
         profiles=None if snapshot is None else _told(snapshot, experiment),
         digest=_digest(split, inputs),
+        plain_digest=_digest(split, inputs.without_profiles()),
     )
 
 
@@ -146,7 +154,7 @@ def _snapshot(
             f"{folder} has profiles that were made from another split ({info.split}, not "
             f"{split.fingerprint()}): they may have read what this one asks for"
         )
-    if info.split is None and snapshot.users is not None and experiment.user_profiles == "own":
+    if info.split is None and snapshot.users is not None and experiment.user_profiles != "items":
         raise BenchmarkError(
             f"{folder} has users' profiles of which nobody can say what they read; set "
             "`user_profiles: items`, or make them for this split with `reclm-recommend features`"
@@ -155,10 +163,12 @@ def _snapshot(
 
 
 def _told(snapshot: Snapshot, experiment: Experiment) -> str:
-    of_users = "the mean of their training items' profiles"
-    if experiment.user_profiles == "own":
-        count = 0 if snapshot.users is None else len(snapshot.users.ids)
-        of_users = f"{count:,} of their own"
+    mean = "the mean of the profiles of the items that are known of them"
+    count = 0 if snapshot.users is None else len(snapshot.users.ids)
+    own = f"{count:,} of their own"
+    of_users = {"own": own, "items": mean, "both": f"{own}, the others {mean}"}[
+        experiment.user_profiles
+    ]
     count = 0 if snapshot.items is None else len(snapshot.items.ids)
     return (
         f"{snapshot.info.source} (snapshot {snapshot.fingerprint()}): {count:,} items; users have "
@@ -166,9 +176,33 @@ def _told(snapshot: Snapshot, experiment: Experiment) -> str:
     )
 
 
+def _of_users(
+    experiment: Experiment,
+    split: Split,
+    snapshot: Snapshot,
+    user_ids: Sequence[str],
+    items: NDArray[np.float32] | None,
+) -> NDArray[np.float32] | None:
+    own = None
+    if experiment.user_profiles != "items" and snapshot.users is not None:
+        own = snapshot.users.aligned(user_ids)
+    if experiment.user_profiles == "own" or items is None:
+        return own
+    means = _means(split, items)
+    return means if own is None else np.where(own.any(axis=1, keepdims=True), own, means)
+
+
 def _means(split: Split, items: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns for each user the mean vector of the training items, of unit length; else zeros."""
+    """Returns for each user the mean vector of the items that are known, of unit length.
+
+    These are the training items; for users without any, what the split says is known of them when
+    a ranking is made. Where nothing is, zeros.
+    """
     sums = np.asarray(split.train @ items, np.float32)
+    new = np.diff(split.train.indptr) == 0
+    for _, _, part in split.parts():
+        found = new & (np.diff(part.known.indptr) > 0)
+        sums[found] = part.known[found] @ items
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     means: NDArray[np.float32] = sums / np.maximum(lengths, np.finfo(np.float32).tiny)
     return means

@@ -24,16 +24,32 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """The run of a model and a seed that was best on validation."""
+class Finished:
+    """A run that came to an end: its folder, and what it wrote."""
 
     folder: Path
     result: Mapping[str, Any]
 
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Of a model and a seed, for each scenario the run that was best on its validation."""
+
+    runs: Mapping[str, Finished]
+
+    def figures(self, scenario: str) -> Mapping[str, Any]:
+        """Returns what was found in a scenario."""
+        found: Mapping[str, Any] = self.runs[scenario].result["scenarios"][scenario]
+        return found
+
+    def seconds(self, scenario: str) -> float:
+        """Returns how much of a processor that run took to train, in seconds."""
+        return float(self.runs[scenario].result["cpu_seconds"])
+
     def users(self, scenario: str, metric: str) -> dict[str, float]:
         """Returns user id -> value on the test part."""
         table = pq.read_table(
-            self.folder / USERS,
+            self.runs[scenario].folder / USERS,
             columns=["user_id", metric],
             filters=[("scenario", "=", scenario)],
             partitioning=None,
@@ -61,13 +77,13 @@ class ModelResults:
     def spread(self, scenario: str, metric: str, *, part: str = "test") -> Spread:
         """Returns a metric's mean and deviation over seeds."""
         runs = self.chosen.values()
-        return Spread.of([run.result["scenarios"][scenario][part][metric] for run in runs])
+        return Spread.of([run.figures(scenario)[part][metric] for run in runs])
 
     def bins(self, scenario: str, kind: str, metric: str) -> dict[str, Spread]:
         """Returns a metric by bin of `by_history` or `by_popularity`, in the order of the bins."""
         values: dict[str, list[float]] = {}
         for run in self.chosen.values():
-            for label, means in run.result["scenarios"][scenario][kind].items():
+            for label, means in run.figures(scenario)[kind].items():
                 values.setdefault(label, []).append(means[metric])
         return {label: Spread.of(each) for label, each in sorted(values.items(), key=_bin)}
 
@@ -88,23 +104,23 @@ class Gain:
 
 
 def collect(experiment: Experiment, outcomes: Iterable[Outcome]) -> list[ModelResults]:
-    """Reads what runs have written, and takes for each model and seed the best on validation.
+    """Reads what runs have written, and takes for each model, seed and scenario the best.
 
     Models are in the order of the grid. A model none of whose runs came to an end is left out.
 
     Raises:
         BenchmarkError: A result cannot be read.
     """
-    tried: dict[str, dict[int, list[Chosen]]] = {}
+    tried: dict[str, dict[int, list[Finished]]] = {}
     for outcome in outcomes:
         if outcome.error is None:
-            one = Chosen(outcome.folder, _read(outcome.folder / RESULT))
+            one = Finished(outcome.folder, _read(outcome.folder / RESULT))
             seeds = tried.setdefault(outcome.run.entry.shown, {})
             seeds.setdefault(outcome.run.seed, []).append(one)
     results = []
     for entry in experiment.models:
         if (runs_of := tried.get(entry.shown)) is not None:
-            chosen = {seed: _best(experiment, runs) for seed, runs in sorted(runs_of.items())}
+            chosen = {seed: _chosen(experiment, runs) for seed, runs in sorted(runs_of.items())}
             results.append(ModelResults(entry.shown, entry.name, entry.variant, chosen))
     return results
 
@@ -144,14 +160,14 @@ def compare(new: ModelResults, old: ModelResults, scenario: str, metric: str) ->
     return paired(table[:, 0] / table[:, 2], table[:, 1] / table[:, 2])
 
 
-def _best(experiment: Experiment, runs: list[Chosen]) -> Chosen:
-    def on_validation(run: Chosen) -> float:
-        scenarios = run.result["scenarios"]
-        name = experiment.scenario or next(iter(scenarios))
-        part = "test" if experiment.protocol == "paper" else "validation"
-        return float(scenarios[name][part][experiment.metric])
+def _chosen(experiment: Experiment, runs: list[Finished]) -> Chosen:
+    part = "test" if experiment.protocol == "paper" else "validation"
 
-    return max(runs, key=on_validation)
+    def best(scenario: str) -> Finished:
+        decides = experiment.scenario or scenario
+        return max(runs, key=lambda run: run.result["scenarios"][decides][part][experiment.metric])
+
+    return Chosen({scenario: best(scenario) for scenario in runs[0].result["scenarios"]})
 
 
 def _read(path: Path) -> Mapping[str, Any]:

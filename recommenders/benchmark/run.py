@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from recommenders.benchmark.experiment import Experiment, ModelEntry
     from recommenders.benchmark.prepared import Prepared
     from recommenders.data.split import Part
-    from recommenders.evaluation import Evaluation
+    from recommenders.evaluation import Evaluation, Scorer
+    from recommenders.history import History
 
 RESULT, USERS, LOSSES = "result.json", "users.parquet", "losses.csv"
 
@@ -46,15 +47,29 @@ class Run:
     options: dict[str, Any]
     seed: int
 
+    @property
+    def reads_profiles(self) -> bool:
+        """Whether profiles are among what the model learns from."""
+        return self.options.get("variant", self.entry.variant) == "augmented"
+
     def key(self, experiment: Experiment, prepared: Prepared) -> str:
-        """Returns 16 hexadecimal digits that stand for all that decides about the figures."""
+        """Returns 16 hexadecimal digits that stand for all that decides about the figures.
+
+        Other profiles make another run only of a model that reads them.
+        """
         document = {
-            "data": prepared.digest,
+            "data": prepared.digest if self.reads_profiles else prepared.plain_digest,
             "model": self.entry.name,
             "options": self.options,
             "training": experiment.trainer(self.entry).model_dump(mode="json"),
-            "seed": self.seed,
-            "judged": [experiment.metric, experiment.scenario, experiment.protocol],
+            "seed": self.seed if MODELS[self.entry.name].chance else None,
+            "judged": [
+                experiment.metric,
+                experiment.scenario,
+                experiment.validation_users,
+                experiment.test_users,
+                experiment.protocol,
+            ],
         }
         text = json.dumps(document, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -70,16 +85,22 @@ def execute(run: Run, experiment: Experiment, prepared: Prepared, folder: Path) 
         EvaluationError: A part cannot be ranked.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    started = time.perf_counter()
-    scorer, trained = fit(run, experiment, prepared, folder)
-    seconds = time.perf_counter() - started
+    started = time.process_time()
+    model, history = fit(run, experiment, prepared, folder)
+    seconds = time.process_time() - started
     popularity = np.bincount(prepared.split.train.indices, minlength=prepared.inputs.n_items)
     scenarios: dict[str, Any] = {}
     rows = []
-    for name, scenario in prepared.split.scenarios.items():
-        test = evaluate(scorer, scenario.test)
+    for name, scenario in prepared.scenarios.items():
+        trained = {}
+        if history is not None:
+            best = history.bests[experiment.scenario or name]
+            best.restore(model)
+            trained = {"best_epoch": best.epoch}
+        test = evaluate(model, scenario.test)
         scenarios[name] = {
-            "validation": evaluate(scorer, scenario.validation).means(),
+            **trained,
+            "validation": evaluate(model, scenario.validation).means(),
             "test": test.means(),
             **_parts(test, scenario.test, popularity),
         }
@@ -89,13 +110,12 @@ def execute(run: Run, experiment: Experiment, prepared: Prepared, folder: Path) 
         "label": run.entry.shown,
         "model": run.entry.name,
         "options": run.options,
-        "seed": run.seed,
         "split": prepared.split.name,
         "split_fingerprint": prepared.split.fingerprint(),
-        "profiles": prepared.profiles,
+        "profiles": prepared.profiles if run.reads_profiles else None,
         "protocol": experiment.protocol,
-        "seconds": round(seconds, 3),
-        **trained,
+        "cpu_seconds": round(seconds, 3),
+        "epochs": None if history is None else len(history.rows),
         "scenarios": scenarios,
     }
     scratch = folder / f".{RESULT}.new"
@@ -105,14 +125,14 @@ def execute(run: Run, experiment: Experiment, prepared: Prepared, folder: Path) 
 
 def judged_by(experiment: Experiment, prepared: Prepared) -> Part:
     """Returns what decides between epochs and options."""
-    name = experiment.scenario or next(iter(prepared.split.scenarios))
-    scenario = prepared.split.scenarios[name]
+    name = experiment.scenario or next(iter(prepared.scenarios))
+    scenario = prepared.scenarios[name]
     return scenario.test if experiment.protocol == "paper" else scenario.validation
 
 
 def fit(
     run: Run, experiment: Experiment, prepared: Prepared, folder: Path
-) -> tuple[Any, dict[str, Any]]:
+) -> tuple[Any, History | None]:
     """Builds a model and, where it has to be, trains it.
 
     Args:
@@ -122,8 +142,8 @@ def fit(
         folder: That is there, for the checkpoint and the losses of every epoch.
 
     Returns:
-        The model, and how many epochs it was trained and which of them it is; nothing of that
-        for one that is not trained by gradient.
+        The model, with the parameters that are best by `judged_by`, and how training went: the
+        best by each scenario; None for one that is not trained by gradient.
 
     Raises:
         ModelError: Options do not fit, or training failed.
@@ -132,21 +152,34 @@ def fit(
     rng = np.random.default_rng(run.seed)
     model: Any = build(run.entry.name, prepared.inputs, run.options, rng)
     if not MODELS[run.entry.name].trained:
-        return model, {}
-    part = judged_by(experiment, prepared)
+        return model, None
+    aims = prepared.scenarios if experiment.scenario is None else [experiment.scenario]
+    parts = {
+        name: prepared.scenarios[name].test
+        if experiment.protocol == "paper"
+        else prepared.scenarios[name].validation
+        for name in aims
+    }
     cutoff = int(experiment.metric.partition("@")[2])
+
+    def validate(model: Scorer) -> dict[str, float]:
+        return {
+            name: evaluate(model, part, cutoffs=[cutoff]).means()[experiment.metric]
+            for name, part in parts.items()
+        }
+
     checkpoint = folder / "checkpoint.safetensors"
     history = train(
         model,
         experiment.trainer(run.entry),
         draw=among_chosen(prepared.split.train, lambda matrix: NegativeSampler(matrix).draw),
         rng=rng,
-        validate=lambda m: evaluate(m, part, cutoffs=[cutoff]).means()[experiment.metric],
+        validate=validate,
         checkpoint=checkpoint,
     )
     history.write_csv(folder / LOSSES)
     checkpoint.unlink(missing_ok=True)
-    return model, {"epochs": len(history.rows), "best_epoch": history.best_epoch}
+    return model, history
 
 
 def _parts(test: Evaluation, part: Part, popularity: NDArray[np.int64]) -> dict[str, Any]:

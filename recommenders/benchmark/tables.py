@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from recommenders.benchmark.paper import paper_figures
 from recommenders.benchmark.results import gains
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from recommenders.benchmark.experiment import Experiment
     from recommenders.benchmark.results import ModelResults
+    from recommenders.data.audit import Audit
 
 SHOWN = ("recall@20", "ndcg@20", "recall@40", "ndcg@40")
 
@@ -24,34 +26,44 @@ _TEST = "paired t-test over users, p after Holm for all rows"
 
 
 def markdown(
-    experiment: Experiment, results: Sequence[ModelResults], *, command: str, where: str
+    experiment: Experiment,
+    results: Sequence[ModelResults],
+    audit: Audit,
+    *,
+    command: str,
+    where: str,
 ) -> str:
     """Returns the results as a Markdown document.
 
     Args:
         experiment: What was run.
         results: What came out.
+        audit: Of the data and the split.
         command: That prints this.
         where: Date and machine.
     """
-    first = next(iter(results[0].chosen.values())).result
+    first = next(iter(results[0].chosen.values()))
     lines = [f"# {experiment.name}", ""]
     if experiment.protocol == "paper":
         lines += [_PAPER, ""]
+    facts = next(iter(first.runs.values())).result
     seeds = ", ".join(map(str, experiment.seeds))
-    judge = "test" if experiment.protocol == "paper" else "validation"
     lines += [
         f"`{command}`, {where}.",
         "",
-        f"- Data: {experiment.dataset}, split {first['split']}, seeds {seeds}",
-        f"- Profiles: {first['profiles'] or 'none'}",
-        f"- Choices (epoch, options) by {experiment.metric} on {judge}",
+        f"- Data: {experiment.dataset}, split {facts['split']}, seeds {seeds}",
+        f"- `reclm-recommend data audit`: **{'; '.join((audit.verdict, *audit.reasons))}**",
+        f"- Profiles: {_profiles(results)}",
+        f"- Choices (epoch, options): {_choices(experiment)}",
         "- Means over users, then over seeds, with the sample deviation over seeds",
+        "- CPU s: what training took of a processor, validation included",
         "",
     ]
-    for scenario, figures in first["scenarios"].items():
-        lines += [f"## {scenario}: {figures['users']:,} users", ""]
+    for scenario in first.runs:
+        users = first.figures(scenario)["users"]
+        lines += [f"## {scenario}: {users:,} users", ""]
         lines += _figures(results, scenario)
+        lines += _beside(experiment, results, scenario)
         lines += _gains(results, scenario)
     return "\n".join(lines).rstrip() + "\n"
 
@@ -61,19 +73,74 @@ def parquet(results: Sequence[ModelResults]) -> pa.Table:
     rows = []
     for one in results:
         for seed, run in one.chosen.items():
-            for scenario, figures in run.result["scenarios"].items():
+            for scenario in run.runs:
                 for part in ("validation", "test"):
                     rows += [
                         (one.label, one.model, one.variant, seed, scenario, part, metric, value)
-                        for metric, value in figures[part].items()
+                        for metric, value in run.figures(scenario)[part].items()
                     ]
     names = ["label", "model", "variant", "seed", "scenario", "part", "metric", "value"]
     return pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
 
 
+def _profiles(results: Sequence[ModelResults]) -> str:
+    told = {
+        finished.result["profiles"]
+        for one in results
+        for chosen in one.chosen.values()
+        for finished in chosen.runs.values()
+    }
+    return "; ".join(sorted(told - {None})) or "none"
+
+
+def _choices(experiment: Experiment) -> str:
+    part = "test" if experiment.protocol == "paper" else "validation"
+    of = "each scenario's own" if experiment.scenario is None else f"{experiment.scenario}'s"
+    few = [
+        f"{name} ranks for {most:,} users at most"
+        for name, most in (
+            ("validation", experiment.validation_users),
+            ("test", experiment.test_users),
+        )
+        if most is not None
+    ]
+    return "; ".join([f"by {experiment.metric} on {of} {part}", *few])
+
+
+def _beside(experiment: Experiment, results: Sequence[ModelResults], scenario: str) -> list[str]:
+    """Returns our figures beside the paper's, for the models that it has."""
+    theirs = {} if experiment.paper is None else paper_figures(experiment.paper, scenario)
+    rows = [
+        [
+            one.label,
+            *(
+                cell
+                for metric in SHOWN
+                for cell in (
+                    f"{one.spread(scenario, metric).mean:.4f}",
+                    f"{theirs[one.model, one.variant][metric]:.4f}",
+                )
+            ),
+        ]
+        for one in results
+        if (one.model, one.variant) in theirs
+    ]
+    if not rows:
+        return []
+    head = " | ".join(f"{metric} | paper" for metric in SHOWN)
+    return [
+        "Beside the paper's table (arXiv 2412.19302):",
+        "",
+        f"| model | {head} |",
+        "|---|" + "--:|" * (2 * len(SHOWN)),
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
+    ]
+
+
 def _figures(results: Sequence[ModelResults], scenario: str) -> list[str]:
     lines = [
-        "| model | " + " | ".join(SHOWN) + " | coverage | seconds |",
+        "| model | " + " | ".join(SHOWN) + " | coverage | CPU s |",
         "|---|" + "--:|" * (len(SHOWN) + 2),
     ]
     best = {metric: max(one.spread(scenario, metric).mean for one in results) for metric in SHOWN}
@@ -83,9 +150,9 @@ def _figures(results: Sequence[ModelResults], scenario: str) -> list[str]:
             spread = one.spread(scenario, metric)
             text = f"{spread.mean:.4f}" + (f" ± {spread.deviation:.4f}" if spread.n > 1 else "")
             cells.append(f"**{text}**" if spread.mean == best[metric] else text)
-        runs = [run.result for run in one.chosen.values()]
-        coverage = sum(run["scenarios"][scenario]["coverage"] for run in runs) / len(runs)
-        seconds = sum(run["seconds"] for run in runs) / len(runs)
+        runs = one.chosen.values()
+        coverage = sum(run.figures(scenario)["coverage"] for run in runs) / len(runs)
+        seconds = sum(run.seconds(scenario) for run in runs) / len(runs)
         lines.append(f"| {one.label} | {' | '.join(cells)} | {coverage:.0%} | {seconds:,.0f} |")
     return [*lines, ""]
 

@@ -76,12 +76,18 @@ def import_generic(args: argparse.Namespace) -> str:
     return _written(dataset, args.out, force=args.force)
 
 
-def import_gear_rec_profiles(path: Path, file: Path) -> str:
-    """Writes GEAR-Rec's profiles by original id as JSON lines; returns what to print."""
-    from recommenders.data.profiles import write_profiles
-    from recommenders.data.readers.gear_rec import read_profiles
+def import_profiles(name: str, path: Path, file: Path) -> str:
+    """Writes profiles that others published as JSON lines; returns what to print.
 
-    profiles = read_profiles(path)
+    Args:
+        name: A name in `PROFILES`.
+        path: Where they are.
+        file: What to write.
+    """
+    from recommenders.data.profiles import write_profiles
+    from recommenders.data.sources import PROFILES
+
+    profiles = PROFILES[name].read(path)
     write_profiles(file, profiles)
     return f"{len(profiles):,} profiles in {file}"
 

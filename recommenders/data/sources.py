@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,11 +39,52 @@ class Source:
         Raises:
             DatasetError: They cannot be read.
         """
-        module, function = self.reader.split(":")
-        read = getattr(importlib.import_module(f"recommenders.data.readers.{module}"), function)
+        read = _function(self.reader)
         dataset: Dataset = read(path, notice=notice) if self.notices else read(path)
         return dataset
 
+
+@dataclass(frozen=True, slots=True)
+class ProfileSource:
+    """Profiles that others published.
+
+    Attributes:
+        summary: What they are, in a line.
+        path: What the path to them is.
+        reader: `module:function` below `recommenders.data.readers`.
+    """
+
+    summary: str
+    path: str
+    reader: str
+
+    def read(self, path: Path) -> dict[str, str]:
+        """Reads them: id -> text.
+
+        Raises:
+            DatasetError: They cannot be read.
+        """
+        profiles: dict[str, str] = _function(self.reader)(path)
+        return profiles
+
+
+def _function(reader: str) -> Any:  # noqa: ANN401 - what it returns is the caller's to say
+    module, function = reader.split(":")
+    return getattr(importlib.import_module(f"recommenders.data.readers.{module}"), function)
+
+
+PROFILES: Mapping[str, ProfileSource] = {
+    "ml-1m-gear-profiles": ProfileSource(
+        "GEAR-Rec's profiles by a large model, as JSON lines by original id",
+        "llm_response_user.json or llm_response_item.json",
+        "gear_rec:read_profiles",
+    ),
+    "reclm-profiles": ProfileSource(
+        "the teacher's profiles of some items in RecLM's release, as JSON lines",
+        "data/mind or data/netflix of the release",
+        "reclm:read_teacher_profiles",
+    ),
+}
 
 SOURCES: Mapping[str, Source] = {
     "reclm-mind": Source(

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import sparse
+
+from recommenders.lots import draw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
-    from scipy import sparse
 
-WARM, COLD_ITEMS, COLD_USERS = "warm", "cold-items", "cold-users"
-"""Scenarios: items and users known from training; items that are not; users who are not."""
+WARM, COLD_ITEMS, COLD_USERS, FULL = "warm", "cold-items", "cold-users", "full"
+"""Scenarios: items and users known from training; items that are not; users who are not; items
+of both kinds together."""
 
 _PIECE = 1 << 20  # numbers that are widened at a time, so that 100 million need no second copy
 
@@ -58,6 +61,27 @@ class Part:
         """The rows of the users who are ranked for, ascending."""
         return np.flatnonzero(np.diff(self.relevant.indptr)).astype(np.int64)
 
+    def for_few(self, most: int | None) -> Part:
+        """Returns the part with at most so many users to rank for; None leaves all.
+
+        They are drawn by lot, each user's the same in every part and split. Who else there is
+        changes nothing for them.
+        """
+        users = self.users
+        if most is None or len(users) <= most:
+            return self
+        lots = draw(0, users, np.zeros_like(users))
+        chosen = np.zeros(self.relevant.shape[0], np.bool_)
+        chosen[users[np.argsort(lots, kind="stable")[:most]]] = True
+        kept = np.repeat(chosen, np.diff(self.relevant.indptr))
+        lengths = np.where(chosen, np.diff(self.relevant.indptr), 0)
+        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(self.relevant.indptr.dtype)
+        relevant = sparse.csr_array(
+            (self.relevant.data[kept], self.relevant.indices[kept], indptr),
+            shape=self.relevant.shape,
+        )
+        return Part(known=self.known, relevant=relevant, candidates=self.candidates)
+
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
@@ -65,6 +89,10 @@ class Scenario:
 
     validation: Part
     test: Part
+
+    def for_few(self, *, validation: int | None, test: int | None) -> Scenario:
+        """Returns the scenario with at most so many users in each part; see `Part.for_few`."""
+        return Scenario(self.validation.for_few(validation), self.test.for_few(test))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,7 +22,8 @@ _TELL_EVERY_S = 5.0
 
 _DESCRIPTION = """\
 Makes a snapshot of profiles and their vectors, which experiments read. Without files the running
-service is asked for the profile of every user and item, from the split's training part alone;
+service is asked for the profile of every user and item, from the split's training part alone, or
+with --texts-only of every item, from its text alone;
 started again, it goes on where it was.
 """
 
@@ -40,6 +41,11 @@ def add_command(commands: Any) -> None:  # noqa: ANN401 - argparse does not name
     asked = parser.add_argument_group("from the service")
     asked.add_argument(
         "--split", metavar="KIND[,OPTION=VALUE...]", help="such as cold-items,share=0.2,seed=1"
+    )
+    asked.add_argument(
+        "--texts-only",
+        action="store_true",
+        help="items alone, from their own texts, for all splits alike",
     )
     asked.add_argument(
         "--url",
@@ -94,13 +100,15 @@ def _run(args: argparse.Namespace) -> str:
 
     dataset = Dataset.read(args.data)
     if args.users is not None or args.items is not None:
-        if args.split is not None:
+        if args.split is not None or args.texts_only:
             raise DatasetError(
-                "--split is for the service: nobody here can say what profiles in files have read"
+                "--split and --texts-only are for the service: nobody here can say what profiles in files have read"
             )
         snapshot = _from_files(args, dataset)
-    elif args.split is None:
-        raise DatasetError("--split is missing: profiles may read its training part alone")
+    elif (args.split is None) != args.texts_only:
+        raise DatasetError(
+            "give either --split, since profiles may read its training part alone, or --texts-only"
+        )
     else:
         snapshot = _from_service(args, dataset)
     counts = [
@@ -150,7 +158,7 @@ def _from_service(args: argparse.Namespace, dataset: Dataset) -> Snapshot:
 
     return fetch(
         dataset,
-        read_plan(args.split).divide(dataset),
+        None if args.texts_only else read_plan(args.split).divide(dataset),
         args.out,
         url=args.url,
         options=FetchOptions(

@@ -59,7 +59,7 @@ class FetchOptions:
 
 def fetch(
     dataset: Dataset,
-    split: Split,
+    split: Split | None,
     folder: Path,
     *,
     url: str,
@@ -72,7 +72,8 @@ def fetch(
 
     Args:
         dataset: Whose users and items.
-        split: Histories are from its training part alone.
+        split: Histories are from its training part alone. None makes profiles of items from their
+            own texts: they read no interaction, and so belong to every split.
         folder: Of the snapshot.
         url: Of the service.
         options: What is sent.
@@ -95,7 +96,7 @@ def fetch(
 
 def _fetch(
     dataset: Dataset,
-    split: Split,
+    split: Split | None,
     folder: Path,
     *,
     url: str,
@@ -106,7 +107,7 @@ def _fetch(
         version = client.ready().version
         request = {
             "dataset": dataset.info.name,
-            "split": split.fingerprint(),
+            "split": None if split is None else split.fingerprint(),
             "version": _version_name(version),
             **asdict(options),
         }
@@ -114,7 +115,11 @@ def _fetch(
         asking = _Asking(dataset, split, options)
         failed = 0
         tables: dict[Kind, ProfileTable] = {}
-        kinds: tuple[Kind, ...] = ("item", "user") if options.known is None else ("user",)
+        kinds: tuple[Kind, ...] = ("item", "user")
+        if split is None:
+            kinds = ("item",)
+        elif options.known is not None:
+            kinds = ("user",)
         for kind in kinds:
             wanted, rows = asking.of(kind)
             with Journal(partial / f"{kind}s.ndjson") as journal:
@@ -128,13 +133,13 @@ def _fetch(
                 tables[kind] = journal.table(wanted)
     info = SnapshotInfo(
         dataset=dataset.info.name,
-        split=split.fingerprint(),
+        split=None if split is None else split.fingerprint(),
         source=_version_name(version),
         encoder=f"{version.encoder.name}@{version.encoder.hash}",
         failed=failed,
         version=asdict(version),
     )
-    Snapshot(info, tables["user"], tables.get("item")).write(folder)
+    Snapshot(info, tables.get("user"), tables.get("item")).write(folder)
     shutil.rmtree(partial)
     return Snapshot.read(folder)
 
@@ -149,17 +154,17 @@ def _client(url: str) -> ReclmClient:
 class _Asking:
     """Requests for users and items, with nothing in them that the split holds back."""
 
-    def __init__(self, dataset: Dataset, split: Split, options: FetchOptions) -> None:
+    def __init__(self, dataset: Dataset, split: Split | None, options: FetchOptions) -> None:
         indexed = Indexed.of(dataset)
         self._options = options
-        self._prefix = f"features/{dataset.info.name}/{split.fingerprint()}/"
+        self._prefix = f"features/{dataset.info.name}/{split.fingerprint() if split else 'texts'}/"
         self._items = _items(dataset)
-        rows = readable_histories(indexed, split)
+        rows = readable_histories(indexed, split) if split else {}
         names = indexed.item_ids
         self._histories: Mapping[str, Sequence[str]] = {
             indexed.user_ids[user]: [names[item] for item in items] for user, items in rows.items()
         }
-        if options.known is not None:
+        if split is not None and options.known is not None:
             strangers = [
                 user for user in rows if split.train.indptr[user] == split.train.indptr[user + 1]
             ]

@@ -26,7 +26,8 @@ class SnapshotInfo:
     Attributes:
         dataset: The name of the dataset.
         split: The fingerprint of the split from whose training part the histories were taken;
-            None where that is not known, so that nobody can vouch for what the profiles read.
+            None where there is none: profiles of items from their own texts read no history, and
+            what those from a file have read, nobody can vouch for.
         source: What wrote them: a service's version, or the name of a file.
         encoder: What made the vectors of them, name@hash.
         failed: How many users and items were asked for and got no profile.

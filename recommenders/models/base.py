@@ -133,6 +133,10 @@ class Inputs:
         """How many items there are, those without training interactions included."""
         return int(self.train.shape[1])
 
+    def without_profiles(self) -> Inputs:
+        """Returns what is left without anybody's profile."""
+        return Inputs(train=self.train, text=self.text, text_words=self.text_words)
+
     def _check(self, name: str, values: NDArray[np.float32] | None, rows: int) -> None:
         if values is None:
             return

@@ -41,12 +41,14 @@ class Entry:
             trained by gradient, untrained.
         load: Reads what the recommender's `save` wrote.
         trained: Whether `recommenders.trainer` has to train what `build` returns.
+        chance: Whether another generator makes another recommender.
     """
 
     config: type[ModelConfig]
     build: Callable[[Inputs, Any, np.random.Generator], Recommender]
     load: Callable[[Path], Recommender]
     trained: bool
+    chance: bool = True
 
 
 def _by_gradient(model: type[GradientModel[Any]]) -> Entry:
@@ -58,9 +60,12 @@ def _by_gradient(model: type[GradientModel[Any]]) -> Entry:
 
 def _at_once(model: type[Popularity | EASE | TextEASE | KernelRidge]) -> Entry:
     fit: Callable[[Inputs, Any], Recommender] = model.fit
-    # Nothing is left to chance.
     return Entry(
-        model.config_type, lambda inputs, config, _: fit(inputs, config), model.load, trained=False
+        model.config_type,
+        lambda inputs, config, _: fit(inputs, config),
+        model.load,
+        trained=False,
+        chance=False,
     )
 
 

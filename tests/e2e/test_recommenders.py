@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pyarrow.compute as pc
 import pytest
 
+from recommenders.data.dataset import Dataset
+from recommenders.features.service import fetch
 from recommenders.features.snapshot import Snapshot
 from tests.e2e.conftest import ITEMS, SPLIT, USERS, command
 
@@ -58,6 +61,17 @@ def test_profiles_from_the_service_become_figures(
     for had, has in ((snapshot.items, second.items), (snapshot.users, second.users)):
         assert has is not None
         assert has.texts_of(had.ids) == list(had.texts)
+
+    # From the texts alone there are items only, which every split may use.
+    dataset = profiled.dataset
+    few = dataset.items.slice(0, 5)
+    known = pc.is_in(dataset.interactions["item_id"], value_set=few["item_id"])
+    tiny = Dataset(dataset.info, few, dataset.interactions.filter(known))
+    texts = fetch(tiny, None, tmp_path / "texts", url=service.url)
+    assert texts.info.split is None
+    assert texts.users is None
+    assert texts.items is not None
+    assert len(texts.items.ids) + texts.info.failed == 5
 
     grid = tmp_path / "grid.yaml"
     grid.write_text(GRID)

@@ -54,8 +54,10 @@ def test_an_audit_that_finds_something_exits_with_3(
     ("arguments", "message"),
     [
         (["--split", "lukewarm"], "kind is 'lukewarm'"),
-        ([], "--split is missing"),
-        (["--split", "random", "--items", "x.jsonl"], "--split is for the service"),
+        ([], "give either --split"),
+        (["--split", "random", "--texts-only"], "give either --split"),
+        (["--split", "random", "--items", "x.jsonl"], "--split and --texts-only are for the serv"),
+        (["--texts-only", "--items", "x.jsonl"], "--split and --texts-only are for the serv"),
         (["--items", "none.jsonl"], "none.jsonl is missing"),
         (["--split", "leave-last-out", "--url", "http://127.0.0.1:9"], "the service at http://127"),
     ],

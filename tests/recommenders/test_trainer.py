@@ -147,6 +147,32 @@ def test_training_stops_when_nothing_gets_better_and_keeps_the_best() -> None:
     assert not model.training
 
 
+def test_one_training_keeps_the_best_for_each_of_several_measures(tmp_path: Path) -> None:
+    warm, cold = [0.1, 0.5, 0.4, 0.3, 0.2, 0.1], [0.3, 0.2, 0.1, 0.4, 0.4, 0.3]
+    values, kept = iter(zip(warm, cold, strict=True)), []
+
+    def validate(model: GradientModel[Any]) -> dict[str, float]:
+        kept.append(parameters(model))
+        return dict(zip(("warm", "cold-items"), next(values), strict=True))
+
+    config = SHORT.model_copy(update={"epochs": 3, "patience": 2})
+    path, rng = tmp_path / "run.safetensors", np.random.default_rng(0)
+    train(made(), config, draw=DRAW, rng=rng, validate=validate, checkpoint=path)
+    # What was best before a run was cut off is best afterwards; after 4 there is none.
+    config, model = config.model_copy(update={"epochs": 20}), made()
+    history = train(model, config, draw=DRAW, rng=rng, validate=validate, checkpoint=path)
+    assert [row["validation warm"] for row in history.rows] == warm[:6]
+    assert [row["validation cold-items"] for row in history.rows] == cold[:6]
+    found = {name: (best.value, best.epoch) for name, best in history.bests.items()}
+    assert found == {"warm": (0.5, 2), "cold-items": (0.4, 4)}
+    assert (history.best, history.best_epoch, history.waited) == (0.5, 2, 2)
+    for epoch, name in ((2, "warm"), (4, "cold-items"), (2, "warm")):
+        history.bests[name].restore(model)
+        for key, value in model.state_dict().items():
+            torch.testing.assert_close(value, kept[epoch - 1][key], rtol=0, atol=0)
+        assert not model.training
+
+
 def test_validation_is_every_so_many_epochs_and_after_the_last() -> None:
     config = SHORT.model_copy(update={"epochs": 5, "validate_every": 2})
     rng = np.random.default_rng(0)

@@ -51,13 +51,14 @@ _INFO, _TRAIN, _TRAIN_MAP = "item_info_dict.pkl", "trnMat_zero.pkl", "item_id_ma
 _TEST, _TEST_MAP = "tstMat_zero_.pkl", "item_id_map_test.pkl"
 _ZERO, _ZERO_MAP = "tstMat_zero_shot.pkl", "item_id_map_zero.pkl"
 _CHOICES = "user_item_dict_test.pkl"
+_TEACHER = "gpt_output_dict_item_side_filter.pkl"
 _RELEASE = (
     *(_INFO, _TRAIN, _TRAIN_MAP, _TEST, _TEST_MAP, _ZERO, _ZERO_MAP, _CHOICES),
     "user_item_dict_train.pkl",
     "maskMat_zero.pkl",
     "self_instruction_dict.pkl",
     "self_instruction_dict_item.pkl",
-    "gpt_output_dict_item_side_filter.pkl",
+    _TEACHER,
     "item_original_features.npy",
     "item_profile/item_profile_embeddings.npy",
     "user_profile/user_profile_embeddings.npy",
@@ -118,6 +119,32 @@ def read_reclm_netflix(folder: Path, *, notice: Notice = warnings.warn) -> Datas
     )
     parts = [(_chosen(pairs, ~cold), TRAIN), (_chosen(pairs, cold), COLD_TEST)]
     return _dataset(replace(RECLM_NETFLIX, split=split), place, items, parts)
+
+
+def read_teacher_profiles(folder: Path) -> dict[str, str]:
+    """Reads `gpt_output_dict_item_side_filter`: profiles of some items, by the release's teacher.
+
+    The teacher was shown profiles of users who had chosen the item in the training period. All of
+    these items are known from that period; no zero-shot item has a profile.
+
+    Args:
+        folder: `data/mind` or `data/netflix` of the release.
+
+    Returns:
+        Item id -> the profile's text.
+
+    Raises:
+        DatasetError: The file is missing, or has something else in it.
+    """
+    _require(folder, (_TEACHER,))
+    profiles = {}
+    for number, profile in _load(folder, _TEACHER).items():
+        parts = profile if isinstance(profile, dict) else {}
+        told = [str(parts.get(name, "")).strip() for name in ("identity", "interests")]
+        if not all(told):
+            raise DatasetError(f"{folder / _TEACHER}: item {number} lacks identity or interests")
+        profiles[str(number)] = f"{'; '.join(told)}."
+    return profiles
 
 
 def _published(info: DatasetInfo, place: Path, items: Mapping[int, Any]) -> Dataset:

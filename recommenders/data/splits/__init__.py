@@ -8,6 +8,7 @@ in no part.
 
 from recommenders.data.splits.by_time import TimeSplit
 from recommenders.data.splits.cold import ColdItemsSplit, ColdUsersSplit, CombinedSplit
+from recommenders.data.splits.paper import PaperSplit
 from recommenders.data.splits.per_user import LeaveLastOut, RandomSplit
 from recommenders.data.splits.plan import Plan
 from recommenders.data.splits.published import PublishedSplit
@@ -19,6 +20,7 @@ __all__ = [
     "ColdUsersSplit",
     "CombinedSplit",
     "LeaveLastOut",
+    "PaperSplit",
     "Plan",
     "PublishedSplit",
     "RandomSplit",

@@ -12,12 +12,15 @@ from recommenders.data.indexed import Indexed
 from recommenders.data.split import COLD_ITEMS, COLD_USERS, WARM
 from recommenders.data.splits.pairs import Pairs, hold_back
 from recommenders.data.splits.plan import ITEMS, PAIRS, USERS, Plan, halves, nearest
+from recommenders.data.splits.published import Published
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recommenders.data.dataset import Dataset
     from recommenders.data.split import Scenario, Split
+
+_PUBLISHED = "published"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,17 +95,17 @@ class CombinedSplit(Plan):
     What a cold user did with a cold item is in no part.
 
     Attributes:
-        items: Share of items that are cold.
+        items: Share of items that are cold; or `published`, the cold items of the column `part`.
         users: Share of users who are cold.
         known: How many of each cold user's first pairs are known.
         warm: As with cold items, above 0.
         seed: Where chance starts. The cold items are those of `cold-items` with this share and
-            seed.
+            seed, or where published ones have no validation, it divides them in halves.
     """
 
     kind: ClassVar[str] = "combined"
 
-    items: float = 0.2
+    items: float | str = 0.2
     users: float = 0.2
     known: int = 3
     warm: float = 0.1
@@ -110,7 +113,8 @@ class CombinedSplit(Plan):
 
     def __post_init__(self) -> None:
         """Raises DatasetError where an option makes no sense."""
-        self.check_share("items")
+        if self.items != _PUBLISHED:
+            self.check_share("items")
         self.check_share("users")
         self.check_share("warm")
         self.check_whole("known", 1)
@@ -134,14 +138,17 @@ def _divide(
     plan: ColdItemsSplit | ColdUsersSplit | CombinedSplit,
     dataset: Dataset,
     *,
-    items: float,
+    items: float | str,
     users: float,
     known: int,
     warm: float,
 ) -> Split:
     pairs = Pairs.of(Indexed.of(dataset))
-    item_halves = _draw(
-        np.flatnonzero(pairs.per_item()), items, np.random.default_rng([plan.seed, ITEMS]), plan
+    of_items = np.random.default_rng([plan.seed, ITEMS])
+    item_halves = (
+        _published(dataset, of_items, plan)
+        if isinstance(items, str)
+        else _draw(np.flatnonzero(pairs.per_item()), items, of_items, plan)
     )
     item_half = _marked(item_halves, pairs.shape[1])[pairs.items]
     of_warm_items = item_half == 0
@@ -186,6 +193,16 @@ def _draw(
             f"split {plan.name}: {share:g} of {len(rows)} is less than one for each half"
         )
     return halves(rows, count, rng)
+
+
+def _published(
+    dataset: Dataset, rng: np.random.Generator, plan: Plan
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    published = Published(dataset)
+    if COLD_ITEMS not in published.scenarios:
+        raise DatasetError(f"split {plan.name}: the published split has no cold items")
+    validation, test, _ = published.halves_of_cold_items(rng)
+    return validation, test
 
 
 def _marked(rows: tuple[NDArray[np.int64], NDArray[np.int64]], length: int) -> NDArray[np.int8]:

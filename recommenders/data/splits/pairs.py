@@ -85,6 +85,10 @@ class Pairs:
         """Returns the pairs in the mask as CSR of float32, users x items."""
         return pair_matrix(self.users[mask], self.items[mask], self.shape)
 
+    def whole(self) -> sparse.csr_array:
+        """Returns all pairs as CSR of float32, users x items."""
+        return pair_matrix(self.users, self.items, self.shape)
+
     def warm(self, train: Mask, validation: Mask, test: Mask) -> Scenario:
         """Returns what is asked about users and items that training knows.
 

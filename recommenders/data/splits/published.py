@@ -16,7 +16,6 @@ from recommenders.data.splits.plan import ITEMS, PAIRS, USERS, Plan, halves
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
-    from scipy import sparse
 
     from recommenders.data.dataset import Dataset
     from recommenders.data.split import Split
@@ -61,7 +60,7 @@ class PublishedSplit(Plan):
             DatasetError: There is no column `part`, it has a value that means nothing, or a
                 scenario has no test.
         """
-        published = _Published(dataset)
+        published = Published(dataset)
         train = published.train
         scenarios: dict[str, Scenario] = {}
         notes: list[str] = []
@@ -94,10 +93,21 @@ class PublishedSplit(Plan):
         return train.split(name, np.ones(len(train), np.bool_), scenarios)
 
 
-class _Published:
-    """The interactions by the parts that the column names."""
+class Published:
+    """The interactions by the parts that the column names.
+
+    Attributes:
+        scenarios: The scenarios that it has.
+        train: The pairs of training.
+    """
 
     def __init__(self, dataset: Dataset) -> None:
+        """Reads the column.
+
+        Raises:
+            DatasetError: There is none, it has a value that means nothing, or a scenario has no
+                test.
+        """
         if PART not in dataset.interactions.column_names:
             raise DatasetError(
                 f"dataset {dataset.info.name} has no published split: no column {PART!r}"
@@ -134,40 +144,47 @@ class _Published:
         return scenarios
 
     def pairs(self, scenario: str, part: str | None = None) -> Pairs:
+        """Returns the pairs of a part; none where the column does not name it."""
         name = scenario if part is None else f"{scenario}/{part}"
         code = self._names.index(name) if name in self._names else len(self._names)
         return Pairs.of(self._indexed, self._codes == code)
 
     def warm(self, train: Pairs, validation: Pairs) -> Scenario:
-        known, found = _matrix(train), _matrix(validation)
+        """Returns what is asked about known items."""
+        known, found = train.whole(), validation.whole()
         both = known.maximum(found)
         candidates = self._but_the_cold()
         return Scenario(
             validation=Part(known=known, relevant=found, candidates=candidates),
-            test=Part(
-                known=both, relevant=_matrix(self.pairs(WARM, "test")), candidates=candidates
-            ),
+            test=Part(known=both, relevant=self.pairs(WARM, "test").whole(), candidates=candidates),
         )
 
     def cold_items(self, train: Pairs, rng: np.random.Generator) -> tuple[Scenario, bool]:
         """Returns the scenario, and whether its validation had to be made."""
-        validation, test = self.pairs(COLD_ITEMS, "validation"), self.pairs(COLD_ITEMS, "test")
-        made = not len(validation)
+        *items, made = self.halves_of_cold_items(rng)
+        test = self.pairs(COLD_ITEMS, "test")
+        validation = self.pairs(COLD_ITEMS, "validation")
         if made:
-            items = np.unique(test.items).astype(np.int64)
-            first, _ = halves(items, len(items), rng)
-            chosen = np.isin(test.items, first)
+            chosen = np.isin(test.items, items[0])
             validation, test = test.where(chosen), test.where(~chosen)
-        known = _matrix(train)
+        known = train.whole()
         parts = [
-            Part(
-                known=known,
-                relevant=_matrix(pairs),
-                candidates=np.unique(pairs.items).astype(np.int64),
-            )
-            for pairs in (validation, test)
+            Part(known=known, relevant=pairs.whole(), candidates=candidates)
+            for pairs, candidates in zip((validation, test), items, strict=True)
         ]
         return Scenario(*parts), made
+
+    def halves_of_cold_items(
+        self, rng: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], bool]:
+        """Returns the cold items of validation and of test, and whether halves had to be made."""
+        found = [
+            np.unique(self.pairs(COLD_ITEMS, part).items).astype(np.int64)
+            for part in ("validation", "test")
+        ]
+        made = not len(found[0])
+        validation, test = halves(found[1], len(found[1]), rng) if made else found
+        return validation, test, made
 
     def cold_users(self, rng: np.random.Generator, known: int) -> tuple[Scenario, bool]:
         """Returns the scenario, and whether its validation had to be made."""
@@ -198,7 +215,3 @@ class _Published:
         for part in ("validation", "test"):
             cold[self.pairs(COLD_ITEMS, part).items] = True
         return np.flatnonzero(~cold)
-
-
-def _matrix(pairs: Pairs) -> sparse.csr_array:
-    return pairs.matrix(np.ones(len(pairs), np.bool_))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from recommenders.data.errors import DatasetError
 from recommenders.data.splits.by_time import TimeSplit
 from recommenders.data.splits.cold import ColdItemsSplit, ColdUsersSplit, CombinedSplit
+from recommenders.data.splits.paper import PaperSplit
 from recommenders.data.splits.per_user import LeaveLastOut, RandomSplit
 from recommenders.data.splits.published import PublishedSplit
 
@@ -25,6 +26,7 @@ KINDS: Mapping[str, type[Plan]] = {
         ColdUsersSplit,
         CombinedSplit,
         PublishedSplit,
+        PaperSplit,
     )
 }
 

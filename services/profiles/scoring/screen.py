@@ -63,7 +63,7 @@ class Screen:
             Scores, shape (n,), and how far from the product each of them is at most.
         """
         scaled = user * self._scale
-        step = max(float(np.abs(scaled).max()), np.finfo(np.float32).tiny) / _USER_STEPS
+        step = max(float(np.abs(scaled).max()), float(np.finfo(np.float32).tiny)) / _USER_STEPS
         bytes_ = (np.rint(scaled / step) + _ZERO).astype(np.uint8)
         (products,) = self._session.run(["scores"], {"user": bytes_[None]})
         scores = np.multiply(products[0], np.float32(step / _STEPS), dtype=np.float32)

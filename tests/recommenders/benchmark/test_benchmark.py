@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
+import json
+import re
+import textwrap
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from recommenders.benchmark import commands, prepared
 from recommenders.benchmark.errors import BenchmarkError
-from recommenders.benchmark.experiment import Experiment, ModelEntry
+from recommenders.benchmark.experiment import Experiment, ModelEntry, read_experiment
 from recommenders.benchmark.prepared import Places, prepare
 from recommenders.benchmark.results import ModelResults, compare, gains
+from recommenders.cli import main
+from recommenders.data.dataset import Dataset
 from recommenders.features.encoding import encode, encoder_name
 from recommenders.features.snapshot import Snapshot, SnapshotInfo
 from recommenders.features.table import ProfileTable
@@ -22,8 +29,6 @@ from tests.recommenders.data.tiny import dataset
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from recommenders.data.dataset import Dataset
 
 USERS, ITEMS = 40, 30
 KINDS = ("heist thrillers", "talking animals")
@@ -80,7 +85,15 @@ def test_a_grid_is_run_once_and_reported(
 ) -> None:
     document = run(places, tmp_path)
     assert "4 runs to do, 0 done before" in capfd.readouterr().err
-    for part in ("`the command`", "## cold-items", "## warm", "by hand", "| lightgcn base |"):
+    for part in (
+        "`the command`",
+        "## cold-items",
+        "## warm",
+        "by hand",
+        "| lightgcn base |",
+        "data audit`: **sound**",
+        "by ndcg@20 on cold-items's validation",
+    ):
         assert part in document
     table = pq.read_table(places.out / "results.parquet").to_pylist()
     cold = {
@@ -173,6 +186,165 @@ def test_texts_are_encoded_once(places: Places, monkeypatch: pytest.MonkeyPatch)
     assert np.array_equal(first.inputs.text, second.inputs.text)
     assert first.digest == second.digest
     assert prepare(experiment(), 2, places).digest != first.digest
+
+
+def finished(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in folder.glob("runs/*/result.json")]
+
+
+def test_each_scenario_has_its_own_best_epoch_and_options(places: Places, tmp_path: Path) -> None:
+    grid = GRID.replace("scenario: cold-items\n", "validation_users: 9\ntest_users: 12\n")
+    grid = grid.replace("cold-items, share", "combined, known: 2, users: 0.3, items")
+    grid = grid.replace(
+        "{variant: base, embedding_size: 8}", "{variant: base}, search: {embedding_size: [2, 8]}"
+    )
+    document = run(places, tmp_path, grid)
+    assert "by ndcg@20 on each scenario's own validation; validation ranks for 9" in document
+    experiment = read_experiment(tmp_path / "grid.yaml")
+    results = finished(places.out)
+    assert len(results) == 6
+    for result in results:
+        assert set(result["scenarios"]) == {"warm", "cold-items", "cold-users"}
+        assert all(figures["users"] <= 12 for figures in result["scenarios"].values())
+    ready = prepare(experiment, 1, places)
+    assert len(ready.split.scenarios["warm"].validation.users) > 9
+    assert len(ready.scenarios["warm"].validation.users) == 9
+    # The run's own validation of the parameters of a scenario is the highest that there was.
+    for path in places.out.glob("runs/*/losses.csv"):
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        figures = json.loads((path.parent / "result.json").read_text())["scenarios"]
+        for name, found in figures.items():
+            values = [float(row[f"validation {name}"]) for row in rows]
+            assert found["validation"]["ndcg@20"] == pytest.approx(max(values), abs=1e-9)
+            assert found["best_epoch"] == values.index(max(values)) + 1
+    tried = [one for one in results if one["options"]["variant"] == "base"]
+    table = pq.read_table(places.out / "results.parquet").to_pylist()
+    for name in ("warm", "cold-items", "cold-users"):
+        shown = {
+            row["value"]
+            for row in table
+            if (row["label"], row["scenario"], row["part"], row["metric"])
+            == ("lightgcn base", name, "validation", "ndcg@20")
+        }
+        assert shown <= {one["scenarios"][name]["validation"]["ndcg@20"] for one in tried}
+        assert max(one["scenarios"][name]["validation"]["ndcg@20"] for one in tried) in shown
+
+
+def test_what_no_chance_is_in_is_not_repeated_on_a_split_without_any(
+    places: Places, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    grid = """
+    name: twice the same
+    dataset: tiny
+    split: {kind: leave-last-out}
+    seeds: [1, 2]
+    text: [title]
+    models: [{name: popularity}, {name: random}]
+    """
+    document = run(places, tmp_path, textwrap.dedent(grid), jobs=2)
+    assert "3 runs to do, 0 done before" in capfd.readouterr().err
+    popular, random = (
+        next(line for line in document.splitlines() if line.startswith(f"| {name}"))
+        for name in ("popularity", "random")
+    )
+    assert popular.count("± 0.0000") == 4
+    assert random.count("± 0.0000") < 4
+
+
+def test_the_papers_figures_stand_beside_those_of_its_protocol(
+    places: Places, tmp_path: Path
+) -> None:
+    data = two_tastes()
+    items = data.interactions["item_id"].to_pylist()
+    parts = ["cold-items/test" if item > "i4" else "train" for item in items]
+    marked = data.interactions.append_column("part", pa.array(parts))
+    Dataset(data.info, data.items, marked).write(places.datasets / "tiny", replace=True)
+    grid = GRID.replace("{kind: cold-items, share: 0.3, warm: 0.1}", "{kind: paper}")
+    grid = grid.replace("scenario: cold-items", "protocol: paper\npaper: netflix")
+    document = run(places, tmp_path, grid)
+    assert "best epoch **on the test part**" in document
+    full, cold = document.split("## cold-items")
+    assert re.search(r"\| lightgcn base \| [01]\.\d{4} \| 0\.0467 \| [01]\.\d{4} \| 0\.1488 ", full)
+    assert re.search(r"\| lightgcn augmented \| [01]\.\d{4} \| 0\.1371 ", cold)
+    with pytest.raises(BenchmarkError, match="is for `protocol: paper` alone"):
+        run(places, tmp_path, grid.replace("protocol: paper\n", ""))
+
+
+def test_results_are_put_into_a_document_and_its_text_is_left(tmp_path: Path) -> None:
+    for name, text in (("first", "# One\n\n## warm\n\n| # |\n"), ("other", "# Two\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.md").write_text(text)
+    page = tmp_path / "page.md"
+    text = "# Title\n\nBy hand.\n\n<!-- results first -->\nold\n<!-- end first -->\n\nBetween.\n"
+    page.write_text(text + "\n<!-- results other -->\n<!-- end other -->\n")
+    arguments = ["report", *(str(tmp_path / name) for name in ("first", "other"))]
+    assert main([*arguments, "--out", str(page)]) == 0
+    once = page.read_text()
+    assert "By hand.\n\n<!-- results first -->\n\n## One\n\n### warm\n\n| # |\n\n<!-- end" in once
+    assert "Between." in once
+    assert "## Two" in once
+    assert "old" not in once
+    assert main([*arguments, "--out", str(page)]) == 0
+    assert page.read_text() == once
+
+
+def test_a_report_says_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page, folder = tmp_path / "page.md", tmp_path / "grid"
+    arguments = ["report", str(folder), "--out", str(page)]
+    for message in ("page.md is missing", "run its benchmark first", "has no place for grid"):
+        assert main(arguments) == 1
+        assert message in capsys.readouterr().err
+        if not page.exists():
+            page.write_text("# Title\n")
+        elif not folder.exists():
+            folder.mkdir()
+            (folder / "results.md").write_text("# One\n")
+
+
+def test_users_without_a_profile_of_their_own_can_have_that_of_their_items(places: Places) -> None:
+    snapshot = Snapshot.read(places.snapshots / "profiles")
+    split = prepare(experiment(), 1, places).split.fingerprint()
+    users = ProfileTable(("u3",), ("x",), np.eye(1, 384, dtype=np.float32))
+    info = replace(snapshot.info, split=split)
+    Snapshot(info, users, snapshot.items).write(places.snapshots / "some")
+    found, own, means = (
+        prepare(experiment(profiles="some", user_profiles=kind), 1, places)
+        for kind in ("both", "own", "items")
+    )
+    row = found.user_ids.index("u3")
+    profiles, others = found.inputs.user_profiles, np.arange(USERS) != row
+    assert profiles is not None
+    assert np.array_equal(profiles[row], own.inputs.user_profiles[row])
+    assert np.array_equal(profiles[others], means.inputs.user_profiles[others])
+    assert not own.inputs.user_profiles[others].any()
+    assert "1 of their own, the others the mean" in found.profiles
+
+
+def test_new_users_have_the_mean_of_what_is_known_of_them(places: Places) -> None:
+    split = {"kind": "cold-users", "share": 0.5, "known": 2}
+    ready = prepare(experiment(split=split), 1, places)
+    assert ready.inputs.user_profiles is not None
+    assert ready.inputs.item_profiles is not None
+    part = ready.split.scenarios["cold-users"].test
+    user = int(part.users[0])
+    mean = ready.inputs.item_profiles[part.known[[user]].indices].mean(axis=0)
+    expected = mean / np.linalg.norm(mean)
+    assert ready.inputs.user_profiles[user] == pytest.approx(expected, abs=1e-5)
+
+
+def test_other_profiles_make_another_run_only_of_who_reads_them(
+    places: Places, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(places, tmp_path)
+    snapshot = Snapshot.read(places.snapshots / "profiles")
+    assert snapshot.items is not None
+    other = replace(snapshot.items, vectors=snapshot.items.vectors[::-1].copy())
+    Snapshot(snapshot.info, None, other).write(places.snapshots / "others")
+    capfd.readouterr()
+    document = run(places, tmp_path, GRID.replace("profiles: profiles", "profiles: others"))
+    assert "2 runs to do, 2 done before" in capfd.readouterr().err
+    assert document.count("by hand (snapshot") == 1
 
 
 class Fixed:

@@ -35,6 +35,6 @@ def test_a_shipped_study_can_be_read(path: Path) -> None:
 @pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
 def test_a_shipped_grid_can_be_read(path: Path) -> None:
     experiment = read_experiment(path)
-    assert experiment.protocol == "standard"
+    assert (experiment.protocol == "paper") == path.stem.endswith("-paper")
     command = path.read_text().splitlines()[0]
     assert command.startswith(f"# reclm-recommend benchmark recommenders/configs/{path.name} ")

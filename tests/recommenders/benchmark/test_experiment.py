@@ -69,6 +69,12 @@ def test_what_is_wrong_is_named(tmp_path: Path, change: tuple[str, str], message
         read(tmp_path, GOOD.replace(*change))
 
 
+def test_a_split_with_a_seed_is_the_same_for_all(tmp_path: Path) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text(GOOD.replace("share: 0.2", "share: 0.2, seed: 5"))
+    assert "seed=5" in read_experiment(path).plan(7).name
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match="is missing"):
         read_experiment(tmp_path / "none.yaml")

@@ -113,3 +113,41 @@ def test_parts_that_mean_nothing_are_refused(parts: list[str | None], message: s
     data = dataset([("u", "a", 0), ("u", "b", 0)], parts=parts)
     with pytest.raises(DatasetError, match=message):
         parse("published").divide(data)
+
+
+def test_published_cold_items_serve_a_split_that_draws_the_rest() -> None:
+    choices = [(f"u{user}", f"i{item:02}", 0) for user in range(20) for item in range(16)]
+    for validation, expected in ((False, None), (True, ([12, 13], [14, 15]))):
+        cold = ["cold-items/validation" if validation and i < 14 else COLD for i in range(12, 16)]
+        parts = [TRAIN if item < 12 else cold[item - 12] for _ in range(20) for item in range(16)]
+        options = {"kind": "combined", "items": "published", "users": 0.2, "known": 2, "seed": 3}
+        split = parse(options).divide(dataset(choices, parts=parts))
+        assert list(split.scenarios) == ["warm", "cold-items", "cold-users"]
+        scenario = split.scenarios["cold-items"]
+        halves = [
+            np.asarray(part.candidates).tolist() for part in (scenario.validation, scenario.test)
+        ]
+        assert sorted(halves[0] + halves[1]) == [12, 13, 14, 15]
+        assert len(halves[0]) == 2
+        if expected:
+            assert halves == list(expected)
+        assert set(split.train.indices) == set(range(12))
+    with pytest.raises(DatasetError, match="the published split has no cold items"):
+        parse(options).divide(dataset([("u", "a", 0), ("u", "b", 0)], parts=[TRAIN, WARM]))
+
+
+def test_the_papers_protocol_tests_on_known_and_new_items_together() -> None:
+    choices = [("u", "a"), ("v", "b"), ("v", "c"), ("u", "b"), ("v", "x"), ("u", "y"), ("v", "d")]
+    parts = [TRAIN, TRAIN, TRAIN, WARM, COLD, COLD, TRAIN]
+    data = dataset([(user, item, 0) for user, item in choices], parts=parts)
+    indexed = Indexed.of(data)
+    split = parse("paper").divide(data)
+    assert split.name == "paper()"
+    assert split.train.nnz == 4
+    full, cold = split.scenarios["full"], split.scenarios["cold-items"]
+    assert named(full.test.relevant, indexed) == {("u", "b"), ("v", "x"), ("u", "y")}
+    assert [indexed.item_ids[row] for row in full.test.candidates] == ["b", "x", "y"]
+    assert named(cold.test.relevant, indexed) == {("v", "x"), ("u", "y")}
+    assert [indexed.item_ids[row] for row in cold.test.candidates] == ["x", "y"]
+    assert full.validation is full.test
+    assert named(full.test.known, indexed) == named(split.train, indexed)

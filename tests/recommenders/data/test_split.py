@@ -90,3 +90,23 @@ def test_the_fingerprint_is_that_of_the_pairs_not_of_how_they_are_kept() -> None
 
 def test_the_fingerprint_stays_the_same_from_release_to_release() -> None:
     assert SPLIT.fingerprint() == "8489042570187491"
+
+
+def test_a_part_for_few_users_asks_them_what_it_asked_before() -> None:
+    rng = np.random.default_rng(0)
+    known = sparse.csr_array((rng.random((40, 9)) < 0.3).astype(np.float32))
+    relevant = sparse.csr_array((rng.random((40, 9)) < 0.3).astype(np.float32))
+    relevant = relevant - relevant.multiply(known).tocsr()
+    relevant.eliminate_zeros()
+    part = Part(known=known, relevant=relevant, candidates=np.arange(9))
+    few = part.for_few(7)
+    assert len(few.users) == 7
+    assert set(few.users) < set(part.users)
+    assert (few.relevant[few.users] != part.relevant[few.users]).nnz == 0
+    assert few.relevant.nnz == part.relevant[few.users].nnz
+    assert few.known is part.known
+    assert few.candidates is part.candidates
+    # Fewer are some of the same, so that figures for few and for more have users in common.
+    assert set(part.for_few(3).users) < set(few.users)
+    assert part.for_few(40) is part
+    assert part.for_few(None) is part

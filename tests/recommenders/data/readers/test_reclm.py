@@ -10,7 +10,11 @@ import pytest
 from scipy import sparse
 
 from recommenders.data.errors import DatasetError
-from recommenders.data.readers.reclm import read_reclm_mind, read_reclm_netflix
+from recommenders.data.readers.reclm import (
+    read_reclm_mind,
+    read_reclm_netflix,
+    read_teacher_profiles,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -163,3 +167,16 @@ def test_netflix_without_choices_names_what_it_needs(tmp_path: Path) -> None:
     other = written(tmp_path / "b", "netflix", NETFLIX, user_item_dict_test={1: "ab"})
     with pytest.raises(DatasetError, match=r"user_item_dict_test\.pkl: .* lists of item numbers"):
         read_reclm_netflix(other, notice=lambda _: None)
+
+
+def test_the_teachers_profiles_are_read(tmp_path: Path) -> None:
+    told = {"identity": "User identity: Fan", "interests": "User interests: Football"}
+    files = {"gpt_output_dict_item_side_filter": {10: told | {"input": "x"}}}
+    place = written(tmp_path / "whole", "mind", files) / "data" / "mind"
+    assert read_teacher_profiles(place) == {"10": "User identity: Fan; User interests: Football."}
+    files = {"gpt_output_dict_item_side_filter": {10: told, 11: {"identity": "Fan"}}}
+    place = written(tmp_path / "half", "mind", files) / "data" / "mind"
+    with pytest.raises(DatasetError, match="item 11 lacks identity or interests"):
+        read_teacher_profiles(place)
+    with pytest.raises(DatasetError, match="lacks gpt_output_dict_item_side_filter"):
+        read_teacher_profiles(tmp_path)
