@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recommenders.data.errors import DatasetError
+from training import commands as jobs
+from training.errors import TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         print(args.run(args))
-    except (DatasetError, OSError) as error:
+    except (DatasetError, TrainingError, OSError) as error:
         print(f"reclm-train: {error}", file=sys.stderr)
         return 1
     return 0
@@ -78,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         help="leave out the worked examples, as the service does for a model with an adapter",
     )
     prompts.set_defaults(run=_prompts)
+    jobs.add_commands(commands)
     return parser
 
 
