@@ -37,7 +37,9 @@ class AdapterManifest:
         prompt: Name and hash of the prompts, as in the service's profile version.
         metrics: Name -> number.
         parent: Content hash of the adapter in `parent/`; None for none.
-        name: Under which it was published; None if it was not.
+        name: Under which it was published; empty if it was not.
+        source: What made it, as the service's manifests of assets say where those are from.
+        licence: Of the base model.
         created_at: RFC 3339, UTC.
         files: sha256 and size by path, for every other file.
     """
@@ -49,7 +51,9 @@ class AdapterManifest:
     prompt: Mapping[str, str]
     metrics: Mapping[str, float]
     parent: str | None = None
-    name: str | None = None
+    name: str = ""
+    source: str = ""
+    licence: str = ""
     created_at: str = ""
     files: Mapping[str, Any] = field(default_factory=dict)
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from training.errors import TrainingError
+from training.rows import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from transformers import PreTrainedTokenizerBase
 
-    from training.rows import Turn
+    from training.rows import Role
 
 NO_LOSS = -100
+_ROLES: tuple[Role, ...] = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +27,17 @@ class Encoded:
     too_long: int
 
 
+def _render(
+    tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], *, opening: bool = False
+) -> str:
+    """Returns a chat in the model's template; `opening` adds what the assistant's turn begins with."""
+    plain = [{"role": turn.role, "content": turn.content} for turn in turns]
+    return str(tokenizer.apply_chat_template(plain, add_generation_prompt=opening, tokenize=False))
+
+
 def prompt_text(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> str:
     """Returns a chat as the model reads it, up to where the assistant begins to speak."""
-    text: str = tokenizer.apply_chat_template(
-        _plain(turns), add_generation_prompt=True, tokenize=False
-    )
-    return text
+    return _render(tokenizer, turns, opening=True)
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -56,7 +63,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> dict[st
         if turn.role != "assistant":
             continue
         before = prompt_text(tokenizer, turns[:number])
-        after: str = tokenizer.apply_chat_template(_plain(turns[: number + 1]), tokenize=False)
+        after = _render(tokenizer, turns[: number + 1])
         said, end, _ = after[len(before) :].partition(str(tokenizer.eos_token))
         sound = before.startswith(done) and after.startswith(before)
         if not sound or not end or turn.content.strip() != said.strip():
@@ -99,15 +106,10 @@ def set_padding(tokenizer: PreTrainedTokenizerBase) -> None:
     Raises:
         TrainingError: Every special token of the model stands in its chats.
     """
-    turns = [{"role": role, "content": "x"} for role in ("system", "user", "assistant")]
-    chat: str = tokenizer.apply_chat_template(turns, tokenize=False)
+    chat = _render(tokenizer, [Turn(role=role, content="x") for role in _ROLES])
     used = {*token_ids(tokenizer, chat), tokenizer.eos_token_id}
     for token in (tokenizer.pad_token, tokenizer.unk_token, *tokenizer.all_special_tokens):
         if token is not None and tokenizer.convert_tokens_to_ids(token) not in used:
             tokenizer.pad_token = token
             return
     raise TrainingError("the tokenizer has no special token to pad with that its chats do not use")
-
-
-def _plain(turns: Sequence[Turn]) -> list[dict[str, Any]]:
-    return [{"role": turn.role, "content": turn.content} for turn in turns]

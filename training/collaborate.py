@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from training.options import SupervisedOptions
-from training.rows import DialogueRow, Turn, read_rows
+from training.rows import Chat, DialogueRow, read_rows
 from training.supervised import learn
 
 if TYPE_CHECKING:
@@ -40,5 +40,5 @@ def collaborate(
     return learn("collaborate", options, places, read=_chats, tell=tell)
 
 
-def _chats(path: Path) -> list[tuple[Turn, ...]]:
+def _chats(path: Path) -> list[Chat]:
     return [row.messages for row in read_rows(DialogueRow, path)]

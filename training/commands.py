@@ -42,9 +42,13 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
             "--config", type=Path, metavar="YAML", help="options that are not default"
         )
         parser.add_argument("--start", type=Path, metavar="ADAPTER", help="train on top of it")
-        if job in {"distill", "collaborate"}:
+        if job in {"distill", "collaborate", "reward"}:
             parser.add_argument(
-                "--evaluation", type=Path, metavar="FILE", help="rows to measure on"
+                "--evaluation",
+                type=Path,
+                required=job == "reward",
+                metavar="FILE",
+                help="rows to measure on",
             )
         if job in {"ppo", "grpo"}:
             parser.add_argument(
@@ -207,16 +211,16 @@ def _prompts(args: argparse.Namespace) -> list[Any]:
     if args.prompts is None:
         return list(PROBES)
     rows = read_rows(Prompted, args.prompts)
-    return [row.messages for row in itertools.islice(rows, args.limit)]
+    return [row.prompt for row in itertools.islice(rows, args.limit)]
 
 
 def _be_quiet() -> None:
     """Turns off the progress bars of libraries: the jobs tell of progress themselves."""
     import datasets
-    from transformers.utils import logging
+    from transformers.utils.logging import disable_progress_bar
 
     datasets.disable_progress_bars()
-    logging.disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _tell(line: str) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
 import torch
@@ -17,7 +17,7 @@ from training.errors import TrainingError
 from training.files import write_json
 from training.judging import grounded, is_well_formed, likeness, read_profile, stems
 from training.lora import load_model, load_tokenizer
-from training.rows import Row, Turn
+from training.rows import Chat, Prompted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,13 +29,15 @@ _BATCH = 16
 _AT_ONCE = 16
 
 
-class HeldOut(Row):
+class HeldOut(Prompted):
     """A prompt that no model trained on, and the teacher's answer if there is one."""
 
-    kind: Literal["user", "item"]
-    id: str
-    messages: tuple[Turn, ...]
-    completion: str | None = None
+    completion: Chat = ()
+
+    @property
+    def taught(self) -> str | None:
+        """The teacher's answer."""
+        return self.completion[0].content if self.completion else None
 
 
 class Writer(Protocol):
@@ -82,12 +84,13 @@ class LocalWriter:
         self._tokenizer = load_tokenizer(folder)
         self._tokenizer.padding_side = "left"
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._model: Any = load_model(folder, dtype=torch.bfloat16).to(device).eval()
+        model: Any = load_model(folder, dtype=torch.bfloat16)
+        self._model = model.to(device).eval()
 
     @torch.no_grad()
     def __call__(self, rows: Sequence[HeldOut], *, tokens: int) -> list[str]:
         """Returns greedy answers; prompts of like length go together."""
-        texts = [prompt_text(self._tokenizer, row.messages) for row in rows]
+        texts = [prompt_text(self._tokenizer, row.prompt) for row in rows]
         order = sorted(range(len(rows)), key=lambda at: len(token_ids(self._tokenizer, texts[at])))
         answers = [""] * len(rows)
         for first in range(0, len(rows), _BATCH):
@@ -143,7 +146,7 @@ class ServedWriter:
                 "/v1/chat/completions",
                 json={
                     "model": self._model,
-                    "messages": [turn.model_dump() for turn in row.messages],
+                    "messages": [turn.model_dump() for turn in row.prompt],
                     "temperature": 0,
                     "max_tokens": tokens,
                 },
@@ -179,7 +182,7 @@ def compare(
     Returns:
         Judgements and answers, by name.
     """
-    teacher = [row.completion or "" for row in rows]
+    teacher = [row.taught or "" for row in rows]
     answers: dict[str, list[str]] = {}
     seconds: dict[str, float] = {}
     for name, write in writers.items():
@@ -200,7 +203,7 @@ def judge(
     """Judges the answers to some prompts."""
     profiles = [read_profile(row.kind, answer) for row, answer in zip(rows, answers, strict=True)]
     phrases = [phrase.casefold() for found in profiles if found for phrase in _phrases(found)]
-    read = [row.messages[-1].content for row in rows]
+    read = [row.prompt[-1].content for row in rows]
     count = len(rows)
     whole = sum(is_well_formed(row.kind, text) for row, text in zip(rows, answers, strict=True))
     grounds = [grounded(one, [text]) for one, text in zip(profiles, read, strict=True) if one]
@@ -209,9 +212,9 @@ def judge(
         likeness(answer, [*answers[:at], *answers[at + 1 :]]) for at, answer in enumerate(answers)
     ]
     taught = [
-        likeness(answer, [row.completion])
+        likeness(answer, [row.taught])
         for row, answer in zip(rows, answers, strict=True)
-        if row.completion
+        if row.taught
     ]
     return Judgement(
         well_formed=whole / count,
@@ -271,7 +274,7 @@ def _categories(row: HeldOut) -> str:
     wanted = 3 if row.kind == "user" else 5
     counts = Counter(
         part.strip().casefold()
-        for line in row.messages[-1].content.splitlines()
+        for line in row.prompt[-1].content.splitlines()
         if line.startswith("- ")
         for part in line.split(" | ")[1:2]
         for part in part.split(",")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from training.options import SupervisedOptions
-from training.rows import ProfileRow, Turn, read_rows
+from training.rows import Chat, ProfileRow, read_rows
 from training.supervised import learn
 
 if TYPE_CHECKING:
@@ -37,8 +37,5 @@ def distill(options: DistillOptions, places: Places, *, tell: Callable[[str], ob
     return learn("distill", options, places, read=_chats, tell=tell)
 
 
-def _chats(path: Path) -> list[tuple[Turn, ...]]:
-    return [
-        (*row.messages, Turn(role="assistant", content=row.completion))
-        for row in read_rows(ProfileRow, path)
-    ]
+def _chats(path: Path) -> list[Chat]:
+    return [(*row.prompt, *row.completion) for row in read_rows(ProfileRow, path)]

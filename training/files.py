@@ -86,6 +86,14 @@ def content_hash(folder: Path) -> str:
     return digest.hexdigest()[:_HASH_CHARACTERS]
 
 
+def licence_of(model: Path) -> str:
+    """Returns the licence that a model's manifest names."""
+    path = model / MANIFEST
+    if not path.is_file():
+        return "not known"
+    return str(json.loads(path.read_text(encoding="utf-8")).get("licence", "not known"))
+
+
 def model_folder(given: str) -> Path:
     """Returns the folder of a model: the path given, or the name below RECLM_HOME/models.
 

@@ -108,7 +108,7 @@ def grpo(
         train_dataset=Dataset.from_list(
             [
                 {
-                    "prompt": [turn.model_dump() for turn in row.messages],
+                    "prompt": [turn.model_dump() for turn in row.prompt],
                     "row": row.model_dump_json(),
                 }
                 for row in rows

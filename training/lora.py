@@ -7,6 +7,7 @@ start of the job: reinforcement learning measures its divergence from there at n
 from __future__ import annotations
 
 import importlib.util
+import os
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -61,13 +62,15 @@ def load_model(
     options: dict[str, Any] = {"attn_implementation": "sdpa"}
     if quantization is not None:
         options["quantization_config"] = quantization
+        options["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
     loaded_as = torch.float32 if adapters else dtype
-    words = AutoModelForCausalLM.from_pretrained(str(folder), dtype=loaded_as, **options)
+    words: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=loaded_as, **options)
     for adapter in adapters:
         words = PeftModel.from_pretrained(words, str(adapter)).merge_and_unload()
     if quantization is None:
         words.to(dtype)
-    return _scoring(folder, words) if scoring else words
+    result: PreTrainedModel = _scoring(folder, words) if scoring else words
+    return result
 
 
 def _scoring(folder: Path, words: PreTrainedModel) -> PreTrainedModel:
@@ -141,7 +144,7 @@ def four_bit(adapters: Sequence[Path]) -> BitsAndBytesConfig:
             "adapters cannot be folded into a model of 4 bits: merge them first (reclm-train "
             "merge) and give the merged model as --model"
         )
-    return BitsAndBytesConfig(
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,

@@ -19,7 +19,7 @@ from services.profiles.prompts import user_messages
 from training.adapters import chain, check_base, read_adapter
 from training.chat import prompt_text, token_ids
 from training.errors import TrainingError
-from training.files import MANIFEST, content_hash, listing, whole_folder, write_json
+from training.files import MANIFEST, content_hash, licence_of, listing, whole_folder, write_json
 from training.lora import four_bit, load_model, load_tokenizer
 from training.rows import Turn
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 PROBES = tuple(
     tuple(
@@ -93,7 +93,7 @@ def merge(
         raise TrainingError(f"{adapter} is a reward model: it scores, and writes nothing to serve")
     tokenizer = load_tokenizer(model)
     chats = [token_ids(tokenizer, prompt_text(tokenizer, turns)) for turns in prompts]
-    merged = load_model(model, folders, dtype=torch.float32)
+    merged: Any = load_model(model, folders, dtype=torch.float32)
     apart = unmerged(model, folders)
     largest, same = _compare(apart, merged, chats, tokenizer, answer_tokens)
     trained = _against_four_bits(model, adapter, merged, chats)
@@ -122,8 +122,8 @@ def unmerged(model: Path, adapters: Sequence[Path]) -> PeftModel:
 
 
 def _compare(
-    apart: PeftModel,
-    merged: PreTrainedModel,
+    apart: Any,
+    merged: Any,
     chats: Sequence[list[int]],
     tokenizer: PreTrainedTokenizerBase,
     answer_tokens: int,
@@ -159,7 +159,7 @@ def _largest(apart: Any, merged: Any, chats: Sequence[list[int]]) -> float:
 
 
 def _against_four_bits(
-    model: Path, adapter: Path, merged: PreTrainedModel, chats: Sequence[list[int]]
+    model: Path, adapter: Path, merged: Any, chats: Sequence[list[int]]
 ) -> float | None:
     """Returns how far the merged model is from what was trained, if that was in 4 bits."""
     options = read_adapter(adapter).config.get("lora", {})
@@ -183,13 +183,10 @@ def _write_manifest(
     folder: Path, name: str, model: Path, adapter: Path, agreement: Agreement
 ) -> None:
     base = read_adapter(adapter).base_model
-    licence = "as its base model"
-    if (model / MANIFEST).is_file():
-        licence = json.loads((model / MANIFEST).read_text(encoding="utf-8"))["licence"]
     document = {
         "name": name,
         "source": f"{base['name']} ({base['hash']}) with adapter {content_hash(adapter)}",
-        "licence": licence,
+        "licence": licence_of(model),
         "created_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "base_model": dict(base),
         "adapter": content_hash(adapter),

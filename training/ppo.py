@@ -38,8 +38,6 @@ if TYPE_CHECKING:
         PreTrainedModel,
         PreTrainedTokenizerBase,
         TrainerControl,
-        TrainerState,
-        TrainingArguments,
     )
 
     from training.options import Places
@@ -89,7 +87,7 @@ def ppo(options: PpoOptions, places: Places, *, judge: Path, tell: Callable[[str
     run = open_run("ppo", options, places, rows=len(rows))
     tokenizer = load_tokenizer(places.model)
     tokenizer.padding_side = "left"
-    prompts = [token_ids(tokenizer, prompt_text(tokenizer, row.messages)) for row in rows]
+    prompts = [token_ids(tokenizer, prompt_text(tokenizer, row.prompt)) for row in rows]
     policy = start_model(places.model, places.start, options)
     scorer = ModelReward(load_reward_model(places.model, judge, policy.dtype), tokenizer)
     rewards = chosen(options.rewards, scorer)
@@ -232,8 +230,8 @@ class _GoesOn(TrainerCallback):
 
     def on_train_begin(
         self,
-        args: TrainingArguments,
-        state: TrainerState,
+        args: Any,  # PPOConfig and OnlineTrainerState, TrainerCallback says less
+        state: Any,
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:

@@ -19,7 +19,7 @@ from training.errors import TrainingError
 from training.lora import add_adapter, load_tokenizer, start_model
 from training.options import JobOptions
 from training.rewards import ModelReward
-from training.rows import PreferenceRow, Turn, read_rows
+from training.rows import PreferenceRow, read_rows
 from training.runs import arguments, finish, open_run, train, watch
 
 if TYPE_CHECKING:
@@ -46,24 +46,20 @@ def reward(options: RewardOptions, places: Places, *, tell: Callable[[str], obje
 
     Args:
         options: How.
-        places: Where; the data are rows of `PreferenceRow`, of which those with part reward_train
-            are trained on and those with part reward_eval measured on.
+        places: Where; data and evaluation are rows of `PreferenceRow`.
         tell: Told of progress, what is left out, and the accuracy.
 
     Raises:
-        TrainingError: A part is missing, or as `open_run`, `start_model` and `train` do.
+        TrainingError: There is no evaluation, or as `open_run`, `start_model` and `train` do.
     """
+    if places.evaluation is None:
+        raise TrainingError("a reward model needs pairs of other users to be measured on")
     rows = read_rows(PreferenceRow, places.data)
-    parts = {
-        part: [row for row in rows if row.part == part] for part in ("reward_train", "reward_eval")
-    }
-    for part, found in parts.items():
-        if not found:
-            raise TrainingError(f"{places.data} has no rows with part {part}")
+    held_out = read_rows(PreferenceRow, places.evaluation)
     run = open_run("reward", options, places, rows=len(rows))
     tokenizer = load_tokenizer(places.model)
-    pairs = _pairs(tokenizer, parts["reward_train"], options.max_length)
-    if left_out := len(parts["reward_train"]) - len(pairs):
+    pairs = _pairs(tokenizer, rows, options.max_length)
+    if left_out := len(rows) - len(pairs):
         tell(f"train: {left_out:,} pairs of more than {options.max_length} tokens left out")
     body = start_model(places.model, places.start, options, scoring=True)
     trainer = RewardTrainer(
@@ -74,7 +70,7 @@ def reward(options: RewardOptions, places: Places, *, tell: Callable[[str], obje
     )
     watch(trainer, run, tell)
     train(trainer, run)
-    metrics = accuracy(ModelReward(trainer.model, tokenizer), parts["reward_eval"])
+    metrics = accuracy(ModelReward(trainer.model, tokenizer), held_out)
     tell(", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
     return finish(run, trainer, trainer.model, metrics)
 
@@ -84,11 +80,11 @@ def accuracy(model: ModelReward, rows: Sequence[PreferenceRow]) -> dict[str, flo
 
     A tie is a miss.
     """
-    better = model.scores([(*row.messages, _answer(row.chosen)) for row in rows])
-    worse = model.scores([(*row.messages, _answer(row.rejected)) for row in rows])
+    better = model.scores([(*row.prompt, *row.chosen) for row in rows])
+    worse = model.scores([(*row.prompt, *row.rejected) for row in rows])
     hits: defaultdict[str, list[bool]] = defaultdict(list)
     for row, high, low in zip(rows, better, worse, strict=True):
-        for name in ("accuracy", f"accuracy_{row.corruption}"):
+        for name in ("accuracy", f"accuracy_{row.corruption.replace(' ', '_')}"):
             hits[name].append(high > low)
     return {name: sum(found) / len(found) for name, found in sorted(hits.items())}
 
@@ -98,8 +94,8 @@ def _pairs(
 ) -> list[dict[str, list[int]]]:
     pairs = [
         {
-            f"{name}_ids": encode(tokenizer, (*row.messages, _answer(text)))["input_ids"]
-            for name, text in (("chosen", row.chosen), ("rejected", row.rejected))
+            f"{name}_ids": encode(tokenizer, (*row.prompt, *answer))["input_ids"]
+            for name, answer in (("chosen", row.chosen), ("rejected", row.rejected))
         }
         for row in rows
     ]
@@ -109,7 +105,3 @@ def _pairs(
             f"all {len(rows):,} pairs are longer than max_length, {max_length} tokens"
         )
     return kept
-
-
-def _answer(text: str) -> Turn:
-    return Turn(role="assistant", content=text)

@@ -63,7 +63,7 @@ def ground(rows: Sequence[PolicyRow], answers: Sequence[str]) -> list[float]:
     """Rewards phrases that stand on the history; nothing for what is no profile."""
     profiles = (read_profile("user", answer) for answer in answers)
     return [
-        0.0 if profile is None else grounded(profile, row.history)
+        0.0 if profile is None else grounded(profile, row.lines)
         for row, profile in zip(rows, profiles, strict=True)
     ]
 
@@ -98,7 +98,7 @@ class ModelReward:
     def __call__(self, rows: Sequence[PolicyRow], answers: Sequence[str]) -> list[float]:
         """Returns a score for each answer."""
         chats = [
-            (*row.messages, Turn(role="assistant", content=answer))
+            (*row.prompt, Turn(role="assistant", content=answer))
             for row, answer in zip(rows, answers, strict=True)
         ]
         return self.scores(chats)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from training.errors import TrainingError
 from training.files import sha256_of
@@ -14,69 +14,64 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-Corruption = Literal[
-    "neighbour", "concatenated", "identity_only", "identity_repeated", "empty_template", "full_stop"
-]
+
+Role = Literal["system", "user", "assistant"]
 
 
 class Row(BaseModel):
     """Frozen; columns that a job does not read are left alone."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
 
 class Turn(Row):
     """One chat turn."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Role
     content: str
+
+
+Chat = tuple[Turn, ...]
 
 
 class Prompted(Row):
     """A prompt, whatever else there is."""
 
-    messages: tuple[Turn, ...]
+    id: str
+    kind: Literal["user", "item"] = "user"
+    prompt: Chat = Field(validation_alias=AliasChoices("prompt", "messages"))
 
 
 class ProfileRow(Prompted):
     """A prompt and the profile that answers it."""
 
-    kind: Literal["user", "item"]
-    id: str
-    completion: str
+    completion: Chat
 
 
 class DialogueRow(Row):
     """A chat whose assistant turns are all to be learnt."""
 
-    user: str
-    messages: tuple[Turn, ...]
+    id: str
+    messages: Chat
 
 
-class PreferenceRow(Row):
-    """A prompt with a better and a worse answer; `corruption` says what makes it worse."""
+class PreferenceRow(Prompted):
+    """A prompt with a better and a worse answer; `corruption` names what makes it worse."""
 
-    user: str
-    messages: tuple[Turn, ...]
-    chosen: str
-    rejected: str
-    corruption: Corruption
-    part: Literal["reward_train", "reward_eval", "rl"]
+    corruption: str
+    chosen: Chat
+    rejected: Chat
 
 
-class PolicyRow(Row):
+class PolicyRow(Prompted):
     """A prompt that a policy answers, and what its answer is judged by.
 
     Attributes:
-        user: Whose profile is asked for.
-        messages: The prompt.
-        history: Text of the user's items.
+        lines: The user's items, as the prompt lists them.
         neighbours: Profiles of similar users.
     """
 
-    user: str
-    messages: tuple[Turn, ...]
-    history: tuple[str, ...]
+    lines: tuple[str, ...]
     neighbours: tuple[str, ...]
 
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from transformers import PrinterCallback, TrainingArguments
-from transformers.integrations import TensorBoardCallback
+from transformers.integrations import TensorBoardCallback  # type: ignore[attr-defined]
 
 from services.profiles.prompts import component
 from training.adapters import AdapterManifest, save_adapter
 from training.errors import TrainingError
-from training.files import content_hash, whole_folder, write_json
+from training.files import content_hash, licence_of, whole_folder, write_json
 from training.rows import fingerprint
 from training.watch import COMPLETE, Guard, Log, Progress
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from peft import PeftModel
-    from transformers import Trainer
+    from transformers import Trainer, TrainerCallback
 
     from training.options import JobOptions, Places
 
@@ -160,7 +160,8 @@ def watch(trainer: Trainer, run: Run, tell: Callable[[str], object]) -> None:
     trainer.add_callback(Progress(tell))
     if trainer.is_world_process_zero():
         writer = SummaryWriter(str(run.places.out / "tensorboard"))
-        trainer.add_callback(TensorBoardCallback(writer))
+        board: TrainerCallback = TensorBoardCallback(writer)  # type: ignore[no-untyped-call]
+        trainer.add_callback(board)
 
 
 def train(trainer: Trainer, run: Run) -> None:
@@ -207,7 +208,9 @@ def finish(run: Run, trainer: Trainer, model: PeftModel, metrics: Mapping[str, f
     state = trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None
     if trainer.is_world_process_zero():
         if run.options.bf16:
-            model.to(torch.bfloat16)
+            for weight in model.parameters():
+                if weight.requires_grad:
+                    weight.data = weight.data.to(torch.bfloat16)
         model.peft_config["default"].base_model_name_or_path = run.identity["base_model"]["name"]
         manifest = AdapterManifest(
             job=run.job,
@@ -215,6 +218,8 @@ def finish(run: Run, trainer: Trainer, model: PeftModel, metrics: Mapping[str, f
             config=run.identity["config"],
             data=run.identity["data"],
             prompt=run.identity["prompt"],
+            source=f"reclm-train {run.job}",
+            licence=licence_of(run.places.model),
             metrics={name: float(value) for name, value in metrics.items()},
         )
         with whole_folder(run.adapter) as folder:

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from training.options import Places, SupervisedOptions
-    from training.rows import Turn
-
-Chats = list[tuple["Turn", ...]]
+    from training.rows import Chat
 
 
 def learn(
@@ -27,7 +25,7 @@ def learn(
     options: SupervisedOptions,
     places: Places,
     *,
-    read: Callable[[Path], Sequence[tuple[Turn, ...]]],
+    read: Callable[[Path], Sequence[Chat]],
     tell: Callable[[str], object],
 ) -> Path:
     """Trains an adapter to give the answers of some chats, and returns its folder.
@@ -72,6 +70,6 @@ def learn(
 
 
 def _evaluation(
-    places: Places, read: Callable[[Path], Sequence[tuple[Turn, ...]]]
-) -> list[tuple[str, Sequence[tuple[Turn, ...]]]]:
+    places: Places, read: Callable[[Path], Sequence[Chat]]
+) -> list[tuple[str, Sequence[Chat]]]:
     return [] if places.evaluation is None else [("evaluation", read(places.evaluation))]

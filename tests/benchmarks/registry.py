@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.benchmarks import backfill, generation, hits, memory
+from tests.benchmarks import backfill, generation, hits, memory, training
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.stack import Stack
 
@@ -25,6 +25,7 @@ BENCHMARKS = (
     Benchmark("generation", frozenset({"serving"}), generation.measure),
     Benchmark("hits", frozenset({"serving"}), hits.measure),
     Benchmark("memory", frozenset({"serving", "redis"}), memory.measure),
+    Benchmark("training", frozenset({"training"}), training.measure),
     Benchmark("backfill throughput", frozenset({"backfill"}), backfill.throughput),
     Benchmark("backfill resume", frozenset({"backfill"}), backfill.resume),
 )

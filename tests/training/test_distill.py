@@ -15,7 +15,7 @@ from training.distill import DistillOptions, distill
 from training.errors import TrainingError
 from training.lora import add_adapter, load_model, load_tokenizer
 from training.options import LoraOptions
-from training.rows import ProfileRow, Turn
+from training.rows import ProfileRow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +56,7 @@ def test_distillation_learns_and_leaves_adapter_log_and_plot(
 def test_packed_rows_do_not_see_each_other(tiny_model: Path) -> None:
     tokenizer = load_tokenizer(tiny_model)
     chats = [
-        (*row.messages, Turn(role="assistant", content=row.completion))
+        (*row.prompt, *row.completion)
         for row in map(ProfileRow.model_validate, tiny.distill_rows(3))
     ]
     rows = encode_all(tokenizer, chats, max_length=1024).rows

@@ -23,7 +23,7 @@ OPTIONS = DistillOptions(
     lora=tiny.LORA, learning_rate=2e-2, batch_size=1, max_length=512, max_steps=4,
     checkpointing=False, bf16=False, save_every=100,
 )  # fmt: skip
-PROMPTS = [ProfileRow.model_validate(row).messages for row in tiny.distill_rows(4)]
+PROMPTS = [ProfileRow.model_validate(row).prompt for row in tiny.distill_rows(4)]
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,9 @@ def judge(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tiny.write_rows(folder / "pairs.jsonl", tiny.preference_rows(24))
     told: list[str] = []
     options = RewardOptions(**SMALL, learning_rate=2e-2, batch_size=8, epochs=4)
-    adapter = reward(options, tiny.places(tiny_model, data, folder / "run"), tell=told.append)
+    adapter = reward(
+        options, tiny.places(tiny_model, data, folder / "run", evaluation=data), tell=told.append
+    )
     assert told[-1].startswith("accuracy ")
     return adapter
 

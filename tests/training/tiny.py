@@ -62,9 +62,13 @@ def messages(number: int) -> list[dict[str, str]]:
     return [{"role": turn.role, "content": turn.content} for turn in turns]
 
 
+def said(text: str) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": text}]
+
+
 def distill_rows(count: int) -> list[dict[str, object]]:
     return [
-        {"kind": "user", "id": str(n), "messages": messages(n), "completion": profile(n)}
+        {"kind": "user", "id": str(n), "prompt": messages(n), "completion": said(profile(n))}
         for n in range(count)
     ]
 
@@ -72,7 +76,7 @@ def distill_rows(count: int) -> list[dict[str, object]]:
 def dialogue_rows(count: int) -> list[dict[str, object]]:
     return [
         {
-            "user": str(n),
+            "id": str(n),
             "messages": [
                 *messages(n),
                 {"role": "assistant", "content": profile(n)},
@@ -85,21 +89,20 @@ def dialogue_rows(count: int) -> list[dict[str, object]]:
 
 
 def preference_rows(count: int) -> list[dict[str, object]]:
-    kinds = ("neighbour", "full_stop", "empty_template", "identity_only")
+    kinds = ("neighbour", "full stop", "empty template", "identity only")
     worse = {
         "neighbour": profile(count + 3),
-        "full_stop": ".",
-        "empty_template": "User identity: , , ; User interests: , , .",
-        "identity_only": profile(0).split(";")[0] + ".",
+        "full stop": ".",
+        "empty template": "User identity: , , ; User interests: , , .",
+        "identity only": profile(0).split(";")[0] + ".",
     }
     return [
         {
-            "user": str(n),
-            "messages": messages(n),
-            "chosen": profile(n),
-            "rejected": worse[kinds[n % 4]],
+            "id": str(n),
+            "prompt": messages(n),
+            "chosen": said(profile(n)),
+            "rejected": said(worse[kinds[n % 4]]),
             "corruption": kinds[n % 4],
-            "part": "reward_eval" if n % 3 == 0 else "reward_train",
         }
         for n in range(count)
     ]
@@ -108,9 +111,9 @@ def preference_rows(count: int) -> list[dict[str, object]]:
 def policy_rows(count: int) -> list[dict[str, object]]:
     return [
         {
-            "user": str(n),
-            "messages": messages(n),
-            "history": list(_FILMS[: 1 + n % 5]),
+            "id": str(n),
+            "prompt": messages(n),
+            "lines": list(_FILMS[: 1 + n % 5]),
             "neighbours": [profile(n + 1), profile(n + 2)],
         }
         for n in range(count)
