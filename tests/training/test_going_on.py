@@ -27,7 +27,7 @@ OPTIONS = DistillOptions(
 # Each run is a process of its own, forked after the imports: three jobs, each killed in its fourth
 # step and gone on with, and each once more without interruption.
 _SCRIPT = """
-import os, signal, sys
+import os, signal, sys, traceback
 from pathlib import Path
 from tests.training import test_going_on, tiny
 from training import watch
@@ -64,8 +64,10 @@ def forked(run):
     if child == 0:
         try:
             run()
-        finally:
-            os._exit(int(sys.exc_info()[0] is not None))
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 def killed(name):
