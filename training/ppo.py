@@ -8,7 +8,9 @@ that depends on the seed alone.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -105,7 +107,8 @@ def ppo(options: PpoOptions, places: Places, *, judge: Path, tell: Callable[[str
     trainer.order_prompts(options.seed, last)
     if last is not None:
         tell(f"going on from {last}")
-    with saved(run):
+    # TRL announces its loop on stdout, where only the result belongs.
+    with saved(run), contextlib.redirect_stdout(sys.stderr):
         trainer.train()
     return finish(run, trainer, trainer.policy_model, _last(run, trainer.state.log_history))
 

@@ -170,7 +170,8 @@ class Progress(TrainerCallback):
 
 def write_csv(history: Sequence[Mapping[str, float]], path: Path) -> None:
     """Writes a trainer's history, a line for each step, with the columns of all lines."""
-    columns = list(dict.fromkeys(["step", *(name for entry in history for name in entry)]))
+    names = {name for entry in history for name in entry} - {"step"}
+    columns = ["step", *sorted(names)]
     temporary = path.with_name(f".{path.name}.new")
     with temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, restval="")
