@@ -18,7 +18,6 @@ lora: {rank: 4, alpha: 8}
 learning_rate: 1.0e-2
 max_steps: 2
 batch_size: 2
-bf16: false
 checkpointing: false
 log_every: 1
 """
