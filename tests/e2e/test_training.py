@@ -39,7 +39,6 @@ def test_a_trained_adapter_is_served_and_writes_better_profiles(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     home = tmp_path / "home"
-    monkeypatch.setenv("RECLM_HOME", str(home))
     fetch_ml_100k().write(tmp_path / "ml-100k")
     seed = tmp_path / "seed"
     data = ["data", "teacher", "seed", "--dataset", str(tmp_path / "ml-100k")]
@@ -49,7 +48,9 @@ def test_a_trained_adapter_is_served_and_writes_better_profiles(
     job = ["distill", "--model", str(model_folder), "--data", str(seed / "train.jsonl")]
     assert main([*job, "--config", str(config), "--out", str(tmp_path / "run")]) == 0
     publish = ["publish", str(tmp_path / "run" / "adapter"), "--name", NAME, "--merged"]
-    assert main([*publish, "--model", str(model_folder)]) == 0
+    with monkeypatch.context() as patch:
+        patch.setenv("RECLM_HOME", str(home))
+        assert main([*publish, "--model", str(model_folder)]) == 0
 
     adapter = find_adapter(home, NAME)
     server = VllmServer(tmp_path, model=adapter.merged, name=NAME)
