@@ -1,7 +1,7 @@
 # What a person does with this repository. `make` alone shows it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down recommend test lint bench clean
+.PHONY: help setup demo up down recommend train train-demo test lint bench clean
 
 export RECLM_HOME ?= $(CURDIR)/.reclm
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -14,7 +14,7 @@ comma := ,
 SERVING := serving$(comma)assets$(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),,$(comma)local)
 
 help: ## Show this.
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: .venv/.serving ## Make .venv with what the service needs.
 
@@ -28,6 +28,12 @@ down: setup ## Stop what `make up` started; profiles are kept.
 	@$(BIN)/reclm-serve down
 
 recommend: .venv/.recommenders ## Install what reclm-recommend trains and measures with.
+
+train: .venv/.training ## Install what reclm-train trains with.
+
+train-demo: .venv/.dev ## Run every training job on a tiny random Llama.
+	@$(BIN)/reclm-serve models get SmolLM2-135M-Instruct
+	@$(BIN)/python -m pytest -q -s tests/training/test_all_jobs.py
 
 test: .venv/.dev ## Run all tests, with a real Redis and a real vLLM.
 	@$(BIN)/reclm-serve prepare
@@ -62,7 +68,12 @@ clean: ## Delete everything that was made or fetched here.
 	@$(PIP) -e '.[$(SERVING),recommenders]'
 	@touch $@
 
+.venv/.training: .venv/.serving
+	@echo "Installing the trainers ..."
+	@$(PIP) -e '.[$(SERVING),training]'
+	@touch $@
+
 .venv/.dev: .venv/pyvenv.cfg pyproject.toml constraints.txt
 	@echo "Installing everything for development ..."
 	@$(PIP) -e '.[dev]'
-	@touch $@ .venv/.recommenders .venv/.serving
+	@touch $@ .venv/.recommenders .venv/.serving .venv/.training

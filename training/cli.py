@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recommenders.data.errors import DatasetError
+from training import commands as jobs
 from training.data.arguments import (
     HISTORY_TOKENS,
     MAX_ITEMS,
@@ -19,6 +20,7 @@ from training.data.arguments import (
     positive,
 )
 from training.data.errors import InstructionDataError
+from training.errors import TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         print(args.run(args))
-    except (DatasetError, InstructionDataError, OSError) as error:
+    except (DatasetError, InstructionDataError, TrainingError, OSError) as error:
         print(f"reclm-train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -97,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     prompts.set_defaults(run=_prompts)
     add_data(commands)
     add_teach(commands)
+    jobs.add_commands(commands)
     return parser
 
 

@@ -33,6 +33,7 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
         if name in {"prepare", "up"}:
             parser.add_argument("--model", help="a name for `models get` (SmolLM2-135M-Instruct)")
         if name == "up":
+            parser.add_argument("--adapter", metavar="NAME", help="published by reclm-train")
             parser.add_argument(
                 "--port", type=int, default=_PORT, help="of the service (%(default)s)"
             )
@@ -88,6 +89,7 @@ def _prepare(args: argparse.Namespace, interrupts: Interrupts) -> int:
 def _up(args: argparse.Namespace, interrupts: Interrupts) -> int:
     from services.assets.home import reclm_home
     from services.stack import parts
+    from services.stack.adapters import find_adapter
     from services.stack.stack import Stack, only_one
     from services.stack.steps import Steps
 
@@ -98,7 +100,11 @@ def _up(args: argparse.Namespace, interrupts: Interrupts) -> int:
         if url is not None:
             print("The stack runs already.")
         else:
-            prepared = parts.prepare(home, steps, model=args.model or parts.MODEL)
+            adapter = find_adapter(home, args.adapter) if args.adapter else None
+            model = adapter.base_model if adapter else args.model or parts.MODEL
+            prepared = parts.prepare(home, steps, model=model)
+            if adapter:
+                prepared = parts.with_adapter(prepared, adapter)
             url = stack.start(prepared, home, port=args.port, workers=args.workers, persistent=True)
     print(f"The service answers at {url} (documentation: {url}/docs).")
     print("Try:")

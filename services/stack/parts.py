@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import shutil
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from services.stack.adapters import Adapter
     from services.stack.processes import Child, Launcher
     from services.stack.steps import Steps
 
@@ -50,6 +52,7 @@ class Parts:
         vllm_url: Of a server that runs already, else None.
         vllm_python: Interpreter of vLLM's environment; None means the in-process generator.
         flavour: Which vLLM that is.
+        adapter: What the model is served with; None for nothing.
     """
 
     model_name: str
@@ -60,6 +63,7 @@ class Parts:
     vllm_url: str | None
     vllm_python: Path | None
     flavour: environment.Flavour | None
+    adapter: Adapter | None = None
 
 
 def prepare(home: Path, steps: Steps, *, model: str = MODEL) -> Parts:
@@ -119,6 +123,18 @@ def api_key() -> str | None:
     return keys[0] if keys else None
 
 
+def with_adapter(parts: Parts, adapter: Adapter) -> Parts:
+    """Returns the parts with an adapter on top of their model.
+
+    Raises:
+        StackError: This machine cannot serve it.
+    """
+    if parts.vllm_url is None and parts.vllm_python is None:
+        raise StackError("the generator inside the service takes no adapter; it needs a vLLM")
+    adapter.require_servable(parts.flavour)
+    return dataclasses.replace(parts, adapter=adapter)
+
+
 def start_redis(launcher: Launcher, binary: str, folder: Path, *, persistent: bool) -> Child:
     """Starts Redis on a free loopback port.
 
@@ -150,7 +166,7 @@ def start_vllm(launcher: Launcher, parts: Parts, home: Path, folder: Path) -> Ch
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [str(parts.vllm_python), "-m", "vllm.entrypoints.openai.api_server"]
-    command += ["--model", str(parts.model), "--served-model-name", parts.model_name]
+    command += _served(parts)
     command += ["--host", "127.0.0.1", "--port", str(port), "--max-model-len", str(_CONTEXT)]
     command += ["--scheduling-policy", "priority"]
     env = {
@@ -207,6 +223,7 @@ def start_service(
         "RECLM_MODEL": parts.model_name,
         **({"RECLM_MODEL_PATH": str(parts.model)} if parts.model else {}),
         "RECLM_ENCODER_PATH": str(parts.encoder),
+        **(parts.adapter.settings if parts.adapter else {}),
         **({"RECLM_VLLM_URL": vllm_url} if vllm_url else {"RECLM_GENERATOR": "local"}),
     }
     command = [sys.executable, "-m", "services.cli", "run", "--host", "127.0.0.1"]
@@ -238,6 +255,20 @@ def _settings() -> Settings:
         (finding, *_) = error.errors(include_input=False, include_url=False)
         name = "RECLM_" + "_".join(map(str, finding["loc"])).upper()
         raise StackError(f"{name}: {finding['msg']}") from error
+
+
+def _served(parts: Parts) -> list[str]:
+    """Returns what vLLM serves: a CPU the merged model, eleven times as fast as base and adapter."""
+    adapter = parts.adapter
+    if adapter is None:
+        return ["--model", str(parts.model), "--served-model-name", parts.model_name]
+    if parts.flavour == "cpu":
+        return ["--model", str(adapter.merged), "--served-model-name", adapter.name]
+    return [
+        *["--model", str(parts.model), "--served-model-name", parts.model_name],
+        *["--enable-lora", "--max-lora-rank", str(adapter.max_rank)],
+        *["--lora-modules", f"{adapter.name}={adapter.folder}"],
+    ]
 
 
 def _require_local(steps: Steps, *, asked: bool) -> None:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.benchmarks import backfill, generation, hits, memory, recommenders, scoring
+from tests.benchmarks import (
+    backfill,
+    generation,
+    hits,
+    memory,
+    recommenders,
+    scoring,
+    training,
+)
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.stack import Stack
 
@@ -26,6 +34,7 @@ BENCHMARKS = (
     Benchmark("hits", frozenset({"serving"}), hits.measure),
     Benchmark("memory", frozenset({"serving", "redis"}), memory.measure),
     Benchmark("scoring", frozenset({"scoring"}), scoring.measure),
+    Benchmark("training", frozenset({"training"}), training.measure),
     Benchmark("backfill throughput", frozenset({"backfill"}), backfill.throughput),
     Benchmark("backfill resume", frozenset({"backfill"}), backfill.resume),
     Benchmark("recommenders", frozenset({"recommenders"}), recommenders.measure),

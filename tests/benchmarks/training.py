@@ -1,0 +1,109 @@
+"""Training: tokens per second of our distillation against TRL's trainer with its defaults.
+
+Both train the same adapter on the same rows for the same number of rows, in alternating rounds;
+tokens are those of the rows, so padding counts for nobody.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from typing import TYPE_CHECKING
+
+from datasets import Dataset
+from trl import SFTConfig, SFTTrainer
+
+from services.profiles.budget import tokenizer_counter
+from tests.benchmarks.figures import Figure, at_least
+from training.chat import encode
+from training.data.prompts import PromptOptions, user_prompts
+from training.distill import DistillOptions
+from training.lora import load_tokenizer, lora_config
+from training.options import Places
+from training.rows import Turn
+from training.supervised import learn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from recommenders.data.dataset import Dataset as Interactions
+    from tests.benchmarks.stack import Stack
+    from training.rows import Chat
+
+_ROWS = 64
+_ROUNDS = 3
+_ANSWER = (
+    "User identity: lover of old films, patient evening viewer, curious traveller; "
+    "User interests: slow family stories, clever detectives, faraway places."
+)
+OPTIONS = DistillOptions(batch_size=1, checkpointing=False)
+
+
+def measure(stack: Stack) -> list[Figure]:
+    chats = _chats(stack.model_folder, stack.dataset)
+    tokenizer = load_tokenizer(stack.model_folder)
+    tokens = sum(len(encode(tokenizer, chat)["input_ids"]) for chat in chats)
+    ours: list[float] = []
+    theirs: list[float] = []
+    for number in range(_ROUNDS):
+        ours.append(tokens / _ours(stack.model_folder, chats, stack.folder / f"ours-{number}"))
+        theirs.append(tokens / _theirs(stack.model_folder, chats, stack.folder / f"trl-{number}"))
+    ratio = statistics.median(ours) / statistics.median(theirs)
+    notes: dict[str, object] = {"rows": len(chats), "tokens": tokens, "rounds": _ROUNDS}
+    return [
+        Figure("training.sft_tokens_ratio", ratio, "ours/TRL", at_least(1.5), notes),
+        Figure("training.sft_tokens", statistics.median(ours), "tokens/s"),
+        Figure("training.trl_tokens", statistics.median(theirs), "tokens/s"),
+    ]
+
+
+def _chats(model: Path, dataset: Interactions) -> list[Chat]:
+    options = PromptOptions(
+        count=tokenizer_counter(model),
+        history_tokens=384,
+        max_items=50,
+        min_weight=None,
+        examples=False,
+    )
+    prompts = itertools.islice(user_prompts(dataset, options), _ROWS)
+    answer = Turn(role="assistant", content=_ANSWER)
+    return [
+        (*(Turn(role=turn.role, content=turn.content) for turn in prompt.messages), answer)
+        for prompt in prompts
+    ]
+
+
+def _ours(model: Path, chats: list[Chat], out: Path) -> float:
+    """Returns the seconds of training alone, as the trainer's log has them."""
+    marker = out.with_suffix(".jsonl")
+    marker.write_text("{}\n", encoding="utf-8")
+    places = Places(model=model, data=marker, out=out)
+    learn("distill", OPTIONS, places, read=lambda _: chats, tell=lambda _: None)
+    return _runtime((out / "log.csv").read_text(encoding="utf-8"))
+
+
+def _runtime(log: str) -> float:
+    header, *_, last = log.splitlines()
+    return float(dict(zip(header.split(","), last.split(","), strict=True))["train_runtime"])
+
+
+def _theirs(model: Path, chats: list[Chat], out: Path) -> float:
+    rows = [
+        {
+            "prompt": [turn.model_dump() for turn in chat[:-1]],
+            "completion": [chat[-1].model_dump()],
+        }
+        for chat in chats
+    ]
+    trainer = SFTTrainer(
+        model=str(model),
+        args=SFTConfig(
+            str(out), num_train_epochs=1, report_to=[], save_strategy="no", use_cpu=True
+        ),
+        train_dataset=Dataset.from_list(rows),
+        peft_config=lora_config(OPTIONS.lora),
+    )
+    began = time.monotonic()
+    trainer.train()
+    return time.monotonic() - began

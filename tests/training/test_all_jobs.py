@@ -1,0 +1,95 @@
+"""Every job by its command, one after the other, from rows to a published adapter and a table."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from tests.training import tiny
+from training.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+CONFIG = """
+lora: {rank: 4, alpha: 8}
+learning_rate: 1.0e-2
+max_steps: 2
+batch_size: 2
+checkpointing: false
+log_every: 1
+"""
+
+
+def test_the_jobs_follow_on_each_other(
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("RECLM_HOME", str(tmp_path / "home"))
+    config = tmp_path / "job.yaml"
+    config.write_text(CONFIG)
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(CONFIG + "answer_tokens: 8\n")
+    group = tmp_path / "group.yaml"
+    group.write_text(CONFIG + "answer_tokens: 8\nanswers: 2\n")
+    data = {
+        name: str(tiny.write_rows(tmp_path / f"{name}.jsonl", rows))
+        for name, rows in {
+            "distill": tiny.distill_rows(6),
+            "collaborate": tiny.dialogue_rows(6),
+            "reward": tiny.preference_rows(8),
+            "policy": tiny.policy_rows(4),
+        }.items()
+    }
+    runs = {job: tmp_path / job for job in ("distill", "collaborate", "reward", "ppo", "grpo")}
+
+    def train(job: str, rows: str, options: Path, *more: str) -> str:
+        adapter = runs[job] / "adapter"
+        command = [job, "--model", str(tiny_model), "--data", data[rows], "--out", str(runs[job])]
+        assert main([*command, "--config", str(options), *more]) == 0
+        assert capsys.readouterr().out == f"adapter in {adapter}\n"
+        return str(adapter)
+
+    distilled = train("distill", "distill", config)
+    tuned = train("collaborate", "collaborate", config, "--start", distilled)
+    judge = train("reward", "reward", config, "--start", tuned, "--evaluation", data["reward"])
+    train("ppo", "policy", policy, "--start", tuned, "--reward", judge)
+    last = train("grpo", "policy", group, "--start", tuned, "--reward", judge)
+
+    command = ["publish", last, "--name", "tiny-1", "--merged", "--model", str(tiny_model)]
+    assert main([*command, "--prompts", data["policy"]]) == 0
+    home = tmp_path / "home"
+    agreement = json.loads((home / "models/tiny-1/manifest.json").read_text())["agreement"]
+    assert agreement["largest"] < 1e-4
+    assert agreement["same_answers"] == agreement["prompts"] == 4
+    manifest = json.loads((home / "adapters/tiny-1/manifest.json").read_text())
+    assert (manifest["name"], manifest["job"]) == ("tiny-1", "grpo")
+    assert main(command) == 1
+    assert "is there already" in capsys.readouterr().err
+
+    models = [f"base={tiny_model}", f"trained={home / 'models/tiny-1'}"]
+    command = ["compare", *models, "--prompts", data["distill"], "--limit", "3", "--tokens", "8"]
+    assert main([*command, "--out", str(tmp_path / "table.json")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    names = [line.split(" | ")[0].strip("| ") for line in lines[2:]]
+    assert names == ["base", "trained", "teacher", "categories"]
+    assert len(json.loads((tmp_path / "table.json").read_text())["profiles"]) == 3
+
+
+def test_errors_are_told_in_a_line(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"id": "1"}\n')
+    command = ["distill", "--model", str(tiny_model), "--data", str(rows), "--out", str(tmp_path)]
+    assert main(command) == 1
+    told = capsys.readouterr().err
+    assert "rows.jsonl, line 1: " in told
+    assert told.count("\n") == 1
+    command[2] = "no-such-model"
+    assert main(command) == 1
+    assert "no model no-such-model" in capsys.readouterr().err

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.training import tiny
+from training.adapters import chain, read_adapter
+from training.chat import encode_all
+from training.distill import DistillOptions, distill
+from training.errors import TrainingError
+from training.lora import add_adapter, load_model, load_tokenizer
+from training.options import LoraOptions
+from training.rows import ProfileRow
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OPTIONS = DistillOptions(
+    lora=tiny.LORA, learning_rate=5e-2, batch_size=1, max_length=512, epochs=3, log_every=1,
+    checkpointing=False, bf16=False, save_every=100,
+)  # fmt: skip
+
+
+def _ignore(_: str) -> None:
+    pass
+
+
+def test_distillation_learns_and_leaves_adapter_log_and_plot(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(6))
+    out = tmp_path / "run"
+    adapter = distill(OPTIONS, tiny.places(tiny_model, data, out, evaluation=data), tell=_ignore)
+    with (out / "log.csv").open() as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file) if row["loss"]]
+    assert losses[-1] < losses[0] - 1
+    assert b"<svg" in (out / "loss.svg").read_bytes()[:2000]
+    assert list((out / "tensorboard").iterdir())
+    manifest = read_adapter(adapter)
+    assert (manifest.job, manifest.base_model["name"]) == ("distill", "tiny-llama")
+    assert manifest.data["rows"] == 6
+    assert manifest.metrics["eval_loss"] < losses[0] - 1
+    assert chain(adapter) == [adapter]
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "tiny-llama"
+    assert set(config["target_modules"]) == {
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
+    }  # fmt: skip
+
+
+def test_packed_rows_do_not_see_each_other(tiny_model: Path) -> None:
+    tokenizer = load_tokenizer(tiny_model)
+    chats = [
+        (*row.prompt, *row.completion)
+        for row in map(ProfileRow.model_validate, tiny.distill_rows(3))
+    ]
+    rows = encode_all(tokenizer, chats, max_length=1024).rows
+    model = load_model(tiny_model, dtype=torch.float32)
+    ids = torch.tensor([[token for row in rows for token in row["input_ids"]]])
+    places = torch.tensor([[p for row in rows for p in range(len(row["input_ids"]))]])
+    with torch.no_grad():
+        packed = model(input_ids=ids, position_ids=places, use_cache=False).logits[0]
+        alone = [model(input_ids=torch.tensor([row["input_ids"]])).logits[0] for row in rows]
+    torch.testing.assert_close(packed, torch.cat(alone), atol=1e-5, rtol=1e-5)
+
+
+def test_an_adapter_on_top_of_another_carries_it(tiny_model: Path, tmp_path: Path) -> None:
+    data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(4))
+    options = OPTIONS.model_copy(update={"epochs": 1.0})
+    first = distill(options, tiny.places(tiny_model, data, tmp_path / "one"), tell=_ignore)
+    second = distill(
+        options, tiny.places(tiny_model, data, tmp_path / "two", start=first), tell=_ignore
+    )
+    assert [read_adapter(folder).job for folder in chain(second)] == ["distill", "distill"]
+    weights = load_file(first / "adapter_model.safetensors")
+    inside = load_file(second / "parent" / "adapter_model.safetensors")
+    assert all(torch.equal(weights[name], inside[name]) for name in weights)
+    (second / "parent" / "adapter_model.safetensors").write_bytes(b"else")
+    with pytest.raises(TrainingError, match="missing or not what was trained"):
+        chain(second)
+
+
+def test_a_folder_of_another_run_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(2))
+    options = OPTIONS.model_copy(update={"max_steps": 1})
+    places = tiny.places(tiny_model, data, tmp_path / "run")
+    distill(options, places, tell=_ignore)
+    with pytest.raises(TrainingError, match="this run is done"):
+        distill(options, places, tell=_ignore)
+    other = options.model_copy(update={"learning_rate": 1e-4})
+    with pytest.raises(TrainingError, match=r"holds another run \(its config differ"):
+        distill(other, places, tell=_ignore)
+
+
+def test_an_adapter_for_another_base_is_refused(
+    tiny_model: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(2))
+    options = OPTIONS.model_copy(update={"max_steps": 1})
+    first = distill(options, tiny.places(tiny_model, data, tmp_path / "one"), tell=_ignore)
+    other = tiny.make_model(tmp_path / "other", model_folder, seed=1)
+    with pytest.raises(TrainingError, match="was trained on tiny-llama"):
+        distill(options, tiny.places(other, data, tmp_path / "two", start=first), tell=_ignore)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA GPU is here: four bits are possible")
+def test_four_bits_without_a_gpu_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+    data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(2))
+    options = OPTIONS.model_copy(update={"lora": LoraOptions(four_bit=True)})
+    with pytest.raises(TrainingError, match="needs a CUDA GPU, and there is none here"):
+        distill(options, tiny.places(tiny_model, data, tmp_path / "run"), tell=_ignore)
+
+
+def test_the_adapters_own_weights_are_float32_on_a_bfloat16_model(tiny_model: Path) -> None:
+    model = add_adapter(load_model(tiny_model, dtype=torch.bfloat16), tiny.LORA)
+    kinds = {parameter.dtype for parameter in model.parameters() if parameter.requires_grad}
+    assert kinds == {torch.float32}

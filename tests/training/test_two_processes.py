@@ -1,0 +1,49 @@
+"""Two processes, each with half of every batch, learn what one learns with all of it."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.training import tiny
+from training.distill import DistillOptions, distill
+
+ROOT = Path(__file__).parents[2]
+
+
+def _losses(run: Path) -> list[float]:
+    with (run / "log.csv").open() as file:
+        return [float(row["loss"]) for row in csv.DictReader(file) if row["loss"]]
+
+
+def test_two_gloo_processes_have_the_loss_of_one(tiny_model: Path, tmp_path: Path) -> None:
+    data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(8))
+    options = {
+        "learning_rate": 1e-2, "max_steps": 3, "log_every": 1, "bf16": False, "packing": False,
+        "checkpointing": False, "max_length": 512, "lora": {"rank": 4, "alpha": 8},
+    }  # fmt: skip
+    config = tmp_path / "two.yaml"
+    lines = [f"{name}: {value}" for name, value in options.items() if name != "lora"]
+    lines += ["batch_size: 1", "lora: {rank: 4, alpha: 8}"]
+    config.write_text("\n".join(lines).replace("False", "false"))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += ["-m", "training.cli", "distill", "--config", str(config), "--data", str(data)]
+    command += ["--model", str(tiny_model), "--out", str(tmp_path / "two")]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-6000:]
+    one = DistillOptions.model_validate({**options, "batch_size": 2})
+    distill(one, tiny.places(tiny_model, data, tmp_path / "one"), tell=print)
+    assert _losses(tmp_path / "two") == pytest.approx(_losses(tmp_path / "one"), rel=1e-4)
+    assert (tmp_path / "two" / "adapter" / "manifest.json").is_file()

@@ -1,0 +1,227 @@
+"""The commands of `reclm-train` for jobs and their results. Heavy imports wait until one runs."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from training.errors import TrainingError
+
+if TYPE_CHECKING:
+    import argparse
+
+MODEL = "SmolLM2-135M-Instruct"
+
+_JOBS = {
+    "distill": "learn to write a teacher's profiles",
+    "collaborate": "learn from the histories of similar users",
+    "reward": "learn to tell a user's own profile from a worse one",
+    "ppo": "write profiles that the reward model and the rules prefer, by PPO",
+    "grpo": "write profiles that the reward model and the rules prefer, by GRPO",
+}
+
+
+def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not name the type
+    """Adds the commands to the parser of `reclm-train`."""
+    for job, help_ in _JOBS.items():
+        parser = commands.add_parser(
+            job,
+            help=help_,
+            description=f"{help_.capitalize()}. The same command again goes on from the last "
+            "checkpoint; the result is DIR/adapter.",
+        )
+        _add_model(parser)
+        parser.add_argument(
+            "--data", type=Path, required=True, metavar="FILE", help="JSONL of rows"
+        )
+        parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="of the run")
+        parser.add_argument(
+            "--config", type=Path, metavar="YAML", help="options that are not default"
+        )
+        parser.add_argument("--start", type=Path, metavar="ADAPTER", help="train on top of it")
+        if job in {"distill", "collaborate", "reward"}:
+            parser.add_argument(
+                "--evaluation",
+                type=Path,
+                required=job == "reward",
+                metavar="FILE",
+                help="rows to measure on",
+            )
+        if job in {"ppo", "grpo"}:
+            parser.add_argument(
+                "--reward",
+                type=Path,
+                required=job == "ppo",
+                metavar="ADAPTER",
+                help="of the reward model",
+            )
+        parser.set_defaults(run=_train, job=job)
+
+    merge = commands.add_parser(
+        "merge",
+        help="fold an adapter into its base",
+        description="Folds an adapter, with all that it was trained on top of, into its base model, "
+        "and tells how far logits and greedy answers of both are apart.",
+    )
+    merge.add_argument("adapter", type=Path, metavar="ADAPTER")
+    _add_model(merge)
+    merge.add_argument("--out", type=Path, required=True, metavar="DIR", help="of the merged model")
+    _add_prompts(merge)
+
+    publish = commands.add_parser(
+        "publish",
+        help="give an adapter its name, and a server the adapter",
+        description="Puts an adapter into RECLM_HOME/adapters under a name that none had before, "
+        "with --merged its merged model into RECLM_HOME/models, and with --vllm into a running "
+        "server. `reclm-serve up --adapter NAME` serves it.",
+    )
+    publish.add_argument("adapter", type=Path, metavar="ADAPTER")
+    publish.add_argument("--name", required=True)
+    publish.add_argument("--merged", action="store_true", help="merge it too: what a CPU serves")
+    _add_model(publish)
+    publish.add_argument("--vllm", metavar="URL", help="a running server, with --enable-lora")
+    publish.add_argument(
+        "--vllm-path", metavar="DIR", help="RECLM_HOME/adapters as that server sees it"
+    )
+    _add_prompts(publish)
+
+    compare = commands.add_parser(
+        "compare",
+        help="judge models by what they write",
+        description="Has models write profiles, greedily and without constraint, for the same "
+        "prompts, and prints a table.",
+    )
+    compare.add_argument("models", nargs="+", metavar="NAME=FOLDER|URL")
+    compare.add_argument("--prompts", type=Path, required=True, metavar="FILE", help="held out")
+    compare.add_argument("--limit", type=int, default=100, metavar="N", help="(%(default)s)")
+    compare.add_argument("--tokens", type=int, default=96, metavar="N", help="(%(default)s)")
+    compare.add_argument("--out", type=Path, metavar="FILE", help="also as JSON, with the profiles")
+    for parser, run in ((merge, _merge), (publish, _publish), (compare, _compare)):
+        parser.set_defaults(run=run)
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        default=MODEL,
+        metavar="DIR",
+        help="base model: a folder, or a name in RECLM_HOME/models (default: %(default)s)",
+    )
+
+
+def _add_prompts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--prompts", type=Path, metavar="FILE", help="compare over these instead of a few of ours"
+    )
+    parser.add_argument("--limit", type=int, default=50, metavar="N", help="of them (%(default)s)")
+
+
+def _train(args: argparse.Namespace) -> str:
+    from training.files import model_folder
+    from training.options import Places, read_options
+
+    _be_quiet()
+    places = Places(
+        model=model_folder(args.model),
+        data=args.data,
+        out=args.out,
+        start=args.start,
+        evaluation=getattr(args, "evaluation", None),
+    )
+    if args.job == "distill":
+        from training.distill import DistillOptions, distill
+
+        adapter = distill(read_options(DistillOptions, args.config), places, tell=_tell)
+    elif args.job == "collaborate":
+        from training.collaborate import CollaborateOptions, collaborate
+
+        adapter = collaborate(read_options(CollaborateOptions, args.config), places, tell=_tell)
+    elif args.job == "reward":
+        from training.reward import RewardOptions, reward
+
+        adapter = reward(read_options(RewardOptions, args.config), places, tell=_tell)
+    elif args.job == "ppo":
+        from training.ppo import PpoOptions, ppo
+
+        options = read_options(PpoOptions, args.config)
+        adapter = ppo(options, places, judge=args.reward, tell=_tell)
+    else:
+        from training.grpo import GrpoOptions, grpo
+
+        adapter = grpo(
+            read_options(GrpoOptions, args.config), places, judge=args.reward, tell=_tell
+        )
+    return f"adapter in {adapter}"
+
+
+def _merge(args: argparse.Namespace) -> str:
+    from training.files import model_folder
+    from training.merge import merge
+
+    _be_quiet()
+    agreement = merge(model_folder(args.model), args.adapter, args.out, prompts=_prompts(args))
+    return f"merged model in {args.out}: {agreement}"
+
+
+def _publish(args: argparse.Namespace) -> str:
+    from training.files import model_folder
+    from training.merge import merge
+    from training.publish import publish, push
+
+    _be_quiet()
+    home = Path(os.environ.get("RECLM_HOME") or "")
+    if not home.is_absolute():
+        raise TrainingError("set RECLM_HOME to an absolute path: adapters are published there")
+    lines = []
+    if args.merged:
+        merged = home / "models" / args.name
+        agreement = merge(model_folder(args.model), args.adapter, merged, prompts=_prompts(args))
+        lines.append(f"merged model in {merged}: {agreement}")
+    published = publish(args.adapter, args.name, home)
+    lines.append(f"adapter in {published}")
+    if args.vllm:
+        seen = None if args.vllm_path is None else f"{args.vllm_path}/{args.name}"
+        push(published, args.vllm, served_path=seen)
+        lines.append(f"{args.vllm} serves {args.name}")
+    return "\n".join(lines)
+
+
+def _compare(args: argparse.Namespace) -> str:
+    from training.compare import HeldOut, compare, save, table, writer
+    from training.rows import read_rows
+
+    _be_quiet()
+    rows = read_rows(HeldOut, args.prompts)[: args.limit]
+    writers = dict(map(writer, args.models))
+    if len(writers) < len(args.models):
+        raise TrainingError("two models have the same name")
+    judgements, answers = compare(writers, rows, tokens=args.tokens)
+    if args.out is not None:
+        save(args.out, rows, judgements, answers)
+    return table(judgements)
+
+
+def _prompts(args: argparse.Namespace) -> list[Any]:
+    from training.merge import PROBES
+    from training.rows import Prompted, read_rows
+
+    if args.prompts is None:
+        return list(PROBES)
+    rows = read_rows(Prompted, args.prompts)
+    return [row.prompt for row in itertools.islice(rows, args.limit)]
+
+
+def _be_quiet() -> None:
+    """Turns off the progress bars of libraries: the jobs tell of progress themselves."""
+    import datasets
+    from transformers.utils.logging import disable_progress_bar
+
+    datasets.disable_progress_bars()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

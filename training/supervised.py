@@ -1,0 +1,75 @@
+"""Training on given answers: what distillation and collaborative tuning have in common."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from datasets import Dataset
+from trl import SFTConfig, SFTTrainer
+
+from training.chat import encode_all
+from training.lora import add_adapter, load_tokenizer, start_model
+from training.runs import arguments, finish, open_run, train, watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from training.options import Places, SupervisedOptions
+    from training.rows import Chat
+
+
+def learn(
+    job: str,
+    options: SupervisedOptions,
+    places: Places,
+    *,
+    read: Callable[[Path], Sequence[Chat]],
+    tell: Callable[[str], object],
+) -> Path:
+    """Trains an adapter to give the answers of some chats, and returns its folder.
+
+    Args:
+        job: Name of the job, for the manifest.
+        options: How.
+        places: Where.
+        read: Returns the chats of a file; each assistant turn is learnt, nothing else.
+        tell: Told of progress, and what is left out.
+
+    Raises:
+        TrainingError: As `open_run`, `start_model`, `encode_all` and `train` do.
+    """
+    chats = read(places.data)
+    run = open_run(job, options, places, rows=len(chats))
+    tokenizer = load_tokenizer(places.model)
+    sets = {}
+    for name, found in (("train", chats), *_evaluation(places, read)):
+        encoded = encode_all(tokenizer, found, max_length=options.max_length)
+        if encoded.too_long:
+            tell(
+                f"{name}: {encoded.too_long:,} rows of more than {options.max_length} tokens left out"
+            )
+        sets[name] = Dataset.from_list(encoded.rows)
+    # It warns that packing needs flash attention. transformers keeps packed rows apart by their
+    # positions in SDPA as well: a test holds the losses of both ways against each other.
+    logging.getLogger("trl").setLevel(logging.ERROR)
+    trainer = SFTTrainer(
+        model=add_adapter(start_model(places.model, places.start, options), options.lora),
+        args=arguments(SFTConfig, run, packing=options.packing, max_length=options.max_length),
+        train_dataset=sets["train"],
+        eval_dataset=sets.get("evaluation"),
+        processing_class=tokenizer,
+    )
+    watch(trainer, run, tell)
+    train(trainer, run)
+    metrics = {"loss": trainer.state.log_history[-1]["train_loss"]}
+    if "evaluation" in sets:
+        metrics["eval_loss"] = trainer.evaluate()["eval_loss"]
+    return finish(run, trainer, trainer.model, metrics)
+
+
+def _evaluation(
+    places: Places, read: Callable[[Path], Sequence[Chat]]
+) -> list[tuple[str, Sequence[Chat]]]:
+    return [] if places.evaluation is None else [("evaluation", read(places.evaluation))]
