@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 import onnxruntime as ort
-from onnx import TensorProto, helper, numpy_helper
+
+from services.profiles.scoring.product_graph import bytes_product
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,22 +75,8 @@ class Screen:
 
 
 def _session(steps: NDArray[np.int8]) -> ort.InferenceSession:
-    node = helper.make_node("MatMulInteger", ["user", "items", "zero"], ["scores"])
-    graph = helper.make_graph(
-        [node],
-        "screen",
-        [helper.make_tensor_value_info("user", TensorProto.UINT8, [1, steps.shape[0]])],
-        [helper.make_tensor_value_info("scores", TensorProto.INT32, [1, steps.shape[1]])],
-        [
-            numpy_helper.from_array(steps, "items"),
-            numpy_helper.from_array(np.array(_ZERO, np.uint8), "zero"),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.checker.check_model(model)
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    model = bytes_product(steps, zero=_ZERO)
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])

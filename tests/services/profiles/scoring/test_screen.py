@@ -4,9 +4,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from services.profiles.scoring import scorer as scorers
+from services.profiles.scoring.product_graph import bytes_product
 from services.profiles.scoring.scorer import open_scorer
 from services.profiles.scoring.screen import Screen
 from tests.services.profiles.scoring.test_scorer import NOBODY, VERSION, ranked
@@ -21,6 +24,15 @@ def vectors(rows: int, dimension: int, seed: int, *, heavy: bool = False) -> np.
     made = rng.standard_normal((rows, dimension), np.float32)
     # A few items and dimensions that are much longer than the others, as popular items are.
     return made * rng.gamma(0.3, 3.0, (rows, 1)).astype(np.float32) if heavy else made
+
+
+def test_the_graph_is_what_onnx_calls_one() -> None:
+    steps = np.arange(-300, 300).reshape(3, 200).astype(np.int8)
+    model = onnx.load_model_from_string(bytes_product(steps, zero=128))
+    onnx.checker.check_model(model, full_check=True)
+    items, zero = model.graph.initializer
+    assert (numpy_helper.to_array(items) == steps).all()
+    assert numpy_helper.to_array(zero) == 128
 
 
 @pytest.mark.parametrize("heavy", [False, True])
