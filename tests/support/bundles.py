@@ -132,6 +132,7 @@ def little_weights() -> Made:
         arrays={
             "item_weights": weights,
             "item_bias": np.array([0, 0, 0, 0.25], np.float32),
+            "item_prior": np.array([0.5, 0.125, 0.75, 0.25], np.float32),
             **seen([[0, 1]]),
             **neighbours(4),
         },

@@ -34,7 +34,7 @@ _COMMON = (
 )
 _OWN = {
     "factors": ("item_vectors.npy", "history_vectors.npy", "user_vectors.npy", TOWER),
-    "weights": ("item_weights.npy",),
+    "weights": ("item_weights.npy", "item_prior.npy"),
 }
 _ROWS_AT_ONCE = 4096
 
@@ -89,7 +89,7 @@ def load(folder: Path) -> Bundle:
             "user_vectors": (manifest.n_users, d),
         }
     else:
-        shapes = {"item_weights": (n_items, n_items)}
+        shapes = {"item_weights": (n_items, n_items), "item_prior": (n_items,)}
     arrays = {name: _array(folder, name, np.float32, shape) for name, shape in shapes.items()}
     indptr = _array(folder, "seen_indptr", np.int64, (manifest.n_users + 1,))
     indices = _array(folder, "seen_indices", np.int32, (None,))

@@ -250,9 +250,13 @@ class _WeightReader:
 
     def _all(self) -> Vector:
         scores: Vector = self._bundle.item_bias.copy()
+        told = False
         for start in range(0, len(self._known), _ROWS_AT_ONCE):
-            scores += self._weights[self._known[start : start + _ROWS_AT_ONCE]].sum(axis=0)
-        return scores
+            rows = self._weights[self._known[start : start + _ROWS_AT_ONCE]]
+            scores += rows.sum(axis=0)
+            told = told or bool(rows.any())
+        # Of somebody none of whose items says anything, as much is known as of nobody.
+        return scores if told else self._bundle.arrays["item_prior"].copy()
 
     def carried(self, items: Positions) -> list[Carried]:
         ids = self._bundle.item_ids

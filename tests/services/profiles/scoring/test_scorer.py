@@ -219,7 +219,16 @@ def test_weights_rank_candidates_and_strangers(weights: Scorer) -> None:
         ("c", 2),
         ("b", 1),
     ]
-    assert ranked(weights.rank(replace(NOBODY, k=1))) == [("d", 0.25)]
+    assert ranked(weights.rank(replace(NOBODY, k=2))) == [("c", 0.75), ("a", 0.5)]
+
+
+def test_clicks_on_items_that_say_nothing_leave_what_is_known_of_nobody(tmp_path: Path) -> None:
+    made = little_weights()
+    silent = made.arrays["item_weights"].copy()
+    silent[D] = 0
+    made = replace(made, arrays={**made.arrays, "item_weights": silent})
+    scorer = open_scorer(made.write(tmp_path, "silent"), VERSION)
+    assert ranked(scorer.rank(replace(NOBODY, clicks=(D,), k=2))) == [("c", 0.75), ("a", 0.5)]
 
 
 def test_many_rows_of_weights_are_all_added(tmp_path: Path) -> None:
@@ -229,6 +238,7 @@ def test_many_rows_of_weights_are_all_added(tmp_path: Path) -> None:
     made.user_ids = []
     made.arrays = {
         "item_weights": np.ones((n, n), np.float32),
+        "item_prior": np.zeros(n, np.float32),
         "item_bias": np.zeros(n, np.float32),
         **seen([]),
         **neighbours(n),
