@@ -155,7 +155,7 @@ def fit(
         return model, None
     aims = prepared.scenarios if experiment.scenario is None else [experiment.scenario]
     parts = {
-        name: prepared.scenarios[name].test
+        name: prepared.scenarios[name].test.for_few(experiment.validation_users)
         if experiment.protocol == "paper"
         else prepared.scenarios[name].validation
         for name in aims

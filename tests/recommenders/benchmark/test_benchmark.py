@@ -261,10 +261,18 @@ def test_the_papers_figures_stand_beside_those_of_its_protocol(
     marked = data.interactions.append_column("part", pa.array(parts))
     Dataset(data.info, data.items, marked).write(places.datasets / "tiny", replace=True)
     grid = GRID.replace("{kind: cold-items, share: 0.3, warm: 0.1}", "{kind: paper}")
-    grid = grid.replace("scenario: cold-items", "protocol: paper\npaper: netflix")
+    more = "protocol: paper\npaper: netflix\nvalidation_users: 5"
+    grid = grid.replace("scenario: cold-items", more)
     document = run(places, tmp_path, grid)
     assert "best epoch **on the test part**" in document
     full, cold = document.split("## cold-items")
+    # The epoch is chosen on the same users of the test part that validation reports.
+    for path in places.out.glob("runs/*/losses.csv"):
+        with path.open(newline="") as file:
+            values = [float(row["validation full"]) for row in csv.DictReader(file)]
+        figures = json.loads((path.parent / "result.json").read_text())["scenarios"]["full"]
+        assert figures["validation"]["ndcg@20"] == pytest.approx(max(values), abs=1e-9)
+        assert figures["users"] > 5
     assert re.search(r"\| lightgcn base \| [01]\.\d{4} \| 0\.0467 \| [01]\.\d{4} \| 0\.1488 ", full)
     assert re.search(r"\| lightgcn augmented \| [01]\.\d{4} \| 0\.1371 ", cold)
     with pytest.raises(BenchmarkError, match="is for `protocol: paper` alone"):
