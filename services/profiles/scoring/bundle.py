@@ -82,6 +82,7 @@ def load(folder: Path) -> Bundle:
     item_ids = _ids(folder / "items.parquet", "item_id", manifest.n_items)
     user_ids = _ids(folder / "users.parquet", "user_id", manifest.n_users)
     n_items, d = manifest.n_items, manifest.dimension
+    shapes: dict[str, tuple[int, ...]]
     if manifest.kind == "factors":
         shapes = {
             "item_vectors": (n_items, d),
