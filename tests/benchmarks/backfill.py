@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from services import client
     from tests.benchmarks.stack import Stack, User
 
-_SET = 256
-_BLOCKS = 1
+_SET = 128
+_BLOCKS = 2
 _SOUNDING = 128
 """Prompts that the best level is found with; no block has them."""
 _LEVELS = (32, 64, 128)
