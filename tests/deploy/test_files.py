@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from services.profiles.settings import Settings
 from services.profiles.telemetry import Metrics
@@ -122,12 +122,14 @@ def test_the_dashboard_shows_every_metric_and_none_that_is_not_there():
         for target in panel["targets"]
         for name in re.findall(r"\breclm_[a-z_]+", target["expr"])
     }
-    metrics = [one for one in vars(Metrics()).values() if isinstance(one, Counter | Histogram)]
+    metrics = [
+        one for one in vars(Metrics()).values() if isinstance(one, Counter | Gauge | Histogram)
+    ]
     samples = {
         f"{family.name}{suffix}": family.name
         for metric in metrics
         for family in metric.describe()
-        for suffix in ("_total", "_bucket", "_count", "_sum")
+        for suffix in ("", "_total", "_bucket", "_count", "_sum")
     }
     assert shown <= set(samples)
     assert {samples[name] for name in shown} == set(samples.values())
