@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
 from recommenders.lots import draw
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
+    from scipy import sparse
 
 WARM, COLD_ITEMS, COLD_USERS, FULL = "warm", "cold-items", "cold-users", "full"
 """Scenarios: items and users known from training; items that are not; users who are not; items
@@ -67,6 +67,9 @@ class Part:
         They are drawn by lot, each user's the same in every part and split. Who else there is
         changes nothing for them.
         """
+        # Datasets are fetched where scipy is not installed, and their readers know scenarios' names.
+        from scipy import sparse
+
         users = self.users
         if most is None or len(users) <= most:
             return self

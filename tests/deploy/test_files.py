@@ -56,6 +56,16 @@ def test_the_example_has_the_defaults():
         assert shown[name] == default, name
 
 
+def test_data_is_fetched_with_what_the_image_for_it_has():
+    """Neither scipy nor torch is in it, nor in what `make demo` installs."""
+    heavy = ("scipy", "torch", "matplotlib", "yaml", "pandas")
+    code = f"import sys\nfor name in {heavy}: sys.modules[name] = None\n"
+    code += "import recommenders.data.readers.movielens\n"
+    code += "from recommenders.cli import main\nmain(['data', 'get', '--help'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_service_is_given_settings_that_it_has():
     environment = services(BASE)["service"]["environment"]
     names = {name.removesuffix("_FILE").removeprefix("RECLM_").lower() for name in environment}
@@ -122,14 +132,12 @@ def test_the_dashboard_shows_every_metric_and_none_that_is_not_there():
         for target in panel["targets"]
         for name in re.findall(r"\breclm_[a-z_]+", target["expr"])
     }
-    metrics = [
-        one for one in vars(Metrics()).values() if isinstance(one, Counter | Gauge | Histogram)
-    ]
+    suffixes = {Counter: ("_total",), Histogram: ("_bucket", "_count", "_sum"), Gauge: ("",)}
     samples = {
         f"{family.name}{suffix}": family.name
-        for metric in metrics
+        for metric in vars(Metrics()).values()
+        for suffix in suffixes.get(type(metric), ())
         for family in metric.describe()
-        for suffix in ("", "_total", "_bucket", "_count", "_sum")
     }
     assert shown <= set(samples)
     assert {samples[name] for name in shown} == set(samples.values())
