@@ -82,10 +82,9 @@ def measure(stack: Stack) -> list[Figure]:
     atomic = ml_1m.write_atomic(ml_1m.read_split(ml_1m.FOLDER), folder / "atomic")
     figures = []
     for model in _BATCHES:
-        watch = CpuWatch()
-        ours, theirs = _turns(model, python, atomic, folder / model)
-        busy = f"{watch.others():.0%}"
-        figures += compared(model, ours, theirs, notes={"CPU of others": busy})
+        ours, theirs, others = _turns(model, python, atomic, folder / model)
+        notes: dict[str, object] = {"CPU of others": f"{others:.0%}"}
+        figures += compared(model, ours, theirs, notes=notes)
     return figures
 
 
@@ -136,7 +135,8 @@ def compared(model: str, ours: Turns, theirs: Turns, *, notes: dict[str, object]
     ]
 
 
-def _turns(model: str, python: Path, atomic: Path, folder: Path) -> tuple[Turns, Turns]:
+def _turns(model: str, python: Path, atomic: Path, folder: Path) -> tuple[Turns, Turns, float]:
+    """Returns our side, RecBole's, and the share of the processor that others had meanwhile."""
     folder.mkdir()
     setup = replace(_SETUP, model=model)
     read_by_us = replace(setup, data=str(ml_1m.FOLDER))
@@ -154,6 +154,7 @@ def _turns(model: str, python: Path, atomic: Path, folder: Path) -> tuple[Turns,
         both = {side: Turns(side.work["batches"], [], [], {}) for side in (our_side, their_side)}
         for side in both:
             side.ask(f"train {_WARM_UP}")
+        watch = CpuWatch()
         for turn in range(_ROUNDS):
             for side in list(both)[:: 1 if turn % 2 else -1]:
                 found: dict[str, Any] = side.ask(f"train {_BATCHES[model]}")
@@ -163,4 +164,4 @@ def _turns(model: str, python: Path, atomic: Path, folder: Path) -> tuple[Turns,
                 turns.evaluated.append(side.ask("evaluate")["seconds"])
         for side, turns in both.items():
             turns.peak = side.ask("peak")
-    return both[our_side], both[their_side]
+        return both[our_side], both[their_side], watch.others()
