@@ -33,7 +33,7 @@ def train_one(
     Args:
         experiment: The grid.
         label: Which of its models, as in the tables; None where there is one alone.
-        seed: Of the split, the parameters and their order.
+        seed: Of the parameters and their order, and of the split unless it names its own.
         places: Where data is; `out` keeps the vectors of texts.
         tell: Told how each try came out.
 

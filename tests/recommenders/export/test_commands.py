@@ -33,7 +33,7 @@ VERSION = {
 GRID = """
 name: two tastes
 dataset: tiny
-split: {kind: random, seed: 5}
+split: {kind: random}
 seeds: [4, 5]
 text: [title]
 profiles: profiles
