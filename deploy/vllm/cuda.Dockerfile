@@ -1,5 +1,6 @@
 # vLLM's own image for NVIDIA GPUs, with a user that is not root and a health check.
-FROM vllm/vllm-openai:v0.32.0
+ARG VLLM_IMAGE=vllm/vllm-openai:v0.32.0
+FROM ${VLLM_IMAGE}
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin reclm \
     && install -d -o reclm -g reclm /var/cache/vllm
 ENV HOME=/tmp \

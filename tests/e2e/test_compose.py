@@ -159,6 +159,20 @@ def test_the_services_image_is_small_and_has_neither_compiler_nor_torch(stack: S
     assert found == ""
 
 
+def test_the_image_for_gpus_builds_on_a_base_that_is_here() -> None:
+    """vLLM's own image has some 10 GB; what is put on top of it is built on a small one."""
+    tag = "reclm-vllm-cuda-test"
+    docker(
+        *("build", "-t", tag, "-f", str(compose.ROOT / "deploy/vllm/cuda.Dockerfile")),
+        *("--build-arg", "VLLM_IMAGE=python:3.11-slim-bookworm", str(compose.ROOT)),
+    )
+    try:
+        (built,) = json.loads(docker("image", "inspect", tag))
+    finally:
+        docker("rmi", tag)
+    assert built["Config"]["User"] == "10001:10001"
+
+
 @pytest.mark.parametrize("image", IMAGES)
 def test_no_secret_is_in_a_layer(stack: Stack, image: str) -> None:
     told = docker("history", "--no-trunc", image) + docker("image", "inspect", image)
