@@ -160,7 +160,7 @@ def test_the_services_image_is_small_and_has_neither_compiler_nor_torch(stack: S
 
 
 def test_the_image_for_gpus_builds_on_a_base_that_is_here() -> None:
-    """VLLM's own image has some 10 GB; what is put on top of it is built on a small one."""
+    """The image that vLLM publishes has some 10 GB; what is put on top of it is built on a small one."""
     tag = "reclm-vllm-cuda-test"
     docker(
         *("build", "-t", tag, "-f", str(compose.ROOT / "deploy/vllm/cuda.Dockerfile")),
