@@ -18,8 +18,10 @@ import pytest
 from recommenders.benchmark import commands, prepared
 from recommenders.benchmark.errors import BenchmarkError
 from recommenders.benchmark.experiment import Experiment, ModelEntry, read_experiment
+from recommenders.benchmark.grid import Outcome
 from recommenders.benchmark.prepared import Places, prepare
-from recommenders.benchmark.results import ModelResults, compare, gains
+from recommenders.benchmark.results import ModelResults, collect, compare, gains
+from recommenders.benchmark.run import Run
 from recommenders.cli import main
 from recommenders.data.dataset import Dataset
 from recommenders.features.encoding import encode, encoder_name
@@ -229,6 +231,36 @@ def test_each_scenario_has_its_own_best_epoch_and_options(places: Places, tmp_pa
         }
         assert shown <= {one["scenarios"][name]["validation"]["ndcg@20"] for one in tried}
         assert max(one["scenarios"][name]["validation"]["ndcg@20"] for one in tried) in shown
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({}, {"warm": 0.1, "cold-items": 0.9}),
+        ({"scenario": "warm"}, {"warm": 0.1, "cold-items": 0.2}),
+        ({"protocol": "paper"}, {"warm": 0.3, "cold-items": 0.9}),
+    ],
+)
+def test_options_are_chosen_by_validation_for_each_scenario(
+    tmp_path: Path, changes: dict[str, Any], shown: dict[str, float]
+) -> None:
+    # Validation and test of either scenario: the first options are best warm, the second cold.
+    tried = {
+        "first": {"warm": (0.8, 0.1), "cold-items": (0.4, 0.2)},
+        "second": {"warm": (0.7, 0.3), "cold-items": (0.5, 0.9)},
+    }
+    entry = ModelEntry(name="lightgcn")
+    outcomes = []
+    for name, figures in tried.items():
+        (tmp_path / name).mkdir()
+        scenarios = {
+            scenario: {"validation": {"ndcg@20": first}, "test": {"ndcg@20": second}}
+            for scenario, (first, second) in figures.items()
+        }
+        (tmp_path / name / "result.json").write_text(json.dumps({"scenarios": scenarios}))
+        outcomes.append(Outcome(Run(entry=entry, options={}, seed=1), tmp_path / name))
+    (found,) = collect(experiment(models=(entry,), **changes), outcomes)
+    assert {name: found.spread(name, "ndcg@20").mean for name in shown} == shown
 
 
 def test_what_no_chance_is_in_is_not_repeated_on_a_split_without_any(
