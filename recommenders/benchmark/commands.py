@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recommenders.benchmark.arguments import add_places, places_of
 from recommenders.benchmark.errors import BenchmarkError
-from recommenders.features.commands import add_encoder, encoder_folder
-from services.assets.home import reclm_home
 
 if TYPE_CHECKING:
     import argparse
@@ -38,14 +37,8 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
     parser.set_defaults(run=_run)
     parser.add_argument("file", type=Path, metavar="FILE", help="the grid, in YAML")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the results")
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="folder of datasets (data in RECLM_HOME)"
-    )
-    parser.add_argument(
-        "--snapshots", type=Path, metavar="DIR", help="folder of snapshots (that of datasets)"
-    )
+    add_places(parser)
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="at a time (%(default)s)")
-    add_encoder(parser)
 
     report: argparse.ArgumentParser = commands.add_parser(
         "report", help="put results into a document", description=_REPORT
@@ -58,15 +51,7 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
 
 
 def _run(args: argparse.Namespace) -> str:
-    from recommenders.benchmark.prepared import Places
-
-    datasets = args.data or reclm_home() / "data"
-    places = Places(
-        datasets=datasets,
-        snapshots=args.snapshots or datasets,
-        encoder=encoder_folder(args.encoder),
-        out=args.out,
-    )
+    places = places_of(args, out=args.out)
     command = f"reclm-recommend benchmark {args.file} --out {args.out.name}"
     return benchmark(args.file, places, jobs=max(1, args.jobs), command=command)
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recommenders.features.commands import add_encoder, encoder_folder
+from recommenders.benchmark.arguments import add_places, places_of
 from services.assets.home import reclm_home
 
 if TYPE_CHECKING:
@@ -35,13 +35,7 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
     train.add_argument(
         "--seed", type=int, metavar="N", help="one of the grid's (the first of them)"
     )
-    train.add_argument(
-        "--data", type=Path, metavar="DIR", help="folder of datasets (data in RECLM_HOME)"
-    )
-    train.add_argument(
-        "--snapshots", type=Path, metavar="DIR", help="folder of snapshots (that of datasets)"
-    )
-    add_encoder(train)
+    add_places(train)
 
     export: argparse.ArgumentParser = commands.add_parser(
         "export", help="write a trained model as a scorer bundle", description=_EXPORT
@@ -59,7 +53,6 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
 
 def _train(args: argparse.Namespace) -> str:
     from recommenders.benchmark.experiment import read_experiment
-    from recommenders.benchmark.prepared import Places
     from recommenders.evaluation import EvaluationError
     from recommenders.export.errors import ExportError
     from recommenders.export.trained import refuse_occupied
@@ -67,13 +60,7 @@ def _train(args: argparse.Namespace) -> str:
 
     refuse_occupied(args.out)
     experiment = read_experiment(args.file)
-    datasets = args.data or reclm_home() / "data"
-    places = Places(
-        datasets=datasets,
-        snapshots=args.snapshots or datasets,
-        encoder=encoder_folder(args.encoder),
-        out=reclm_home() / "cache",
-    )
+    places = places_of(args, out=reclm_home() / "cache")
     seed = experiment.seeds[0] if args.seed is None else args.seed
     try:
         trained = train_one(

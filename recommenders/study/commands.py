@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recommenders.features.commands import add_encoder, encoder_folder
-from services.assets.home import reclm_home
+from recommenders.benchmark.arguments import add_places, places_of
 
 if TYPE_CHECKING:
     import argparse
@@ -34,27 +33,14 @@ def add_command(commands: Any) -> None:  # noqa: ANN401 - argparse does not name
     cold.set_defaults(run=_run)
     cold.add_argument("file", type=Path, metavar="FILE", help="the study, in YAML")
     cold.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the results")
-    cold.add_argument(
-        "--data", type=Path, metavar="DIR", help="folder of datasets (data in RECLM_HOME)"
-    )
-    cold.add_argument(
-        "--snapshots", type=Path, metavar="DIR", help="folder of snapshots (that of datasets)"
-    )
-    add_encoder(cold)
+    add_places(cold)
 
 
 def _run(args: argparse.Namespace) -> str:
     from recommenders.benchmark.errors import BenchmarkError
-    from recommenders.benchmark.prepared import Places
     from recommenders.evaluation import EvaluationError
 
-    datasets = args.data or reclm_home() / "data"
-    places = Places(
-        datasets=datasets,
-        snapshots=args.snapshots or datasets,
-        encoder=encoder_folder(args.encoder),
-        out=args.out,
-    )
+    places = places_of(args, out=args.out)
     command = f"reclm-recommend study cold-users {args.file} --out {args.out.name}"
     try:
         return cold_users(args.file, places, command=command)
