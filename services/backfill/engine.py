@@ -44,6 +44,8 @@ _TRIES = 10
 _BY_CHANCE = "malformed-generation"
 _CHANCES = 3
 """How often a row is asked for whose failure is chance: what the model wrote was no profile."""
+_CHANCE_AFTER_S = 0.75
+"""The service gives the same failure to all who ask within half a second of it."""
 
 _TURN = 2_000
 """Rows that the producer passes over before it lets the workers have a turn."""
@@ -188,7 +190,10 @@ class Engine:
         """Asks until there is an outcome. False if the job stops before there is one."""
         asked = row
         tries, chances, others_before = 0, 0, self._succeeded
+        unlucky = False
         while True:
+            if unlucky:
+                await asyncio.sleep(_CHANCE_AFTER_S)
             async with self._gate.slot() as slot:
                 if self._stop.is_set():
                     return False
@@ -203,10 +208,10 @@ class Engine:
                     if tries < _TRIES or self._succeeded - others_before < _TRIES:
                         continue
                 except RowFailed as error:
-                    by_chance = error.code == _BY_CHANCE
-                    slot.answered(cheap=not by_chance)
-                    chances += by_chance
-                    if by_chance and chances < _CHANCES:
+                    unlucky = error.code == _BY_CHANCE
+                    slot.answered(cheap=not unlucky)
+                    chances += unlucky
+                    if unlucky and chances < _CHANCES:
                         continue
                     rest = self._without_unknown(asked, error)
                     if rest is not None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from services.profiles.models import PHRASES, ProfileText
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from services.profiles.models import Kind
 
 # Two to six words of letters. Letters first: under a looser pattern an untrained model answers
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 # matches in one way only, so that a backtracking engine, too, is done with a long text in no time.
 _WORD = "([A-Z][a-z]{1,13}|[a-z]{1,14})"
 _DECODED_PHRASE = rf"((a|an|the) )?[A-Za-z][a-z]{{2,13}}(-[a-z]{{2,12}})?( {_WORD}){{1,5}}"
+
+_INITIALS = "scpadmtrbfhelgwinovukjyqzx"
+"""Letters by how many English words begin with them, roughly, so that all lots are worth drawing."""
 
 _MAX_PHRASE = 120
 _PHRASE = re.compile(r"[^\W\d_](?:[\w '’&/.+-]*[\w'’+])?")
@@ -40,36 +45,42 @@ class NotAProfile(ValueError):
 
 def pattern(kind: Kind) -> str:
     """Returns the regular expression that a decoder of this kind of profile is held to."""
-    phrases = _phrases_of(PHRASES[kind])
+    phrases = _listed([_DECODED_PHRASE] * PHRASES[kind])
     name = kind.capitalize()
     return rf"{name} identity:{phrases}; {name} interests:{phrases}\."
 
 
-def rest(kind: Kind, had: NotAProfile) -> tuple[str, str]:
+def rest(kind: Kind, had: NotAProfile, *, apart: bool = False) -> tuple[str, str]:
     """Returns how an answer goes on that has some phrases already, at the cost of the others.
 
     Args:
         kind: Whose profile it should be.
         had: What is known of it.
+        apart: Have each new phrase begin with letters that no other phrase begins with. Whatever
+            a model makes of that, a complete answer is a profile; and because such phrases are
+            chosen by their letters in part, it is for when the model was free and failed.
 
     Returns:
         The beginning of the answer, without a space at its end, and the pattern that what follows
         is held to. Both together, parsed with `had` as the earlier try, are a profile as soon as
         the new phrases are different ones.
     """
-    if not had.identities and not had.interests:
-        return "", pattern(kind)
-    name = kind.capitalize()
     wanted = PHRASES[kind]
-    identities, interests = wanted - len(had.identities), wanted - len(had.interests)
-    if identities > 0:
+    first = max(0, wanted - len(had.identities))
+    new = [_DECODED_PHRASE] * (first + max(0, wanted - len(had.interests)))
+    if apart:
+        new = _phrases_apart(len(new), (*had.identities, *had.interests))
+    name = kind.capitalize()
+    if not had.identities and not had.interests:
+        begun, following = "", f"{name} identity:{_listed(new[:first])}; {name} interests:"
+    elif first:
         begun = _begun(f"{name} identity:", had.identities)
-        following = f"{_phrases_of(identities)}; {name} interests:{_phrases_of(interests)}"
+        following = f"{_listed(new[:first])}; {name} interests:"
     else:
-        first = _begun(f"{name} identity:", had.identities[:wanted]).rstrip(",")
-        begun = _begun(f"{first}; {name} interests:", had.interests)
-        following = _phrases_of(interests)
-    return begun, rf"{following}\."
+        identities = _begun(f"{name} identity:", had.identities[:wanted]).rstrip(",")
+        begun = _begun(f"{identities}; {name} interests:", had.interests)
+        following = ""
+    return begun, rf"{following}{_listed(new[first:])}\."
 
 
 def parse(kind: Kind, text: str, *, earlier: NotAProfile | None = None) -> ProfileText:
@@ -114,9 +125,19 @@ def _begun(label: str, phrases: tuple[str, ...]) -> str:
     return label + "".join(f" {phrase}," for phrase in phrases)
 
 
-def _phrases_of(count: int) -> str:
-    """Returns the pattern of that many phrases, each with a space before it."""
-    return ",".join([f" {_DECODED_PHRASE}"] * count)
+def _listed(phrases: Sequence[str]) -> str:
+    """Returns the pattern of a list of phrases, each with a space before it."""
+    return ",".join(f" {phrase}" for phrase in phrases)
+
+
+def _phrases_apart(count: int, others: Iterable[str]) -> list[str]:
+    """Returns patterns of short phrases that differ from each other and from others."""
+    taken = {phrase[0].casefold() for phrase in others}
+    free = [letter for letter in _INITIALS if letter not in taken]
+    return [
+        rf"[{initials}{initials.upper()}][a-z]{{2,13}}( {_WORD}){{1,2}}"
+        for initials in ("".join(free[start::count]) for start in range(count))
+    ]
 
 
 def _phrases(written: str, earlier: tuple[str, ...], seen: set[str]) -> tuple[str, ...]:

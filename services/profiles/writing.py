@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3
 """How often the model is asked before its answers are given up: once, and two retries, each of
-them for the phrases that are missing alone."""
+them for the phrases that are missing alone, and the last for phrases that cannot be the same."""
 
 _MAX_TOKENS: dict[Kind, int] = {"user": 128, "item": 224}
 _HOTTER = 0.2
@@ -72,10 +72,13 @@ class Writer:
             EncoderUnavailable: As the encoder does.
         """
         messages = await self._messages(reading)
+        room = await self._generator.context_window() - count_messages(messages, self._count)
         background = request.background
         wrong = grammar.NotAProfile("it was not asked")
         for attempt in range(ATTEMPTS):
-            text = await self._ask(reading.kind, messages, attempt, wrong, background=background)
+            text = await self._ask(
+                reading.kind, messages, attempt, wrong, room=room, background=background
+            )
             try:
                 words = grammar.parse(reading.kind, text, earlier=wrong)
             except grammar.NotAProfile as error:
@@ -128,18 +131,23 @@ class Writer:
         attempt: int,
         had: grammar.NotAProfile,
         *,
+        room: int,
         background: bool,
     ) -> str:
-        """Returns an answer: what it had already, and what the model wrote to it."""
-        begun, pattern = grammar.rest(kind, had)
+        """Returns an answer: what it had already, and what the model wrote to it.
+
+        Both have `room`, which is in tokens.
+        """
+        last = attempt == ATTEMPTS - 1
+        begun, pattern = grammar.rest(kind, had, apart=last)
         started = time.perf_counter()
         generation = await self._generator.generate(
             GenerationRequest(
                 messages=messages,
                 begun=begun,
                 pattern=pattern,
-                unwanted=(*had.identities, *had.interests),
-                max_tokens=_MAX_TOKENS[kind],
+                unwanted=() if last else (*had.identities, *had.interests),
+                max_tokens=max(1, min(_MAX_TOKENS[kind], room - self._count(begun))),
                 temperature=min(2.0, self._temperature + _HOTTER * attempt),
                 presence_penalty=min(2.0, self._presence_penalty + _HOTTER * attempt),
                 frequency_penalty=min(2.0, self._frequency_penalty + _HOTTER * attempt),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from services.profiles.models import ProfileKey, ProfileVersion
     from services.profiles.stores.redis_client import RedisClient
 
-_FAILURE_MS = 500
+FAILURE_MS = 500
 """How long those who waited for a failed leader can still read why it failed."""
 
 _RENEW = """
@@ -142,7 +142,7 @@ class RedisProfiles:
     async def give_up(self, lease: Lease, failure: str | None = None) -> None:
         """Ends the lease; a failure stands in its place for a moment."""
         left = b"" if failure is None else b"!" + failure.encode()
-        await self._client.run(_GIVE_UP, [keys.lease(lease.key)], lease.token, left, _FAILURE_MS)
+        await self._client.run(_GIVE_UP, [keys.lease(lease.key)], lease.token, left, FAILURE_MS)
 
     async def get_version(self, digest: bytes) -> bytes | None:
         """Returns a version."""

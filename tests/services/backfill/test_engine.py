@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
@@ -19,6 +20,7 @@ from services.backfill.options import Options
 from services.backfill.pace import Gate, Limit
 from services.backfill.parts import Part, PartFile, failures_path
 from services.backfill.tally import Tally
+from services.profiles.stores import redis_profiles
 from tests.services.backfill.made import VERSION, made, row
 
 if TYPE_CHECKING:
@@ -185,11 +187,11 @@ async def test_a_failed_row_costs_only_itself_and_is_tried_again_next_time(tmp_p
 
 async def test_what_fails_by_chance_has_three_chances(tmp_path: Path) -> None:
     bench = Bench(tmp_path, [row("a"), row("b")])
-    left = [2]
+    times: list[float] = []
 
     def unlucky(asked: Row) -> Made:
-        if left[0]:
-            left[0] -= 1
+        times.append(time.monotonic())
+        if len(times) < 3:
             raise RowFailed("malformed-generation", "not a profile")
         return made(asked.id)
 
@@ -197,6 +199,9 @@ async def test_what_fails_by_chance_has_three_chances(tmp_path: Path) -> None:
     await bench.run()
     assert [failure["id"] for failure in bench.failures()] == ["b"]
     assert sorted(asked.id for asked, _ in bench.maker.asked) == ["a"] * 3 + ["b"] * 3
+    # Sooner, the service gives the failure that it remembers, and that is no chance.
+    remembered_s = redis_profiles.FAILURE_MS / 1000
+    assert all(later - sooner > remembered_s for sooner, later in pairwise(times))
 
 
 async def test_a_run_of_failures_ends_it_and_what_was_made_stays(tmp_path: Path) -> None:

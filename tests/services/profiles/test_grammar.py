@@ -11,6 +11,15 @@ from services.profiles.grammar import NotAProfile
 from services.profiles.models import PHRASES, Kind, ProfileText
 
 KINDS: list[Kind] = ["user", "item"]
+FEW_PHRASES = [
+    "night owl",
+    "dark humour",
+    "Night Owl",
+    "city dweller",
+    "old music",
+    "long talks",
+    "7",
+]
 USER = "User identity: film lover, night owl, city dweller; User interests: dark humour, long talks, old music."
 
 
@@ -157,6 +166,26 @@ def test_the_rest_of_an_answer_is_asked_for_alone(
     wanted = grammar.parse("user", USER)
     assert set(profile.identities) == set(wanted.identities)
     assert set(profile.interests) == set(wanted.interests)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=50, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(data=st.data())
+def test_phrases_that_begin_apart_make_a_profile_of_whatever_there_was(
+    kind: Kind, data: st.DataObject
+) -> None:
+    some = st.lists(st.sampled_from(FEW_PHRASES), max_size=5)
+    halves = [", ".join(data.draw(some)) for _ in range(2)]
+    name = kind.capitalize()
+    try:
+        grammar.parse(kind, f"{name} identity: {halves[0]}; {name} interests: {halves[1]}")
+    except NotAProfile as error:
+        had = error
+    else:
+        return
+    begun, following = grammar.rest(kind, had, apart=True)
+    written = data.draw(st.from_regex(following, fullmatch=True))
+    assert_well_formed(grammar.parse(kind, begun + written, earlier=had))
 
 
 def test_what_an_earlier_try_had_survives_a_try_without_the_form() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from services.profiles.budget import utf8_length
+from services.profiles.budget import count_messages, utf8_length
 from services.profiles.errors import MalformedGeneration
 from services.profiles.generators.base import Generation, GenerationRequest
 from services.profiles.models import Component, ProfileKey, ProfileVersion
@@ -33,8 +34,9 @@ REPEATING = (
 class ScriptedGenerator:
     """Gives answers in order, the last one for ever."""
 
-    def __init__(self, *answers: str) -> None:
+    def __init__(self, *answers: str, window: int = 100_000) -> None:
         self.answers = list(answers)
+        self.window = window
         self.asked: list[GenerationRequest] = []
 
     async def generate(self, request: GenerationRequest) -> Generation:
@@ -43,7 +45,7 @@ class ScriptedGenerator:
         return Generation(text, 1, 1)
 
     async def context_window(self) -> int:
-        return 100_000
+        return self.window
 
     async def check(self) -> None:
         """Always there."""
@@ -104,8 +106,30 @@ async def test_a_third_answer_completes_what_the_second_left_open() -> None:
     assert generator.asked[2].begun.endswith("User interests: dark humour, long talks,")
 
 
+async def test_the_last_answer_cannot_repeat_a_phrase() -> None:
+    generator = ScriptedGenerator(REPEATING, " night owl, dark humour.")
+    with pytest.raises(MalformedGeneration):
+        await writer(generator).write(REQUEST, READING)
+    free, last = (re.compile(asked.pattern) for asked in generator.asked[1:])
+    assert free.fullmatch(" night owl, dark humour.")
+    assert not last.fullmatch(" night owl, dark humour.")
+    assert last.fullmatch(" some tea, pure tea.") or last.fullmatch(" pure tea, some tea.")
+
+
 async def test_a_model_that_never_finds_a_new_phrase_is_given_up() -> None:
     generator = ScriptedGenerator(REPEATING, " night owl, dark humour.")
     with pytest.raises(MalformedGeneration, match=r"3\+1 different phrases"):
         await writer(generator).write(REQUEST, READING)
     assert len(generator.asked) == ATTEMPTS
+
+
+async def test_an_answer_that_is_continued_fits_into_the_window_with_what_it_has() -> None:
+    generator = ScriptedGenerator(REPEATING, " long talks, old music.")
+    await writer(generator).write(REQUEST, READING)
+    prompt = count_messages(generator.asked[0].messages, utf8_length)
+
+    tight = ScriptedGenerator(REPEATING, " long talks, old music.", window=prompt + 150)
+    await writer(tight).write(REQUEST, READING)
+    for asked in tight.asked:
+        assert prompt + len(asked.begun) + asked.max_tokens <= tight.window
+    assert [asked.max_tokens for asked in generator.asked] == [tight.asked[0].max_tokens] * 2
