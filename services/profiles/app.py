@@ -23,6 +23,7 @@ from services.profiles.api import (
 from services.profiles.api.direct import Direct
 from services.profiles.api.middleware import Observe
 from services.profiles.assembly import assemble
+from services.profiles.garbage import settle
 from services.profiles.keys import Keyring
 from services.profiles.models import PHRASES
 from services.profiles.settings import Settings
@@ -57,6 +58,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
             parts = app.state.parts = await assemble(settings, metrics, stack)
             await stack.enter_async_context(parts.scorers.following())
             parts.refresher.start()
+            settle()
             yield
 
     app = FastAPI(title="RecLM", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan)

@@ -22,6 +22,7 @@ from services.profiles.errors import (
     ScorersChanged,
     StoreUnavailable,
 )
+from services.profiles.garbage import settle
 from services.profiles.scoring import manifest as manifests
 from services.profiles.scoring import matching
 from services.profiles.scoring.scorer import open_scorer
@@ -226,6 +227,7 @@ class Registry:
         self._failure = None
         if scorer is not self._current:
             self._current = scorer
+            settle()
             LOGGER.info("scorer loaded", extra={"data": {"scorer": scorer.name}})
 
     def _open(self, name: str) -> Scorer:
