@@ -175,6 +175,11 @@ def _gains(results: Sequence[ModelResults], scenario: str) -> list[str]:
             verdict = "gain" if one.difference > 0 else "**loss**"
         lines.append(
             f"| {gain.model} | {one.difference:+.4f} | {one.low:+.4f} to {one.high:+.4f} | "
-            f"{gain.p:.2g} | {verdict} |"
+            f"{_probability(gain.p)} | {verdict} |"
         )
     return [*lines, ""]
+
+
+def _probability(p: float) -> str:
+    """Returns a p-value; one that is too small for a float is not 0."""
+    return f"{p:.2g}" if p > 0 else "< 1e-300"
