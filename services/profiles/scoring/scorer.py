@@ -1,6 +1,7 @@
 """Scores, and the reasons for them, from an opened bundle: NumPy and the tower, nothing else.
 
-Everything here computes and nothing waits: it is run in a thread, beside the event loop.
+Everything here computes and nothing waits: what is not `quick` is run in a thread, beside the event
+loop.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from services.profiles.scoring import bundle as bundles
 from services.profiles.scoring import manifest as manifests
 from services.profiles.scoring import matching
-from services.profiles.scoring.screen import Screen
+from services.profiles.scoring.screen import NEVER, Screen
 from services.profiles.scoring.topk import top_k, within
 from services.profiles.scoring.tower import Tower
 from services.profiles.scoring.values import Contribution, KnownBy, Ranking, Scored
@@ -42,6 +43,9 @@ _ROUNDING = 1e-6
 """Differences of two scores below this part of the scores' terms are float32's, not the model's."""
 
 _ROWS_AT_ONCE = 64
+
+_QUICK = 16_000_000
+"""Bytes that are gone through in a millisecond or so."""
 
 _WORTH_A_SCREEN, _MOST = 1_000_000, 1_000_000_000
 """Numbers in the items' vectors for which a screen is made: fewer take no time, more do not fit
@@ -82,6 +86,10 @@ class Scorer(abc.ABC):
         """Whether a profile changes any score."""
         return self.bundle.manifest.profile_dimension > 0
 
+    def quick(self, question: Question) -> bool:
+        """Whether ranking takes less than it may cost to hand it to a thread and wait for that."""
+        return self._bytes(question) <= _QUICK
+
     def rank(self, question: Question) -> Ranking:
         """Returns the k best items that are neither known of the user nor excluded."""
         seen = self.bundle.seen(question.user).astype(np.intp)
@@ -117,6 +125,10 @@ class Scorer(abc.ABC):
         )
 
     @abc.abstractmethod
+    def _bytes(self, question: Question) -> int:
+        """Returns how much of the bundle is gone through, roughly."""
+
+    @abc.abstractmethod
     def _reader(self, question: Question, known: Positions, *, stored: bool) -> _Reader:
         """Returns a user; `stored` when training knew all that is known."""
 
@@ -134,7 +146,12 @@ class FactorScorer(Scorer):
             dimension=manifest.dimension,
         )
         items = bundle.arrays["item_vectors"]
-        self._screen = Screen(items) if _WORTH_A_SCREEN <= items.size <= _MOST else None
+        wanted = _WORTH_A_SCREEN <= items.size <= _MOST
+        self._screen = Screen(items, bundle.item_bias) if wanted else None
+
+    def _bytes(self, question: Question) -> int:  # noqa: ARG002 - all items, whoever asks
+        items = self.bundle.arrays["item_vectors"]
+        return items.nbytes if self._screen is None else items.size
 
     def _reader(self, question: Question, known: Positions, *, stored: bool) -> _Reader:
         return _FactorReader(self.bundle, self._tower, self._screen, question, known, stored=stored)
@@ -142,6 +159,11 @@ class FactorScorer(Scorer):
 
 class WeightScorer(Scorer):
     """Bundles of kind "weights": a row of weights for each known item."""
+
+    def _bytes(self, question: Question) -> int:
+        rows = len(question.clicks) + len(self.bundle.seen(question.user))
+        # Rows are read, written side by side, and read again.
+        return 3 * rows * self.bundle.arrays["item_weights"].itemsize * len(self.bundle.item_ids)
 
     def _reader(self, question: Question, known: Positions, *, stored: bool) -> _Reader:  # noqa: ARG002 - stored or not, the rows are the same
         return _WeightReader(self.bundle, known)
@@ -203,11 +225,10 @@ class _FactorReader:
 
     def best(self, barred: Positions, k: int) -> tuple[Positions, Vector]:
         if self._screen is not None:
-            scores, error = self._screen.approximate(self._vector)
-            scores += self._bundle.item_bias
-            scores[barred] = -np.inf
-            places = within(scores, k, 2 * error)
-            if len(places) <= len(scores) // _FEW_LEFT:
+            rough, error, _ = self._screen.approximate(self._vector)
+            rough[barred] = NEVER
+            places = within(rough, k, 2 * error)
+            if len(places) <= len(rough) // _FEW_LEFT:
                 exact = self.scores(places)
                 chosen = top_k(exact, k)
                 return places[chosen], exact[chosen]

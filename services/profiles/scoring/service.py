@@ -1,4 +1,4 @@
-"""Scores on demand: what is known of a user put together, and ranked beside the event loop."""
+"""Scores on demand: what is known of a user put together, and ranked."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from services.profiles.scoring.registry import Registry
     from services.profiles.scoring.requests import ScoreRequest
     from services.profiles.scoring.scorer import Scorer
+    from services.profiles.scoring.values import Ranking
     from services.profiles.service import Answer, ProfileService
     from services.profiles.stores.base import Interactions
     from services.profiles.telemetry import Metrics
@@ -42,8 +43,9 @@ class ScoringService:
 
     Args:
         max_history: Most interactions that are read, and most that a profile is made from.
-        threads: Scores computed at a time. They spend their time in code that lets go of the GIL.
-        max_waiting: Most scores computed or waiting; beyond that, Overloaded.
+        threads: Scores that are not quick computed at a time. They spend their time in code that
+            lets go of the GIL.
+        max_waiting: Most of these computed or waiting; beyond that, Overloaded.
     """
 
     def __init__(
@@ -120,13 +122,7 @@ class ScoringService:
             k=request.k,
             reasons=request.reasons,
         )
-        if self._waiting >= self._max_waiting:
-            raise Overloaded(f"{self._waiting} scores are being computed or wait for it")
-        self._waiting += 1
-        try:
-            ranking = await loop.run_in_executor(self._pool, scorer.rank, question)
-        finally:
-            self._waiting -= 1
+        ranking = await self._ranked(scorer, question)
         self._metrics.scores.labels(ranking.known_by).inc()
         return ScoreAnswer(
             scorer=scorer.name,
@@ -137,6 +133,19 @@ class ScoringService:
             reasons=request.reasons,
             interests=profile is None or interests is not None,
         )
+
+    async def _ranked(self, scorer: Scorer, question: Question) -> Ranking:
+        """Ranks here and now when that is quick, else beside the event loop."""
+        if scorer.quick(question):
+            return scorer.rank(question)
+        if self._waiting >= self._max_waiting:
+            raise Overloaded(f"{self._waiting} scores are being computed or wait for it")
+        self._waiting += 1
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._pool, scorer.rank, question)
+        finally:
+            self._waiting -= 1
 
     async def _stored(
         self, user_id: str | None, until: float | None

@@ -35,32 +35,54 @@ def test_the_graph_is_what_onnx_calls_one() -> None:
     assert numpy_helper.to_array(zero) == 128
 
 
+@pytest.mark.parametrize("biggest", [0, 0.01, 1, 100])
 @pytest.mark.parametrize("heavy", [False, True])
 @pytest.mark.parametrize("dimension", [1, 7, 64])
-def test_no_rough_score_is_further_off_than_it_says(dimension: int, *, heavy: bool) -> None:
+def test_no_rough_score_is_further_off_than_it_says(
+    dimension: int, biggest: float, *, heavy: bool
+) -> None:
     items = vectors(20_000, dimension, 1, heavy=heavy)
-    screen = Screen(items)
+    bias = (biggest * vectors(20_000, 1, 3)[:, 0]).astype(np.float32)
+    screen = Screen(items, bias)
     for user in vectors(20, dimension, 2):
-        rough, error = screen.approximate(user)
-        off = np.abs(rough - items.astype(np.float64) @ user)
-        assert off.max() <= error
-        assert error <= 0.05 * np.abs(user) @ np.abs(items).max(axis=0)
+        off, error = off_and_error(screen, items, bias, user)
+        assert off <= error
+        assert error <= 0.05 * (np.abs(user) @ np.abs(items).max(axis=0) + np.abs(bias).max())
+
+
+def test_an_items_bias_is_told_more_finely_than_one_byte_can() -> None:
+    """Where all vectors are the same, the bias alone decides: 128 steps would be too few."""
+    items = np.full((4096, 1), 1e-6, np.float32)
+    bias = np.linspace(-1, 1, 4096, dtype=np.float32)
+    off, error = off_and_error(Screen(items, bias), items, bias, np.ones(1, np.float32))
+    assert off <= error < 0.01
+
+
+def off_and_error(
+    screen: Screen, items: np.ndarray, bias: np.ndarray, user: np.ndarray
+) -> tuple[float, float]:
+    """Returns how far rough scores are off at most, and how far they say, both in scores."""
+    rough = screen.approximate(user)
+    exact = items.astype(np.float64) @ user + bias
+    return float(np.abs(rough.scores * rough.unit - exact).max()), rough.error * rough.unit
 
 
 def test_the_largest_numbers_do_not_overflow() -> None:
     """All bytes at their ends: where 16 bits are too few for two products, the sum is wrong."""
     items = np.ones((4096, 64), np.float32)
     items[1::2] = -1
-    rough, error = Screen(items).approximate(np.ones(64, np.float32))
-    assert np.abs(rough - items.sum(axis=1)).max() <= error
+    user, bias = np.ones(64, np.float32), np.ones(4096, np.float32)
+    off, error = off_and_error(Screen(items, bias), items, bias, user)
+    assert off <= error
 
 
 @pytest.mark.parametrize("user", [np.zeros(8, np.float32), np.full(8, 1e-38, np.float32)])
 def test_a_user_of_almost_nothing_is_scored(user: np.ndarray) -> None:
     items = vectors(5_000, 8, 3)
     items[:, 3] = 0
-    rough, error = Screen(items).approximate(user)
-    assert np.abs(rough - items @ user).max() <= error + 1e-37
+    bias = np.zeros(len(items), np.float32)
+    off, error = off_and_error(Screen(items, bias), items, bias, user)
+    assert off <= error + 1e-37
 
 
 @pytest.mark.parametrize("seed", range(5))
