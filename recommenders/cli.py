@@ -82,12 +82,32 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("folder", type=Path, metavar="DIR")
     show.set_defaults(run=lambda args: commands.show(args.folder))
 
+    _add_core(actions)
     _add_audit(actions)
     features.add_command(rooms)
     benchmark.add_commands(rooms)
     export.add_commands(rooms)
     study.add_command(rooms)
     return parser
+
+
+def _add_core(actions: Actions) -> None:
+    core = actions.add_parser(
+        "core",
+        help="the part of a dataset in which nobody and nothing is rare",
+        description="Leaves out users and items with too few interactions, until all have enough "
+        "(the k-core), and writes what is left as a dataset.",
+    )
+    core.add_argument("folder", type=Path, metavar="DIR")
+    core.add_argument("--users", type=int, default=5, metavar="N", help="a user's least (5)")
+    core.add_argument("--items", type=int, default=5, metavar="N", help="an item's least (5)")
+    core.add_argument("--out", type=Path, required=True, metavar="DIR")
+    core.add_argument("--force", action="store_true", help="replace the dataset that is there")
+    core.set_defaults(
+        run=lambda args: commands.keep_core(
+            args.folder, args.out, users=args.users, items=args.items, force=args.force
+        )
+    )
 
 
 def _add_audit(actions: Actions) -> None:

@@ -12,6 +12,10 @@ from training.errors import TrainingError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 MODEL = "SmolLM2-135M-Instruct"
 
@@ -92,13 +96,21 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
         "compare",
         help="judge models by what they write",
         description="Has models write profiles, greedily and without constraint, for the same "
-        "prompts, and prints a table.",
+        "prompts, and prints a table. With --encoder, profiles are also compared as vectors; with "
+        "--dataset as well, by who chose alike and by what users chose besides.",
     )
     compare.add_argument("models", nargs="+", metavar="NAME=FOLDER|URL")
     compare.add_argument("--prompts", type=Path, required=True, metavar="FILE", help="held out")
     compare.add_argument("--limit", type=int, default=100, metavar="N", help="(%(default)s)")
     compare.add_argument("--tokens", type=int, default=96, metavar="N", help="(%(default)s)")
-    compare.add_argument("--out", type=Path, metavar="FILE", help="also as JSON, with the profiles")
+    compare.add_argument("--encoder", type=Path, metavar="DIR", help="a sentence encoder's folder")
+    compare.add_argument("--dataset", type=Path, metavar="DIR", help="whose ids the prompts have")
+    compare.add_argument(
+        "--min-weight", type=float, metavar="W", help="leave out interactions with less weight"
+    )
+    compare.add_argument(
+        "--out", type=Path, metavar="DIR", help="also as JSON and as a page, with the profiles"
+    )
     for parser, run in ((merge, _merge), (publish, _publish), (compare, _compare)):
         parser.set_defaults(run=run)
 
@@ -190,18 +202,44 @@ def _publish(args: argparse.Namespace) -> str:
 
 
 def _compare(args: argparse.Namespace) -> str:
-    from training.compare import HeldOut, compare, save, table, writer
+    from training.comparing.judgement import compare
+    from training.comparing.report import save, table
+    from training.comparing.vectors import popularity
+    from training.comparing.writers import HeldOut, writer
     from training.rows import read_rows
 
     _be_quiet()
+    if args.dataset is not None and args.encoder is None:
+        raise TrainingError("--dataset needs --encoder: choices are compared with vectors")
     rows = read_rows(HeldOut, args.prompts)[: args.limit]
     writers = dict(map(writer, args.models))
     if len(writers) < len(args.models):
         raise TrainingError("two models have the same name")
-    judgements, answers = compare(writers, rows, tokens=args.tokens)
+    encode = behaviour = None
+    notes = [f"{len(rows)} prompts of {args.prompts.name}, answers of at most {args.tokens} tokens"]
+    if args.encoder is not None:
+        from recommenders.features.encoding import encode as encode_in
+        from recommenders.features.encoding import encoder_name
+
+        notes.append(f"vectors by {encoder_name(args.encoder)}")
+
+        def encode(texts: Sequence[str]) -> NDArray[np.float32]:
+            return encode_in(texts, args.encoder)
+
+    if args.dataset is not None:
+        from recommenders.data.dataset import Dataset
+        from training.comparing.behaviour import behaviour as look_up
+
+        behaviour = look_up(rows, Dataset.read(args.dataset), min_weight=args.min_weight)
+        least = popularity(behaviour)
+        if least is not None:
+            notes.append(f"retrieval of profiles that say nothing (popularity): {least:.3f}")
+    judgements, answers = compare(
+        writers, rows, tokens=args.tokens, encode=encode, behaviour=behaviour
+    )
     if args.out is not None:
-        save(args.out, rows, judgements, answers)
-    return table(judgements)
+        save(args.out, rows, judgements, answers, notes=notes)
+    return "\n".join([table(judgements), "", *(f"- {note}" for note in notes)])
 
 
 def _prompts(args: argparse.Namespace) -> list[Any]:

@@ -42,8 +42,13 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Writes a JSON file that appears whole or not at all."""
+    write_text(path, json.dumps(document, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file that appears whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
 
 

@@ -117,6 +117,23 @@ def audit(args: argparse.Namespace) -> str:
     return text
 
 
+def keep_core(folder: Path, out: Path, *, users: int, items: int, force: bool) -> str:
+    """Writes a dataset's core; returns what to print.
+
+    Args:
+        folder: The dataset's.
+        out: The core's.
+        users: Least interactions of a user.
+        items: Least interactions of an item.
+        force: Put it in the place of a dataset that is there already.
+    """
+    from recommenders.data.core import core
+    from recommenders.data.dataset import Dataset
+
+    found = core(Dataset.read(folder), users=users, items=items, name=out.resolve().name)
+    return _written(found, out, force=force)
+
+
 def show(folder: Path) -> str:
     """Reads and checks a dataset folder; returns what to print."""
     from recommenders.data.dataset import Dataset

@@ -42,7 +42,9 @@ _PROFILE = 384
 _USERS = 64
 _CLICKS = 20
 _RATE = 50
-_BLOCKS, _SECONDS = 5, 4.0
+_BLOCKS, _SECONDS = 4, 5.0
+_SETTLE_S = 1.0
+"""Before each block: new connections, and workers that have slept for seconds."""
 _WARM_UP_RATE, _WARM_UP_S = 200, 6.0
 """Each worker meets each user, or it would encode interests while it is measured."""
 _PRODUCTS = 100
@@ -79,9 +81,10 @@ def _measure(stack: Stack, service: Service, matrix: Path) -> list[Figure]:
     }
 
     def paced(rate: float, seconds: float, *, reasons: bool) -> list[float]:
-        return pacing.run(
-            service.port, requests[reasons], begins=_BEGINS, rate=rate, seconds=seconds
+        times = pacing.run(
+            service.port, requests[reasons], begins=_BEGINS, rate=rate, seconds=_SETTLE_S + seconds
         )
+        return times[int(rate * _SETTLE_S) :]
 
     for reasons in (True, False):
         paced(_WARM_UP_RATE, _WARM_UP_S, reasons=reasons)

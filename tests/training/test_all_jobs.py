@@ -73,11 +73,11 @@ def test_the_jobs_follow_on_each_other(
 
     models = [f"base={tiny_model}", f"trained={home / 'models/tiny-1'}"]
     command = ["compare", *models, "--prompts", data["distill"], "--limit", "3", "--tokens", "8"]
-    assert main([*command, "--out", str(tmp_path / "table.json")]) == 0
+    assert main([*command, "--out", str(tmp_path / "compared")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    names = [line.split(" | ")[0].strip("| ") for line in lines[2:]]
+    names = [line.split(" | ")[0].strip("| ") for line in lines[2:6]]
     assert names == ["base", "trained", "teacher", "categories"]
-    assert len(json.loads((tmp_path / "table.json").read_text())["profiles"]) == 3
+    assert len(json.loads((tmp_path / "compared/compare.json").read_text())["profiles"]) == 3
 
 
 def test_errors_are_told_in_a_line(

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from training.compare import HeldOut, compare, judge, table
 from training.judging import grounded, is_well_formed, likeness, read_profile, stems
 from training.rewards import RewardWeights, chosen, grammar, ground, length, unlike
 from training.rows import PolicyRow, Turn
@@ -69,40 +68,3 @@ def test_a_reward_of_weight_nought_is_not_computed() -> None:
         ("grammar", 1.0),
         ("unlike", 0.5),
     ]
-
-
-def _held_out(number: int, taught: str = "") -> HeldOut:
-    completion = (Turn(role="assistant", content=taught),) if taught else ()
-    return HeldOut(id=str(number), prompt=ROW.prompt, completion=completion)
-
-
-def test_answers_are_judged_by_shares_of_all_of_them() -> None:
-    copy = GOOD.replace("slow horror", "horror, sci-fi").replace(
-        "artificial minds", "robotics 1999"
-    )
-    answers = [GOOD, GOOD, "no profile", copy]
-    found = judge([_held_out(number) for number in range(4)], answers)
-    assert found.well_formed == 0.5
-    assert found.distinct == 0.75
-    assert found.to_teacher is None
-    assert found.sameness == pytest.approx((1 + 1 + 0 + likeness(copy, [GOOD])) / 4)
-    # Two readable answers with the same six phrases, and one that shares four of them.
-    assert found.distinct_phrases < 0.6
-
-
-def test_a_phrase_out_of_the_prompt_is_a_copy() -> None:
-    row = HeldOut(id="1", prompt=(Turn(role="user", content="- Lonely Detectives (1999)"),))
-    assert judge([row], [GOOD]).copied == 1
-    assert judge([_held_out(1)], [GOOD]).copied == 0
-
-
-def test_teacher_and_categories_stand_beside_the_models() -> None:
-    rows = [_held_out(1, GOOD), _held_out(2, GOOD)]
-    judgements, answers = compare({"parrot": lambda rows, *, tokens: [GOOD] * len(rows)}, rows)
-    assert list(judgements) == ["parrot", "teacher", "categories"]
-    assert judgements["teacher"].to_teacher == 1
-    assert judgements["categories"].well_formed == 1
-    assert "crime viewer" in answers["categories"][0]
-    assert table(judgements).count("\n") == 4
-    without, _ = compare({}, [_held_out(1)])
-    assert list(without) == ["categories"]

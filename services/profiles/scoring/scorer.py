@@ -14,7 +14,7 @@ import numpy as np
 from services.profiles.scoring import bundle as bundles
 from services.profiles.scoring import manifest as manifests
 from services.profiles.scoring import matching
-from services.profiles.scoring.screen import NEVER, Screen
+from services.profiles.scoring.screen import Screen
 from services.profiles.scoring.topk import top_k, within
 from services.profiles.scoring.tower import Tower
 from services.profiles.scoring.values import Contribution, KnownBy, Ranking, Scored
@@ -225,10 +225,10 @@ class _FactorReader:
 
     def best(self, barred: Positions, k: int) -> tuple[Positions, Vector]:
         if self._screen is not None:
-            rough, error, _ = self._screen.approximate(self._vector)
-            rough[barred] = NEVER
-            places = within(rough, k, 2 * error)
-            if len(places) <= len(rough) // _FEW_LEFT:
+            scores, error = self._screen.approximate(self._vector)
+            scores[barred] = -np.inf
+            places = within(scores, k, 2 * error)
+            if len(places) <= len(scores) // _FEW_LEFT:
                 exact = self.scores(places)
                 chosen = top_k(exact, k)
                 return places[chosen], exact[chosen]

@@ -36,17 +36,14 @@ def top_k(scores: NDArray[np.float32], k: int) -> NDArray[np.intp]:
     return rows[order[: np.count_nonzero(values > -np.inf)]]
 
 
-def within(
-    scores: NDArray[np.float32] | NDArray[np.int32], k: int, margin: float
-) -> NDArray[np.intp]:
+def within(scores: NDArray[np.float32], k: int, margin: float) -> NDArray[np.intp]:
     """Returns, ascending, all positions whose score is at most `margin` below the k-th highest.
 
-    Besides, perhaps, some that are further below; where scores are few, all. Whole numbers must
-    be far enough from the least of their type for the margin to be subtracted.
+    Besides, perhaps, some that are further below; where scores are few, all.
     """
     columns = len(scores) // _DEPTH
     if columns < 2 * k:
         return np.arange(len(scores))
     maxima = scores[: columns * _DEPTH].reshape(_DEPTH, columns).max(axis=0)
     floor = np.partition(maxima, columns - k)[columns - k]
-    return np.flatnonzero(scores >= floor - scores.dtype.type(margin))
+    return np.flatnonzero(scores >= floor - np.float32(margin))

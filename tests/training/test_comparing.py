@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from tests.recommenders.data.tiny import dataset
+from tests.training.test_judging import GOOD, ROW
+from training.comparing.behaviour import Behaviour, behaviour
+from training.comparing.judgement import compare, judge
+from training.comparing.report import save, table
+from training.comparing.vectors import likenesses, popularity, retrieval
+from training.comparing.writers import HeldOut, Written
+from training.judging import likeness
+from training.rows import Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from recommenders.data.dataset import Dataset
+
+
+def _held_out(number: int, taught: str = "") -> HeldOut:
+    completion = (Turn(role="assistant", content=taught),) if taught else ()
+    return HeldOut(id=str(number), prompt=ROW.prompt, completion=completion)
+
+
+def test_answers_are_judged_by_shares_of_all_of_them() -> None:
+    copy = GOOD.replace("slow horror", "horror, sci-fi").replace(
+        "artificial minds", "robotics 1999"
+    )
+    answers = [GOOD, GOOD, "no profile", copy]
+    found = judge([_held_out(number) for number in range(4)], Written(answers))
+    assert found.well_formed == 0.5
+    assert found.distinct == 0.75
+    assert found.to_teacher is None
+    assert found.sameness == pytest.approx((1 + 1 + 0 + likeness(copy, [GOOD])) / 4)
+    # Two readable answers with the same six phrases, and one that shares four of them.
+    assert found.distinct_phrases < 0.6
+
+
+def test_a_phrase_out_of_the_prompt_is_a_copy() -> None:
+    row = HeldOut(id="1", prompt=(Turn(role="user", content="- Lonely Detectives (1999)"),))
+    assert judge([row], Written([GOOD])).copied == 1
+    assert judge([_held_out(1)], Written([GOOD])).copied == 0
+
+
+def _parrot(rows: Sequence[HeldOut], *, tokens: int) -> Written:
+    return Written([GOOD] * len(rows), tokens * len(rows), 0.5)
+
+
+def test_teacher_and_categories_stand_beside_the_models() -> None:
+    rows = [_held_out(1, GOOD), _held_out(2, GOOD)]
+    judgements, answers = compare({"parrot": _parrot}, rows)
+    assert list(judgements) == ["parrot", "teacher", "categories"]
+    assert judgements["teacher"].to_teacher == 1
+    assert judgements["teacher"].tokens is None
+    assert judgements["parrot"].tokens == 96
+    assert judgements["categories"].well_formed == 1
+    assert "crime viewer" in answers["categories"][0]
+    assert table(judgements).count("\n") == 4
+    without, _ = compare({}, [_held_out(1)])
+    assert list(without) == ["categories"]
+
+
+def _prompt(id_: str, *lines: str, kind: str = "user") -> HeldOut:
+    content = "Items:\n" + "".join(f"- {line}\n" for line in lines)
+    return HeldOut(id=id_, kind=kind, prompt=(Turn(role="user", content=content),))
+
+
+def _dataset(chosen: dict[str, str]) -> Dataset:
+    choices = [(user, item, at) for user, items in chosen.items() for at, item in enumerate(items)]
+    return dataset(choices, titles=list(TITLES.values()))
+
+
+TITLES = {"a": "Alien", "b": "Babe", "c": "Casino", "d": "Dune"}
+
+
+def test_what_a_prompt_names_is_not_to_be_found() -> None:
+    data = _dataset({"1": "abc", "2": "ab", "3": "cd"})
+    rows = [_prompt("1", "ALIEN (1979) | Horror"), _prompt("3", "Babe, 1995"), _prompt("9", "Dune")]
+    found = behaviour(rows, data)
+    assert found.hidden.toarray().tolist() == [[0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 0, 0]]
+    assert found.shown.toarray().tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]
+    # 1 and 3 share an item; 9 is nobody the data knows.
+    assert found.similar == [[1], [0], []]
+
+
+def test_users_are_like_users_and_items_like_items() -> None:
+    data = _dataset({"1": "ab", "2": "ab", "3": "cd"})
+    rows = [
+        _prompt("1", "x"),
+        _prompt("a", "Alien", kind="item"),
+        _prompt("2", "x"),
+        _prompt("b", "Babe", kind="item"),
+    ]
+    found = behaviour(rows, data)
+    assert found.similar == [[2], [3], [0], [1]]
+    assert not found.hidden[[1, 3]].nnz
+
+
+def _known(hidden: np.ndarray, similar: list[list[int]]) -> Behaviour:
+    return Behaviour(
+        similar=similar,
+        kinds=["user"] * len(hidden),
+        hidden=sparse.csr_array(hidden.astype(np.float32)),
+        shown=sparse.csr_array(hidden.shape, dtype=np.float32),
+    )
+
+
+def test_smoothing_shows_where_strangers_are_as_like_as_neighbours() -> None:
+    groups = np.repeat(np.eye(3, dtype=np.float32), 2, axis=0)
+    similar = [[1], [0], [3], [2], [5], [4]]
+    known = _known(np.zeros((6, 4)), similar)
+    sharp = likenesses(groups, np.zeros_like(groups), known)
+    assert (sharp.teacher, sharp.similar, sharp.others) == (None, 1, 0)
+    smooth = likenesses(np.tile(groups[:1], (6, 1)), groups, known)
+    assert (smooth.similar, smooth.others) == (1, 1)
+    assert smooth.teacher == pytest.approx(1 / 3)
+
+
+def test_profiles_that_tell_tastes_apart_find_more_than_popularity() -> None:
+    rng = np.random.default_rng(0)
+    taste = rng.integers(0, 4, 60)
+    # Each taste has forty items of its own, of which a user chose ten.
+    hidden = np.zeros((60, 160))
+    for user, group in enumerate(taste):
+        hidden[user, group * 40 + rng.permutation(40)[:10]] = 1
+    vectors = (np.eye(4, dtype=np.float32)[taste] + 0.01).astype(np.float32)
+    known = _known(hidden, [[] for _ in taste])
+    least, found = popularity(known), retrieval(vectors, known)
+    assert least is not None
+    assert found is not None
+    assert found > 0.4
+    assert least < 0.2
+    shuffled = retrieval(rng.permutation(vectors), known)
+    assert shuffled is not None
+    assert shuffled < 0.25
+    assert retrieval(vectors[:9], _known(hidden[:9], [[] for _ in range(9)])) is None
+
+
+def test_what_is_shown_is_not_ranked() -> None:
+    """All users chose the same twenty; another twenty are as popular but stand in the prompts."""
+    hidden = np.zeros((20, 60))
+    hidden[:, 20:40] = 1
+    known = _known(hidden, [[] for _ in hidden])
+    shown = np.zeros((20, 60), np.float32)
+    shown[:, 20:40] = 1
+    assert popularity(known) == 1
+    assert popularity(replace(known, shown=sparse.csr_array(shown))) == 0
+
+
+def test_the_page_has_plots_and_profiles_side_by_side(tmp_path: Path) -> None:
+    rows = [_held_out(1, GOOD), _held_out(2, GOOD)]
+
+    def write(rows: Sequence[HeldOut], *, tokens: int) -> Written:
+        del tokens
+        return Written(["<script>alert(1)</script>"] * len(rows), 8, 1.0)
+
+    judgements, answers = compare({"mine": write}, rows, encode=_letters)
+    save(tmp_path / "out", rows, judgements, answers, notes=["two prompts"])
+    page = (tmp_path / "out/compare.html").read_text()
+    assert "<script>" not in page
+    assert page.count("<svg") == sum(line.count("--:") for line in table(judgements).splitlines())
+    assert page.count(GOOD.split(";")[0]) == 2
+    document = json.loads((tmp_path / "out/compare.json").read_text())
+    assert document["profiles"][0]["teacher"] == GOOD
+    assert document["models"]["teacher"]["cosine_to_teacher"] == pytest.approx(1)
+    assert document["models"]["mine"]["cosine_to_teacher"] < 0.9
+    assert (tmp_path / "out/compare.md").read_text().endswith("\n- two prompts\n")
+
+
+def _letters(texts: Sequence[str]) -> np.ndarray:
+    """Counts letters, as a vector of unit length."""
+    counts = np.array(
+        [[text.casefold().count(chr(97 + at)) for at in range(26)] for text in texts], np.float32
+    )
+    return counts / np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1e-9)

@@ -1,0 +1,1 @@
+"""Judging models by the profiles that they write."""

@@ -1,0 +1,175 @@
+"""What the profiles of a model are like, by rules and by their vectors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from training.comparing.vectors import Likeness, likenesses, retrieval
+from training.comparing.writers import Written
+from training.judging import grounded, is_well_formed, likeness, read_profile, stems
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from services.profiles.models import ProfileText
+    from training.comparing.behaviour import Behaviour
+    from training.comparing.writers import HeldOut, Writer
+
+    Encode = Callable[[Sequence[str]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a model's answers are like. Shares are of all answers, malformed ones included.
+
+    Attributes:
+        well_formed: Share that is a profile as it stands.
+        distinct: Different texts, as a share.
+        distinct_phrases: Different phrases among all phrases of the readable answers.
+        grounded: Mean share of phrases with a word of the prompt; 0 for what is no profile.
+        copied: Share with a phrase that stands in the prompt word for word.
+        sameness: Mean likeness of an answer to its most similar one among the others.
+        to_teacher: Mean likeness to the teacher's profile; None without a teacher.
+        cosine_to_teacher: Mean cosine to the teacher's profile.
+        cosine_to_similar: Mean cosine to the profiles of those with a similar history.
+        cosine_to_others: Mean cosine to everybody else's. Near `cosine_to_similar`, profiles say
+            nothing of who is like whom; high as well, they are all the same.
+        retrieval: Recall@20 of what a user chose besides, found by the profile.
+        tokens: Of an answer, on the average; None for answers that were there.
+        seconds: For all answers; None for answers that were there.
+
+    Whatever is of vectors is None without an encoder; what is of other choices, without a dataset.
+    """
+
+    well_formed: float
+    distinct: float
+    distinct_phrases: float
+    grounded: float
+    copied: float
+    sameness: float
+    to_teacher: float | None
+    cosine_to_teacher: float | None
+    cosine_to_similar: float | None
+    cosine_to_others: float | None
+    retrieval: float | None
+    tokens: float | None
+    seconds: float | None
+
+
+def compare(
+    writers: dict[str, Writer],
+    rows: Sequence[HeldOut],
+    *,
+    tokens: int = 96,
+    encode: Encode | None = None,
+    behaviour: Behaviour | None = None,
+) -> tuple[dict[str, Judgement], dict[str, list[str]]]:
+    """Has each model answer all prompts, and judges the answers.
+
+    Beside the models stand the teacher, where all rows have one, and `categories`: a profile put
+    together from each prompt's most frequent categories, which no model should be worse than.
+
+    Args:
+        writers: By name.
+        rows: The prompts.
+        tokens: Most of an answer.
+        encode: From n texts to unit vectors, (n, d).
+        behaviour: What the users and items of the rows have to do with each other.
+
+    Returns:
+        Judgements and answers, by name.
+    """
+    written = {name: write(rows, tokens=tokens) for name, write in writers.items()}
+    teacher = [row.taught or "" for row in rows]
+    if all(teacher):
+        written["teacher"] = Written(teacher)
+    written["categories"] = Written([_categories(row) for row in rows])
+    return {
+        name: judge(rows, found, encode=encode, behaviour=behaviour)
+        for name, found in written.items()
+    }, {name: found.texts for name, found in written.items()}
+
+
+def judge(
+    rows: Sequence[HeldOut],
+    written: Written,
+    *,
+    encode: Encode | None = None,
+    behaviour: Behaviour | None = None,
+) -> Judgement:
+    """Judges the answers to some prompts."""
+    answers = written.texts
+    profiles = [read_profile(row.kind, answer) for row, answer in zip(rows, answers, strict=True)]
+    phrases = [phrase.casefold() for found in profiles if found for phrase in _phrases(found)]
+    read = [row.prompt[-1].content for row in rows]
+    count = len(rows)
+    whole = sum(is_well_formed(row.kind, text) for row, text in zip(rows, answers, strict=True))
+    grounds = [grounded(one, [text]) for one, text in zip(profiles, read, strict=True) if one]
+    copies = [_copies(one, text) for one, text in zip(profiles, read, strict=True) if one]
+    same = [
+        likeness(answer, [*answers[:at], *answers[at + 1 :]]) for at, answer in enumerate(answers)
+    ]
+    taught = [
+        likeness(answer, [row.taught])
+        for row, answer in zip(rows, answers, strict=True)
+        if row.taught
+    ]
+    likes: Likeness | None = None
+    found = None
+    if encode is not None:
+        # What is no profile is encoded as it stands: whoever reads it gets that.
+        vectors = encode(
+            [one.text if one else text for one, text in zip(profiles, answers, strict=True)]
+        )
+        teacher = encode([row.taught or "" for row in rows])
+        likes = likenesses(vectors, teacher, behaviour)
+        if behaviour is not None:
+            found = retrieval(vectors, behaviour)
+    return Judgement(
+        well_formed=whole / count,
+        distinct=len(set(answers)) / count,
+        distinct_phrases=len(set(phrases)) / len(phrases) if phrases else 0.0,
+        grounded=sum(grounds) / count,
+        copied=sum(copies) / count,
+        sameness=sum(same) / count,
+        to_teacher=sum(taught) / len(taught) if taught else None,
+        cosine_to_teacher=None if likes is None else likes.teacher,
+        cosine_to_similar=None if likes is None else likes.similar,
+        cosine_to_others=None if likes is None else likes.others,
+        retrieval=found,
+        tokens=None if written.tokens is None else written.tokens / count,
+        seconds=written.seconds,
+    )
+
+
+def _phrases(profile: ProfileText) -> tuple[str, ...]:
+    return (*profile.identities, *profile.interests)
+
+
+def _copies(profile: ProfileText, read: str) -> bool:
+    there = read.casefold()
+    return any(phrase.casefold() in there for phrase in _phrases(profile) if len(stems(phrase)) > 1)
+
+
+def _categories(row: HeldOut) -> str:
+    """Returns a profile of the most frequent categories of a prompt's items."""
+    wanted = 3 if row.kind == "user" else 5
+    counts = Counter(
+        part.strip().casefold()
+        for line in row.prompt[-1].content.splitlines()
+        if line.startswith("- ")
+        for part in line.split(" | ")[1:2]
+        for part in part.split(",")
+        if part.strip()
+    )
+    top = [name for name, _ in counts.most_common(wanted)]
+    top += [f"other item {number}" for number in range(1, wanted - len(top) + 1)]
+    name = row.kind.capitalize()
+    identities = ", ".join(f"{category} viewer" for category in top)
+    interests = ", ".join(f"{category} titles" for category in top)
+    return f"{name} identity: {identities}; {name} interests: {interests}."

@@ -1,0 +1,161 @@
+"""What writes profiles to be judged: a model in this process, or one behind a server."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import httpx
+import torch
+
+from training.chat import prompt_text, token_ids
+from training.errors import TrainingError
+from training.lora import load_model, load_tokenizer
+from training.rows import Chat, Prompted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_TIMEOUT_S = 300.0
+_BATCH = 16
+_AT_ONCE = 16
+
+
+class HeldOut(Prompted):
+    """A prompt that no model trained on, and the teacher's answer if there is one."""
+
+    completion: Chat = ()
+
+    @property
+    def taught(self) -> str | None:
+        """The teacher's answer."""
+        return self.completion[0].content if self.completion else None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Answers, in the order of the prompts.
+
+    Attributes:
+        tokens: Of all answers together; None for answers that were there.
+        seconds: That they took; None for answers that were there.
+    """
+
+    texts: list[str]
+    tokens: int | None = None
+    seconds: float | None = None
+
+
+class Writer(Protocol):
+    """Writes answers to prompts, greedily and without constraint."""
+
+    def __call__(self, rows: Sequence[HeldOut], *, tokens: int) -> Written:
+        """Returns an answer of at most so many tokens to each."""
+        ...
+
+
+class LocalWriter:
+    """A model folder, run in this process.
+
+    Args:
+        folder: Of a whole model: merge an adapter first.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._tokenizer = load_tokenizer(folder)
+        self._tokenizer.padding_side = "left"
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        model: Any = load_model(folder, dtype=torch.bfloat16)
+        self._model = model.to(device).eval()
+
+    @torch.no_grad()
+    def __call__(self, rows: Sequence[HeldOut], *, tokens: int) -> Written:
+        """Returns greedy answers; prompts of like length go together."""
+        began = time.monotonic()
+        texts = [prompt_text(self._tokenizer, row.prompt) for row in rows]
+        order = sorted(range(len(rows)), key=lambda at: len(token_ids(self._tokenizer, texts[at])))
+        answers = [""] * len(rows)
+        counted = 0
+        for first in range(0, len(rows), _BATCH):
+            places = order[first : first + _BATCH]
+            batch = self._tokenizer(
+                [texts[at] for at in places],
+                return_tensors="pt",
+                padding=True,
+                add_special_tokens=False,
+                return_token_type_ids=False,
+            ).to(self._model.device)
+            output = self._model.generate(
+                **batch,
+                max_new_tokens=tokens,
+                do_sample=False,
+                pad_token_id=self._tokenizer.pad_token_id,
+            )
+            new = output[:, batch["input_ids"].shape[1] :]
+            counted += int((new != self._tokenizer.pad_token_id).sum())
+            written = self._tokenizer.batch_decode(new, skip_special_tokens=True)
+            for at, answer in zip(places, written, strict=True):
+                answers[at] = answer
+        return Written(answers, counted, time.monotonic() - began)
+
+
+class ServedWriter:
+    """A model behind an OpenAI-compatible server.
+
+    Args:
+        url: Of the server.
+        model: Under which it knows the model.
+    """
+
+    def __init__(self, url: str, model: str) -> None:
+        self._url = url
+        self._model = model
+
+    def __call__(self, rows: Sequence[HeldOut], *, tokens: int) -> Written:
+        """Returns greedy answers, some asked for at once.
+
+        Raises:
+            TrainingError: The server does not answer, or with an error.
+        """
+        began = time.monotonic()
+        with (
+            httpx.Client(base_url=self._url, timeout=_TIMEOUT_S) as http,
+            ThreadPoolExecutor(_AT_ONCE) as pool,
+        ):
+            answers = list(pool.map(lambda row: self._ask(http, row, tokens), rows))
+        counted = sum(count for _, count in answers)
+        return Written([text for text, _ in answers], counted, time.monotonic() - began)
+
+    def _ask(self, http: httpx.Client, row: HeldOut, tokens: int) -> tuple[str, int]:
+        try:
+            answer = http.post(
+                "/v1/chat/completions",
+                json={
+                    "model": self._model,
+                    "messages": [turn.model_dump() for turn in row.prompt],
+                    "temperature": 0,
+                    "max_tokens": tokens,
+                },
+            )
+            document = answer.raise_for_status().json()
+            text = str(document["choices"][0]["message"]["content"])
+            return text, int(document["usage"]["completion_tokens"])
+        except httpx.HTTPError as error:
+            raise TrainingError(f"{self._url} did not answer for {self._model}: {error}") from error
+
+
+def writer(given: str) -> tuple[str, Writer]:
+    """Returns name and writer of `NAME=FOLDER` or `NAME=URL`.
+
+    Raises:
+        TrainingError: It is neither.
+    """
+    name, _, where = given.partition("=")
+    if where.startswith(("http://", "https://")):
+        return name, ServedWriter(where, name)
+    if name and (Path(where) / "config.json").is_file():
+        return name, LocalWriter(Path(where))
+    raise TrainingError(f"{given!r} is neither NAME=FOLDER of a model nor NAME=URL of a server")
