@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 _FAILURES_IN_A_ROW = 50
 
+_CHUNK_ROWS, _CHUNKS = 16, 3
+"""What the service is asked for at a time. A model on two cores writes little over one profile a
+second, and a request that waited for two minutes is given up."""
+
 _PASSES = 3
 """How often those are asked for who have no profile yet: what a model writes is chance."""
 
@@ -146,7 +150,7 @@ def _fetch(
 
 def _client(url: str) -> ReclmClient:
     try:
-        return ReclmClient(url)
+        return ReclmClient(url, chunk_rows=_CHUNK_ROWS, chunks_in_flight=_CHUNKS)
     except ValueError as error:  # the URL, or the key that the environment names
         raise DatasetError(str(error)) from error
 
