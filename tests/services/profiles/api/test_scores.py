@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from services.profiles.scoring import scorer as scorers
 from services.profiles.stores.base import Event
 from services.profiles.stores.redis_client import RedisClient
 from services.profiles.stores.redis_interactions import RedisInteractions
+from tests.support.asgi import running
 from tests.support.bundles import little_weights
 
 if TYPE_CHECKING:
     import httpx
 
+    from services.profiles.scoring.values import Question, Ranking
     from services.profiles.settings import Settings
     from tests.support.bundles import Made
     from tests.support.model_server import ModelServer
@@ -269,8 +273,44 @@ async def test_a_profile_of_another_encoder_is_not_read(
         await client.aclose()
 
 
-async def test_more_requests_than_threads_are_all_answered(
-    api: httpx.AsyncClient,
+async def test_what_takes_longer_is_ranked_in_threads_with_the_same_result(
+    api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = await asyncio.gather(*(score(api, user_id=f"u{n}", k=1) for n in range(64)))
-    assert {answer["scorer"] for answer in answers} == {"little"}
+    here = await score(api, user_id="known")
+    monkeypatch.setattr(scorers, "_QUICK", -1)
+    seen = set()
+    rank = scorers.Scorer.rank
+
+    def noting(self: scorers.Scorer, question: Question) -> Ranking:
+        seen.add(threading.current_thread())
+        return rank(self, question)
+
+    monkeypatch.setattr(scorers.Scorer, "rank", noting)
+    answers = await asyncio.gather(*(score(api, user_id="known") for _ in range(64)))
+    assert all(answer == here for answer in answers)
+    assert threading.main_thread() not in seen
+
+
+async def test_beyond_those_that_may_wait_for_a_thread_requests_are_refused(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scorers, "_QUICK", -1)
+    rank, free = scorers.Scorer.rank, threading.Event()
+
+    def held(self: scorers.Scorer, question: Question) -> Ranking:
+        assert free.wait(30)
+        return rank(self, question)
+
+    monkeypatch.setattr(scorers.Scorer, "rank", held)
+    few = settings.model_copy(update={"max_waiting_scores": 2, "score_threads": 1})
+    async with running(few) as worker:
+        body = {"user_id": "known"}
+        asked = [asyncio.create_task(worker.post("/score", json=body)) for _ in range(3)]
+        try:
+            (first,), others = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            free.set()
+        refused = first.result()
+        assert refused.status_code == 429
+        assert refused.headers["retry-after"]
+        assert [answer.status_code for answer in await asyncio.gather(*others)] == [200, 200]
