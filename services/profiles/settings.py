@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     scorer_poll_s: Annotated[float, Field(gt=0, le=1)] = 0.5
     """How often a worker asks which scorer is active."""
     score_threads: PositiveInt = 2
-    """Scores of a worker that are computed at a time."""
+    """Scores of a worker that are computed at a time, of those that take more than a moment."""
     max_waiting_scores: PositiveInt = 256
 
     # Access
