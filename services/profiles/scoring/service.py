@@ -137,6 +137,8 @@ class ScoringService:
     async def _ranked(self, scorer: Scorer, question: Question) -> Ranking:
         """Ranks here and now when that is quick, else beside the event loop."""
         if scorer.quick(question):
+            # A row of a batch of which nothing is stored has waited for nothing so far.
+            await asyncio.sleep(0)
             return scorer.rank(question)
         if self._waiting >= self._max_waiting:
             raise Overloaded(f"{self._waiting} scores are being computed or wait for it")
