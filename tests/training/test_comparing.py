@@ -145,7 +145,7 @@ def test_profiles_that_tell_tastes_apart_find_more_than_popularity() -> None:
 
 
 def test_what_is_shown_is_not_ranked() -> None:
-    """All users chose the same twenty; another twenty are as popular but stand in the prompts."""
+    """All users chose the same twenty: found by popularity, unless they stand in the prompts."""
     hidden = np.zeros((20, 60))
     hidden[:, 20:40] = 1
     known = _known(hidden, [[] for _ in hidden])
