@@ -21,9 +21,16 @@ _ROLES: tuple[Role, ...] = ("system", "user", "assistant")
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Rows as tokens, and how many were longer than allowed and left out."""
+    """Rows as tokens.
+
+    Attributes:
+        rows: `input_ids` and `labels` of each.
+        instructions: The system turn of each; empty where there is none.
+        too_long: How many were longer than allowed and left out.
+    """
 
     rows: list[dict[str, list[int]]]
+    instructions: list[str]
     too_long: int
 
 
@@ -88,13 +95,19 @@ def encode_all(
     Raises:
         TrainingError: None is short enough, or as `encode` does.
     """
-    rows = [encode(tokenizer, turns) for turns in chats]
-    kept = [row for row in rows if len(row["input_ids"]) <= max_length]
-    if not kept:
+    rows, instructions, too_long = [], [], 0
+    for turns in chats:
+        row = encode(tokenizer, turns)
+        if len(row["input_ids"]) > max_length:
+            too_long += 1
+            continue
+        rows.append(row)
+        instructions.append(turns[0].content if turns[0].role == "system" else "")
+    if not rows:
         raise TrainingError(
-            f"all {len(rows):,} rows are longer than max_length, {max_length} tokens"
+            f"all {too_long:,} rows are longer than max_length, {max_length} tokens"
         )
-    return Encoded(kept, len(rows) - len(kept))
+    return Encoded(rows, instructions, too_long)
 
 
 def set_padding(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -101,6 +101,7 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
     )
     compare.add_argument("models", nargs="+", metavar="NAME=FOLDER|URL")
     compare.add_argument("--prompts", type=Path, required=True, metavar="FILE", help="held out")
+    compare.add_argument("--kind", choices=("user", "item"), help="only prompts of this kind")
     compare.add_argument("--limit", type=int, default=100, metavar="N", help="(%(default)s)")
     compare.add_argument("--tokens", type=int, default=96, metavar="N", help="(%(default)s)")
     compare.add_argument("--encoder", type=Path, metavar="DIR", help="a sentence encoder's folder")
@@ -211,7 +212,9 @@ def _compare(args: argparse.Namespace) -> str:
     _be_quiet()
     if args.dataset is not None and args.encoder is None:
         raise TrainingError("--dataset needs --encoder: choices are compared with vectors")
-    rows = read_rows(HeldOut, args.prompts)[: args.limit]
+    rows = [row for row in read_rows(HeldOut, args.prompts) if args.kind in {None, row.kind}][
+        : args.limit
+    ]
     writers = dict(map(writer, args.models))
     if len(writers) < len(args.models):
         raise TrainingError("two models have the same name")

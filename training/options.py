@@ -51,7 +51,7 @@ class JobOptions(Options):
         weight_decay: Of AdamW.
         epochs: Passes over the rows.
         max_steps: Stop after so many steps; None for all epochs.
-        batch_size: Rows, or packs of rows, at a time on each device.
+        batch_size: Rows at a time on each device.
         accumulation: Batches in one step.
         bf16: Compute in bfloat16; the adapter's own weights stay in float32 while training.
         checkpointing: Recompute activations backward, for less memory at a third more time.
@@ -80,8 +80,9 @@ class SupervisedOptions(JobOptions):
     """What training on given answers adds.
 
     Attributes:
-        max_length: Tokens of a row, or of a pack, at most. Longer rows are left out and counted.
-        packing: Put several rows in one sequence, each blind to the others.
+        max_length: Tokens of a row at most. Longer rows are left out and counted.
+        packing: Compute what rows begin with once for several of them, each blind to the others.
+            A batch then is as many rows as fit into `batch_size` times `max_length` tokens.
     """
 
     max_length: PositiveInt = 1024

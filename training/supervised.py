@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset
+from peft.helpers import disable_input_dtype_casting
 from trl import SFTConfig, SFTTrainer
 
 from training.chat import encode_all
 from training.lora import add_adapter, load_tokenizer, start_model
+from training.packing import Collator, pack, take_packs
 from training.runs import arguments, finish, open_run, train, watch
 
 if TYPE_CHECKING:
@@ -50,22 +51,28 @@ def learn(
             tell(
                 f"{name}: {encoded.too_long:,} rows of more than {options.max_length} tokens left out"
             )
-        sets[name] = Dataset.from_list(encoded.rows)
-    # It warns that packing needs flash attention. transformers keeps packed rows apart by their
-    # positions in SDPA as well: a test holds the losses of both ways against each other.
-    logging.getLogger("trl").setLevel(logging.ERROR)
+        tokens = options.batch_size * options.max_length
+        rows = pack(encoded, tokens=tokens, seed=options.seed) if options.packing else encoded.rows
+        sets[name] = Dataset.from_list(rows)
+    start = start_model(places.model, places.start, options)
+    if options.packing:
+        take_packs(start)
+    model = add_adapter(start, options.lora)
     trainer = SFTTrainer(
-        model=add_adapter(start_model(places.model, places.start, options), options.lora),
-        args=arguments(SFTConfig, run, packing=options.packing, max_length=options.max_length),
+        model=model,
+        args=arguments(SFTConfig, run, **_arguments(options)),
+        data_collator=Collator(tokenizer.pad_token_id) if options.packing else None,
         train_dataset=sets["train"],
         eval_dataset=sets.get("evaluation"),
         processing_class=tokenizer,
     )
     watch(trainer, run, tell)
-    train(trainer, run)
-    metrics = {"loss": trainer.state.log_history[-1]["train_loss"]}
-    if "evaluation" in sets:
-        metrics["eval_loss"] = trainer.evaluate()["eval_loss"]
+    # In a bfloat16 run PEFT would widen what every layer reads, for autocast to narrow it again.
+    with disable_input_dtype_casting(model, active=options.bf16):
+        train(trainer, run)
+        metrics = {"loss": trainer.state.log_history[-1]["train_loss"]}
+        if "evaluation" in sets:
+            metrics["eval_loss"] = trainer.evaluate()["eval_loss"]
     return finish(run, trainer, trainer.model, metrics)
 
 
@@ -73,3 +80,14 @@ def _evaluation(
     places: Places, read: Callable[[Path], Sequence[Chat]]
 ) -> list[tuple[str, Sequence[Chat]]]:
     return [] if places.evaluation is None else [("evaluation", read(places.evaluation))]
+
+
+def _arguments(options: SupervisedOptions) -> dict[str, Any]:
+    if not options.packing:
+        return {"max_length": options.max_length}
+    return {
+        "per_device_train_batch_size": 1,
+        "per_device_eval_batch_size": 1,
+        "remove_unused_columns": False,
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+    }

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.benchmarks.stack import Stack
     from training.rows import Chat
 
-_ROWS = 64
+_ROWS = 40
 _ROUNDS = 3
 _ANSWER = (
     "User identity: lover of old films, patient evening viewer, curious traveller; "

@@ -1,11 +1,11 @@
-"""Every job by its command, one after the other, from rows to a published adapter and a table."""
+"""Every command, one after the other, from shipped profiles to a published adapter and a table."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
-from tests.training import tiny
+from recommenders.data.readers.movielens import fetch_ml_100k
 from training.cli import main
 
 if TYPE_CHECKING:
@@ -36,32 +36,47 @@ def test_the_jobs_follow_on_each_other(
     policy.write_text(CONFIG + "answer_tokens: 8\n")
     group = tmp_path / "group.yaml"
     group.write_text(CONFIG + "answer_tokens: 8\nanswers: 2\n")
+    dataset, taught = tmp_path / "ml-100k", tmp_path / "seed"
+    fetch_ml_100k().write(dataset)
+
+    def build(name: str, *more: str) -> Path:
+        out = tmp_path / name
+        common = ["--dataset", str(dataset), "--model", str(tiny_model), "--max-items", "5"]
+        kind = ["teacher", "seed"] if name == "seed" else [name, "--profiles", str(taught)]
+        assert main(["data", *kind, *common, "--out", str(out), *more]) == 0
+        assert f"in {out}/" in capsys.readouterr().out
+        return out
+
+    build("seed")
+    choices = ("--min-weight", "4", "--split", "leave-last-out")
+    samples = build("collaborative", "--similar", "2", *choices) / "samples.jsonl"
+    pairs = build("preferences", *choices)
     data = {
-        name: str(tiny.write_rows(tmp_path / f"{name}.jsonl", rows))
-        for name, rows in {
-            "distill": tiny.distill_rows(6),
-            "collaborate": tiny.dialogue_rows(6),
-            "reward": tiny.preference_rows(8),
-            "policy": tiny.policy_rows(4),
-        }.items()
+        "distill": taught / "train.jsonl",
+        "collaborate": samples,
+        "reward": pairs / "reward-train.jsonl",
+        "policy": pairs / "rl.jsonl",
     }
+    held_out = _some(taught / "held-out.jsonl", 4)
+    unseen = _some(pairs / "reward-eval.jsonl", 8)
     runs = {job: tmp_path / job for job in ("distill", "collaborate", "reward", "ppo", "grpo")}
 
     def train(job: str, rows: str, options: Path, *more: str) -> str:
         adapter = runs[job] / "adapter"
-        command = [job, "--model", str(tiny_model), "--data", data[rows], "--out", str(runs[job])]
+        command = [job, "--model", str(tiny_model), "--data", str(data[rows])]
+        command += ["--out", str(runs[job])]
         assert main([*command, "--config", str(options), *more]) == 0
         assert capsys.readouterr().out == f"adapter in {adapter}\n"
         return str(adapter)
 
     distilled = train("distill", "distill", config)
     tuned = train("collaborate", "collaborate", config, "--start", distilled)
-    judge = train("reward", "reward", config, "--start", tuned, "--evaluation", data["reward"])
+    judge = train("reward", "reward", config, "--start", tuned, "--evaluation", unseen)
     train("ppo", "policy", policy, "--start", tuned, "--reward", judge)
     last = train("grpo", "policy", group, "--start", tuned, "--reward", judge)
 
     command = ["publish", last, "--name", "tiny-1", "--merged", "--model", str(tiny_model)]
-    assert main([*command, "--prompts", data["policy"]]) == 0
+    assert main([*command, "--prompts", held_out]) == 0
     home = tmp_path / "home"
     agreement = json.loads((home / "models/tiny-1/manifest.json").read_text())["agreement"]
     assert agreement["largest"] < 1e-4
@@ -72,7 +87,7 @@ def test_the_jobs_follow_on_each_other(
     assert "is there already" in capsys.readouterr().err
 
     models = [f"base={tiny_model}", f"trained={home / 'models/tiny-1'}"]
-    command = ["compare", *models, "--prompts", data["distill"], "--limit", "3", "--tokens", "8"]
+    command = ["compare", *models, "--prompts", held_out, "--limit", "3", "--tokens", "8"]
     assert main([*command, "--out", str(tmp_path / "compared")]) == 0
     lines = capsys.readouterr().out.splitlines()
     names = [line.split(" | ")[0].strip("| ") for line in lines[2:6]]
@@ -93,3 +108,10 @@ def test_errors_are_told_in_a_line(
     command[2] = "no-such-model"
     assert main(command) == 1
     assert "no model no-such-model" in capsys.readouterr().err
+
+
+def _some(path: Path, count: int) -> str:
+    """Returns a file of the first rows of another: a model is judged by few, to be quick."""
+    out = path.with_name(f"some-{path.name}")
+    out.write_text("".join(path.read_text().splitlines(keepends=True)[:count]))
+    return str(out)

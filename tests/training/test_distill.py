@@ -10,12 +10,10 @@ from safetensors.torch import load_file
 
 from tests.training import tiny
 from training.adapters import chain, read_adapter
-from training.chat import encode_all
 from training.distill import DistillOptions, distill
 from training.errors import TrainingError
-from training.lora import add_adapter, load_model, load_tokenizer
+from training.lora import add_adapter, load_model
 from training.options import LoraOptions
-from training.rows import ProfileRow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,22 +49,6 @@ def test_distillation_learns_and_leaves_adapter_log_and_plot(
     assert set(config["target_modules"]) == {
         "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
     }  # fmt: skip
-
-
-def test_packed_rows_do_not_see_each_other(tiny_model: Path) -> None:
-    tokenizer = load_tokenizer(tiny_model)
-    chats = [
-        (*row.prompt, *row.completion)
-        for row in map(ProfileRow.model_validate, tiny.distill_rows(3))
-    ]
-    rows = encode_all(tokenizer, chats, max_length=1024).rows
-    model = load_model(tiny_model, dtype=torch.float32)
-    ids = torch.tensor([[token for row in rows for token in row["input_ids"]]])
-    places = torch.tensor([[p for row in rows for p in range(len(row["input_ids"]))]])
-    with torch.no_grad():
-        packed = model(input_ids=ids, position_ids=places, use_cache=False).logits[0]
-        alone = [model(input_ids=torch.tensor([row["input_ids"]])).logits[0] for row in rows]
-    torch.testing.assert_close(packed, torch.cat(alone), atol=1e-5, rtol=1e-5)
 
 
 def test_an_adapter_on_top_of_another_carries_it(tiny_model: Path, tmp_path: Path) -> None:

@@ -177,27 +177,44 @@ def _answers(args: argparse.Namespace) -> Iterator[Answer]:
             yield from read(args.path, release)
 
 
-def _profiles(path: Path) -> tuple[list[Kept], dict[str, str]]:
-    """Reads users' profiles that `data teacher` wrote, and what stands for them in a manifest."""
+def _profiles(path: Path) -> tuple[list[Kept], dict[str, str | int]]:
+    """Reads users' profiles that `data teacher` wrote, and what stands for them in a manifest.
+
+    Those of held-out users stay unread, of a target and of a similar user alike: whoever judges a
+    model by them later judges it on users that no step has seen.
+    """
     from services.profiles.grammar import NotAProfile, parse
     from training.data.answers import read_answers
     from training.data.folder import digest_of, read_manifest
     from training.data.sifting import Kept
 
     file = path / PROFILES if path.is_dir() else path
+    held_out = _held_out(path / HELD_OUT) if path.is_dir() else set()
     kept = []
+    left_out = 0
     for row in read_answers(file):
-        if row.kind == "user":
+        if row.kind == "user" and row.id in held_out:
+            left_out += 1
+        elif row.kind == "user":
             try:
                 kept.append(Kept(row, parse("user", row.text)))
             except NotAProfile as error:
                 raise InstructionDataError(f"{file}: user {row.id}: {error}") from error
     if not kept:
-        raise InstructionDataError(f"{file} has no users' profiles; `data teacher` writes some")
-    origin = {"sha256": digest_of(file)}
+        raise InstructionDataError(
+            f"{file} has no users' profiles that are not held out; `data teacher` writes some"
+        )
+    origin: dict[str, str | int] = {"sha256": digest_of(file), "held_out": left_out}
     if path.is_dir():
         origin["fingerprint"] = read_manifest(path)["fingerprint"]
     return kept, origin
+
+
+def _held_out(file: Path) -> set[str]:
+    import json
+
+    with file.open(encoding="utf-8") as rows:
+        return {row["id"] for row in map(json.loads, rows) if row["kind"] == "user"}
 
 
 def _neighbours(

@@ -100,8 +100,22 @@ def test_conversations_and_pairs_are_written(folder: Path) -> None:
     assert run(folder, "preferences", *half) == 0
     pairs = lines(folder / "preferences" / "reward-train.jsonl")
     assert sorted({row["corruption"] for row in pairs}) == ["full stop", "neighbour"]
-    assert len(pairs) == 10
+    assert len(pairs) == 9, "of the 18 users who are not held out"
     assert not lines(folder / "preferences" / "rl.jsonl")
+
+
+def test_no_builder_reads_a_held_out_user_s_profile(folder: Path) -> None:
+    assert run(folder, "teacher", "--held-out", "0.3") == 0
+    held = {row["id"] for row in lines(folder / "teacher" / "held-out.jsonl")}
+    assert run(folder, "collaborative") == 0
+    samples = lines(folder / "collaborative" / "samples.jsonl")
+    assert samples
+    assert not held & {name for row in samples for name in (row["id"], *row["neighbours"])}
+    assert run(folder, "preferences") == 0
+    parts = ("reward-train", "reward-eval", "rl")
+    rows = [row for part in parts for row in lines(folder / "preferences" / f"{part}.jsonl")]
+    assert {row["id"] for row in rows} == set(USERS) - held
+    assert manifest(folder / "preferences")["profiles"]["held_out"] == len(held)
 
 
 def test_neighbours_come_from_a_bundle_s_vectors(folder: Path) -> None:

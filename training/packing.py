@@ -1,0 +1,205 @@
+"""Packs: rows that begin alike go through the model together, and what they begin with goes once.
+
+Rows of one instruction share its tokens, half of a row or more. A pack is one sequence: the shared
+beginning, then the rest of each row, as long as the longest. Each token attends to the beginning
+and to the tokens of its own row before it, at the positions that the row would have alone; so the
+losses and gradients are those of the rows one by one, while the beginning is computed once (as in
+Hydragen, arXiv 2402.05099, which does so for decoding). Attention costs what the rows cost, where
+one mask over a whole packed sequence costs its square.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import AttentionInterface
+
+from training.chat import NO_LOSS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import PreTrainedModel
+
+    from training.chat import Encoded
+
+    Row = dict[str, list[int]]
+    Pack = dict[str, Any]
+
+_NAME = "reclm-pack"
+_ALIKE = 512
+"""So many rows, drawn by the seed, are sorted by length at a time: rows of like length waste little
+on padding, and more of them sorted would make the packs of every seed the same."""
+
+
+def pack(encoded: Encoded, *, tokens: int, seed: int) -> list[Pack]:
+    """Puts rows of the same instruction into packs.
+
+    Args:
+        encoded: Rows, none of more than `tokens`.
+        tokens: That a pack is computed over at most, padding included.
+        seed: Decides which rows come together.
+
+    Returns:
+        `shared`, the tokens that a pack's rows begin with, and `input_ids` and `labels` of the rest
+        of each row.
+    """
+    by_instruction: defaultdict[str, list[Row]] = defaultdict(list)
+    pairs = list(zip(encoded.instructions, encoded.rows, strict=True))
+    for instruction, row in random.Random(seed).sample(pairs, len(pairs)):  # noqa: S311
+        by_instruction[instruction].append(row)
+    packs = []
+    for alike in by_instruction.values():
+        for first in range(0, len(alike), _ALIKE):
+            some = sorted(alike[first : first + _ALIKE], key=lambda row: len(row["input_ids"]))
+            shared = _common(some)
+            begun: list[Row] = []
+            for row in some:
+                # Sorted: this one is the longest so far, and all of a pack are as long.
+                rest = len(row["input_ids"]) - shared
+                if begun and shared + (len(begun) + 1) * rest > tokens:
+                    packs.append(_packed(begun, shared))
+                    begun = []
+                begun.append(row)
+            packs.append(_packed(begun, shared))
+    return packs
+
+
+class Collator:
+    """Makes the model's input of one pack.
+
+    Args:
+        padding: Token that ends the shorter rows.
+    """
+
+    def __init__(self, padding: int) -> None:
+        self._padding = padding
+
+    def __call__(self, packs: Sequence[Pack]) -> dict[str, Any]:
+        """Returns tensors of shape (1, tokens), and how they divide.
+
+        Raises:
+            ValueError: These are several packs, whose beginnings differ.
+        """
+        (one,) = packs
+        shared, rests, labels = one["shared"], one["input_ids"], one["labels"]
+        longest = max(map(len, rests))
+        ids = [*shared]
+        learnt = [NO_LOSS] * len(shared)
+        places = list(range(len(shared)))
+        for rest, label in zip(rests, labels, strict=True):
+            missing = longest - len(rest)
+            ids += [*rest, *[self._padding] * missing]
+            learnt += [*label, *[NO_LOSS] * missing]
+            places += range(len(shared), len(shared) + longest)
+        return {
+            "input_ids": torch.tensor([ids]),
+            "labels": torch.tensor([learnt]),
+            "position_ids": torch.tensor([places]),
+            "pack_shared": len(shared),
+            "pack_rows": len(rests),
+        }
+
+
+def take_packs(model: PreTrainedModel) -> None:
+    """Has a model attend as packs need it; it can read nothing else afterwards."""
+    AttentionInterface.register(_NAME, _attend)
+    model.set_attn_implementation(_NAME)
+
+
+def _attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    pack_shared: int,
+    pack_rows: int,
+    scaling: float,
+    dropout: float = 0.0,
+    **_: object,
+) -> tuple[torch.Tensor, None]:
+    """Attends within a pack.
+
+    Plain matrix products: on a CPU they take a third of the time of torch's fused kernel, whose
+    backward pass is slow on short rows.
+
+    Args:
+        module: The layer; unused.
+        query: (1, heads, tokens, size), rotated.
+        key: (1, groups, tokens, size); `heads` is a multiple of `groups`.
+        value: The same.
+        attention_mask: None: the pack says who sees whom.
+        pack_shared: Tokens of the beginning.
+        pack_rows: Rows after it, of equal length.
+        scaling: Of the scores.
+        dropout: Share of the weights left out.
+
+    Returns:
+        (1, tokens, heads, size), and no weights.
+    """
+    del module, attention_mask
+    times = query.shape[1] // key.shape[1]
+    query = query[0] * scaling
+    key, value = (part[0].repeat_interleave(times, dim=0) for part in (key, value))
+    heads, tokens, size = query.shape
+    length = (tokens - pack_shared) // pack_rows
+
+    def rows(part: torch.Tensor) -> torch.Tensor:
+        return part[:, pack_shared:].reshape(heads, pack_rows, length, size)
+
+    first = (part[:, :pack_shared] for part in (query, key, value))
+    begun = _weighted(*first, dropout)
+    own = rows(query) @ rows(key).transpose(-1, -2)
+    before = query[:, pack_shared:] @ key[:, :pack_shared].transpose(-1, -2)
+    before = before.view(heads, pack_rows, length, pack_shared)
+    weights = _weights(torch.cat([before, _causal(own)], dim=-1), query.dtype, dropout)
+    to_shared, to_own = weights.split([pack_shared, length], dim=-1)
+    read = to_shared.reshape(heads, pack_rows * length, pack_shared) @ value[:, :pack_shared]
+    read = read + (to_own @ rows(value)).reshape(heads, pack_rows * length, size)
+    return torch.cat([begun, read], dim=1).transpose(0, 1)[None], None
+
+
+def _weighted(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, dropout: float
+) -> torch.Tensor:
+    return _weights(_causal(query @ key.transpose(-1, -2)), query.dtype, dropout) @ value
+
+
+def _causal(scores: torch.Tensor) -> torch.Tensor:
+    length = scores.shape[-1]
+    later = torch.ones(length, length, dtype=torch.bool, device=scores.device).triu(1)
+    return scores.masked_fill(later, -torch.inf)
+
+
+def _weights(scores: torch.Tensor, dtype: torch.dtype, dropout: float) -> torch.Tensor:
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(dtype)
+    return torch.nn.functional.dropout(weights, dropout) if dropout else weights
+
+
+def _packed(rows: Sequence[Row], shared: int) -> Pack:
+    return {
+        "shared": rows[0]["input_ids"][:shared],
+        "input_ids": [row["input_ids"][shared:] for row in rows],
+        "labels": [row["labels"][shared:] for row in rows],
+    }
+
+
+def _common(rows: Sequence[Row]) -> int:
+    """Returns how many tokens all rows begin with, but for the last before an answer.
+
+    What an answer begins with is predicted from the token before it, which has to be the row's own.
+    """
+    shortest = rows[0]["input_ids"]
+    at = min(
+        next(place for place, label in enumerate(row["labels"]) if label != NO_LOSS) - 1
+        for row in rows
+    )
+    for row in rows:
+        while row["input_ids"][:at] != shortest[:at]:
+            at -= 1
+    return at
