@@ -51,7 +51,7 @@ class JobOptions(Options):
         weight_decay: Of AdamW.
         epochs: Passes over the rows.
         max_steps: Stop after so many steps; None for all epochs.
-        batch_size: Rows at a time on each device.
+        batch_size: Rows at a time on each device; with `packing`, see there.
         accumulation: Batches in one step.
         bf16: Compute in bfloat16; the adapter's own weights stay in float32 while training.
         checkpointing: Recompute activations backward, for less memory at a third more time.

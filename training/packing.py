@@ -3,7 +3,7 @@
 Rows of one instruction share its tokens, half of a row or more. A pack is one sequence: the shared
 beginning, then the rest of each row, as long as the longest. Each token attends to the beginning
 and to the tokens of its own row before it, at the positions that the row would have alone; so the
-losses and gradients are those of the rows one by one, while the beginning is computed once (as in
+losses and gradients (without dropout) are those of the rows one by one, while the beginning is computed once (as in
 Hydragen, arXiv 2402.05099, which does so for decoding). Attention costs what the rows cost, where
 one mask over a whole packed sequence costs its square.
 """
@@ -11,13 +11,14 @@ one mask over a whole packed sequence costs its square.
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AttentionInterface
 
 from training.chat import NO_LOSS
+from training.errors import TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     Pack = dict[str, Any]
 
 _NAME = "reclm-pack"
+_OTHER_WAYS = ("sliding_window", "softcap", "s_aux", "position_bias")
+_OFTEN = 8
+"""Instructions of fewer rows go together: they share what even they have in common."""
 _ALIKE = 512
 """So many rows, drawn by the seed, are sorted by length at a time: rows of like length waste little
 on padding, and more of them sorted would make the packs of every seed the same."""
@@ -44,15 +48,16 @@ def pack(encoded: Encoded, *, tokens: int, seed: int) -> list[Pack]:
         seed: Decides which rows come together.
 
     Returns:
-        `shared`, the tokens that a pack's rows begin with, and `input_ids` and `labels` of the rest
+        Packs; the last of an instruction may be a small one. Of each: `shared`, the tokens that a pack's rows begin with, and `input_ids` and `labels` of the rest
         of each row.
     """
-    by_instruction: defaultdict[str, list[Row]] = defaultdict(list)
     pairs = list(zip(encoded.instructions, encoded.rows, strict=True))
+    often = Counter(encoded.instructions)
+    alike_by: defaultdict[str | None, list[Row]] = defaultdict(list)
     for instruction, row in random.Random(seed).sample(pairs, len(pairs)):  # noqa: S311
-        by_instruction[instruction].append(row)
+        alike_by[instruction if often[instruction] >= _OFTEN else None].append(row)
     packs = []
-    for alike in by_instruction.values():
+    for alike in alike_by.values():
         for first in range(0, len(alike), _ALIKE):
             some = sorted(alike[first : first + _ALIKE], key=lambda row: len(row["input_ids"]))
             shared = _common(some)
@@ -84,7 +89,9 @@ class Collator:
         Raises:
             ValueError: These are several packs, whose beginnings differ.
         """
-        (one,) = packs
+        if len(packs) != 1:
+            raise ValueError(f"{len(packs)} packs at a time; a pack is a batch already")
+        one = packs[0]
         shared, rests, labels = one["shared"], one["input_ids"], one["labels"]
         longest = max(map(len, rests))
         ids = [*shared]
@@ -121,7 +128,7 @@ def _attend(
     pack_rows: int,
     scaling: float,
     dropout: float = 0.0,
-    **_: object,
+    **more: object,
 ) -> tuple[torch.Tensor, None]:
     """Attends within a pack.
 
@@ -138,11 +145,19 @@ def _attend(
         pack_rows: Rows after it, of equal length.
         scaling: Of the scores.
         dropout: Share of the weights left out.
+        more: What else models of this kind attend by.
 
     Returns:
         (1, tokens, heads, size), and no weights.
+
+    Raises:
+        TrainingError: The model attends in a way that is not this one.
     """
     del module, attention_mask
+    if other := [name for name in _OTHER_WAYS if more.get(name) is not None]:
+        raise TrainingError(
+            f"the model attends with {', '.join(other)}, which packs do not know: set packing to false"
+        )
     times = query.shape[1] // key.shape[1]
     query = query[0] * scaling
     key, value = (part[0].repeat_interleave(times, dim=0) for part in (key, value))
@@ -152,13 +167,12 @@ def _attend(
     def rows(part: torch.Tensor) -> torch.Tensor:
         return part[:, pack_shared:].reshape(heads, pack_rows, length, size)
 
-    first = (part[:, :pack_shared] for part in (query, key, value))
-    begun = _weighted(*first, dropout)
+    begun = _weighted(query[:, :pack_shared], key[:, :pack_shared], value[:, :pack_shared], dropout)
     own = rows(query) @ rows(key).transpose(-1, -2)
     before = query[:, pack_shared:] @ key[:, :pack_shared].transpose(-1, -2)
     before = before.view(heads, pack_rows, length, pack_shared)
     weights = _weights(torch.cat([before, _causal(own)], dim=-1), query.dtype, dropout)
-    to_shared, to_own = weights.split([pack_shared, length], dim=-1)
+    to_shared, to_own = weights[..., :pack_shared], weights[..., pack_shared:]
     read = to_shared.reshape(heads, pack_rows * length, pack_shared) @ value[:, :pack_shared]
     read = read + (to_own @ rows(value)).reshape(heads, pack_rows * length, size)
     return torch.cat([begun, read], dim=1).transpose(0, 1)[None], None
@@ -194,12 +208,12 @@ def _common(rows: Sequence[Row]) -> int:
 
     What an answer begins with is predicted from the token before it, which has to be the row's own.
     """
-    shortest = rows[0]["input_ids"]
+    first = rows[0]["input_ids"]
     at = min(
         next(place for place, label in enumerate(row["labels"]) if label != NO_LOSS) - 1
         for row in rows
     )
     for row in rows:
-        while row["input_ids"][:at] != shortest[:at]:
+        while row["input_ids"][:at] != first[:at]:
             at -= 1
-    return at
+    return max(0, at)

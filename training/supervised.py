@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 from datasets import Dataset
 from peft.helpers import disable_input_dtype_casting
 from trl import SFTConfig, SFTTrainer
 
-from training.chat import encode_all
+from training.chat import NO_LOSS, encode_all
+from training.errors import TrainingError
 from training.lora import add_adapter, load_tokenizer, start_model
 from training.packing import Collator, pack, take_packs
 from training.runs import arguments, finish, open_run, train, watch
@@ -58,9 +60,15 @@ def learn(
     if options.packing:
         take_packs(start)
     model = add_adapter(start, options.lora)
+    args = arguments(SFTConfig, run, **_arguments(options))
+    if options.packing and args.n_gpu > 1:
+        raise TrainingError(
+            f"{args.n_gpu} GPUs in one process take no packs: start with torchrun or accelerate, or "
+            "name one in CUDA_VISIBLE_DEVICES"
+        )
     trainer = SFTTrainer(
         model=model,
-        args=arguments(SFTConfig, run, **_arguments(options)),
+        args=args,
         data_collator=Collator(tokenizer.pad_token_id) if options.packing else None,
         train_dataset=sets["train"],
         eval_dataset=sets.get("evaluation"),
@@ -72,7 +80,7 @@ def learn(
         train(trainer, run)
         metrics = {"loss": trainer.state.log_history[-1]["train_loss"]}
         if "evaluation" in sets:
-            metrics["eval_loss"] = trainer.evaluate()["eval_loss"]
+            metrics["eval_loss"] = _loss(trainer)
     return finish(run, trainer, trainer.model, metrics)
 
 
@@ -80,6 +88,23 @@ def _evaluation(
     places: Places, read: Callable[[Path], Sequence[Chat]]
 ) -> list[tuple[str, Sequence[Chat]]]:
     return [] if places.evaluation is None else [("evaluation", read(places.evaluation))]
+
+
+@torch.no_grad()
+def _loss(trainer: SFTTrainer) -> float:
+    """Returns the mean loss of a token of an answer over the evaluation rows.
+
+    The trainer's own is a mean over batches, in which a row counts more the fewer are with it.
+    """
+    model = trainer.model_wrapped.eval()
+    sums = torch.zeros(2, dtype=torch.float64)
+    for batch in trainer.get_eval_dataloader():
+        answered = int((batch["labels"][..., 1:] != NO_LOSS).sum())
+        with trainer.compute_loss_context_manager():
+            loss = trainer.compute_loss(model, dict(batch))
+        sums += torch.tensor([float(loss) * answered, answered])
+    whole, count = trainer.accelerator.reduce(sums.to(trainer.args.device), reduction="sum")
+    return float(whole / count)
 
 
 def _arguments(options: SupervisedOptions) -> dict[str, Any]:

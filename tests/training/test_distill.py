@@ -51,6 +51,37 @@ def test_distillation_learns_and_leaves_adapter_log_and_plot(
     }  # fmt: skip
 
 
+def test_the_loss_on_evaluation_rows_does_not_depend_on_how_they_are_packed(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(7))
+    losses = []
+    for name, how in {
+        "rows": {"packing": False},
+        "packs": {},
+        "large packs": {"batch_size": 2},
+    }.items():
+        options = OPTIONS.model_copy(update={"max_steps": 1, "learning_rate": 1e-9, **how})
+        places = tiny.places(tiny_model, data, tmp_path / name, evaluation=data)
+        losses.append(read_adapter(distill(options, places, tell=_ignore)).metrics["eval_loss"])
+    assert losses[1:] == pytest.approx(losses[:1] * 2, rel=1e-5)
+
+
+def test_packs_are_learnt_from_in_bfloat16_and_with_checkpointing(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(9))
+    losses = []
+    for number, how in enumerate(({}, {"checkpointing": True}, {"bf16": True})):
+        options = OPTIONS.model_copy(
+            update={"max_steps": 2, "batch_size": 2, "accumulation": 2, **how}
+        )
+        places = tiny.places(tiny_model, data, tmp_path / str(number))
+        losses.append(read_adapter(distill(options, places, tell=_ignore)).metrics["loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert losses[2] == pytest.approx(losses[0], rel=2e-2)
+
+
 def test_an_adapter_on_top_of_another_carries_it(tiny_model: Path, tmp_path: Path) -> None:
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(4))
     options = OPTIONS.model_copy(update={"epochs": 1.0})

@@ -21,7 +21,7 @@ from training.watch import COMPLETE
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = DistillOptions(
-    lora=tiny.LORA, learning_rate=1e-2, batch_size=1, max_length=512, max_steps=4, packing=False,
+    lora=tiny.LORA, learning_rate=1e-2, batch_size=1, max_length=512, max_steps=4,
     checkpointing=False, bf16=False, save_every=2, log_every=1,
 )  # fmt: skip
 

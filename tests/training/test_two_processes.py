@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.training import tiny
+from training.adapters import read_adapter
 from training.distill import DistillOptions, distill
 
 ROOT = Path(__file__).parents[2]
@@ -21,19 +22,24 @@ def _losses(run: Path) -> list[float]:
         return [float(row["loss"]) for row in csv.DictReader(file) if row["loss"]]
 
 
-def test_two_gloo_processes_have_the_loss_of_one(tiny_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("packing", [False, True], ids=["rows", "packs"])
+def test_two_gloo_processes_have_the_loss_of_one(
+    tiny_model: Path, tmp_path: Path, *, packing: bool
+) -> None:
+    # Eight rows are two packs, one for each process in each step.
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(8))
     options = {
-        "learning_rate": 1e-2, "max_steps": 3, "log_every": 1, "bf16": False, "packing": False,
+        "learning_rate": 1e-2, "max_steps": 3, "log_every": 1, "bf16": False, "packing": packing,
         "checkpointing": False, "max_length": 512, "lora": {"rank": 4, "alpha": 8},
     }  # fmt: skip
     config = tmp_path / "two.yaml"
     lines = [f"{name}: {value}" for name, value in options.items() if name != "lora"]
     lines += ["batch_size: 1", "lora: {rank: 4, alpha: 8}"]
-    config.write_text("\n".join(lines).replace("False", "false"))
+    config.write_text("\n".join(lines).replace("False", "false").replace("True", "true"))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command += ["-m", "training.cli", "distill", "--config", str(config), "--data", str(data)]
     command += ["--model", str(tiny_model), "--out", str(tmp_path / "two")]
+    command += ["--evaluation", str(data)]
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -43,7 +49,12 @@ def test_two_gloo_processes_have_the_loss_of_one(tiny_model: Path, tmp_path: Pat
         check=False,
     )
     assert done.returncode == 0, done.stderr[-6000:]
-    one = DistillOptions.model_validate({**options, "batch_size": 2})
-    distill(one, tiny.places(tiny_model, data, tmp_path / "one"), tell=print)
+    twice = {"batch_size": 1, "accumulation": 2} if packing else {"batch_size": 2}
+    one = DistillOptions.model_validate({**options, **twice})
+    places = tiny.places(tiny_model, data, tmp_path / "one", evaluation=data)
+    distill(one, places, tell=print)
     assert _losses(tmp_path / "two") == pytest.approx(_losses(tmp_path / "one"), rel=1e-4)
-    assert (tmp_path / "two" / "adapter" / "manifest.json").is_file()
+    found, wanted = (
+        read_adapter(tmp_path / run / "adapter").metrics["eval_loss"] for run in ("two", "one")
+    )
+    assert found == pytest.approx(wanted, rel=1e-4)

@@ -189,7 +189,7 @@ def _profiles(path: Path) -> tuple[list[Kept], dict[str, str | int]]:
     from training.data.sifting import Kept
 
     file = path / PROFILES if path.is_dir() else path
-    held_out = _held_out(path / HELD_OUT) if path.is_dir() else set()
+    held_out = _held_out(file.with_name(HELD_OUT))
     kept = []
     left_out = 0
     for row in read_answers(file):
@@ -211,10 +211,12 @@ def _profiles(path: Path) -> tuple[list[Kept], dict[str, str | int]]:
 
 
 def _held_out(file: Path) -> set[str]:
-    import json
+    """Returns the users that a teacher's folder holds out; nobody where there is no such file."""
+    from training.data.folder import read_lines
 
-    with file.open(encoding="utf-8") as rows:
-        return {row["id"] for row in map(json.loads, rows) if row["kind"] == "user"}
+    if not file.is_file():
+        return set()
+    return {str(row.get("id")) for row in read_lines(file) if row.get("kind") == "user"}
 
 
 def _neighbours(
