@@ -16,9 +16,10 @@ from trl import GRPOConfig, GRPOTrainer
 
 from training.lora import load_tokenizer, lora_config, start_model
 from training.options import JobOptions
-from training.rewards import ModelReward, RewardWeights, chosen, load_reward_model
+from training.rewards import RewardWeights, chosen
 from training.rows import PolicyRow, read_rows
 from training.runs import arguments, finish, open_run, train, watch
+from training.scorer import ModelReward, load_reward_model, score_packs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,7 +92,9 @@ def grpo(
     policy = start_model(places.model, places.start, options)
     scorer = None
     if judge is not None and options.rewards.model:
-        scorer = ModelReward(load_reward_model(places.model, judge, policy.dtype), tokenizer)
+        scorer = ModelReward(
+            score_packs(load_reward_model(places.model, judge, policy.dtype)), tokenizer
+        )
     rewards = chosen(options.rewards, scorer)
     trainer = GRPOTrainer(
         model=policy,

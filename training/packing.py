@@ -2,10 +2,10 @@
 
 Rows of one instruction share its tokens, half of a row or more. A pack is one sequence: the shared
 beginning, then the rest of each row, as long as the longest. Each token attends to the beginning
-and to the tokens of its own row before it, at the positions that the row would have alone; so the
-losses and gradients (without dropout) are those of the rows one by one, while the beginning is computed once (as in
-Hydragen, arXiv 2402.05099, which does so for decoding). Attention costs what the rows cost, where
-one mask over a whole packed sequence costs its square.
+and to the tokens of its own row before it, at the positions that the row would have alone; so losses
+and gradients (without dropout) are those of the rows one by one, while the beginning is computed
+once, as in Hydragen (arXiv 2402.05099), which does so for decoding. Attention costs what the rows
+cost, where one mask over a whole packed sequence costs its square.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def pack(encoded: Encoded, *, tokens: int, seed: int) -> list[Pack]:
         seed: Decides which rows come together.
 
     Returns:
-        Packs; the last of an instruction may be a small one. Of each: `shared`, the tokens that a pack's rows begin with, and `input_ids` and `labels` of the rest
-        of each row.
+        `input_ids` and `labels` of the rows of each pack, and `shared`, how many tokens they begin
+        with in common. The last pack of an instruction may be a small one.
     """
     pairs = list(zip(encoded.instructions, encoded.rows, strict=True))
     often = Counter(encoded.instructions)
@@ -73,6 +73,30 @@ def pack(encoded: Encoded, *, tokens: int, seed: int) -> list[Pack]:
     return packs
 
 
+def lay_out(rows: Sequence[Sequence[int]], *, shared: int, padding: int) -> dict[str, Any]:
+    """Returns the model's input for rows that begin with the same tokens.
+
+    Args:
+        rows: Tokens of each.
+        shared: How many all begin with; fewer than any has.
+        padding: Token that ends the shorter rows.
+
+    Returns:
+        `input_ids` and `position_ids`, of shape (1, tokens), and how they divide.
+    """
+    longest = max(map(len, rows))
+    ids, places = list(rows[0][:shared]), list(range(shared))
+    for row in rows:
+        ids += [*row[shared:], *[padding] * (longest - len(row))]
+        places += range(shared, longest)
+    return {
+        "input_ids": torch.tensor([ids]),
+        "position_ids": torch.tensor([places]),
+        "pack_shared": shared,
+        "pack_rows": len(rows),
+    }
+
+
 class Collator:
     """Makes the model's input of one pack.
 
@@ -84,31 +108,17 @@ class Collator:
         self._padding = padding
 
     def __call__(self, packs: Sequence[Pack]) -> dict[str, Any]:
-        """Returns tensors of shape (1, tokens), and how they divide.
+        """Returns what `lay_out` does, and the labels.
 
         Raises:
             ValueError: These are several packs, whose beginnings differ.
         """
         if len(packs) != 1:
             raise ValueError(f"{len(packs)} packs at a time; a pack is a batch already")
-        one = packs[0]
-        shared, rests, labels = one["shared"], one["input_ids"], one["labels"]
-        longest = max(map(len, rests))
-        ids = [*shared]
-        learnt = [NO_LOSS] * len(shared)
-        places = list(range(len(shared)))
-        for rest, label in zip(rests, labels, strict=True):
-            missing = longest - len(rest)
-            ids += [*rest, *[self._padding] * missing]
-            learnt += [*label, *[NO_LOSS] * missing]
-            places += range(len(shared), len(shared) + longest)
-        return {
-            "input_ids": torch.tensor([ids]),
-            "labels": torch.tensor([learnt]),
-            "position_ids": torch.tensor([places]),
-            "pack_shared": len(shared),
-            "pack_rows": len(rests),
-        }
+        shared, rows, labels = (packs[0][name] for name in ("shared", "input_ids", "labels"))
+        inputs = lay_out(rows, shared=shared, padding=self._padding)
+        learnt = lay_out(labels, shared=shared, padding=NO_LOSS)["input_ids"]
+        return {**inputs, "labels": learnt}
 
 
 def take_packs(model: PreTrainedModel) -> None:
@@ -195,25 +205,30 @@ def _weights(scores: torch.Tensor, dtype: torch.dtype, dropout: float) -> torch.
     return torch.nn.functional.dropout(weights, dropout) if dropout else weights
 
 
+def common(rows: Sequence[Sequence[int]], most: int) -> int:
+    """Returns how many tokens all rows begin with, up to `most`."""
+    first = rows[0]
+    at = most
+    for row in rows:
+        while row[:at] != first[:at]:
+            at -= 1
+    return max(0, at)
+
+
 def _packed(rows: Sequence[Row], shared: int) -> Pack:
     return {
-        "shared": rows[0]["input_ids"][:shared],
-        "input_ids": [row["input_ids"][shared:] for row in rows],
-        "labels": [row["labels"][shared:] for row in rows],
+        "shared": shared,
+        "input_ids": [row["input_ids"] for row in rows],
+        "labels": [row["labels"] for row in rows],
     }
 
 
 def _common(rows: Sequence[Row]) -> int:
-    """Returns how many tokens all rows begin with, but for the last before an answer.
+    """Returns how many tokens rows begin with, but for the last before an answer.
 
     What an answer begins with is predicted from the token before it, which has to be the row's own.
     """
-    first = rows[0]["input_ids"]
-    at = min(
-        next(place for place, label in enumerate(row["labels"]) if label != NO_LOSS) - 1
-        for row in rows
+    before = min(
+        next(place for place, label in enumerate(row["labels"]) if label != NO_LOSS) for row in rows
     )
-    for row in rows:
-        while row["input_ids"][:at] != first[:at]:
-            at -= 1
-    return max(0, at)
+    return common([row["input_ids"] for row in rows], before - 1)

@@ -8,9 +8,11 @@ which a profile can be worse.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import torch
 from datasets import Dataset
+from peft.helpers import disable_input_dtype_casting
 from pydantic import PositiveInt
 from trl import RewardConfig, RewardTrainer
 
@@ -18,9 +20,9 @@ from training.chat import encode
 from training.errors import TrainingError
 from training.lora import add_adapter, load_tokenizer, start_model
 from training.options import JobOptions
-from training.rewards import ModelReward
-from training.rows import PreferenceRow, read_rows
+from training.rows import Chat, PreferenceRow, read_rows
 from training.runs import arguments, finish, open_run, train, watch
+from training.scorer import ModelReward, score_packs, scored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,10 +34,10 @@ if TYPE_CHECKING:
 
 
 class RewardOptions(JobOptions):
-    """Options of the reward model.
+    """Options of the reward model. `batch_size` counts prompts, each with all its pairs.
 
     Attributes:
-        max_length: Tokens of prompt and answer at most. Longer rows are left out and counted.
+        max_length: Tokens of prompt and answer at most. Longer pairs are left out and counted.
     """
 
     max_length: PositiveInt = 1024
@@ -58,18 +60,24 @@ def reward(options: RewardOptions, places: Places, *, tell: Callable[[str], obje
     held_out = read_rows(PreferenceRow, places.evaluation)
     run = open_run("reward", options, places, rows=len(rows))
     tokenizer = load_tokenizer(places.model)
-    pairs = _pairs(tokenizer, rows, options.max_length)
-    if left_out := len(rows) - len(pairs):
+    prompts, left_out = _prompts(tokenizer, rows, options.max_length)
+    if left_out:
         tell(f"train: {left_out:,} pairs of more than {options.max_length} tokens left out")
-    body = start_model(places.model, places.start, options, scoring=True)
-    trainer = RewardTrainer(
-        model=add_adapter(body, options.lora, scoring=True),
-        args=arguments(RewardConfig, run, max_length=options.max_length),
-        train_dataset=Dataset.from_list(pairs),
+    body = score_packs(start_model(places.model, places.start, options, scoring=True))
+    model = add_adapter(body, options.lora, scoring=True)
+    trainer = _Trainer(
+        model=model,
+        args=arguments(
+            RewardConfig, run, max_length=options.max_length, remove_unused_columns=False
+        ),
+        data_collator=_Collator(int(tokenizer.pad_token_id)),
+        train_dataset=Dataset.from_list(prompts),
         processing_class=tokenizer,
     )
     watch(trainer, run, tell)
-    train(trainer, run)
+    # As in supervised training; the head is no adapter's, and autocast leaves it in the model's type.
+    with disable_input_dtype_casting(model, active=options.bf16):
+        train(trainer, run)
     metrics = accuracy(ModelReward(trainer.model, tokenizer), held_out)
     tell(", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
     return finish(run, trainer, trainer.model, metrics)
@@ -89,19 +97,62 @@ def accuracy(model: ModelReward, rows: Sequence[PreferenceRow]) -> dict[str, flo
     return {name: sum(found) / len(found) for name, found in sorted(hits.items())}
 
 
-def _pairs(
+class _Trainer(RewardTrainer):  # type: ignore[misc]  # TRL has no types
+    """TRL's, over all pairs of some prompts at once: what they begin with is computed once."""
+
+    def _prepare_dataset(self, dataset: Dataset, *_: object, **__: object) -> Dataset:
+        return dataset  # tokens already
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: int | None = None,
+    ) -> torch.Tensor | tuple[torch.Tensor, object]:
+        """Returns the mean of -log sigmoid(score(chosen) - score(rejected)) over the pairs."""
+        del num_items_in_batch
+        better, worse = inputs.pop("pairs").unbind(dim=1)
+        outputs = model(**inputs)
+        scores = outputs.logits[:, 0]
+        margins = scores[better] - scores[worse]
+        seen = self._metrics["train" if model.training else "eval"]
+        seen["accuracy"].append(float((margins > 0).float().mean()))
+        seen["margin"].append(float(margins.mean()))
+        loss = -torch.nn.functional.logsigmoid(margins).mean()
+        return (loss, outputs) if return_outputs else loss
+
+
+class _Collator:
+    """Makes one input of all different answers to some prompts, and names the pairs among them."""
+
+    def __init__(self, padding: int) -> None:
+        self._padding = padding
+
+    def __call__(self, prompts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        places: dict[tuple[int, ...], int] = {}
+        pairs = [
+            [places.setdefault(tuple(ids), len(places)) for ids in pair]
+            for prompt in prompts
+            for pair in prompt["pairs"]
+        ]
+        return {**scored(list(places), padding=self._padding), "pairs": torch.tensor(pairs)}
+
+
+def _prompts(
     tokenizer: PreTrainedTokenizerBase, rows: Sequence[PreferenceRow], max_length: int
-) -> list[dict[str, list[int]]]:
-    pairs = [
-        {
-            f"{name}_ids": encode(tokenizer, (*row.prompt, *answer))["input_ids"]
-            for name, answer in (("chosen", row.chosen), ("rejected", row.rejected))
-        }
-        for row in rows
-    ]
-    kept = [pair for pair in pairs if max(map(len, pair.values())) <= max_length]
+) -> tuple[list[dict[str, Any]], int]:
+    """Returns the pairs of each prompt as tokens, and how many pairs are too long."""
+    kept: defaultdict[Chat, list[list[list[int]]]] = defaultdict(list)
+    for row in rows:
+        pair = [
+            encode(tokenizer, (*row.prompt, *answer))["input_ids"]
+            for answer in (row.chosen, row.rejected)
+        ]
+        if max(map(len, pair)) <= max_length:
+            kept[row.prompt].append(pair)
     if not kept:
         raise TrainingError(
             f"all {len(rows):,} pairs are longer than max_length, {max_length} tokens"
         )
-    return kept
+    return [{"pairs": pairs} for pairs in kept.values()], len(rows) - sum(map(len, kept.values()))

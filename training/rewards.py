@@ -7,30 +7,22 @@ model is blind to: form, made-up tastes, and the blandness of profiles that fit 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
-from peft import PeftModel
 from pydantic import NonNegativeFloat
 
-from training.adapters import chain, check_base, read_adapter
-from training.chat import encode
 from training.errors import TrainingError
 from training.judging import grounded, is_well_formed, likeness, read_profile
-from training.lora import load_model
 from training.options import Options
-from training.rows import PolicyRow, Turn
+from training.rows import PolicyRow
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from training.scorer import ModelReward
 
 Reward = Callable[[Sequence[PolicyRow], Sequence[str]], list[float]]
 """Returns a number for each answer, given the prompt's row."""
 
 _FEWEST, _MOST = 12, 40
-_BATCH = 16
 
 
 class RewardWeights(Options):
@@ -79,62 +71,6 @@ def unlike(rows: Sequence[PolicyRow], answers: Sequence[str]) -> list[float]:
 def length(rows: Sequence[PolicyRow], answers: Sequence[str]) -> list[float]:
     """Rewards answers that are neither a stub nor a speech."""
     return [_length(len(answer.split())) for _, answer in zip(rows, answers, strict=True)]
-
-
-class ModelReward:
-    """A trained reward model, asked for its score of an answer to a prompt.
-
-    Args:
-        model: Scores token sequences.
-        tokenizer: Its tokenizer.
-    """
-
-    def __init__(
-        self, model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase
-    ) -> None:
-        self.model: Any = model.eval()
-        self._tokenizer = tokenizer
-
-    def __call__(self, rows: Sequence[PolicyRow], answers: Sequence[str]) -> list[float]:
-        """Returns a score for each answer."""
-        chats = [
-            (*row.prompt, Turn(role="assistant", content=answer))
-            for row, answer in zip(rows, answers, strict=True)
-        ]
-        return self.scores(chats)
-
-    @torch.no_grad()
-    def scores(self, chats: Sequence[Sequence[Turn]]) -> list[float]:
-        """Returns a score for each chat, by its last token."""
-        found: list[float] = []
-        pad = self._tokenizer.pad_token_id
-        for first in range(0, len(chats), _BATCH):
-            ids = [
-                encode(self._tokenizer, chat)["input_ids"] for chat in chats[first : first + _BATCH]
-            ]
-            longest = max(map(len, ids))
-            batch = torch.tensor([row + [pad] * (longest - len(row)) for row in ids])
-            mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in ids])
-            device = self.model.device
-            scores = self.model(input_ids=batch.to(device), attention_mask=mask.to(device)).logits
-            found += scores[:, 0].float().tolist()
-        return found
-
-
-def load_reward_model(model: Path, adapter: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """Returns a reward model with its adapter and head folded in.
-
-    Raises:
-        TrainingError: The adapter is no reward model, or for another base.
-    """
-    if read_adapter(adapter).job != "reward":
-        raise TrainingError(f"{adapter} is no reward model; make one with reclm-train reward")
-    check_base(adapter, model)
-    *parents, last = chain(adapter)
-    body = load_model(model, parents, dtype=torch.float32, scoring=True)
-    scorer: Any = PeftModel.from_pretrained(body, str(last)).merge_and_unload()
-    result: PreTrainedModel = scorer.to(dtype).eval()
-    return result
 
 
 def chosen(weights: RewardWeights, model: ModelReward | None) -> list[tuple[str, Reward, float]]:

@@ -92,6 +92,13 @@ def add_data(rooms: Actions) -> None:
         metavar="A,B,C",
         help="users for reward training, reward evaluation, reinforcement (default: 0.4,0.2,0.4)",
     )
+    preferences.add_argument(
+        "--pairs",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="of each user of reward training, with as many neighbours (default: %(default)s)",
+    )
 
 
 def add_teach(rooms: Actions) -> None:

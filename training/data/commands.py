@@ -136,13 +136,21 @@ def preferences(args: argparse.Namespace) -> str:
     found, by = _neighbours(args, dataset, "user", [row.answer.id for row in kept])
     shares = dict(args.share) if args.share else dict(SHARES)
     parts = dict(zip(PARTS, args.parts, strict=True)) if args.parts else dict(PARTS)
-    built = preference_rows(kept, found, _reading(args), shares=shares, parts=parts, seed=args.seed)
+    built = preference_rows(
+        kept, found, _reading(args), shares=shares, parts=parts, pairs=args.pairs, seed=args.seed
+    )
     about = {
         "profiles": origin,
         "dataset": _data(args, dataset),
         "by": by,
         "counts": dict(built.counts),
-        "options": {"shares": shares, "parts": parts, "seed": args.seed, "limit": args.limit},
+        "options": {
+            "shares": shares,
+            "parts": parts,
+            "pairs": args.pairs,
+            "seed": args.seed,
+            "limit": args.limit,
+        },
         "prompt": _prompt(args),
     }
     files = {f"{part}.jsonl": rows for part, rows in built.rows.items()}

@@ -50,6 +50,7 @@ def preference_rows(
     *,
     shares: Mapping[str, float] = SHARES,
     parts: Mapping[str, float] = PARTS,
+    pairs: int = 1,
     seed: int,
 ) -> Preferences:
     """Builds pairs and prompts.
@@ -62,6 +63,7 @@ def preference_rows(
         reading: How a prompt is cut.
         shares: Kind of corruption -> share of the pairs.
         parts: Part -> share of the users.
+        pairs: Of each user that the reward model learns from, each of the next neighbour's profile.
         seed: Where chance starts.
 
     Raises:
@@ -106,9 +108,12 @@ def preference_rows(
                 for row, prompt, others in members
             ]
             continue
-        kinds = draw.draw(len(members), rng)
+        turns_of = pairs if name == REWARD_TRAIN else 1
+        each = [(turn, member) for member in members for turn in range(turns_of)]
+        kinds = draw.draw(len(each), rng)
         rows[name] = []
-        for (row, prompt, others), kind in zip(members, kinds, strict=True):
+        for (turn, (row, prompt, others)), kind in zip(each, kinds, strict=True):
+            other = others[turn % len(others)]
             counts[f"{name}: {kind}"] += 1
             rows[name].append(
                 {
@@ -117,7 +122,7 @@ def preference_rows(
                     "corruption": kind,
                     "prompt": prompt,
                     "chosen": turns([Message("assistant", row.words.text)]),
-                    "rejected": turns([Message("assistant", corrupt(kind, row.words, others[0]))]),
+                    "rejected": turns([Message("assistant", corrupt(kind, row.words, other))]),
                 }
             )
     return Preferences(rows, dict(counts))
