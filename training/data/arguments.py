@@ -52,6 +52,13 @@ def add_data(rooms: Actions) -> None:
         metavar="SHARE",
         help="of users and items, to judge by (default: %(default)s)",
     )
+    teacher.add_argument(
+        "--rarest",
+        type=share,
+        default=1.0,
+        metavar="SHARE",
+        help="of train.jsonl, keep those profiles whose phrases are the rarest (default: all)",
+    )
     _add_reading(teacher)
 
     neighbours = _builder(actions, "neighbours", "similar users or items", commands.neighbours)

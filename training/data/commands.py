@@ -30,8 +30,10 @@ def teacher(args: argparse.Namespace) -> str:
     Raises:
         InstructionDataError: Nothing is left of the answers, or they cannot be read.
     """
+    from services.profiles.grammar import parse
     from training.data.distillation import distillation_rows, is_held_out
     from training.data.folder import check_place, write_folder
+    from training.data.rarity import rarest
     from training.data.sifting import sift, sift_prose
 
     check_place(args.out, replace=args.force)
@@ -53,18 +55,27 @@ def teacher(args: argparse.Namespace) -> str:
     held = [
         is_held_out(row["kind"], row["id"], share=args.held_out, seed=args.seed) for row in pairs
     ]
+    train = [row for row, out in zip(pairs, held, strict=True) if not out]
+    written = [parse(row["kind"], row["completion"][0]["content"]) for row in train]
+    rare = rarest(written, args.rarest)
     profiles = (row.answer.to_row() | {"text": row.words.text} for row in found.kept)
     about |= {
         "form": "profile",
         "dropped": dict(found.dropped),
         "undecodable_kept": found.undecodable,
         "nothing_readable": len(found.kept) - len(pairs),
-        "options": {"strict": args.strict, "held_out": args.held_out, "seed": args.seed},
+        "bland": rare.count(False),
+        "options": {
+            "strict": args.strict,
+            "held_out": args.held_out,
+            "rarest": args.rarest,
+            "seed": args.seed,
+        },
         "prompt": _prompt(args),
     }
     files = {
         PROFILES: profiles,
-        TRAIN: [row for row, out in zip(pairs, held, strict=True) if not out],
+        TRAIN: [row for row, keep in zip(train, rare, strict=True) if keep],
         HELD_OUT: [row for row, out in zip(pairs, held, strict=True) if out],
     }
     manifest = write_folder(args.out, files, builder="teacher", about=about, replace=args.force)
@@ -305,6 +316,8 @@ def _told(manifest: Mapping[str, Any], folder: Path) -> str:
         for member in ("dropped", "left_out", "counts")
         if member in manifest
     ]
+    if manifest.get("bland"):
+        lines.append(f"{manifest['bland']:,} of the training rows left out as too bland")
     if manifest.get("undecodable_kept"):
         lines.append(
             f"{manifest['undecodable_kept']:,} of the kept could not be written under constrained "

@@ -75,6 +75,17 @@ def test_a_teacher_s_answers_become_pairs(folder: Path, capsys: pytest.CaptureFi
     assert f"fingerprint: {about['fingerprint']}" in capsys.readouterr().out
 
 
+def test_the_blandest_rows_are_not_trained_on_and_no_other_file_changes(folder: Path) -> None:
+    assert run(folder, "teacher", "--held-out", "0.3") == 0
+    assert run(folder, "teacher", "--held-out", "0.3", "--rarest", "0.5", out="rare") == 0
+    whole, rare = (lines(folder / name / "train.jsonl") for name in ("teacher", "rare"))
+    assert len(rare) == round(len(whole) / 2)
+    assert [row for row in whole if row in rare] == rare
+    for name in ("held-out.jsonl", "profiles.jsonl"):
+        assert lines(folder / "rare" / name) == lines(folder / "teacher" / name)
+    assert manifest(folder / "rare")["bland"] == len(whole) - len(rare)
+
+
 def test_builders_make_the_same_again(folder: Path) -> None:
     assert run(folder, "teacher") == 0
     for builder in ("collaborative", "preferences"):
