@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MODEL = "SmolLM2-135M-Instruct"
+_OURS = "reclm-"
 
 _JOBS = {
     "distill": "learn to write a teacher's profiles",
@@ -188,6 +189,10 @@ def _publish(args: argparse.Namespace) -> str:
     home = Path(os.environ.get("RECLM_HOME") or "")
     if not home.is_absolute():
         raise TrainingError("set RECLM_HOME to an absolute path: adapters are published there")
+    if args.name.startswith(_OURS):
+        raise TrainingError(
+            f"names that begin with {_OURS} are those of adapters that come with RecLM"
+        )
     lines = []
     if args.merged:
         merged = home / "models" / args.name

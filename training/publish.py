@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 WEIGHTS = "adapter_model.safetensors"
 _CONFIG = "adapter_config.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_OURS = "reclm-"
 _LOAD_TIMEOUT_S = 120.0
 
 
@@ -43,16 +42,12 @@ def publish(adapter: Path, name: str, home: Path) -> Path:
         The published folder.
 
     Raises:
-        TrainingError: The name is malformed, reserved or was used before, or the adapter writes no words.
+        TrainingError: The name is malformed or was used before, or the adapter writes no words.
     """
     if not _NAME.fullmatch(name):
         raise TrainingError(
             f"{name!r} is no name: letters, digits, '.', '_' and '-', at most 64, and the first a "
             "letter or digit"
-        )
-    if name.startswith(_OURS):
-        raise TrainingError(
-            f"names that begin with {_OURS} are those of adapters that come with RecLM"
         )
     folders = chain(adapter)
     if any(read_adapter(folder).job == "reward" for folder in folders):

@@ -118,7 +118,7 @@ class _Trainer(RewardTrainer):  # type: ignore[misc]  # TRL has no types
         margins = scores[better] - scores[worse]
         seen = self._metrics["train" if model.training else "eval"]
         seen["accuracy"].append(float((margins > 0).float().mean()))
-        seen["margin"].append(float(margins.mean()))
+        seen["margin"].append(float(margins.detach().mean()))
         loss = -torch.nn.functional.logsigmoid(margins).mean()
         return (loss, outputs) if return_outputs else loss
 

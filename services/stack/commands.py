@@ -33,7 +33,15 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
         if name in {"prepare", "up"}:
             parser.add_argument("--model", help="a name for `models get` (SmolLM2-135M-Instruct)")
         if name == "up":
-            parser.add_argument("--adapter", metavar="NAME", help="published by reclm-train")
+            adapter = parser.add_mutually_exclusive_group()
+            adapter.add_argument(
+                "--adapter",
+                metavar="NAME",
+                help="published by reclm-train (default: the one that comes with RecLM, for its model)",
+            )
+            adapter.add_argument(
+                "--no-adapter", action="store_true", help="serve the model as it is"
+            )
             parser.add_argument(
                 "--port", type=int, default=_PORT, help="of the service (%(default)s)"
             )
@@ -104,7 +112,9 @@ def _up(args: argparse.Namespace, interrupts: Interrupts) -> int:
             model = adapter.base_model if adapter else args.model or parts.MODEL
             prepared = parts.prepare(home, steps, model=model)
             if adapter:
-                prepared = parts.with_adapter(prepared, adapter)
+                prepared = parts.with_adapter(prepared, adapter, steps)
+            elif not args.no_adapter:
+                prepared = parts.with_shipped_adapter(prepared, home, steps)
             url = stack.start(prepared, home, port=args.port, workers=args.workers, persistent=True)
     print(f"The service answers at {url} (documentation: {url}/docs).")
     print("Try:")

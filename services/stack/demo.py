@@ -70,6 +70,7 @@ def _run(stack: Stack, home: Path, steps: Steps) -> tuple[list[Row], list[Item]]
         dataset = beside.submit(_dataset, home, steps)
         prepared = parts.prepare(home, steps)
         folder = dataset.result()
+    prepared = parts.with_shipped_adapter(prepared, home, steps)
     items, histories = _read(folder)
     # A Redis that is not the demo's own may hold these users' profiles from the last demo.
     tenant = f"demo-{uuid.uuid4().hex[:8]}"
@@ -166,7 +167,10 @@ def _as_promised(row: Row) -> bool:
 
 def _show(rows: Sequence[Row], items: Sequence[Item]) -> None:
     version = rows[0].first.version
-    print(f"\nProfiles by {version.base_model.name}, {len(items):,} films in the catalogue\n")
+    model = version.base_model.name
+    if version.adapter is not None:
+        model = f"{model} with the adapter {version.adapter.name}"
+    print(f"\nProfiles by {model}, {len(items):,} films in the catalogue\n")
     print(f"{'user':10} {'films':>5}   {'first answer':>22}   {'again':>20}")
     print("-" * _WIDTH)
     for row in rows:
@@ -191,6 +195,6 @@ def _show_next() -> None:
         "  make up      the same stack, left running at http://127.0.0.1:8080\n"
         "  make down    stop it\n"
         "  README.md    the calls, with curl\n"
-        "The model is a small one and has learnt nothing about recommendation yet: what it writes\n"
-        "has the form of a profile, and not yet the quality of one."
+        "The model is a small one; what its adapter has learnt, docs/training.md tells with figures.\n"
+        "reclm-train makes one from your own users and items."
     )

@@ -14,9 +14,11 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from services.assets.commands import get_model
+from services.assets.manifest import content_hash, is_complete
 from services.profiles.keys import split_keys
 from services.profiles.settings import Settings
 from services.stack import environment, probes
+from services.stack.adapters import SHIPPED, find_adapter
 from services.stack.errors import StackError
 from services.stack.processes import free_port
 
@@ -123,16 +125,37 @@ def api_key() -> str | None:
     return keys[0] if keys else None
 
 
-def with_adapter(parts: Parts, adapter: Adapter) -> Parts:
-    """Returns the parts with an adapter on top of their model.
+def with_adapter(parts: Parts, adapter: Adapter, steps: Steps) -> Parts:
+    """Returns the parts with an adapter on top of their model; a CPU's is folded in beforehand.
 
     Raises:
-        StackError: This machine cannot serve it.
+        StackError: This machine cannot serve it, or it is for another model.
+        AssetError: As `Adapter.fold_into` does.
     """
     if parts.vllm_url is None and parts.vllm_python is None:
         raise StackError("the generator inside the service takes no adapter; it needs a vLLM")
-    adapter.require_servable(parts.flavour)
+    if parts.model is not None:
+        adapter.require_base(parts.model)
+        if parts.flavour == "cpu" and not is_complete(adapter.merged):
+            with steps.step(f"Adapter: folding {adapter.name} into {adapter.base_model}"):
+                adapter.fold_into(parts.model)
     return dataclasses.replace(parts, adapter=adapter)
+
+
+def with_shipped_adapter(parts: Parts, home: Path, steps: Steps) -> Parts:
+    """Returns the parts with the adapter that comes with RecLM, where it is for their model.
+
+    Raises:
+        StackError: As `find_adapter` does.
+        AssetError: As `Adapter.fold_into` does.
+    """
+    if parts.model_name != MODEL or parts.model is None or parts.vllm_python is None:
+        return parts
+    adapter = find_adapter(home, SHIPPED)
+    if adapter.base_hash != content_hash(parts.model):
+        steps.say(f"Adapter: none; {parts.model} is not what {SHIPPED} was trained on")
+        return parts
+    return with_adapter(parts, adapter, steps)
 
 
 def start_redis(launcher: Launcher, binary: str, folder: Path, *, persistent: bool) -> Child:

@@ -85,6 +85,8 @@ def test_the_jobs_follow_on_each_other(
     assert (manifest["name"], manifest["job"]) == ("tiny-1", "grpo")
     assert main(command) == 1
     assert "is there already" in capsys.readouterr().err
+    assert main(["publish", last, "--name", "reclm-1", "--model", str(tiny_model)]) == 1
+    assert "come with RecLM" in capsys.readouterr().err
 
     models = [f"base={tiny_model}", f"trained={home / 'models/tiny-1'}"]
     command = ["compare", *models, "--prompts", held_out, "--limit", "3", "--tokens", "8"]

@@ -1,59 +1,147 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
-from services.assets.manifest import Origin, write_manifest
-from services.stack.adapters import find_adapter
+from services.assets.manifest import Origin, content_hash, verify, write_manifest
+from services.profiles.prompts import component
+from services.stack.adapters import SHIPPED, find_adapter
 from services.stack.errors import StackError
-from services.stack.parts import Parts, _served
+from services.stack.parts import MODEL, Parts, _served, with_adapter, with_shipped_adapter
+from services.stack.steps import Steps
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from services.stack.environment import Flavour
+
+WEIGHT = "model.layers.0.self_attn.q_proj.weight"
+RANK = 24
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A home with an adapter of rank 24, and no merged model of it."""
+    """A home with a base model of zeros and an adapter that makes them twos."""
+    base = tmp_path / "models" / "base"
+    base.mkdir(parents=True)
+    save_file({WEIGHT: np.zeros((2, 3), np.float16)}, base / "model.safetensors")
+    (base / "config.json").write_text('{"model_type": "llama"}')
+    write_manifest(base, Origin("base", "here", "Apache-2.0"))
     folder = tmp_path / "adapters" / "films-1"
     folder.mkdir(parents=True)
-    (folder / "adapter_config.json").write_text(json.dumps({"r": 24}))
+    (folder / "adapter_config.json").write_text(json.dumps({"r": RANK, "lora_alpha": 2}))
+    layer = f"base_model.model.{WEIGHT.removesuffix('.weight')}"
+    factors = {"A": np.ones((RANK, 3), np.float32), "B": np.ones((2, RANK), np.float32)}
+    save_file(
+        {f"{layer}.lora_{name}.weight": factor for name, factor in factors.items()},
+        folder / "adapter_model.safetensors",
+    )
     write_manifest(folder, Origin("films-1", "reclm-train distill", "Apache-2.0"))
     path = folder / "manifest.json"
-    document = json.loads(path.read_text()) | {"base_model": {"name": "base", "hash": "0"}}
-    path.write_text(json.dumps(document))
+    origin = {"base_model": {"name": "base", "hash": content_hash(base)}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | origin))
     return tmp_path
 
 
-def _parts(home: Path, flavour: str) -> Parts:
-    adapter = find_adapter(home, "films-1")
-    return Parts(
-        "base", home / "models" / "base", home, None, None, None, None, flavour, adapter  # type: ignore[arg-type]
-    )  # fmt: skip
+def parts_of(home: Path, flavour: Flavour) -> Parts:
+    base = home / "models" / "base"
+    return Parts("base", base, home, None, None, None, home / "python", flavour)
+
+
+def adapted(home: Path, flavour: Flavour) -> Parts:
+    return dataclasses.replace(parts_of(home, flavour), adapter=find_adapter(home, "films-1"))
 
 
 def test_a_cpu_serves_the_merged_model_under_the_adapters_name(home: Path) -> None:
-    merged = str(home / "models" / "films-1")
-    assert _served(_parts(home, "cpu")) == ["--model", merged, "--served-model-name", "films-1"]
+    merged = str(find_adapter(home, "films-1").merged)
+    assert _served(adapted(home, "cpu")) == ["--model", merged, "--served-model-name", "films-1"]
 
 
 def test_a_gpu_serves_base_and_adapter(home: Path) -> None:
-    served = _served(_parts(home, "cuda"))
+    served = _served(adapted(home, "cuda"))
     assert served[:4] == ["--model", str(home / "models/base"), "--served-model-name", "base"]
     assert served[served.index("--max-lora-rank") + 1] == "32"
     assert served[-1] == f"films-1={home / 'adapters/films-1'}"
 
 
-def test_a_cpu_without_the_merged_model_is_told_how_to_get_it(home: Path) -> None:
-    adapter = find_adapter(home, "films-1")
-    with pytest.raises(StackError, match="publish --merged"):
-        adapter.require_servable("cpu")
-    adapter.require_servable("cuda")
-    (home / "models" / "films-1").mkdir(parents=True)
-    write_manifest(home / "models" / "films-1", Origin("films-1", "here", "Apache-2.0"))
-    adapter.require_servable("cpu")
+def test_a_cpu_gets_the_merged_model_made(home: Path) -> None:
+    parts = parts_of(home, "cpu")
+    with_adapter(parts, find_adapter(home, "films-1"), Steps())
+    merged = find_adapter(home, "films-1").merged
+    assert np.allclose(load_file(merged / "model.safetensors")[WEIGHT], 2)
+    assert json.loads((merged / "config.json").read_text()) == {"model_type": "llama"}
+    assert verify(merged).origin.licence == "Apache-2.0"
+    before = (merged / "model.safetensors").stat()
+    with_adapter(parts, find_adapter(home, "films-1"), Steps())
+    assert (merged / "model.safetensors").stat() == before, "what is there is not made again"
+
+
+def test_a_gpu_needs_no_merged_model(home: Path) -> None:
+    with_adapter(parts_of(home, "cuda"), find_adapter(home, "films-1"), Steps())
+    assert [path.name for path in (home / "models").iterdir()] == ["base"]
+
+
+def test_an_adapter_for_another_base_is_refused(home: Path) -> None:
+    save_file({WEIGHT: np.ones((2, 3), np.float16)}, home / "models/base/model.safetensors")
+    (home / "models/base/manifest.json").unlink()
+    for flavour in ("cpu", "cuda"):
+        with pytest.raises(StackError, match="was trained on base"):
+            with_adapter(parts_of(home, flavour), find_adapter(home, "films-1"), Steps())
+    assert [path.name for path in (home / "models").iterdir()] == ["base"]
+
+
+def test_an_adapter_that_changed_is_folded_again(home: Path) -> None:
+    first = find_adapter(home, "films-1")
+    with_adapter(parts_of(home, "cpu"), first, Steps())
+    folder = home / "adapters" / "films-1"
+    (folder / "adapter_config.json").write_text(json.dumps({"r": RANK, "lora_alpha": 4}))
+    document = json.loads((folder / "manifest.json").read_text())
+    write_manifest(folder, Origin("films-1", "reclm-train distill", "Apache-2.0"))
+    files = json.loads((folder / "manifest.json").read_text())["files"]
+    (folder / "manifest.json").write_text(json.dumps(document | {"files": files}))
+    second = find_adapter(home, "films-1")
+    with_adapter(parts_of(home, "cpu"), second, Steps())
+    assert second.digest != first.digest
+    assert np.allclose(load_file(second.merged / "model.safetensors")[WEIGHT], 4)
+
+
+def test_what_reclm_train_merged_is_served_as_it_is(home: Path) -> None:
+    merged = home / "models" / "films-1"
+    merged.mkdir()
+    (merged / "manifest.json").write_text('{"adapter": "0123456789ab"}')
+    assert find_adapter(home, "films-1").merged == merged
+    (merged / "manifest.json").write_text("{}")
+    assert find_adapter(home, "films-1").merged != merged, "a base model of the same name"
+
+
+def test_the_shipped_adapter_goes_with_the_model_it_is_for(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = dataclasses.replace(parts_of(home, "cuda"), model_name=MODEL)
+    assert with_shipped_adapter(other, home, Steps()).adapter is None
+    assert "not what reclm-seed-1 was trained on" in capsys.readouterr().err
+    assert with_shipped_adapter(parts_of(home, "cuda"), home, Steps()).adapter is None
+    assert capsys.readouterr().err == "", "another model: nobody expects it"
+
+
+def test_the_shipped_adapter_is_whole(home: Path) -> None:
+    adapter = find_adapter(home, SHIPPED)
+    verify(adapter.folder)
+    manifest = json.loads((adapter.folder / "manifest.json").read_text())
+    prompt = component(examples=False)
+    assert manifest["prompt"] == {"name": prompt.name, "hash": prompt.hash}
+    assert sum(path.stat().st_size for path in adapter.folder.iterdir()) < 5_000_000
+
+
+def test_the_generator_inside_the_service_takes_none(home: Path) -> None:
+    parts = dataclasses.replace(parts_of(home, "cpu"), vllm_python=None)
+    with pytest.raises(StackError, match="it needs a vLLM"):
+        with_adapter(parts, find_adapter(home, "films-1"), Steps())
 
 
 def test_the_service_is_told_name_and_hash(home: Path) -> None:

@@ -1,0 +1,116 @@
+"""Folds a LoRA adapter into its base model: what a CPU serves. Needs no PyTorch.
+
+A weight becomes W + alpha / rank * B A (arXiv 2106.09685, section 4.1), computed in float32 and
+stored as the base stores it. `reclm-train merge` does the same with PEFT and proves what it did; a
+test holds both against each other.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import ml_dtypes
+import numpy as np
+from safetensors import SafetensorError, deserialize
+from safetensors.numpy import save_file
+
+from services.assets.errors import AssetError
+from services.assets.manifest import MANIFEST
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    _Factors = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_PREFIX, _A, _B = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
+_TYPES = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
+_UNKNOWN = ("use_dora", "use_rslora", "fan_in_fan_out", "modules_to_save", "rank_pattern",
+            "alpha_pattern")  # fmt: skip
+"""What makes an adapter more than a sum of products, by its name in PEFT's configuration."""
+
+
+def fold(base: Path, adapter: Path, target: Path) -> None:
+    """Fills a folder with a base model that has an adapter in its weights.
+
+    Args:
+        base: Folder of the base, in one safetensors file or several.
+        adapter: PEFT's folder of a plain LoRA adapter.
+        target: An empty folder.
+
+    Raises:
+        AssetError: The adapter is damaged or of another kind, or for another base.
+    """
+    try:
+        changes = _changes(adapter)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise AssetError(f"the adapter in {adapter} is damaged: {error!r}") from error
+    for path in sorted(base.iterdir()):
+        if path.suffix == ".safetensors":
+            save_file(_changed(path, changes), target / path.name, metadata={"format": "pt"})
+            (target / path.name).chmod(0o644)  # safetensors makes files that only their owner reads
+        elif path.name != MANIFEST and path.is_file():
+            shutil.copy(path, target / path.name)
+    if changes:
+        raise AssetError(
+            f"the adapter in {adapter} changes {min(changes)}, which {base} does not have: it is for "
+            "another base"
+        )
+
+
+def _changes(adapter: Path) -> dict[str, _Factors]:
+    """Returns both factors of what is added, by the weight's name in the base."""
+    config = json.loads((adapter / _CONFIG).read_text(encoding="utf-8"))
+    more = [name for name in _UNKNOWN if config.get(name)]
+    if more or config.get("bias", "none") != "none":
+        raise AssetError(
+            f"the adapter in {adapter} has {', '.join(more) or 'biases'}: merge it with reclm-train merge"
+        )
+    scale = np.float32(config["lora_alpha"] / config["r"])
+    factors = _read(adapter / _WEIGHTS)
+    found = {}
+    for name in sorted(factors):
+        layer = name.removesuffix(_A).removesuffix(_B)
+        if layer == name:
+            raise AssetError(
+                f"the adapter in {adapter} has {name}, which is no factor: merge it with reclm-train merge"
+            )
+        first, second = (factors[layer + part].astype(np.float32) for part in (_A, _B))
+        found[layer.removeprefix(_PREFIX) + ".weight"] = (first, second * scale)
+    return found
+
+
+def _changed(path: Path, changes: dict[str, _Factors]) -> dict[str, NDArray[Any]]:
+    """Returns the weights of a file, changed, and takes from `changes` what was done."""
+    weights = _read(path)
+    for name in weights.keys() & changes.keys():
+        first, second = changes.pop(name)
+        before = weights[name]
+        if before.shape != (second.shape[0], first.shape[1]):
+            raise AssetError(
+                f"{path}: {name} has shape {before.shape}, and the adapter is for one of "
+                f"{(second.shape[0], first.shape[1])}: it is for another base"
+            )
+        with np.errstate(over="ignore"):
+            after = (before.astype(np.float32) + second @ first).astype(before.dtype)
+        if not np.isfinite(after).all():
+            raise AssetError(f"{path}: with the adapter {name} is too large for {before.dtype}")
+        weights[name] = after
+    return weights
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    """Returns the tensors of a file; safetensors' own reader for NumPy has no bfloat16."""
+    found = {}
+    for name, entry in deserialize(path.read_bytes()):  # type: ignore[no-untyped-call]
+        kind = _TYPES.get(entry["dtype"])
+        if kind is None:
+            raise AssetError(
+                f"{path}: {name} holds {entry['dtype']}; only F32, F16 and BF16 can be folded into"
+            )
+        found[name] = np.frombuffer(entry["data"], kind).reshape(entry["shape"])
+    return found
