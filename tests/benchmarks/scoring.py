@@ -7,10 +7,9 @@ service. The product is that of the same matrix, on one core, in turns with the 
 one as often as a request comes, since after twenty milliseconds the matrix has left the processor's
 cache, for the product as for the service. The time of product after product is given as well.
 
-The ratio is taken in each round, and the median of the rounds is the figure: where a neighbour
-on the same processor takes its memory's bandwidth for some hundred milliseconds, every request of
-them is slow, and a hundredth of all requests is soon reached. What all requests together had is
-`scoring.p99`, the rounds are in the notes.
+The ratio is taken in each round, and the median of the rounds is the figure: slow requests come in
+runs of some hundred milliseconds, in which nearly all are slow, and a hundredth of all requests is
+soon reached. What all requests together had is in the notes, beside the rounds, and `scoring.p99`.
 """
 
 from __future__ import annotations
