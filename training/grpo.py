@@ -19,7 +19,7 @@ from training.options import JobOptions
 from training.rewards import RewardWeights, chosen
 from training.rows import PolicyRow, read_rows
 from training.runs import arguments, finish, open_run, train, watch
-from training.scorer import ModelReward, load_reward_model, score_packs
+from training.scorer import load_judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,9 +92,7 @@ def grpo(
     policy = start_model(places.model, places.start, options)
     scorer = None
     if judge is not None and options.rewards.model:
-        scorer = ModelReward(
-            score_packs(load_reward_model(places.model, judge, policy.dtype)), tokenizer
-        )
+        scorer = load_judge(places.model, judge, tokenizer, dtype=policy.dtype)
     rewards = chosen(options.rewards, scorer)
     trainer = GRPOTrainer(
         model=policy,

@@ -54,7 +54,8 @@ def pack(encoded: Encoded, *, tokens: int, seed: int) -> list[Pack]:
     pairs = list(zip(encoded.instructions, encoded.rows, strict=True))
     often = Counter(encoded.instructions)
     alike_by: defaultdict[str | None, list[Row]] = defaultdict(list)
-    for instruction, row in random.Random(seed).sample(pairs, len(pairs)):  # noqa: S311
+    shuffled = random.Random(seed).sample(pairs, len(pairs))  # noqa: S311 - an order, no secret
+    for instruction, row in shuffled:
         alike_by[instruction if often[instruction] >= _OFTEN else None].append(row)
     packs = []
     for alike in alike_by.values():

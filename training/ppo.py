@@ -32,7 +32,7 @@ from training.lora import load_tokenizer, lora_config, start_model
 from training.rewards import chosen
 from training.rows import PolicyRow, read_rows
 from training.runs import arguments, finish, open_run, saved, watch
-from training.scorer import ModelReward, load_reward_model, score_packs
+from training.scorer import load_judge, load_reward_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -92,9 +92,7 @@ def ppo(options: PpoOptions, places: Places, *, judge: Path, tell: Callable[[str
     tokenizer.padding_side = "left"
     prompts = [token_ids(tokenizer, prompt_text(tokenizer, row.prompt)) for row in rows]
     policy = start_model(places.model, places.start, options)
-    scorer = ModelReward(
-        score_packs(load_reward_model(places.model, judge, policy.dtype)), tokenizer
-    )
+    scorer = load_judge(places.model, judge, tokenizer, dtype=policy.dtype)
     rewards = chosen(options.rewards, scorer)
     trainer = _Trainer(
         judge=_Judge(rewards, dict(zip(map(tuple, prompts), rows, strict=True)), tokenizer),

@@ -93,7 +93,7 @@ def _score(
     self: Any,  # noqa: ANN401 - a scoring model of any kind
     *,
     pack_ends: torch.Tensor,
-    **inputs: Any,  # noqa: ANN401
+    **inputs: Any,  # noqa: ANN401 - whatever PEFT passes on
 ) -> SequenceClassifierOutput:
     given = {name: value for name, value in inputs.items() if value is not None}
     body = getattr(self, self.base_model_prefix)
@@ -115,3 +115,14 @@ def load_reward_model(model: Path, adapter: Path, dtype: torch.dtype) -> PreTrai
     scorer: Any = PeftModel.from_pretrained(body, str(last)).merge_and_unload()
     result: PreTrainedModel = scorer.to(dtype).eval()
     return result
+
+
+def load_judge(
+    model: Path, adapter: Path, tokenizer: PreTrainedTokenizerBase, *, dtype: torch.dtype
+) -> ModelReward:
+    """Returns a reward model that scores answers.
+
+    Raises:
+        TrainingError: As `load_reward_model` does.
+    """
+    return ModelReward(score_packs(load_reward_model(model, adapter, dtype)), tokenizer)

@@ -106,7 +106,8 @@ def _changed(path: Path, changes: dict[str, _Factors]) -> dict[str, NDArray[Any]
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     """Returns the tensors of a file; safetensors' own reader for NumPy has no bfloat16."""
     found = {}
-    for name, entry in deserialize(path.read_bytes()):  # type: ignore[no-untyped-call]
+    entries = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]  # it has no types
+    for name, entry in entries:
         kind = _TYPES.get(entry["dtype"])
         if kind is None:
             raise AssetError(
