@@ -24,6 +24,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def runs(pid: int) -> bool:
+    """Whether there is such a process that has not ended. A zombie has."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 class ServerProcess:
     """A server in a process group of its own, its output in a log file."""
 

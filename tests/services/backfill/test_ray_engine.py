@@ -9,12 +9,11 @@ import tempfile
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import pytest
 
 from services.backfill import ray_engine
 from services.backfill.errors import BackfillError
-from tests.support.processes import free_port
+from tests.support.processes import free_port, runs
 from tests.support.ray_cluster import RayCluster, ray_cluster
 from tests.support.waiting import eventually
 
@@ -115,7 +114,7 @@ def test_closing_early_cancels_what_runs_and_leaves_the_cluster(
 
     assert len(driver.results()) == 2
 
-    eventually(lambda: not any(psutil.pid_exists(process) for _, process in driver.started(0)))
+    eventually(lambda: not any(runs(process) for _, process in driver.started(0)))
     assert cluster.up
     again = Driver(tmp_path / "again", "--address", cluster.address, env=cluster.env)
     assert len(again.results()) == 6
@@ -130,9 +129,10 @@ def test_a_cluster_of_its_own_ends_with_the_run(tmp_path: Path) -> None:
     assert Counter(result["partition"] for result in results) == Counter(range(6))
     assert {repr(result["odd"]) for result in results} == {"None", "{}"}
     assert driver.errors.read_text() == ""
-    for partition in range(6):
-        for _, process in driver.started(partition):
-            assert not psutil.pid_exists(process)
+    workers = {process for partition in range(6) for _, process in driver.started(partition)}
+    assert workers
+    # Ray does not wait for them: they end when they see that their node has.
+    eventually(lambda: not any(map(runs, workers)), timeout_s=60)
 
 
 def test_says_that_there_is_no_cluster() -> None:

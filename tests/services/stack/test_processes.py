@@ -13,6 +13,7 @@ import pytest
 from services.stack.errors import StackError
 from services.stack.interrupts import Interrupts
 from services.stack.processes import Child, Launcher
+from tests.support.processes import runs
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -59,13 +60,6 @@ def start_family(launcher: Launcher, folder: Path, *arguments: str) -> tuple[Chi
         timeout_s=30,
     )
     return child, [int(file.read_text()) for file in files]
-
-
-def runs(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def start(launcher: Launcher, folder: Path, code: str, *, timeout_s: float = 30) -> Child:
