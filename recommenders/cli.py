@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(argv)
     try:
-        print(args.run(args))
+        if told := args.run(args):
+            print(told)
     except commands.NotSound as answer:
         print(answer)
         return NOT_SOUND

@@ -38,6 +38,7 @@ from recommenders.history import Best, History
 from recommenders.models.base import ModelConfig
 from recommenders.models.errors import ModelError
 from recommenders.models.gradient import Batch
+from recommenders.team import ALONE, Team
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,7 +94,7 @@ def train(
     rng: np.random.Generator,
     validate: Validate | None = None,
     checkpoint: Path | None = None,
-    device: torch.device | str = "cpu",
+    team: Team = ALONE,
 ) -> History:
     """Trains a model, and leaves it with the best parameters there were, ready to score.
 
@@ -101,15 +102,15 @@ def train(
     kept in the history, and the model is left with those by the first.
 
     Args:
-        model: Is moved to the device and stays there.
+        model: Is moved to the team's device and stays there; the same in all its processes.
         config: How.
         draw: Draws the negatives; see `recommenders.drawing` where there are new items.
         rng: Of `numpy.random.default_rng`; the order, the negatives and all noise come from it.
         validate: How good the model is, or by each of several measures, always the same ones;
-            more is better. Without it the last epoch is taken.
-        checkpoint: A file that is written after each epoch. If it is there, training goes on
-            from it, as it would have gone on.
-        device: Where to work.
+            more is better. Without it the last epoch is taken. Asked in the leader alone.
+        checkpoint: A file that is written after each epoch, by the leader. If it is there, training
+            goes on from it, as it would have gone on; all processes of a team must see it.
+        team: The processes that train the model together, and where this one works.
 
     Raises:
         ModelError: There is nothing to learn from; the checkpoint is of another run or damaged;
@@ -117,14 +118,14 @@ def train(
             had before that batch.
     """
     with _determinism(config.deterministic):
-        run = _Run(model.to(device), config, draw, rng)
-        if checkpoint is not None and checkpoint.exists():
+        run = _Run(model.to(team.device), config, draw, rng, team)
+        if checkpoint is not None and team.from_leader(checkpoint.exists):
             run.resume(checkpoint)
         while not run.finished():
             run.epoch(checkpoint)
             if validate is not None:
                 run.validate(validate)
-            if checkpoint is not None:
+            if checkpoint is not None and team.leads:
                 run.checkpoint().write(checkpoint)
         return run.close()
 
@@ -133,15 +134,23 @@ class _Run:
     """One training: everything that changes while it goes on."""
 
     def __init__(
-        self, model: GradientModel[Any], config: TrainerConfig, draw: Draw, rng: np.random.Generator
+        self,
+        model: GradientModel[Any],
+        config: TrainerConfig,
+        draw: Draw,
+        rng: np.random.Generator,
+        team: Team = ALONE,
     ) -> None:
         matrix = model.inputs.train
         if not matrix.nnz:
             raise ModelError("there are no interactions to train on")
         self._model, self._config, self._draw, self._rng = model, config, draw, rng
+        self._team = team
         self._users = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
         self._items = matrix.indices
         self._generator = torch.Generator(model.device).manual_seed(int(rng.integers(2**63)))
+        # In a team, what is drawn for an epoch is the same for all, what for a share its own.
+        self._own = self._generator if team.size == 1 else torch.Generator(model.device)
         self._optimizer = torch.optim.Adam(
             model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -158,7 +167,7 @@ class _Run:
         """Goes through all interactions once."""
         started = time.perf_counter()
         self._model.train()
-        self._model.begin_epoch(self._generator)
+        self._begin_epoch()
         sums: Row = {}
         for batch in self._batches():
             for name, value in self._step(batch, checkpoint).items():
@@ -167,13 +176,20 @@ class _Run:
         row = {"epoch": len(self._history.rows) + 1, "seconds": time.perf_counter() - started}
         self._history.rows.append(row | {"loss": sum(means.values())} | means)
 
+    def _begin_epoch(self) -> None:
+        self._model.begin_epoch(self._generator)
+        if self._own is not self._generator:
+            device = self._generator.device
+            seed = torch.randint(2**62, (), generator=self._generator, device=device)
+            self._own.manual_seed(int(seed) + self._team.rank)
+
     def validate(self, validate: Validate) -> None:
         """Judges the parameters where it is time to, and keeps them where they are the best."""
         history, epoch = self._history, len(self._history.rows)
         if epoch % self._config.validate_every and epoch != self._config.epochs:
             return
         self._model.eval()
-        found = validate(self._model)
+        found = self._team.from_leader(lambda: validate(self._model))
         several = isinstance(found, Mapping)
         values = found if isinstance(found, Mapping) else {_ALONE: found}
         history.waited += 1
@@ -266,19 +282,21 @@ class _Run:
         """Makes one step; returns the terms of the loss."""
         sums: Row = {}
         self._optimizer.zero_grad()
-        for piece in batch.pieces(-(-len(batch) // self._config.accumulate)):
-            share = len(piece) / len(batch)
+        own, part = self._team.share(batch)
+        for piece in own.pieces(-(-len(own) // self._config.accumulate)):
+            share = part * len(piece) / len(own)
             with torch.autocast(
                 self._model.device.type,
                 dtype=torch.bfloat16,
                 enabled=self._config.precision == "bfloat16",
             ):
-                terms = self._model.losses(piece, self._generator)
+                terms = self._model.losses(piece, self._own)
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0) + term.item() * share
-            self._check(sums, checkpoint)
             total = torch.stack(list(terms.values())).sum() * share
             total.backward()  # type: ignore[no-untyped-call]
+        sums = self._team.add_up(self._model, sums)
+        self._check(sums, checkpoint)
         self._optimizer.step()
         return sums
 

@@ -25,6 +25,13 @@ def add_places(parser: argparse.ArgumentParser) -> None:
     add_encoder(parser)
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Adds the option that says where models are trained."""
+    parser.add_argument(
+        "--device", choices=["cpu", "cuda"], default="cpu", help="where to train (%(default)s)"
+    )
+
+
 def places_of(args: argparse.Namespace, *, out: Path) -> Places:
     """Returns where the options say that things are.
 

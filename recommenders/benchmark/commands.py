@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recommenders.benchmark.arguments import add_places, places_of
+from recommenders.benchmark.arguments import add_device, add_places, places_of
 from recommenders.benchmark.errors import BenchmarkError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
     parser.add_argument("file", type=Path, metavar="FILE", help="the grid, in YAML")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the results")
     add_places(parser)
+    add_device(parser)
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="at a time (%(default)s)")
 
     report: argparse.ArgumentParser = commands.add_parser(
@@ -53,7 +54,8 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
 def _run(args: argparse.Namespace) -> str:
     places = places_of(args, out=args.out)
     command = f"reclm-recommend benchmark {args.file} --out {args.out.name}"
-    return benchmark(args.file, places, jobs=max(1, args.jobs), command=command)
+    jobs = max(1, args.jobs)
+    return benchmark(args.file, places, jobs=jobs, device=args.device, command=command)
 
 
 def _report(args: argparse.Namespace) -> str:
@@ -67,7 +69,7 @@ def _report(args: argparse.Namespace) -> str:
     return f"{len(args.folders)} results are in {args.out}"
 
 
-def benchmark(file: Path, places: Places, *, jobs: int, command: str) -> str:
+def benchmark(file: Path, places: Places, *, jobs: int, command: str, device: str = "cpu") -> str:
     """Runs a grid and writes its results; returns what to print.
 
     `places.out` gets `results.md`, `results.html` and `results.parquet`, and `runs/`.
@@ -87,7 +89,11 @@ def benchmark(file: Path, places: Places, *, jobs: int, command: str) -> str:
 
     experiment = read_experiment(file)
     outcomes = run_grid(
-        experiment, places, jobs=jobs, tell=lambda line: sys.stderr.write(line + "\n")
+        experiment,
+        places,
+        jobs=jobs,
+        device=device,
+        tell=lambda line: sys.stderr.write(line + "\n"),
     )
     results = collect(experiment, outcomes)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
@@ -95,7 +101,7 @@ def benchmark(file: Path, places: Places, *, jobs: int, command: str) -> str:
         audit = run_audit(
             places.datasets / experiment.dataset, split=experiment.plan(experiment.seeds[0])
         )
-        document = markdown(experiment, results, audit, command=command, where=here())
+        document = markdown(experiment, results, audit, command=command, where=here(device))
         write_text(places.out / "results.md", document)
         write_text(places.out / "results.html", page(experiment, results, document=document))
         pq.write_table(parquet(results), places.out / "results.parquet")
@@ -108,10 +114,15 @@ def benchmark(file: Path, places: Places, *, jobs: int, command: str) -> str:
     return document + f"\nWritten to {places.out}: results.md, results.html, results.parquet"
 
 
-def here() -> str:
+def here(device: str = "cpu") -> str:
     """Returns the day and the machine, for the head of a report."""
     day = datetime.now(UTC).strftime("%Y-%m-%d")
-    return f"{day}, {os.cpu_count()} cores, {_processor()}, Python {platform.python_version()}"
+    parts = [day, f"{os.cpu_count()} cores, {_processor()}"]
+    if device != "cpu":
+        import torch
+
+        parts.append(torch.cuda.get_device_name(device))
+    return ", ".join([*parts, f"Python {platform.python_version()}"])
 
 
 def _processor() -> str:

@@ -16,6 +16,7 @@ from recommenders.benchmark.prepared import Places, prepare
 from recommenders.benchmark.run import RESULT, Run, execute
 from recommenders.evaluation import EvaluationError
 from recommenders.models.errors import ModelError
+from recommenders.team import joined, processes_started
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +40,7 @@ def run_grid(
     places: Places,
     *,
     jobs: int = 1,
+    device: str = "cpu",
     tell: Callable[[str], object],
 ) -> list[Outcome]:
     """Runs the grid; what is done already is not done again.
@@ -47,14 +49,24 @@ def run_grid(
         experiment: The grid.
         places: Where data is and results go.
         jobs: Runs at a time.
+        device: Where models are trained, `cpu` or `cuda`.
         tell: Told what is done, in lines.
 
     Returns:
         What became of each run, those of before included. A run that fails costs only itself.
 
     Raises:
-        DatasetError, BenchmarkError: The data cannot be prepared.
+        DatasetError, BenchmarkError: The data cannot be prepared, or the processes were started as
+            those of one training.
+        ModelError: There is no such device.
     """
+    if (processes := processes_started()) > 1:
+        raise BenchmarkError(
+            f"a grid was started in {processes} processes, of which each would run all of it; "
+            "`--jobs` runs several models at a time, and `train` trains one in several processes"
+        )
+    with joined(device):
+        pass  # says at once whether there is such a device
     outcomes: list[Outcome] = []
     for seed in experiment.seeds:
         prepared = _prepared(experiment, seed, places)
@@ -69,7 +81,7 @@ def run_grid(
     tell(f"{len(todo)} runs to do, {len(unique) - len(todo)} done before")
     started = time.monotonic()
     errors: dict[Path, str | None] = {}
-    for number, outcome in enumerate(_outcomes(todo, experiment, places, jobs), start=1):
+    for number, outcome in enumerate(_outcomes(todo, experiment, places, jobs, device), start=1):
         errors[outcome.folder] = outcome.error
         spent = time.monotonic() - started
         left = spent / number * (len(todo) - number)
@@ -85,27 +97,28 @@ def _is_done(outcome: Outcome) -> bool:
 
 
 def _outcomes(
-    todo: list[Outcome], experiment: Experiment, places: Places, jobs: int
+    todo: list[Outcome], experiment: Experiment, places: Places, jobs: int, device: str
 ) -> Iterator[Outcome]:
     """Yields what became of runs, as they end; a single job at a time runs in this process."""
     if jobs == 1 or len(todo) < 2:
         for one in todo:
-            yield _execute(one, experiment, places)
+            yield _execute(one, experiment, places, device)
         return
     threads = max(1, (os.cpu_count() or 1) // jobs)
     # Spawned, since a forked torch may hang in its threads.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, context, _set_threads, (threads,)) as pool:
         for future in as_completed(
-            [pool.submit(_execute, one, experiment, places) for one in todo]
+            [pool.submit(_execute, one, experiment, places, device) for one in todo]
         ):
             yield future.result()
 
 
-def _execute(outcome: Outcome, experiment: Experiment, places: Places) -> Outcome:
+def _execute(outcome: Outcome, experiment: Experiment, places: Places, device: str) -> Outcome:
     prepared = _prepared(experiment, outcome.run.seed, places)
     try:
-        execute(outcome.run, experiment, prepared, outcome.folder)
+        with joined(device) as team:
+            execute(outcome.run, experiment, prepared, outcome.folder, team=team)
     except (ModelError, EvaluationError) as error:
         return Outcome(outcome.run, outcome.folder, str(error))
     return outcome

@@ -17,6 +17,7 @@ from recommenders.data.negatives import NegativeSampler
 from recommenders.drawing import among_chosen
 from recommenders.evaluation import CUTOFFS, evaluate
 from recommenders.models.registry import MODELS, build
+from recommenders.team import ALONE
 from recommenders.trainer import train
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from recommenders.data.split import Part
     from recommenders.evaluation import Evaluation, Scorer
     from recommenders.history import History
+    from recommenders.team import Team
 
 RESULT, USERS, LOSSES = "result.json", "users.parquet", "losses.csv"
 
@@ -75,10 +77,19 @@ class Run:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def execute(run: Run, experiment: Experiment, prepared: Prepared, folder: Path) -> None:
+def execute(
+    run: Run, experiment: Experiment, prepared: Prepared, folder: Path, *, team: Team = ALONE
+) -> None:
     """Trains and judges a model; `result.json` is there when all of it is.
 
     A run that was stopped in the middle of training goes on from its last epoch.
+
+    Args:
+        run: The model, its options, the seed.
+        experiment: How it is trained.
+        prepared: What on.
+        folder: For what comes of it; is made.
+        team: Where a model that is trained by gradient works.
 
     Raises:
         ModelError: Options do not fit, or training failed.
@@ -86,7 +97,7 @@ def execute(run: Run, experiment: Experiment, prepared: Prepared, folder: Path) 
     """
     folder.mkdir(parents=True, exist_ok=True)
     started = time.process_time()
-    model, history = fit(run, experiment, prepared, folder)
+    model, history = fit(run, experiment, prepared, folder, team=team)
     seconds = time.process_time() - started
     popularity = np.bincount(prepared.split.train.indices, minlength=prepared.inputs.n_items)
     scenarios: dict[str, Any] = {}
@@ -131,7 +142,7 @@ def judged_by(experiment: Experiment, prepared: Prepared) -> Part:
 
 
 def fit(
-    run: Run, experiment: Experiment, prepared: Prepared, folder: Path
+    run: Run, experiment: Experiment, prepared: Prepared, folder: Path, *, team: Team = ALONE
 ) -> tuple[Any, History | None]:
     """Builds a model and, where it has to be, trains it.
 
@@ -140,6 +151,7 @@ def fit(
         experiment: How it is trained.
         prepared: What on.
         folder: That is there, for the checkpoint and the losses of every epoch.
+        team: Where a model that is trained by gradient works, and who trains it with this process.
 
     Returns:
         The model, with the parameters that are best by `judged_by`, and how training went: the
@@ -176,6 +188,7 @@ def fit(
         rng=rng,
         validate=validate,
         checkpoint=checkpoint,
+        team=team,
     )
     history.write_csv(folder / LOSSES)
     checkpoint.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recommenders.benchmark.arguments import add_places, places_of
+from recommenders.benchmark.arguments import add_device, add_places, places_of
 from services.assets.home import reclm_home
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _TRAIN = """\
 Trains one model of a grid, as `benchmark` would, and keeps it in a folder with what `export` needs.
+Started by `accelerate launch` or `torchrun`, several processes train it together (docs/recommenders.md).
 """
 _EXPORT = """\
 Writes a scorer bundle, which a service scores with: whole or not at all, with a checksum of every
@@ -36,6 +37,7 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
         "--seed", type=int, metavar="N", help="one of the grid's (the first of them)"
     )
     add_places(train)
+    add_device(train)
 
     export: argparse.ArgumentParser = commands.add_parser(
         "export", help="write a trained model as a scorer bundle", description=_EXPORT
@@ -57,17 +59,26 @@ def _train(args: argparse.Namespace) -> str:
     from recommenders.export.errors import ExportError
     from recommenders.export.trained import refuse_occupied
     from recommenders.export.training import train_one
+    from recommenders.team import joined
 
     refuse_occupied(args.out)
     experiment = read_experiment(args.file)
     places = places_of(args, out=reclm_home() / "cache")
     seed = experiment.seeds[0] if args.seed is None else args.seed
     try:
-        trained = train_one(
-            experiment, args.model, seed, places, tell=lambda line: sys.stderr.write(line + "\n")
-        )
+        with joined(args.device) as team:
+            trained = train_one(
+                experiment,
+                args.model,
+                seed,
+                places,
+                team=team,
+                tell=lambda line: sys.stderr.write(line + "\n"),
+            )
     except EvaluationError as error:
         raise ExportError(f"the model cannot be judged: {error}") from error
+    if trained is None:
+        return ""  # the leader saves the model and says so
     trained.save(args.out)
     figures = "\n".join(
         f"{name}: {value:.4f}" for name, value in trained.provenance.metrics.items()

@@ -12,12 +12,14 @@ from recommenders.evaluation import evaluate
 from recommenders.export.errors import ExportError
 from recommenders.export.trained import Provenance, Trained
 from recommenders.models.registry import MODELS
+from recommenders.team import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from recommenders.benchmark.experiment import Experiment, ModelEntry
     from recommenders.benchmark.prepared import Places, Prepared
+    from recommenders.team import Team
 
 
 def train_one(
@@ -27,7 +29,8 @@ def train_one(
     places: Places,
     *,
     tell: Callable[[str], object],
-) -> Trained:
+    team: Team = ALONE,
+) -> Trained | None:
     """Trains a model with each of the options that the grid tries, and takes the best.
 
     Args:
@@ -35,10 +38,12 @@ def train_one(
         label: Which of its models, as in the tables; None where there is one alone.
         seed: Of the parameters and their order, and of the split unless it names its own.
         places: Where data is; `out` keeps the vectors of texts.
-        tell: Told how each try came out.
+        tell: Told how each try came out, by the leader.
+        team: The processes that train it together.
 
     Returns:
-        The one that is best on validation, judged on the test parts of all scenarios.
+        The one that is best on validation, judged on the test parts of all scenarios; None in
+        processes that do not lead.
 
     Raises:
         ExportError: The grid has no such model, or several and none is named.
@@ -46,7 +51,8 @@ def train_one(
         ModelError, EvaluationError: Training or judging failed.
     """
     entry = chosen(experiment, label)
-    prepared = prepare(experiment, seed, places)
+    with team.leader_first():
+        prepared = prepare(experiment, seed, places)
     part = judged_by(experiment, prepared)
     cutoff = int(experiment.metric.partition("@")[2])
     best: tuple[float, Any, Mapping[str, Any]] | None = None
@@ -55,11 +61,15 @@ def train_one(
             run = Run(entry=entry, options=options, seed=seed)
             folder = Path(scratch, str(number))
             folder.mkdir()
-            model, _ = fit(run, experiment, prepared, folder)
+            model, _ = fit(run, experiment, prepared, folder, team=team)
+            if not team.leads:
+                continue
             value = evaluate(model, part, cutoffs=[cutoff]).means()[experiment.metric]
             tell(f"{entry.shown}: {experiment.metric} {value:.4f} on validation, {options}")
             if best is None or value > best[0]:
                 best = value, model, options
+    if not team.leads:
+        return None
     if best is None:
         raise ExportError(f"{entry.shown}: `search` has an option without any value")
     return Trained(

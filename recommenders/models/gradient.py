@@ -52,8 +52,12 @@ class Batch:
     def pieces(self, size: int) -> Iterator[Batch]:
         """Yields the batch in pieces of at most that size."""
         for start in range(0, len(self), size):
-            part = slice(start, start + size)
-            yield Batch(self.users[part], self.positives[part], self.negatives[part])
+            yield self.part(start, start + size)
+
+    def part(self, start: int, stop: int) -> Batch:
+        """Returns the rows from `start` up to `stop`."""
+        rows = slice(start, stop)
+        return Batch(self.users[rows], self.positives[rows], self.negatives[rows])
 
 
 class GradientModel(nn.Module, Generic[C]):

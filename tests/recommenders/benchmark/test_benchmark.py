@@ -144,6 +144,14 @@ def experiment(**changes: object) -> Experiment:
     )
 
 
+def test_a_grid_is_not_run_by_several_processes_at_once(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(BenchmarkError, match="each would run all of it; `--jobs`"):
+        run(places, tmp_path)
+
+
 def test_users_can_have_the_mean_of_what_they_chose_in_training(places: Places) -> None:
     ready = prepare(experiment(), 1, places)
     inputs = ready.inputs

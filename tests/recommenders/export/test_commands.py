@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from typing import TYPE_CHECKING
@@ -17,11 +18,14 @@ from recommenders.features.snapshot import Snapshot, SnapshotInfo
 from recommenders.features.table import ProfileTable
 from tests.recommenders.data.tiny import dataset
 from tests.recommenders.export.reader import Reader
+from tests.recommenders.member import Member
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from recommenders.data.dataset import Dataset
+    from recommenders.team import Team
 
 USERS, ITEMS = 30, 16
 VERSION = {
@@ -141,3 +145,16 @@ def test_what_cannot_be_trained_says_why(grid: Path, capsys: pytest.CaptureFixtu
     train(grid, "popularity")
     train(grid, "popularity", status=1)
     assert "there already" in capsys.readouterr().err
+
+
+def test_in_a_team_the_leader_alone_keeps_the_model(
+    grid: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def second(_: str) -> Iterator[Team]:
+        yield Member(2, 1)
+
+    monkeypatch.setattr("recommenders.team.joined", second)
+    assert not train(grid, "bias_mf augmented").exists()
+    assert capsys.readouterr() == ("", "")
+    assert not train(grid, "ease").exists()
