@@ -75,6 +75,9 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
     _add_model(merge)
     merge.add_argument("--out", type=Path, required=True, metavar="DIR", help="of the merged model")
     _add_prompts(merge)
+    merge.add_argument(
+        "--exact", action="store_true", help="compare in float64 too (16 bytes a parameter)"
+    )
 
     publish = commands.add_parser(
         "publish",
@@ -176,7 +179,13 @@ def _merge(args: argparse.Namespace) -> str:
     from training.merge import merge
 
     _be_quiet()
-    agreement = merge(model_folder(args.model), args.adapter, args.out, prompts=_prompts(args))
+    agreement = merge(
+        model_folder(args.model),
+        args.adapter,
+        args.out,
+        prompts=_prompts(args),
+        exact=args.exact,
+    )
     return f"merged model in {args.out}: {agreement}"
 
 

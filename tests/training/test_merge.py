@@ -47,8 +47,10 @@ def _logits(model: object, tiny_model: Path) -> torch.Tensor:
 def test_a_chain_merges_and_agrees_with_itself_unmerged(
     tiny_model: Path, adapters: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    agreement = merge(tiny_model, adapters[1], tmp_path / "merged", prompts=PROMPTS)
+    agreement = merge(tiny_model, adapters[1], tmp_path / "merged", prompts=PROMPTS, exact=True)
     assert agreement.largest < 1e-4
+    assert agreement.exact is not None
+    assert 0 < agreement.exact < agreement.largest
     assert (agreement.same_answers, agreement.prompts) == (4, 4)
     merged = _logits(load_model(tmp_path / "merged", dtype=torch.float32), tiny_model)
     both = _logits(unmerged(tiny_model, list(adapters)), tiny_model)
@@ -81,6 +83,7 @@ def test_a_difference_between_merged_and_unmerged_is_told(
     )
     agreement = merge(tiny_model, adapters[1], tmp_path / "merged", prompts=PROMPTS)
     assert agreement.largest > 1e-2
+    assert agreement.exact is None
     document = json.loads((tmp_path / "merged" / "manifest.json").read_text())
     assert document["agreement"]["largest"] == agreement.largest
 
