@@ -122,6 +122,19 @@ class Collator:
         return {**inputs, "labels": learnt}
 
 
+def answered(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns where a pack's words are predicted that are learnt, and the words.
+
+    Args:
+        labels: Of `Collator`, (1, tokens).
+
+    Returns:
+        The places of the tokens before them, and the words, int64, (n,) each.
+    """
+    learnt = (labels[0, 1:] != NO_LOSS).nonzero()[:, 0]
+    return learnt, labels[0, learnt + 1]
+
+
 def take_packs(model: PreTrainedModel) -> None:
     """Has a model attend as packs need it; it can read nothing else afterwards."""
     AttentionInterface.register(_NAME, _attend)
