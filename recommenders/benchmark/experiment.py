@@ -32,6 +32,7 @@ class ModelEntry(BaseModel):
         options: That differ from its defaults.
         training: Options of the trainer that differ from the experiment's.
         search: Option -> values to try. For each seed and scenario the best on validation is taken.
+        against: Label of the entry that this one is tested against, instead of the base one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +42,7 @@ class ModelEntry(BaseModel):
     options: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     search: dict[str, list[Any]] = Field(default_factory=dict)
+    against: str | None = None
 
     @property
     def shown(self) -> str:
@@ -114,6 +116,11 @@ class Experiment(BaseModel):
         for label in labels:
             if labels.count(label) > 1:
                 raise ValueError(f"two models are called {label!r}; give one of them a label")
+        for model in models:
+            if model.against is not None and model.against not in labels:
+                raise ValueError(
+                    f"{model.shown!r} is against {model.against!r}, which no model is called"
+                )
         return models
 
     def plan(self, seed: int) -> Plan:

@@ -67,12 +67,15 @@ class ModelResults:
         model: In the registry.
         variant: `base`, `augmented`, or None where a model has none.
         chosen: Seed -> run.
+        against: Label of the row that this one is tested against; by default, for an augmented
+            model, the base one.
     """
 
     label: str
     model: str
     variant: str | None
     chosen: Mapping[int, Chosen]
+    against: str | None = None
 
     def spread(self, scenario: str, metric: str, *, part: str = "test") -> Spread:
         """Returns a metric's mean and deviation over seeds."""
@@ -90,15 +93,16 @@ class ModelResults:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """What profiles bring a model, on the same users.
+    """What one row of a table has over another, on the same users.
 
     Attributes:
-        model: Of both sides.
-        comparison: Augmented less base, with the p of this test alone.
+        name: The model of both sides, or which row is tested against which.
+        comparison: The first less the second, such as augmented less base, with the p of this test
+            alone.
         p: That p, adjusted for all tests of the same table (Holm).
     """
 
-    model: str
+    name: str
     comparison: Comparison
     p: float
 
@@ -121,24 +125,27 @@ def collect(experiment: Experiment, outcomes: Iterable[Outcome]) -> list[ModelRe
     for entry in experiment.models:
         if (runs_of := tried.get(entry.shown)) is not None:
             chosen = {seed: _chosen(experiment, runs) for seed, runs in sorted(runs_of.items())}
-            results.append(ModelResults(entry.shown, entry.name, entry.variant, chosen))
+            results.append(
+                ModelResults(entry.shown, entry.name, entry.variant, chosen, entry.against)
+            )
     return results
 
 
 def gains(results: Sequence[ModelResults], scenario: str, metric: str) -> list[Gain]:
-    """Compares `augmented` with `base` wherever a model has both."""
-    by_name = {(one.model, one.variant): one for one in results}
-    models = [one.model for one in results if one.variant == "augmented"]
-    pairs = [
-        (model, by_name[model, "augmented"], by_name[model, "base"])
-        for model in models
-        if (model, "base") in by_name
-    ]
+    """Compares rows with those that they are against: `augmented` with `base` by default."""
+    by_label = {one.label: one for one in results}
+    bases = {one.model: one for one in results if one.variant == "base"}
+    pairs: list[tuple[str, ModelResults, ModelResults]] = []
+    for one in results:
+        if one.against is not None and (other := by_label.get(one.against)) is not None:
+            pairs.append((f"{one.label}, against {other.label}", one, other))
+        elif one.against is None and one.variant == "augmented" and one.model in bases:
+            pairs.append((one.model, one, bases[one.model]))
     comparisons = [compare(new, old, scenario, metric) for _, new, old in pairs]
     adjusted = holm([one.p for one in comparisons])
     return [
-        Gain(model, one, float(p))
-        for (model, _, _), one, p in zip(pairs, comparisons, adjusted, strict=True)
+        Gain(name, one, float(p))
+        for (name, _, _), one, p in zip(pairs, comparisons, adjusted, strict=True)
     ]
 
 

@@ -174,7 +174,7 @@ def _gains(results: Sequence[ModelResults], scenario: str) -> list[str]:
         if gain.p < 0.05:
             verdict = "gain" if one.difference > 0 else "**loss**"
         lines.append(
-            f"| {gain.model} | {one.difference:+.4f} | {one.low:+.4f} to {one.high:+.4f} | "
+            f"| {gain.name} | {one.difference:+.4f} | {one.low:+.4f} to {one.high:+.4f} | "
             f"{_probability(gain.p)} | {verdict} |"
         )
     return [*lines, ""]

@@ -38,6 +38,10 @@ _CHUNK_ROWS, _CHUNKS = 16, 3
 """What the service is asked for at a time. A model on two cores writes little over one profile a
 second, and a request that waited for two minutes is given up."""
 
+_LONGEST = {"title": 512, "category": 256, "description": 8192}
+"""Characters of each that the service takes; longer ones are cut at a word, so that the item is read
+by what it begins with instead of not at all."""
+
 _PASSES = 3
 """How often those are asked for who have no profile yet: what a model writes is chance."""
 
@@ -277,9 +281,20 @@ def _begun(folder: Path, request: dict[str, object]) -> Path:
 
 
 def _items(dataset: Dataset) -> dict[str, Item]:
-    columns = ("item_id", "title", "category", "description")
-    rows = zip(*(dataset.items[column].to_pylist() for column in columns), strict=True)
+    texts = (
+        [_cut(text or "", most) for text in dataset.items[column].to_pylist()]
+        for column, most in _LONGEST.items()
+    )
+    rows = zip(dataset.items["item_id"].to_pylist(), *texts, strict=True)
     return {row[0]: Item(*row) for row in rows}
+
+
+def _cut(text: str, most: int) -> str:
+    """Returns a text of at most so many characters, that ends where a word does."""
+    if len(text) <= most:
+        return text
+    words, space, _ = text[: most + 1].rpartition(" ")
+    return words.rstrip(" ,;") if space else text[:most]
 
 
 def _version_name(version: ProfileVersion) -> str:

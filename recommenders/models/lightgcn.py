@@ -1,7 +1,8 @@
 """LightGCN (He et al., SIGIR 2020): embeddings spread over the graph, and nothing else.
 
-Where items are features alone, RecLM ranks by the items' first embeddings, which new items have
-too, against the users' spread ones. Where items have ids, both are spread, as first published.
+Where items have features, RecLM ranks by the items' first embeddings, which new items have too,
+against the users' spread ones; ids may be added to them. Where items are ids alone, both are spread,
+as first published.
 """
 
 from __future__ import annotations
@@ -56,9 +57,9 @@ class GraphModel(HasGraph, FusedModel[G]):
     def spread(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """Returns what scores are inner products of, for all users and all items."""
         layers = self.config.layers
-        if self.config.items == "features":
-            return self.graph.propagate_users(users, items, layers), items
-        return self.graph.propagate(users, items, layers)
+        if self.config.items == "ids":
+            return self.graph.propagate(users, items, layers)
+        return self.graph.propagate_users(users, items, layers), items
 
     def ranking_loss(self, batch: Batch, users: Tensor, items: Tensor) -> Tensor:
         """Returns BPR's loss of a batch by what `spread` returned."""

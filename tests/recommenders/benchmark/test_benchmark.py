@@ -435,7 +435,17 @@ def test_p_is_adjusted_for_all_models_of_a_table() -> None:
         results("augmented", same, model="no base"),
     ]
     first, second = gains(table, "s", "m")
-    assert (first.model, second.model) == ("a", "b")
+    assert (first.name, second.name) == ("a", "b")
     assert first.p == pytest.approx(2 * first.comparison.p)
     assert first.p < 1e-6
     assert second.p > 0.9
+
+
+def test_a_row_can_be_tested_against_any_other() -> None:
+    users = {f"u{number}": 0.01 * number for number in range(30)}
+    better = {user: value + 0.1 for user, value in users.items()}
+    ours = replace(results("augmented", better, model="ours"), against="a augmented")
+    table = [results("base", users, model="ours"), results("augmented", users, model="a"), ours]
+    (gain,) = gains(table, "s", "m")
+    assert gain.name == "ours augmented, against a augmented"
+    assert gain.comparison.difference == pytest.approx(0.1)

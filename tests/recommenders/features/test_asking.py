@@ -7,6 +7,7 @@ import numpy as np
 from recommenders.data.split import COLD_USERS
 from recommenders.data.splits.text import read_plan
 from recommenders.features.service import FetchOptions, _Asking
+from services.profiles.api.schemas import ItemText
 from tests.recommenders.data.tiny import dataset
 
 
@@ -32,3 +33,15 @@ def test_strangers_are_asked_about_by_their_first_clicks_alone() -> None:
         own = sorted((time, item) for user, item, time in choices if user == id_)
         assert [item.id for item in request.history] == [item for _, item in own[:2]]
         assert "/first-2/" in request.id
+
+
+def test_texts_that_the_service_would_refuse_are_cut_at_a_word() -> None:
+    long = ", ".join(f"word{number}" for number in range(200))
+    whole = dataset([("u", "a", 0), ("u", "b", 1)], items=["a", "b"], titles=[long, "x" * 600])
+    wanted, requests = _Asking(whole, None, FetchOptions()).of("item")
+    titles = {id_: request.item.title for id_, request in requests(wanted) if request.item}
+    assert titles["b"] == "x" * 512
+    assert long.startswith(titles["a"] + ", word")
+    assert 500 < len(titles["a"]) <= 512
+    for title in titles.values():
+        assert ItemText(title=title).title == title
