@@ -21,7 +21,7 @@ from training.errors import TrainingError
 from training.lora import add_adapter, load_tokenizer, start_model
 from training.options import JobOptions
 from training.rows import Chat, PreferenceRow, read_rows
-from training.runs import arguments, finish, open_run, train, watch
+from training.runs import arguments, finish, open_run, refuse_several_gpus, train, watch
 from training.scorer import ModelReward, score_packs, scored
 
 if TYPE_CHECKING:
@@ -65,11 +65,11 @@ def reward(options: RewardOptions, places: Places, *, tell: Callable[[str], obje
         tell(f"train: {left_out:,} pairs of more than {options.max_length} tokens left out")
     body = score_packs(start_model(places.model, places.start, options, scoring=True))
     model = add_adapter(body, options.lora, scoring=True)
+    args = arguments(RewardConfig, run, max_length=options.max_length, remove_unused_columns=False)
+    refuse_several_gpus(args)
     trainer = _Trainer(
         model=model,
-        args=arguments(
-            RewardConfig, run, max_length=options.max_length, remove_unused_columns=False
-        ),
+        args=args,
         data_collator=_Collator(int(tokenizer.pad_token_id)),
         train_dataset=Dataset.from_list(prompts),
         processing_class=tokenizer,

@@ -150,6 +150,19 @@ def arguments(kind: type[ArgumentsT], run: Run, **more: Any) -> ArgumentsT:
     return kind(**{**values, **more})
 
 
+def refuse_several_gpus(args: TrainingArguments) -> None:
+    """Refuses GPUs that one process would share a pack out to: it cannot be cut.
+
+    Raises:
+        TrainingError: This process has several.
+    """
+    if args.n_gpu > 1:
+        raise TrainingError(
+            f"{args.n_gpu} GPUs in one process take no packs: start with torchrun or accelerate, or "
+            "name one in CUDA_VISIBLE_DEVICES"
+        )
+
+
 def watch(trainer: Trainer, run: Run, tell: Callable[[str], object]) -> None:
     """Has a trainer guarded, logged and told of."""
     from torch.utils.tensorboard import SummaryWriter

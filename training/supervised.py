@@ -11,10 +11,9 @@ from torch.nn.functional import cross_entropy
 from trl import SFTConfig, SFTTrainer
 
 from training.chat import NO_LOSS, encode_all
-from training.errors import TrainingError
 from training.lora import add_adapter, load_tokenizer, start_model
 from training.packing import Collator, answered, pack, take_packs
-from training.runs import arguments, finish, open_run, train, watch
+from training.runs import arguments, finish, open_run, refuse_several_gpus, train, watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,11 +86,8 @@ def learn(
     model = add_adapter(start, options.lora)
     args = arguments(SFTConfig, run, **_arguments(options))
     kind = _PackTrainer if options.packing else SFTTrainer
-    if options.packing and args.n_gpu > 1:
-        raise TrainingError(
-            f"{args.n_gpu} GPUs in one process take no packs: start with torchrun or accelerate, or "
-            "name one in CUDA_VISIBLE_DEVICES"
-        )
+    if options.packing:
+        refuse_several_gpus(args)
     trainer = kind(
         model=model,
         args=args,

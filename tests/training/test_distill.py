@@ -133,3 +133,12 @@ def test_the_adapters_own_weights_are_float32_on_a_bfloat16_model(tiny_model: Pa
     model = add_adapter(load_model(tiny_model, dtype=torch.bfloat16), tiny.LORA)
     kinds = {parameter.dtype for parameter in model.parameters() if parameter.requires_grad}
     assert kinds == {torch.float32}
+
+
+def test_several_gpus_in_one_process_are_refused(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trl.SFTConfig.n_gpu", 2, raising=False)
+    data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(6))
+    with pytest.raises(TrainingError, match="2 GPUs in one process take no packs"):
+        distill(OPTIONS, tiny.places(tiny_model, data, tmp_path / "run"), tell=_ignore)
