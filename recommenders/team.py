@@ -1,8 +1,9 @@
 """Processes that train one model together, as `accelerate launch` or `torchrun` starts them.
 
 Each has the whole model and the whole data, draws the same batches, and works on a share of each;
-gradients are added up. So a step is that of one process with the whole batch, whatever the number
-of processes, but for models that hold a batch's interactions against each other.
+gradients are added up. So a step is that of one process with the whole batch, but for what a model
+draws for a share by itself (dropout, noise), and for one that holds a batch's nodes against each
+other (SimGCL).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from recommenders.models.gradient import Batch
 
 T = TypeVar("T")
+
+_PATIENCE = timedelta(hours=12)
+"""How long processes wait for one: for the leader, who validates while the others wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,28 +77,39 @@ class Team:
         for parameter in model.parameters():
             if parameter.grad is not None:
                 torch.distributed.all_reduce(parameter.grad)
-        # float64, as the terms are, but not on a device that has none.
-        values = torch.tensor(list(terms.values()), dtype=torch.float32, device=self.device)
+        values = torch.tensor(list(terms.values()), dtype=torch.float64, device=self.device)
         torch.distributed.all_reduce(values)
         return dict(zip(terms, values.tolist(), strict=True))
 
     def from_leader(self, work: Callable[[], T]) -> T:
-        """Has the leader work something out, and returns it in every process."""
+        """Has the leader work something out, and returns it in every process.
+
+        Raises:
+            Exception: What the leader's work raised, in every process: none waits for ever.
+        """
         if self.state is None:
             return work()
-        found: list[Any] = [work() if self.leads else None]
+        found: list[Any] = [None, None]
+        if self.leads:
+            try:
+                found[0] = work()
+            except Exception as error:  # noqa: BLE001 - raised below, here and elsewhere
+                found[1] = error
         torch.distributed.broadcast_object_list(found, src=0, device=self.device)
+        if found[1] is not None:
+            raise found[1]
         result: T = found[0]
         return result
 
-    @contextlib.contextmanager
-    def leader_first(self) -> Iterator[None]:
-        """Has the leader do something before the others, such as filling a cache."""
-        if self.state is None:
-            yield
-            return
-        with self.state.main_process_first():
-            yield
+    def leader_first(self, work: Callable[[], T]) -> T:
+        """Does the same work in every process, in the leader first, such as what fills a cache.
+
+        Raises:
+            Exception: As `from_leader` does.
+        """
+        results: list[T] = []
+        self.from_leader(lambda: results.append(work()))
+        return results[0] if results else work()
 
 
 ALONE = Team(torch.device("cpu"))
@@ -104,7 +120,7 @@ def joined(device: str = "cpu") -> Iterator[Team]:
     """Joins the team that this process was started in, if any, and leaves it at the end.
 
     Args:
-        device: `cpu`, or `cuda`, of which each process of a team takes a card of its own.
+        device: `cpu`, or `cuda`, of which the processes of a team take one card each, in turn.
 
     Raises:
         ModelError: There is no such device.
@@ -116,11 +132,12 @@ def joined(device: str = "cpu") -> Iterator[Team]:
         return
     from accelerate import PartialState
 
-    state = PartialState(cpu=device == "cpu")
+    state = PartialState(cpu=device == "cpu", timeout=_PATIENCE)
     try:
         yield Team(state.device, state)
     finally:
         state.destroy_process_group()
+        PartialState._reset_state()  # noqa: SLF001 - else it could not be joined again
 
 
 def processes_started() -> int:

@@ -15,6 +15,7 @@ done interaction by interaction in Python, and no matrix is dense. What memory i
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import time
 import zlib
@@ -125,8 +126,8 @@ def train(
             run.epoch(checkpoint)
             if validate is not None:
                 run.validate(validate)
-            if checkpoint is not None and team.leads:
-                run.checkpoint().write(checkpoint)
+            if checkpoint is not None:
+                run.keep(checkpoint)
         return run.close()
 
 
@@ -149,7 +150,7 @@ class _Run:
         self._users = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
         self._items = matrix.indices
         self._generator = torch.Generator(model.device).manual_seed(int(rng.integers(2**63)))
-        # In a team, what is drawn for an epoch is the same for all, what for a share its own.
+        # In a team, what is drawn for an epoch is the same for all, what for a share is not.
         self._own = self._generator if team.size == 1 else torch.Generator(model.device)
         self._optimizer = torch.optim.Adam(
             model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -179,9 +180,10 @@ class _Run:
     def _begin_epoch(self) -> None:
         self._model.begin_epoch(self._generator)
         if self._own is not self._generator:
-            device = self._generator.device
-            seed = torch.randint(2**62, (), generator=self._generator, device=device)
-            self._own.manual_seed(int(seed) + self._team.rank)
+            # From the other's state, which stays what it is where one process trains alone.
+            state = self._generator.get_state().numpy().tobytes()
+            digest = hashlib.sha256(state + bytes(f"{self._team.rank}", "ascii")).digest()
+            self._own.manual_seed(int.from_bytes(digest[:7]))
 
     def validate(self, validate: Validate) -> None:
         """Judges the parameters where it is time to, and keeps them where they are the best."""
@@ -211,6 +213,10 @@ class _Run:
         if bests := self._history.bests:
             next(iter(bests.values())).restore(self._model)
         return self._history
+
+    def keep(self, path: Path) -> None:
+        """Writes a checkpoint, in the leader."""
+        self._team.from_leader(lambda: self.checkpoint().write(path))
 
     def checkpoint(self) -> Checkpoint:
         """Returns where training stands."""
@@ -265,6 +271,7 @@ class _Run:
             "model": self._model.name,
             "model options": self._model.config.model_dump(mode="json"),
             "training options": options,
+            "device": self._model.device.type,
             "interactions": [*matrix.shape, matrix.nnz, pairs],
         }
 

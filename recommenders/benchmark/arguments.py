@@ -28,7 +28,10 @@ def add_places(parser: argparse.ArgumentParser) -> None:
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Adds the option that says where models are trained."""
     parser.add_argument(
-        "--device", choices=["cpu", "cuda"], default="cpu", help="where to train (%(default)s)"
+        "--device",
+        choices=["cpu", "cuda"],
+        default="cpu",
+        help="where to train (%(default)s); no test has seen cuda",
     )
 
 

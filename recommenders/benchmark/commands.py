@@ -54,6 +54,8 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
 def _run(args: argparse.Namespace) -> str:
     places = places_of(args, out=args.out)
     command = f"reclm-recommend benchmark {args.file} --out {args.out.name}"
+    if args.device != "cpu":
+        command += f" --device {args.device}"
     jobs = max(1, args.jobs)
     return benchmark(args.file, places, jobs=jobs, device=args.device, command=command)
 

@@ -117,9 +117,9 @@ class Experiment(BaseModel):
             if labels.count(label) > 1:
                 raise ValueError(f"two models are called {label!r}; give one of them a label")
         for model in models:
-            if model.against is not None and model.against not in labels:
+            if model.against is not None and model.against not in {*labels} - {model.shown}:
                 raise ValueError(
-                    f"{model.shown!r} is against {model.against!r}, which no model is called"
+                    f"{model.shown!r} is against {model.against!r}, which no other model is called"
                 )
         return models
 

@@ -73,7 +73,7 @@ def run_grid(
         for entry in experiment.models:
             for options in entry.candidates():
                 run = Run(entry=entry, options=options, seed=seed)
-                folder = places.out / "runs" / run.key(experiment, prepared)
+                folder = places.out / "runs" / run.key(experiment, prepared, device)
                 outcomes.append(Outcome(run, folder))
     # Where nothing depends on the seed, several seeds share a run.
     unique = {outcome.folder: outcome for outcome in reversed(outcomes)}

@@ -33,7 +33,7 @@ def page(experiment: Experiment, results: Sequence[ModelResults], *, document: s
     parts = [_body(document)]
     for scenario in next(iter(results[0].chosen.values())).runs:
         parts += [plots.bars(results, scenario, metric) for metric in ("recall@20", "ndcg@20")]
-        if any(one.variant == "augmented" for one in results):
+        if {"base", "augmented"} <= {one.variant for one in results}:
             parts.append(plots.by_history(results, scenario, "ndcg@20"))
     title = html.escape(experiment.name)
     return (

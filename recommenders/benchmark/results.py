@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -135,12 +136,14 @@ def gains(results: Sequence[ModelResults], scenario: str, metric: str) -> list[G
     """Compares rows with those that they are against: `augmented` with `base` by default."""
     by_label = {one.label: one for one in results}
     bases = {one.model: one for one in results if one.variant == "base"}
+    rows = Counter(one.model for one in results if one.variant == "augmented")
     pairs: list[tuple[str, ModelResults, ModelResults]] = []
     for one in results:
         if one.against is not None and (other := by_label.get(one.against)) is not None:
             pairs.append((f"{one.label}, against {other.label}", one, other))
         elif one.against is None and one.variant == "augmented" and one.model in bases:
-            pairs.append((one.model, one, bases[one.model]))
+            name = one.model if rows[one.model] == 1 else one.label
+            pairs.append((name, one, bases[one.model]))
     comparisons = [compare(new, old, scenario, metric) for _, new, old in pairs]
     adjusted = holm([one.p for one in comparisons])
     return [

@@ -54,12 +54,13 @@ class Run:
         """Whether profiles are among what the model learns from."""
         return self.options.get("variant", self.entry.variant) == "augmented"
 
-    def key(self, experiment: Experiment, prepared: Prepared) -> str:
+    def key(self, experiment: Experiment, prepared: Prepared, device: str = "cpu") -> str:
         """Returns 16 hexadecimal digits that stand for all that decides about the figures.
 
-        Other profiles make another run only of a model that reads them.
+        Other profiles make another run only of a model that reads them, another device only of one
+        that is trained there. The program is not among it: another version wants another folder.
         """
-        document = {
+        document: dict[str, Any] = {
             "data": prepared.digest if self.reads_profiles else prepared.plain_digest,
             "model": self.entry.name,
             "options": self.options,
@@ -73,6 +74,8 @@ class Run:
                 experiment.protocol,
             ],
         }
+        if device != "cpu" and MODELS[self.entry.name].trained:
+            document["device"] = device
         text = json.dumps(document, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -125,6 +128,7 @@ def execute(
         "split_fingerprint": prepared.split.fingerprint(),
         "profiles": prepared.profiles if run.reads_profiles else None,
         "protocol": experiment.protocol,
+        "device": team.device.type,
         "cpu_seconds": round(seconds, 3),
         "epochs": None if history is None else len(history.rows),
         "scenarios": scenarios,

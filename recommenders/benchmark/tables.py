@@ -162,8 +162,11 @@ def _gains(results: Sequence[ModelResults], scenario: str) -> list[str]:
     found = gains(results, scenario, metric)
     if not found:
         return []
+    what = "What profiles bring", "augmented less base"
+    if any(one.against is not None for one in results):
+        what = "What a row has over another", "the first less the second"
     lines = [
-        f"What profiles bring ({metric}, augmented less base; {_TEST}):",
+        f"{what[0]} ({metric}, {what[1]}; {_TEST}):",
         "",
         "| model | difference | 95 % | p | |",
         "|---|--:|--:|--:|---|",

@@ -51,8 +51,7 @@ def train_one(
         ModelError, EvaluationError: Training or judging failed.
     """
     entry = chosen(experiment, label)
-    with team.leader_first():
-        prepared = prepare(experiment, seed, places)
+    prepared = team.leader_first(lambda: prepare(experiment, seed, places))
     part = judged_by(experiment, prepared)
     cutoff = int(experiment.metric.partition("@")[2])
     best: tuple[float, Any, Mapping[str, Any]] | None = None

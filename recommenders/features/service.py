@@ -39,8 +39,8 @@ _CHUNK_ROWS, _CHUNKS = 16, 3
 second, and a request that waited for two minutes is given up."""
 
 _LONGEST = {"title": 512, "category": 256, "description": 8192}
-"""Characters of each that the service takes; longer ones are cut at a word, so that the item is read
-by what it begins with instead of not at all."""
+"""Characters of each that the service takes; longer ones are cut at a word, so that the item is
+read by what it begins with instead of not at all."""
 
 _PASSES = 3
 """How often those are asked for who have no profile yet: what a model writes is chance."""
@@ -293,8 +293,8 @@ def _cut(text: str, most: int) -> str:
     """Returns a text of at most so many characters, that ends where a word does."""
     if len(text) <= most:
         return text
-    words, space, _ = text[: most + 1].rpartition(" ")
-    return words.rstrip(" ,;") if space else text[:most]
+    words = text[: most + 1].rpartition(" ")[0].rstrip(" ,;")
+    return words if len(words) > most // 2 else text[:most]
 
 
 def _version_name(version: ProfileVersion) -> str:

@@ -1,8 +1,8 @@
 """LightGCN (He et al., SIGIR 2020): embeddings spread over the graph, and nothing else.
 
 Where items have features, RecLM ranks by the items' first embeddings, which new items have too,
-against the users' spread ones; ids may be added to them. Where items are ids alone, both are spread,
-as first published.
+against the users' spread ones; ids may be added to them. Where items are ids alone, both are
+spread, as first published.
 """
 
 from __future__ import annotations

@@ -42,7 +42,13 @@ def _train(
     history = train(
         model,
         # An odd batch, whose halves differ, and a last one of what is left.
-        TrainerConfig(epochs=epochs, batch_size=51, learning_rate=0.01),
+        TrainerConfig(
+            epochs=epochs,
+            batch_size=51,
+            accumulate=2,
+            learning_rate=0.01,
+            weight_decay=0.01,  # Adam alone would not see whether gradients are sums or means
+        ),
         draw=ExactNegatives(inputs.train).draw,
         rng=np.random.default_rng(0),
         # Another value in each process, if it were not the leader's alone.

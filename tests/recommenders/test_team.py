@@ -53,10 +53,10 @@ def logged(run: Path, what: str) -> list[float]:
     return [row[what] for row in rows]
 
 
-@pytest.mark.parametrize("name", ["bias_mf", "lightgcn"])
+@pytest.mark.parametrize("name", ["bias_mf", "lightgcn", "whole"], ids=lambda name: name)
 def test_two_processes_learn_what_one_does(name: str, one: Path, two: Path) -> None:
     assert logged(two / name, "loss") == pytest.approx(logged(one / name, "loss"), rel=1e-4)
-    assert logged(two / name, "validation") == [1, 1]
+    assert set(logged(two / name, "validation")) == {1}
     first, second = (load_file(two / name / f"{rank}.safetensors") for rank in (0, 1))
     for key, value in load_file(one / name / "0.safetensors").items():
         torch.testing.assert_close(first[key], second[key], rtol=0, atol=0)

@@ -60,7 +60,14 @@ def test_a_grid_is_read(tmp_path: Path) -> None:
         (("embedding_size: [4, 8]", "embedding_size: [4, none]"), "embedding_size"),
         (("epochs: 4", "epoch: 4"), "epoch: Extra inputs"),
         (("variant: augmented", "variant: base"), "two models are called 'lightgcn base'"),
-        (("variant: augmented}", "variant: augmented}, against: it"), "against 'it', which no"),
+        (
+            ("variant: augmented}", "variant: augmented}, against: it"),
+            "against 'it', which no other",
+        ),
+        (
+            ("variant: augmented}", "variant: augmented}, against: lightgcn augmented"),
+            "which no other model is called",
+        ),
         (("models:", "models: ["), "is not YAML"),
     ],
 )

@@ -37,10 +37,14 @@ def test_strangers_are_asked_about_by_their_first_clicks_alone() -> None:
 
 def test_texts_that_the_service_would_refuse_are_cut_at_a_word() -> None:
     long = ", ".join(f"word{number}" for number in range(200))
-    whole = dataset([("u", "a", 0), ("u", "b", 1)], items=["a", "b"], titles=[long, "x" * 600])
+    early = "a " + "y" * 600
+    whole = dataset(
+        [("u", "a", 0), ("u", "b", 1)], items=["a", "b", "c"], titles=[long, "x" * 600, early]
+    )
     wanted, requests = _Asking(whole, None, FetchOptions()).of("item")
     titles = {id_: request.item.title for id_, request in requests(wanted) if request.item}
     assert titles["b"] == "x" * 512
+    assert titles["c"] == early[:512]
     assert long.startswith(titles["a"] + ", word")
     assert 500 < len(titles["a"]) <= 512
     for title in titles.values():
