@@ -2,8 +2,8 @@
 
 Each has the whole model and the whole data, draws the same batches, and works on a share of each;
 gradients are added up. So a step is that of one process with the whole batch, but for what a model
-draws for a share by itself (dropout, noise), and for one that holds a batch's nodes against each
-other (SimGCL).
+draws for a share by itself (dropout, noise), and for one that holds what is in a batch against each
+other (SimGCL, AlphaRec).
 """
 
 from __future__ import annotations
