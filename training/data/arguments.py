@@ -53,11 +53,16 @@ def add_data(rooms: Actions) -> None:
         help="of users and items, to judge by (default: %(default)s)",
     )
     teacher.add_argument(
+        "--no-echoes",
+        action="store_true",
+        help="of train.jsonl, leave out profiles in which all words of a phrase stand in another",
+    )
+    teacher.add_argument(
         "--rarest",
         type=share,
         default=1.0,
         metavar="SHARE",
-        help="of train.jsonl, keep those profiles whose phrases are the rarest (default: all)",
+        help="of what train.jsonl has then, keep those with the rarest phrases (default: all)",
     )
     _add_reading(teacher)
 

@@ -32,6 +32,7 @@ def teacher(args: argparse.Namespace) -> str:
     """
     from services.profiles.grammar import parse
     from training.data.distillation import distillation_rows, is_held_out
+    from training.data.echoes import echoes
     from training.data.folder import check_place, write_folder
     from training.data.rarity import rarest
     from training.data.sifting import sift, sift_prose
@@ -55,19 +56,25 @@ def teacher(args: argparse.Namespace) -> str:
     held = [
         is_held_out(row["kind"], row["id"], share=args.held_out, seed=args.seed) for row in pairs
     ]
-    train = [row for row, out in zip(pairs, held, strict=True) if not out]
-    written = [parse(row["kind"], row["completion"][0]["content"]) for row in train]
-    rare = rarest(written, args.rarest)
+    learnt = [
+        (row, parse(row["kind"], row["completion"][0]["content"]))
+        for row, out in zip(pairs, held, strict=True)
+        if not out
+    ]
+    plain = [pair for pair in learnt if not (args.no_echoes and echoes(pair[1]))]
+    rare = rarest([words for _, words in plain], args.rarest)
     profiles = (row.answer.to_row() | {"text": row.words.text} for row in found.kept)
     about |= {
         "form": "profile",
         "dropped": dict(found.dropped),
         "undecodable_kept": found.undecodable,
         "nothing_readable": len(found.kept) - len(pairs),
+        "echoes": len(learnt) - len(plain),
         "bland": rare.count(False),
         "options": {
             "strict": args.strict,
             "held_out": args.held_out,
+            "no_echoes": args.no_echoes,
             "rarest": args.rarest,
             "seed": args.seed,
         },
@@ -75,7 +82,7 @@ def teacher(args: argparse.Namespace) -> str:
     }
     files = {
         PROFILES: profiles,
-        TRAIN: [row for row, keep in zip(train, rare, strict=True) if keep],
+        TRAIN: [row for (row, _), keep in zip(plain, rare, strict=True) if keep],
         HELD_OUT: [row for row, out in zip(pairs, held, strict=True) if out],
     }
     manifest = write_folder(args.out, files, builder="teacher", about=about, replace=args.force)
