@@ -5,7 +5,9 @@ import pytest
 from services.profiles.grammar import parse
 from training.data.echoes import echoes
 
-PLAIN = "User identity: film buff, patient viewer, night owl; User interests: slow drama, jazz, spies."
+PLAIN = (
+    "User identity: film buff, patient viewer, night owl; User interests: slow drama, jazz, spies."
+)
 
 
 def test_six_different_things_are_no_echo() -> None:
