@@ -76,7 +76,7 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
     merge.add_argument("--out", type=Path, required=True, metavar="DIR", help="of the merged model")
     _add_prompts(merge)
     merge.add_argument(
-        "--exact", action="store_true", help="compare in float64 too (16 bytes a parameter)"
+        "--exact", action="store_true", help="compare in float64 too (20 bytes a parameter)"
     )
 
     publish = commands.add_parser(

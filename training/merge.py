@@ -7,6 +7,7 @@ model is measured, not assumed: logits and greedy answers, before and after.
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -56,8 +57,9 @@ class Agreement:
         trained: The same as `largest`, against the base in 4 bits that the adapter was trained
             on; None where it was trained on the base as it is, or there is no GPU to tell.
         exact: The same as `largest`, with the same float32 parameters, computed in float64: without
-            the noise of computing, which in float32 is most of it (that of norms stays, which
-            transformers computes in float32). None unless asked for.
+            the noise of computing (but that of norms, which transformers computes in float32).
+            None unless asked for.
+        noise: What that noise is: the merged model's logits in float32 against its own in float64.
     """
 
     largest: float
@@ -66,6 +68,18 @@ class Agreement:
     prompts: int
     trained: float | None = None
     exact: float | None = None
+    noise: float | None = None
+
+    def __str__(self) -> str:
+        parts = [f"{self.largest:.1e} in float32", f"{self.stored:.1e} as stored"]
+        if self.exact is not None:
+            parts.append(f"{self.exact:.1e} in float64 (float32's own noise is {self.noise:.1e})")
+        if self.trained is not None:
+            parts.append(f"{self.trained:.1e} from the base in 4 bits")
+        return (
+            f"{self.same_answers} of {self.prompts} greedy answers are equal; "
+            f"logits differ by at most {', '.join(parts)}"
+        )
 
 
 def merge(
@@ -85,7 +99,7 @@ def merge(
         out: Becomes the merged model's folder; its name is the model's name.
         prompts: Chats over which both are compared.
         answer_tokens: Length of the answers that are compared.
-        exact: Compare in float64 too, which takes 16 bytes of memory a parameter.
+        exact: Compare in float64 too, which takes 20 bytes of memory a parameter.
 
     Raises:
         TrainingError: The adapter is for another base or no causal language model, or `out` is
@@ -103,8 +117,7 @@ def merge(
     apart = unmerged(model, folders)
     largest, same = _compare(apart, merged, chats, tokenizer, answer_tokens)
     trained = _against_four_bits(model, adapter, merged, chats)
-    without_noise = _largest(apart.double(), merged.double(), chats) if exact else None
-    apart.float()
+    without_noise, noise = _in_float64(apart, merged, chats) if exact else (None, None)
     merged.to(_stored_dtype(model))
     with whole_folder(out) as folder:
         merged.save_pretrained(str(folder))
@@ -112,7 +125,7 @@ def merge(
             if (model / name).is_file():
                 (folder / name).write_bytes((model / name).read_bytes())
         stored = _largest(apart, load_model(folder, dtype=merged.dtype), chats)
-        agreement = Agreement(largest, stored, same, len(chats), trained, without_noise)
+        agreement = Agreement(largest, stored, same, len(chats), trained, without_noise, noise)
         _write_manifest(folder, out.name, model, adapter, agreement)
     return agreement
 
@@ -164,6 +177,14 @@ def _largest(apart: Any, merged: Any, chats: Sequence[list[int]]) -> float:
         )
         largest = max(largest, float((ours - theirs).abs().max()))
     return largest
+
+
+def _in_float64(apart: Any, merged: Any, chats: Sequence[list[int]]) -> tuple[float, float]:
+    """Returns the largest difference in float64, and of the merged model's two precisions."""
+    precise = deepcopy(merged).double()
+    found = _largest(apart.double(), precise, chats), _largest(merged, precise, chats)
+    apart.float()
+    return found
 
 
 def _against_four_bits(

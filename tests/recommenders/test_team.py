@@ -17,12 +17,12 @@ from recommenders.models.errors import ModelError
 from recommenders.models.gradient import Batch
 from recommenders.team import ALONE, joined
 from tests.recommenders.member import Member
+from tests.support.processes import TORCHRUN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT = Path(__file__).parents[2]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
 
 
 @pytest.fixture(scope="module")

@@ -136,11 +136,14 @@ def test_profiles_that_tell_tastes_apart_find_more_than_popularity() -> None:
     least, found = popularity(known), retrieval(vectors, known)
     assert least is not None
     assert found is not None
-    assert found > 0.4
+    assert found.recall > 0.4
     assert least < 0.2
+    assert found.beyond == pytest.approx(found.recall - least)
+    assert 0 < found.margin < found.beyond
     shuffled = retrieval(rng.permutation(vectors), known)
     assert shuffled is not None
-    assert shuffled < 0.25
+    assert shuffled.recall < 0.25
+    assert abs(shuffled.beyond) < 2 * shuffled.margin
     assert retrieval(vectors[:9], _known(hidden[:9], [[] for _ in range(9)])) is None
 
 

@@ -50,7 +50,10 @@ def test_a_chain_merges_and_agrees_with_itself_unmerged(
     agreement = merge(tiny_model, adapters[1], tmp_path / "merged", prompts=PROMPTS, exact=True)
     assert agreement.largest < 1e-4
     assert agreement.exact is not None
-    assert 0 < agreement.exact < agreement.largest
+    assert agreement.noise is not None
+    assert 0 < agreement.exact < agreement.largest < 3 * agreement.noise
+    assert str(agreement).startswith("4 of 4 greedy answers are equal; logits differ by at most ")
+    assert f"{agreement.exact:.1e} in float64" in str(agreement)
     assert (agreement.same_answers, agreement.prompts) == (4, 4)
     merged = _logits(load_model(tmp_path / "merged", dtype=torch.float32), tiny_model)
     both = _logits(unmerged(tiny_model, list(adapters)), tiny_model)
@@ -84,6 +87,7 @@ def test_a_difference_between_merged_and_unmerged_is_told(
     agreement = merge(tiny_model, adapters[1], tmp_path / "merged", prompts=PROMPTS)
     assert agreement.largest > 1e-2
     assert agreement.exact is None
+    assert "float64" not in str(agreement)
     document = json.loads((tmp_path / "merged" / "manifest.json").read_text())
     assert document["agreement"]["largest"] == agreement.largest
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.processes import TORCHRUN
 from tests.training import tiny
 from training.adapters import read_adapter
 from training.distill import DistillOptions, distill
@@ -36,8 +36,7 @@ def test_two_gloo_processes_have_the_loss_of_one(
     lines = [f"{name}: {value}" for name, value in options.items() if name != "lora"]
     lines += ["batch_size: 1", "lora: {rank: 4, alpha: 8}"]
     config.write_text("\n".join(lines).replace("False", "false").replace("True", "true"))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command += ["-m", "training.cli", "distill", "--config", str(config), "--data", str(data)]
+    command = [*TORCHRUN, "-m", "training.cli", "distill", "--config", str(config), "--data", str(data)]
     command += ["--model", str(tiny_model), "--out", str(tmp_path / "two")]
     command += ["--evaluation", str(data)]
     done = subprocess.run(

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from training.comparing.vectors import Likeness, likenesses, retrieval
+from training.comparing.vectors import Likeness, Retrieval, likenesses, retrieval
 from training.comparing.writers import Written
 from training.judging import grounded, is_well_formed, likeness, read_profile, stems
 
@@ -40,6 +40,8 @@ class Judgement:
         cosine_to_others: Mean cosine to everybody else's. Near `cosine_to_similar`, profiles say
             nothing of who is like whom; high as well, they are all the same.
         retrieval: Recall@20 of what a user chose besides, found by the profile.
+        beyond_popularity: How much more that is than a ranking by popularity finds.
+        margin: Of `beyond_popularity`, to either side, with 95 % confidence.
         tokens: Of an answer, on the average; None for answers that were there.
         seconds: For all answers; None for answers that were there.
 
@@ -57,6 +59,8 @@ class Judgement:
     cosine_to_similar: float | None
     cosine_to_others: float | None
     retrieval: float | None
+    beyond_popularity: float | None
+    margin: float | None
     tokens: float | None
     seconds: float | None
 
@@ -120,7 +124,7 @@ def judge(
         if row.taught
     ]
     likes: Likeness | None = None
-    found = None
+    found: Retrieval | None = None
     if encode is not None:
         # What is no profile is encoded as it stands: whoever reads it gets that.
         vectors = encode(
@@ -141,7 +145,9 @@ def judge(
         cosine_to_teacher=None if likes is None else likes.teacher,
         cosine_to_similar=None if likes is None else likes.similar,
         cosine_to_others=None if likes is None else likes.others,
-        retrieval=found,
+        retrieval=None if found is None else found.recall,
+        beyond_popularity=None if found is None else found.beyond,
+        margin=None if found is None else found.margin,
         tokens=None if written.tokens is None else written.tokens / count,
         seconds=written.seconds,
     )

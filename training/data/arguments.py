@@ -53,9 +53,10 @@ def add_data(rooms: Actions) -> None:
         help="of users and items, to judge by (default: %(default)s)",
     )
     teacher.add_argument(
-        "--no-echoes",
+        "--no-muddle",
         action="store_true",
-        help="of train.jsonl, leave out profiles in which all words of a phrase stand in another",
+        help="of train.jsonl, leave out profiles that repeat a phrase's words, or name interests "
+        "among identities",
     )
     teacher.add_argument(
         "--rarest",

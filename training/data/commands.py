@@ -32,8 +32,8 @@ def teacher(args: argparse.Namespace) -> str:
     """
     from services.profiles.grammar import parse
     from training.data.distillation import distillation_rows, is_held_out
-    from training.data.echoes import echoes
     from training.data.folder import check_place, write_folder
+    from training.data.muddle import muddled
     from training.data.rarity import rarest
     from training.data.sifting import sift, sift_prose
 
@@ -61,7 +61,8 @@ def teacher(args: argparse.Namespace) -> str:
         for row, out in zip(pairs, held, strict=True)
         if not out
     ]
-    plain = [pair for pair in learnt if not (args.no_echoes and echoes(pair[1]))]
+    mixed = muddled([words for _, words in learnt]) if args.no_muddle else [False] * len(learnt)
+    plain = [pair for pair, out in zip(learnt, mixed, strict=True) if not out]
     rare = rarest([words for _, words in plain], args.rarest)
     profiles = (row.answer.to_row() | {"text": row.words.text} for row in found.kept)
     about |= {
@@ -69,12 +70,12 @@ def teacher(args: argparse.Namespace) -> str:
         "dropped": dict(found.dropped),
         "undecodable_kept": found.undecodable,
         "nothing_readable": len(found.kept) - len(pairs),
-        "echoes": len(learnt) - len(plain),
+        "muddled": len(learnt) - len(plain),
         "bland": rare.count(False),
         "options": {
             "strict": args.strict,
             "held_out": args.held_out,
-            "no_echoes": args.no_echoes,
+            "no_muddle": args.no_muddle,
             "rarest": args.rarest,
             "seed": args.seed,
         },
