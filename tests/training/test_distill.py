@@ -14,7 +14,6 @@ from training.distill import DistillOptions, distill
 from training.errors import TrainingError
 from training.lora import add_adapter, load_model
 from training.options import LoraOptions
-from training.reward import RewardOptions, reward
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,16 +135,10 @@ def test_the_adapters_own_weights_are_float32_on_a_bfloat16_model(tiny_model: Pa
     assert kinds == {torch.float32}
 
 
-@pytest.mark.parametrize("job", ["distill", "reward"])
 def test_several_gpus_in_one_process_are_refused(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: str
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"trl.{'SFT' if job == 'distill' else 'Reward'}Config.n_gpu", 2)
-    rows = tiny.distill_rows(6) if job == "distill" else tiny.preference_rows(6)
-    data = tiny.write_rows(tmp_path / "rows.jsonl", rows)
-    places = tiny.places(tiny_model, data, tmp_path / "run", evaluation=data)
+    monkeypatch.setattr("trl.SFTConfig.n_gpu", 2, raising=False)
+    data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(6))
     with pytest.raises(TrainingError, match="2 GPUs in one process take no packs"):
-        if job == "distill":
-            distill(OPTIONS, places, tell=_ignore)
-        else:
-            reward(RewardOptions(lora=tiny.LORA), places, tell=_ignore)
+        distill(OPTIONS, tiny.places(tiny_model, data, tmp_path / "run"), tell=_ignore)

@@ -7,8 +7,9 @@ import torch
 
 from tests.training import tiny
 from training.chat import encode
+from training.errors import TrainingError
 from training.lora import add_adapter, load_model, load_tokenizer
-from training.reward import _Collator, _prompts
+from training.reward import RewardOptions, _Collator, _prompts, reward
 from training.rows import PreferenceRow
 from training.scorer import ModelReward, score_packs, scored
 
@@ -73,6 +74,16 @@ def test_gradients_reach_adapter_and_head(
     without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert without == []
     assert any("score" in name for name, p in model.named_parameters() if p.grad is not None)
+
+
+def test_several_gpus_in_one_process_are_refused(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trl.RewardConfig.n_gpu", 2, raising=False)
+    data = tiny.write_rows(tmp_path / "pairs.jsonl", tiny.preference_rows(6))
+    places = tiny.places(tiny_model, data, tmp_path / "run", evaluation=data)
+    with pytest.raises(TrainingError, match="2 GPUs in one process take no packs"):
+        reward(RewardOptions(lora=tiny.LORA), places, tell=print)
 
 
 def _scoring(folder: Path) -> Any:

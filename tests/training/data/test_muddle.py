@@ -5,7 +5,9 @@ import pytest
 from services.profiles.grammar import parse
 from training.data.muddle import muddled
 
-PLAIN = "User identity: film buff, patient viewer, night owl; User interests: slow drama, jazz, spies."
+PLAIN = (
+    "User identity: film buff, patient viewer, night owl; User interests: slow drama, jazz, spies."
+)
 
 
 def _muddled(*texts: str) -> list[bool]:
