@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SOURCES = ("seed", "reclm-mind", "reclm-netflix", "ml-1m-gear", "answers")
 PROFILES, TRAIN, HELD_OUT = "profiles.jsonl", "train.jsonl", "held-out.jsonl"
+UNTAUGHT = "untaught.jsonl"
 NEIGHBOURS, SAMPLES = "neighbours.jsonl", "samples.jsonl"
 
 _KINDS: tuple[Kind, ...] = ("user", "item")
@@ -31,7 +32,7 @@ def teacher(args: argparse.Namespace) -> str:
         InstructionDataError: Nothing is left of the answers, or they cannot be read.
     """
     from services.profiles.grammar import parse
-    from training.data.distillation import distillation_rows, is_held_out
+    from training.data.distillation import distillation_rows, is_held_out, untaught_rows
     from training.data.folder import check_place, write_folder
     from training.data.muddle import muddled
     from training.data.rarity import rarest
@@ -85,6 +86,7 @@ def teacher(args: argparse.Namespace) -> str:
         PROFILES: profiles,
         TRAIN: [row for (row, _), keep in zip(plain, rare, strict=True) if keep],
         HELD_OUT: [row for row, out in zip(pairs, held, strict=True) if out],
+        UNTAUGHT: untaught_rows(answers, found.kept, reading),
     }
     manifest = write_folder(args.out, files, builder="teacher", about=about, replace=args.force)
     return _told(manifest, args.out)

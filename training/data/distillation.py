@@ -71,6 +71,26 @@ def distillation_rows(kept: Iterable[Kept], reading: Reading) -> Iterator[dict[s
             }
 
 
+def untaught_rows(
+    answers: Iterable[Answer], kept: Iterable[Kept], reading: Reading
+) -> Iterator[dict[str, Any]]:
+    """Yields a prompt for each user or item of whom no answer was kept: id, kind, source, prompt.
+
+    Nothing is learnt from them, and no choice between models need look at them.
+    """
+    seen = {(row.answer.kind, row.answer.id) for row in kept}
+    for answer in answers:
+        messages = None if (answer.kind, answer.id) in seen else reading.messages(answer)
+        if messages is not None:
+            seen.add((answer.kind, answer.id))
+            yield {
+                "id": answer.id,
+                "kind": answer.kind,
+                "source": answer.source,
+                "prompt": turns(messages),
+            }
+
+
 def is_held_out(kind: str, name: str, *, share: float, seed: int) -> bool:
     """Says whether a user or item is kept from training, whatever else is in the data.
 

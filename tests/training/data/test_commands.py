@@ -77,6 +77,19 @@ def test_a_teacher_s_answers_become_pairs(folder: Path, capsys: pytest.CaptureFi
     assert f"fingerprint: {about['fingerprint']}" in capsys.readouterr().out
 
 
+def test_whose_answers_were_dropped_can_be_asked_of_a_model(folder: Path) -> None:
+    answers = lines(folder / "answers.jsonl")
+    answers[4]["text"] = answers[7]["text"] = "no profile"
+    answers[7]["lines"] = []  # nothing to read
+    answers += [answers[4], answers[0] | {"text": "no profile"}]
+    (folder / "answers.jsonl").write_text("\n".join(json.dumps(row) for row in answers))
+    assert run(folder, "teacher") == 0
+    (row,) = lines(folder / "teacher" / "untaught.jsonl")
+    assert (row["id"], row["kind"], row["source"]) == (USERS[4], "user", "test")
+    assert "Heat (1995)" in row["prompt"][-1]["content"]
+    assert "completion" not in row
+
+
 def test_the_blandest_rows_are_not_trained_on_and_no_other_file_changes(folder: Path) -> None:
     assert run(folder, "teacher", "--held-out", "0.3") == 0
     assert run(folder, "teacher", "--held-out", "0.3", "--rarest", "0.5", out="rare") == 0
