@@ -36,18 +36,9 @@ def test_two_gloo_processes_have_the_loss_of_one(
     lines = [f"{name}: {value}" for name, value in options.items() if name != "lora"]
     lines += ["batch_size: 1", "lora: {rank: 4, alpha: 8}"]
     config.write_text("\n".join(lines).replace("False", "false").replace("True", "true"))
-    command = [
-        *TORCHRUN,
-        "-m",
-        "training.cli",
-        "distill",
-        "--config",
-        str(config),
-        "--data",
-        str(data),
-    ]
+    command = [*TORCHRUN, "-m", "training.cli", "distill", "--config", str(config)]
+    command += ["--data", str(data), "--evaluation", str(data)]
     command += ["--model", str(tiny_model), "--out", str(tmp_path / "two")]
-    command += ["--evaluation", str(data)]
     done = subprocess.run(
         command,
         cwd=ROOT,

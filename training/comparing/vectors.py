@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -97,7 +98,7 @@ def retrieval(vectors: Vectors, behaviour: Behaviour) -> Retrieval | None:
     Returns:
         Over the users of whom there is something to find; None with fewer than ten.
     """
-    found, least = _recalls(vectors, behaviour), _recalls(_silent(behaviour), behaviour)
+    found, least = _recalls(vectors, behaviour), _least(behaviour)
     if found is None or least is None:
         return None
     beyond = found - least
@@ -107,12 +108,13 @@ def retrieval(vectors: Vectors, behaviour: Behaviour) -> Retrieval | None:
 
 def popularity(behaviour: Behaviour) -> float | None:
     """Returns the recall of profiles that say nothing; None where `retrieval` is."""
-    found = _recalls(_silent(behaviour), behaviour)
+    found = _least(behaviour)
     return None if found is None else float(found.mean())
 
 
-def _silent(behaviour: Behaviour) -> Vectors:
-    return np.zeros((len(behaviour.kinds), 1), np.float32)
+@lru_cache(maxsize=1)  # every model is measured against it
+def _least(behaviour: Behaviour) -> NDArray[np.float64] | None:
+    return _recalls(np.zeros((len(behaviour.kinds), 1), np.float32), behaviour)
 
 
 def _recalls(vectors: Vectors, behaviour: Behaviour) -> NDArray[np.float64] | None:
