@@ -56,7 +56,8 @@ def load_model(
         folder: The base model.
         adapters: PEFT folders, each trained on what the ones before give.
         dtype: Of the result.
-        scoring: Give it a head for one number instead of the one for words.
+        scoring: Give it a head for one number instead of the one for words, whose weights stay as
+            `vocabulary`, (tokens, d), not trained and not saved.
         quantization: Load in 4 bits; then there can be no adapters.
     """
     options: dict[str, Any] = {"attn_implementation": "sdpa"}
@@ -79,6 +80,8 @@ def _scoring(folder: Path, words: PreTrainedModel) -> PreTrainedModel:
         str(folder), num_labels=1, dtype=words.dtype, attn_implementation="sdpa"
     )
     setattr(scorer, scorer.base_model_prefix, getattr(words, words.base_model_prefix))
+    head: Any = words.get_output_embeddings()
+    scorer.register_buffer("vocabulary", head.weight.detach(), persistent=False)
     result: PreTrainedModel = scorer
     return result
 

@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from datasets import Dataset
 from peft.helpers import disable_input_dtype_casting
-from pydantic import PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 from trl import RewardConfig, RewardTrainer
 
-from training.chat import encode
 from training.errors import TrainingError
 from training.lora import add_adapter, load_tokenizer, start_model
 from training.options import JobOptions
 from training.rows import Chat, PreferenceRow, read_rows
 from training.runs import arguments, finish, open_run, refuse_several_gpus, train, watch
-from training.scorer import ModelReward, score_packs, scored
+from training.scorer import Answer, ModelReward, read_answer, score_packs, scored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,9 +37,12 @@ class RewardOptions(JobOptions):
 
     Attributes:
         max_length: Tokens of prompt and answer at most. Longer pairs are left out and counted.
+        mutual_information: Weight in the score of how much likelier the answer is after its prompt
+            than after an empty one, in nats per token of the answer; 0 as in the paper.
     """
 
     max_length: PositiveInt = 1024
+    mutual_information: NonNegativeFloat = 10.0
 
 
 def reward(options: RewardOptions, places: Places, *, tell: Callable[[str], object]) -> Path:
@@ -63,7 +65,10 @@ def reward(options: RewardOptions, places: Places, *, tell: Callable[[str], obje
     prompts, left_out = _prompts(tokenizer, rows, options.max_length)
     if left_out:
         tell(f"train: {left_out:,} pairs of more than {options.max_length} tokens left out")
-    body = score_packs(start_model(places.model, places.start, options, scoring=True))
+    body = score_packs(
+        start_model(places.model, places.start, options, scoring=True),
+        mutual_information=options.mutual_information,
+    )
     model = add_adapter(body, options.lora, scoring=True)
     args = arguments(RewardConfig, run, max_length=options.max_length, remove_unused_columns=False)
     refuse_several_gpus(args)
@@ -131,26 +136,30 @@ class _Collator:
 
     def __call__(self, prompts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         places: dict[tuple[int, ...], int] = {}
-        pairs = [
-            [places.setdefault(tuple(ids), len(places)) for ids in pair]
-            for prompt in prompts
-            for pair in prompt["pairs"]
-        ]
-        return {**scored(list(places), padding=self._padding), "pairs": torch.tensor(pairs)}
+        answers: list[Answer] = []
+        pairs: list[list[int]] = []
+        for pair in (pair for prompt in prompts for pair in prompt["pairs"]):
+            pairs.append([])
+            for document in pair:
+                read = Answer(**document)
+                place = places.setdefault(tuple(read.tokens), len(places))
+                if place == len(answers):
+                    answers.append(read)
+                pairs[-1].append(place)
+        return {**scored(answers, padding=self._padding), "pairs": torch.tensor(pairs)}
 
 
 def _prompts(
     tokenizer: PreTrainedTokenizerBase, rows: Sequence[PreferenceRow], max_length: int
 ) -> tuple[list[dict[str, Any]], int]:
     """Returns the pairs of each prompt as tokens, and how many pairs are too long."""
-    kept: defaultdict[Chat, list[list[list[int]]]] = defaultdict(list)
+    kept: defaultdict[Chat, list[list[dict[str, Any]]]] = defaultdict(list)
     for row in rows:
         pair = [
-            encode(tokenizer, (*row.prompt, *answer))["input_ids"]
-            for answer in (row.chosen, row.rejected)
+            read_answer(tokenizer, (*row.prompt, *turns)) for turns in (row.chosen, row.rejected)
         ]
-        if max(map(len, pair)) <= max_length:
-            kept[row.prompt].append(pair)
+        if max(len(read.tokens) for read in pair) <= max_length:
+            kept[row.prompt].append([read._asdict() for read in pair])
     if not kept:
         raise TrainingError(
             f"all {len(rows):,} pairs are longer than max_length, {max_length} tokens"

@@ -1,16 +1,23 @@
-"""A reward model at work: a score for each answer, read in packs."""
+"""A reward model at work: a score for each answer, read in packs.
+
+A score is what the head says of the answer's last token and, weighed, what prompt and answer tell of
+each other (their pointwise mutual information, per token of the answer): how much likelier the answer
+is after this prompt than after the same one with nothing in the user's turns. The head learns form
+soon; whether a profile is this user's is what a model that writes profiles knows already.
+"""
 
 from __future__ import annotations
 
 from types import MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from accelerate.utils import send_to_device
 from peft import PeftModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from training.adapters import chain, check_base, read_adapter
-from training.chat import encode
+from training.chat import NO_LOSS, encode
 from training.errors import TrainingError
 from training.lora import load_model
 from training.packing import common, lay_out, take_packs
@@ -25,6 +32,20 @@ if TYPE_CHECKING:
     from training.rows import PolicyRow
 
 _BATCH = 16
+
+
+class Answer(NamedTuple):
+    """An answer as a model reads it.
+
+    Attributes:
+        tokens: The prompt's and the answer's.
+        plain: The same where the user's turns of the prompt are empty.
+        words: How many of the last tokens are the answer's; the same in both.
+    """
+
+    tokens: list[int]
+    plain: list[int]
+    words: int
 
 
 class ModelReward:
@@ -51,40 +72,70 @@ class ModelReward:
 
     @torch.no_grad()
     def scores(self, chats: Sequence[Sequence[Turn]]) -> list[float]:
-        """Returns a score for each chat, by its last token."""
+        """Returns a score for the last turn of each chat."""
         found: list[float] = []
         for first in range(0, len(chats), _BATCH):
-            ids = [
-                encode(self._tokenizer, chat)["input_ids"] for chat in chats[first : first + _BATCH]
-            ]
-            inputs = scored(ids, padding=int(self._tokenizer.pad_token_id))
-            on_device = {
-                name: value.to(self.model.device) if isinstance(value, torch.Tensor) else value
-                for name, value in inputs.items()
-            }
-            found += self.model(**on_device).logits[:, 0].float().tolist()
+            answers = [read_answer(self._tokenizer, chat) for chat in chats[first : first + _BATCH]]
+            inputs = scored(answers, padding=int(self._tokenizer.pad_token_id))
+            scores = self.model(**send_to_device(inputs, self.model.device)).logits
+            found += scores[:, 0].float().tolist()
         return found
 
 
-def scored(rows: Sequence[Sequence[int]], *, padding: int) -> dict[str, Any]:
-    """Returns the input of a model that `score_packs` was given, for so many rows of tokens."""
+def read_answer(tokenizer: PreTrainedTokenizerBase, chat: Sequence[Turn]) -> Answer:
+    """Returns the last turn of a chat, which is the assistant's, as a model reads it."""
+    read = encode(tokenizer, chat)
+    plain = [
+        turn.model_copy(update={"content": ""}) if turn.role == "user" else turn for turn in chat
+    ]
+    spoken = reversed(read["labels"])
+    words = next(place for place, label in enumerate(spoken) if label == NO_LOSS)
+    return Answer(read["input_ids"], encode(tokenizer, plain)["input_ids"], words)
+
+
+def scored(answers: Sequence[Answer], *, padding: int) -> dict[str, Any]:
+    """Returns the input of a model that `score_packs` was given, for so many answers."""
+    words = [answer.words for answer in answers]
+    plain = _pack([answer.plain for answer in answers], words, padding)
+    return {**_pack([answer.tokens for answer in answers], words, padding), "pack_plain": plain}
+
+
+def _pack(
+    rows: Sequence[Sequence[int]], words: Sequence[int], padding: int
+) -> dict[str, torch.Tensor | int]:
+    """Returns a pack of rows that end in so many words.
+
+    `pack_ends` has the place of each row's last token; `pack_words`, of shape (3, n), for each word
+    the place of the token before it, the word, and the number of its row.
+    """
     shared = common(rows, min(map(len, rows)) - 1)
-    inputs = lay_out(rows, shared=shared, padding=padding)
     rest = max(map(len, rows)) - shared
     ends = [number * rest + len(row) - 1 for number, row in enumerate(rows)]
-    return {**inputs, "pack_ends": torch.tensor(ends)}
+    found = [
+        (place if place < shared else number * rest + place, row[place + 1], number)
+        for number, (row, count) in enumerate(zip(rows, words, strict=True))
+        for place in range(len(row) - count - 1, len(row) - 1)
+    ]
+    return {
+        **lay_out(rows, shared=shared, padding=padding),
+        "pack_ends": torch.tensor(ends),
+        "pack_words": torch.tensor(found).T,
+    }
 
 
-def score_packs(model: PreTrainedModel) -> PreTrainedModel:
-    """Has a scoring model read packs, and score each of their rows by its last token.
+def score_packs(model: PreTrainedModel, *, mutual_information: float) -> PreTrainedModel:
+    """Has a scoring model read packs, and score each of their rows.
 
     Args:
-        model: With a head for one number.
+        model: With a head for one number, and `vocabulary` to predict words with (`load_model`).
+        mutual_information: Weight of what prompt and answer tell of each other; at 0 it is not
+            computed.
 
     Returns:
         The same model. Its forward takes what `scored` returns, and gives logits of shape (rows, 1).
     """
     take_packs(model)
+    model.mutual_information = mutual_information
     model.forward = MethodType(_score, model)
     return model
 
@@ -93,12 +144,41 @@ def _score(
     self: Any,  # noqa: ANN401 - a scoring model of any kind
     *,
     pack_ends: torch.Tensor,
+    pack_words: torch.Tensor,
+    pack_plain: dict[str, Any],
     **inputs: Any,  # noqa: ANN401 - whatever PEFT passes on
 ) -> SequenceClassifierOutput:
+    hidden = _hidden(self, inputs)
+    scores = self.score(hidden[pack_ends])
+    if self.mutual_information:
+        plain = {**pack_plain}
+        words = plain.pop("pack_words")
+        del plain["pack_ends"]
+        told = _likelihood(self, hidden, pack_words) - _likelihood(
+            self, _hidden(self, plain), words
+        )
+        scores = scores + self.mutual_information * told[:, None].to(scores.dtype)
+    return SequenceClassifierOutput(logits=scores)
+
+
+def _hidden(model: Any, inputs: dict[str, Any]) -> torch.Tensor:  # noqa: ANN401 - as above
     given = {name: value for name, value in inputs.items() if value is not None}
-    body = getattr(self, self.base_model_prefix)
-    hidden = body(**{**given, "use_cache": False}).last_hidden_state
-    return SequenceClassifierOutput(logits=self.score(hidden[0, pack_ends]))
+    body = getattr(model, model.base_model_prefix)
+    hidden: torch.Tensor = body(**{**given, "use_cache": False}).last_hidden_state[0]
+    return hidden
+
+
+def _likelihood(
+    model: Any,  # noqa: ANN401 - as above
+    hidden: torch.Tensor,
+    words: torch.Tensor,
+) -> torch.Tensor:
+    """Returns the mean log-likelihood of each row's words, float32, (rows,)."""
+    places, tokens, rows = words
+    logits = torch.nn.functional.linear(hidden[places], model.vocabulary).float()
+    each = -torch.nn.functional.cross_entropy(logits, tokens, reduction="none")
+    counts = rows.bincount()
+    return torch.zeros(len(counts), device=each.device).index_add(0, rows, each) / counts
 
 
 def load_reward_model(model: Path, adapter: Path, dtype: torch.dtype) -> PreTrainedModel:
@@ -125,4 +205,6 @@ def load_judge(
     Raises:
         TrainingError: As `load_reward_model` does.
     """
-    return ModelReward(score_packs(load_reward_model(model, adapter, dtype)), tokenizer)
+    scorer = load_reward_model(model, adapter, dtype)
+    weight = float(read_adapter(adapter).config.get("mutual_information", 0))
+    return ModelReward(score_packs(scorer, mutual_information=weight), tokenizer)

@@ -10,10 +10,11 @@ from training.chat import encode
 from training.errors import TrainingError
 from training.lora import add_adapter, load_model, load_tokenizer
 from training.reward import RewardOptions, _Collator, _prompts, reward
-from training.rows import PreferenceRow
-from training.scorer import ModelReward, score_packs, scored
+from training.rows import PreferenceRow, Turn
+from training.scorer import Answer, ModelReward, load_judge, read_answer, score_packs, scored
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from transformers import PreTrainedTokenizerBase
@@ -37,9 +38,53 @@ def test_a_row_s_score_is_what_the_model_gives_it_alone(
             float(alone(input_ids=torch.tensor([encode(tokenizer, chat)["input_ids"]])).logits)
             for chat in chats
         ]
-    found = ModelReward(score_packs(_scoring(tiny_model)), tokenizer).scores(chats)
+    found = _judge(tiny_model, tokenizer, mutual_information=0.0).scores(chats)
     assert found == pytest.approx(wanted, abs=1e-5)
     assert max(wanted) - min(wanted) > 0.1
+
+
+def test_mutual_information_is_how_much_likelier_a_prompt_makes_the_words_of_an_answer(
+    tiny_model: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    rows = [PreferenceRow.model_validate(row) for row in tiny.preference_rows(20)]
+    chats = [(*row.prompt, *answer) for row in rows for answer in (row.chosen, row.rejected)]
+    writer = load_model(tiny_model, dtype=torch.float32).eval()
+
+    def likelihood(chat: Sequence[Turn]) -> float:
+        read = {name: torch.tensor([ids]) for name, ids in encode(tokenizer, chat).items()}
+        with torch.no_grad():
+            return -float(writer(**read).loss)
+
+    wanted = [
+        likelihood(chat)
+        - likelihood([_emptied(turn) if turn.role == "user" else turn for turn in chat])
+        for chat in chats
+    ]
+    without = _judge(tiny_model, tokenizer, mutual_information=0.0).scores(chats)
+    found = _judge(tiny_model, tokenizer, mutual_information=3.0).scores(chats)
+    told = [(more - less) / 3.0 for more, less in zip(found, without, strict=True)]
+    assert told == pytest.approx(wanted, abs=1e-5)
+    assert max(wanted) - min(wanted) > 0.01
+
+
+def test_a_judge_weighs_as_it_was_trained(
+    tiny_model: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    data = tiny.write_rows(tmp_path / "pairs.jsonl", tiny.preference_rows(4))
+    places = tiny.places(tiny_model, data, tmp_path / "run", evaluation=data)
+    options = RewardOptions(lora=tiny.LORA, max_steps=1, mutual_information=7.0)
+    adapter = reward(options, places, tell=lambda _: None)
+    judge = load_judge(tiny_model, adapter, tokenizer, dtype=torch.float32)
+    assert judge.model.mutual_information == 7.0
+
+
+def test_what_was_said_before_an_answer_is_not_of_its_words(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    ask, say = Turn(role="user", content="a"), Turn(role="assistant", content="b")
+    once, twice = read_answer(tokenizer, [ask, say]), read_answer(tokenizer, [ask, say, ask, say])
+    assert once.words == twice.words
+    assert once.tokens[-once.words :] == twice.plain[-once.words :]
 
 
 def test_pairs_of_one_prompt_come_together_and_each_answer_once(
@@ -56,16 +101,20 @@ def test_pairs_of_one_prompt_come_together_and_each_answer_once(
 
 
 def test_a_row_may_be_the_beginning_of_another() -> None:
-    inputs = scored([[5, 6], [5, 6, 7]], padding=0)
+    inputs = scored([Answer([5, 6], [4, 6], 1), Answer([5, 6, 7], [4, 6, 7], 2)], padding=0)
     assert inputs["pack_shared"] == 1
     assert inputs["input_ids"].tolist() == [[5, 6, 0, 6, 7]]
     assert inputs["pack_ends"].tolist() == [1, 4]
+    # Each word's place before it, which may be of the beginning; the word; and whose it is.
+    assert inputs["pack_words"].T.tolist() == [[0, 6, 0], [0, 6, 1], [3, 7, 1]]
+    assert inputs["pack_plain"]["input_ids"].tolist() == [[4, 6, 0, 6, 7]]
 
 
 def test_gradients_reach_adapter_and_head(
     tiny_model: Path, tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    model = add_adapter(score_packs(_scoring(tiny_model)), tiny.LORA, scoring=True)
+    body = score_packs(_scoring(tiny_model), mutual_information=1.0)
+    model = add_adapter(body, tiny.LORA, scoring=True)
     rows = [PreferenceRow.model_validate(row) for row in tiny.preference_rows(3)]
     inputs = _Collator(0)(_prompts(tokenizer, rows, 1024)[0])
     pairs = inputs.pop("pairs")
@@ -84,6 +133,18 @@ def test_several_gpus_in_one_process_are_refused(
     places = tiny.places(tiny_model, data, tmp_path / "run", evaluation=data)
     with pytest.raises(TrainingError, match="2 GPUs in one process take no packs"):
         reward(RewardOptions(lora=tiny.LORA), places, tell=print)
+
+
+def _emptied(turn: Turn) -> Turn:
+    return Turn(role=turn.role, content="")
+
+
+def _judge(
+    folder: Path, tokenizer: PreTrainedTokenizerBase, *, mutual_information: float
+) -> ModelReward:
+    return ModelReward(
+        score_packs(_scoring(folder), mutual_information=mutual_information), tokenizer
+    )
 
 
 def _scoring(folder: Path) -> Any:
