@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
     from training.options import JobOptions, LoraOptions
 
+_SCALES = ("logits_scaling", "logit_scale", "final_logit_softcapping")
+"""Options of models that do more with logits than compute them."""
+
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Returns a model's tokenizer, padding with a token that no chat contains."""
@@ -57,7 +60,8 @@ def load_model(
         adapters: PEFT folders, each trained on what the ones before give.
         dtype: Of the result.
         scoring: Give it a head for one number instead of the one for words, whose weights stay as
-            `vocabulary`, (tokens, d), not trained and not saved.
+            `word_head`, (tokens, d), not trained and not saved; None if logits are more than their
+            product with what the body gives.
         quantization: Load in 4 bits; then there can be no adapters.
     """
     options: dict[str, Any] = {"attn_implementation": "sdpa"}
@@ -81,7 +85,9 @@ def _scoring(folder: Path, words: PreTrainedModel) -> PreTrainedModel:
     )
     setattr(scorer, scorer.base_model_prefix, getattr(words, words.base_model_prefix))
     head: Any = words.get_output_embeddings()
-    scorer.register_buffer("vocabulary", head.weight.detach(), persistent=False)
+    more = [getattr(head, "bias", None), *(getattr(words.config, name, None) for name in _SCALES)]
+    plain = all(value is None for value in more)
+    scorer.register_buffer("word_head", head.weight.detach() if plain else None, persistent=False)
     result: PreTrainedModel = scorer
     return result
 

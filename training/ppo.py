@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from training.runs import Run
 
 _VALUE = "value_model.safetensors"
+_ANY = 1e6
 
 
 class PpoOptions(PolicyOptions):
@@ -75,8 +76,8 @@ def ppo(options: PpoOptions, places: Places, *, judge: Path, tell: Callable[[str
     Args:
         options: How.
         places: Where; the data are rows of `PolicyRow`.
-        judge: Adapter of the reward model, which the value model starts from, whatever its weight
-            among the rewards.
+        judge: Adapter of the reward model, whose body and head the value model starts from,
+            whatever its weight among the rewards.
         tell: Told of progress.
 
     Raises:
@@ -292,6 +293,9 @@ def _arguments(
         "kl_coef": options.kl,
         "cliprange": options.clip,
         "vf_coef": options.value_weight,
+        # It starts from the reward model's head, which knows neither the rules nor likelihoods: held
+        # to TRL's 0.2 a batch, it would be tens of batches behind the rewards' mean.
+        "cliprange_value": _ANY,
         "missing_eos_penalty": options.no_end_penalty or None,
         "stop_token_id": tokenizer.eos_token_id,
         "num_sample_generations": 0,
@@ -305,6 +309,7 @@ def _value_model(
 ) -> PreTrainedModel:
     """Returns the reward model with a new adapter of its own; adapter and head are trained."""
     value = load_reward_model(model, judge, dtype)
+    value.word_head = None
     value.requires_grad_(requires_grad=False)
     inject_adapter_in_model(lora_config(options.lora), value)
     head: Any = value.score

@@ -38,7 +38,8 @@ class RewardOptions(JobOptions):
     Attributes:
         max_length: Tokens of prompt and answer at most. Longer pairs are left out and counted.
         mutual_information: Weight in the score of how much likelier the answer is after its prompt
-            than after an empty one, in nats per token of the answer; 0 as in the paper.
+            than after the same with nothing in the user's turns, in nats per token of the answer;
+            0 as in the paper.
     """
 
     max_length: PositiveInt = 1024
@@ -70,7 +71,13 @@ def reward(options: RewardOptions, places: Places, *, tell: Callable[[str], obje
         mutual_information=options.mutual_information,
     )
     model = add_adapter(body, options.lora, scoring=True)
-    args = arguments(RewardConfig, run, max_length=options.max_length, remove_unused_columns=False)
+    args = arguments(
+        RewardConfig,
+        run,
+        max_length=options.max_length,
+        remove_unused_columns=False,
+        ddp_broadcast_buffers=False,  # they never change
+    )
     refuse_several_gpus(args)
     trainer = _Trainer(
         model=model,

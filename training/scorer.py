@@ -39,7 +39,7 @@ class Answer(NamedTuple):
 
     Attributes:
         tokens: The prompt's and the answer's.
-        plain: The same where the user's turns of the prompt are empty.
+        plain: The same with nothing in the user's turns.
         words: How many of the last tokens are the answer's; the same in both.
     """
 
@@ -127,13 +127,24 @@ def score_packs(model: PreTrainedModel, *, mutual_information: float) -> PreTrai
     """Has a scoring model read packs, and score each of their rows.
 
     Args:
-        model: With a head for one number, and `vocabulary` to predict words with (`load_model`).
+        model: With a head for one number, and `word_head` to predict words with (`load_model`).
         mutual_information: Weight of what prompt and answer tell of each other; at 0 it is not
             computed.
 
     Returns:
-        The same model. Its forward takes what `scored` returns, and gives logits of shape (rows, 1).
+        The same model. Its forward takes what `scored` returns, and gives logits of shape (rows, 1),
+        in float32.
+
+    Raises:
+        TrainingError: The model predicts words in a way that is not a product alone.
     """
+    if mutual_information == 0:
+        model.word_head = None
+    elif model.word_head is None:
+        raise TrainingError(
+            "this model's logits have a bias or are scaled, which reward models do not know: set "
+            "mutual_information to 0"
+        )
     take_packs(model)
     model.mutual_information = mutual_information
     model.forward = MethodType(_score, model)
@@ -149,7 +160,7 @@ def _score(
     **inputs: Any,  # noqa: ANN401 - whatever PEFT passes on
 ) -> SequenceClassifierOutput:
     hidden = _hidden(self, inputs)
-    scores = self.score(hidden[pack_ends])
+    scores = self.score(hidden[pack_ends]).float()
     if self.mutual_information:
         plain = {**pack_plain}
         words = plain.pop("pack_words")
@@ -157,7 +168,7 @@ def _score(
         told = _likelihood(self, hidden, pack_words) - _likelihood(
             self, _hidden(self, plain), words
         )
-        scores = scores + self.mutual_information * told[:, None].to(scores.dtype)
+        scores = scores + self.mutual_information * told[:, None]
     return SequenceClassifierOutput(logits=scores)
 
 
@@ -173,12 +184,18 @@ def _likelihood(
     hidden: torch.Tensor,
     words: torch.Tensor,
 ) -> torch.Tensor:
-    """Returns the mean log-likelihood of each row's words, float32, (rows,)."""
+    """Returns the mean log-likelihood of each row's words, float32, (rows,).
+
+    In bfloat16 a word's own logit, of which there is one, is rounded by more than differences are
+    worth; the sum over all words averages that out.
+    """
     places, tokens, rows = words
-    logits = torch.nn.functional.linear(hidden[places], model.vocabulary).float()
-    each = -torch.nn.functional.cross_entropy(logits, tokens, reduction="none")
-    counts = rows.bincount()
-    return torch.zeros(len(counts), device=each.device).index_add(0, rows, each) / counts
+    read = hidden[places]
+    own = (read.float() * model.word_head[tokens].float()).sum(dim=-1)
+    each = own - torch.nn.functional.linear(read, model.word_head).float().logsumexp(dim=-1)
+    # Sums that are the same each time, which those of index_add on a GPU are not.
+    members = torch.nn.functional.one_hot(rows).T.float()
+    return (members * each).sum(dim=-1) / members.sum(dim=-1)
 
 
 def load_reward_model(model: Path, adapter: Path, dtype: torch.dtype) -> PreTrainedModel:

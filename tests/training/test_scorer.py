@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from peft import PeftModel
 
 from tests.training import tiny
 from training.chat import encode
 from training.errors import TrainingError
+from training.files import MANIFEST
 from training.lora import add_adapter, load_model, load_tokenizer
 from training.reward import RewardOptions, _Collator, _prompts, reward
-from training.rows import PreferenceRow, Turn
+from training.rows import PreferenceRow, Turn, read_rows
 from training.scorer import Answer, ModelReward, load_judge, read_answer, score_packs, scored
 
 if TYPE_CHECKING:
@@ -43,12 +46,14 @@ def test_a_row_s_score_is_what_the_model_gives_it_alone(
     assert max(wanted) - min(wanted) > 0.1
 
 
+@pytest.mark.parametrize("tied", [True, False])
 def test_mutual_information_is_how_much_likelier_a_prompt_makes_the_words_of_an_answer(
-    tiny_model: Path, tokenizer: PreTrainedTokenizerBase
+    tiny_model: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path, *, tied: bool
 ) -> None:
+    model = tiny.make_model(tmp_path / "model", tiny_model, tied=tied)
     rows = [PreferenceRow.model_validate(row) for row in tiny.preference_rows(20)]
     chats = [(*row.prompt, *answer) for row in rows for answer in (row.chosen, row.rejected)]
-    writer = load_model(tiny_model, dtype=torch.float32).eval()
+    writer = load_model(model, dtype=torch.float32).eval()
 
     def likelihood(chat: Sequence[Turn]) -> float:
         read = {name: torch.tensor([ids]) for name, ids in encode(tokenizer, chat).items()}
@@ -60,22 +65,73 @@ def test_mutual_information_is_how_much_likelier_a_prompt_makes_the_words_of_an_
         - likelihood([_emptied(turn) if turn.role == "user" else turn for turn in chat])
         for chat in chats
     ]
-    without = _judge(tiny_model, tokenizer, mutual_information=0.0).scores(chats)
-    found = _judge(tiny_model, tokenizer, mutual_information=3.0).scores(chats)
+    without = _judge(model, tokenizer, mutual_information=0.0).scores(chats)
+    found = _judge(model, tokenizer, mutual_information=3.0).scores(chats)
     told = [(more - less) / 3.0 for more, less in zip(found, without, strict=True)]
     assert told == pytest.approx(wanted, abs=1e-5)
     assert max(wanted) - min(wanted) > 0.01
 
 
-def test_a_judge_weighs_as_it_was_trained(
+def test_a_judge_scores_as_what_was_trained(
     tiny_model: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
     data = tiny.write_rows(tmp_path / "pairs.jsonl", tiny.preference_rows(4))
     places = tiny.places(tiny_model, data, tmp_path / "run", evaluation=data)
-    options = RewardOptions(lora=tiny.LORA, max_steps=1, mutual_information=7.0)
+    options = RewardOptions(lora=tiny.LORA, learning_rate=0.01, epochs=5, mutual_information=7.0)
     adapter = reward(options, places, tell=lambda _: None)
+    rows = read_rows(PreferenceRow, data)
+    chats = [(*row.prompt, *answer) for row in rows for answer in (row.chosen, row.rejected)]
+    body = score_packs(_scoring(tiny_model), mutual_information=7.0)
+    trained = ModelReward(PeftModel.from_pretrained(body, str(adapter)), tokenizer)
     judge = load_judge(tiny_model, adapter, tokenizer, dtype=torch.float32)
-    assert judge.model.mutual_information == 7.0
+    assert judge.scores(chats) == pytest.approx(trained.scores(chats), abs=1e-4)
+    untrained = _judge(tiny_model, tokenizer, mutual_information=7.0)
+    assert judge.scores(chats) != pytest.approx(untrained.scores(chats), abs=0.01)
+
+
+def test_a_judge_of_an_adapter_from_before_reads_no_likelihood(
+    tiny_model: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    data = tiny.write_rows(tmp_path / "pairs.jsonl", tiny.preference_rows(4))
+    places = tiny.places(tiny_model, data, tmp_path / "run", evaluation=data)
+    adapter = reward(RewardOptions(lora=tiny.LORA, max_steps=1), places, tell=lambda _: None)
+    manifest = json.loads((adapter / MANIFEST).read_text())
+    assert manifest["config"].pop("mutual_information") == 10
+    (adapter / MANIFEST).write_text(json.dumps(manifest))
+    judge = load_judge(tiny_model, adapter, tokenizer, dtype=torch.float32)
+    assert judge.model.mutual_information == 0
+
+
+def test_scores_in_bfloat16_are_not_rounded_to_it(
+    tiny_model: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    rows = [PreferenceRow.model_validate(row) for row in tiny.preference_rows(20)]
+    chats = [(*row.prompt, *row.chosen) for row in rows]
+    narrow = load_model(tiny_model, dtype=torch.bfloat16, scoring=True)
+    torch.nn.init.zeros_(narrow.score.weight)
+    wide = _scoring(tiny_model)
+    torch.nn.init.zeros_(wide.score.weight)
+    found, wanted = (
+        ModelReward(score_packs(model, mutual_information=100.0), tokenizer).scores(chats)
+        for model in (narrow, wide)
+    )
+    assert found == pytest.approx(wanted, abs=1.0)
+    assert any(float(torch.tensor(score).bfloat16()) != score for score in found)
+
+
+def test_a_model_that_does_more_with_logits_is_refused_likelihoods(tiny_model: Path) -> None:
+    scaled = _scoring(tiny_model)
+    scaled.word_head = None  # as `load_model` leaves it then
+    with pytest.raises(TrainingError, match="set mutual_information to 0"):
+        score_packs(scaled, mutual_information=1.0)
+    score_packs(scaled, mutual_information=0.0)
+
+
+def test_a_model_that_scales_its_logits_has_no_plain_word_head(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transformers.LlamaConfig.logits_scaling", 8.0, raising=False)
+    assert _scoring(tiny_model).word_head is None
 
 
 def test_what_was_said_before_an_answer_is_not_of_its_words(
@@ -123,6 +179,21 @@ def test_gradients_reach_adapter_and_head(
     without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert without == []
     assert any("score" in name for name, p in model.named_parameters() if p.grad is not None)
+
+
+def test_likelihood_teaches_the_adapter_too(
+    tiny_model: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    body = score_packs(_scoring(tiny_model), mutual_information=1.0)
+    torch.nn.init.zeros_(body.score.weight)  # nothing comes through the head
+    model = add_adapter(body, tiny.LORA, scoring=True)
+    rows = [PreferenceRow.model_validate(row) for row in tiny.preference_rows(3)]
+    inputs = _Collator(0)(_prompts(tokenizer, rows, 1024)[0])
+    pairs = inputs.pop("pairs")
+    scores = model(**inputs).logits[:, 0]
+    (scores[pairs[:, 0]] - scores[pairs[:, 1]]).sum().backward()
+    grown = [p.grad.abs().max() for n, p in model.named_parameters() if "lora_B" in n]
+    assert min(grown) > 0
 
 
 def test_several_gpus_in_one_process_are_refused(

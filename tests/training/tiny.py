@@ -22,7 +22,9 @@ _FILMS = ("Alien (1979)", "Brazil (1985)", "Babe (1995)", "Heat (1995)", "Fargo 
 _WORDS = ("quiet", "bold", "rainy", "golden", "tender", "hidden", "northern", "clever")
 
 
-def make_model(folder: Path, tokenizer_of: Path, *, layers: int = 2, seed: int = 0) -> Path:
+def make_model(
+    folder: Path, tokenizer_of: Path, *, layers: int = 2, seed: int = 0, tied: bool = True
+) -> Path:
     """Writes a random Llama of some thousand parameters beside its embeddings."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -35,7 +37,7 @@ def make_model(folder: Path, tokenizer_of: Path, *, layers: int = 2, seed: int =
                 num_attention_heads=2,
                 num_key_value_heads=1,
                 max_position_embeddings=1024,
-                tie_word_embeddings=True,
+                tie_word_embeddings=tied,
                 bos_token_id=1,
                 eos_token_id=2,
                 pad_token_id=2,
