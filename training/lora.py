@@ -78,13 +78,16 @@ def load_model(
     return result
 
 
-def _scoring(folder: Path, words: PreTrainedModel) -> PreTrainedModel:
+def _scoring(
+    folder: Path,
+    words: Any,
+) -> PreTrainedModel:
     """Returns a model with an untrained head for one number on the body of one for words."""
     scorer = AutoModelForSequenceClassification.from_pretrained(
         str(folder), num_labels=1, dtype=words.dtype, attn_implementation="sdpa"
     )
     setattr(scorer, scorer.base_model_prefix, getattr(words, words.base_model_prefix))
-    head: Any = words.get_output_embeddings()
+    head = words.get_output_embeddings()
     more = [getattr(head, "bias", None), *(getattr(words.config, name, None) for name in _SCALES)]
     plain = all(value is None for value in more)
     scorer.register_buffer("word_head", head.weight.detach() if plain else None, persistent=False)

@@ -308,17 +308,17 @@ def _value_model(
     model: Path, judge: Path, options: PpoOptions, dtype: torch.dtype
 ) -> PreTrainedModel:
     """Returns the reward model with a new adapter of its own; adapter and head are trained."""
-    value = load_reward_model(model, judge, dtype)
+    value: Any = load_reward_model(model, judge, dtype)
     value.word_head = None
     value.requires_grad_(requires_grad=False)
     inject_adapter_in_model(lora_config(options.lora), value)
-    head: Any = value.score
     for name, parameter in value.named_parameters():
         if "lora_" in name:
             parameter.data = parameter.data.float()
-    head.requires_grad_(requires_grad=True)
+    value.score.requires_grad_(requires_grad=True)
     value.config.use_cache = False
-    return value
+    result: PreTrainedModel = value
+    return result
 
 
 def _last(run: Run, history: Sequence[dict[str, float]]) -> dict[str, float]:

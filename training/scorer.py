@@ -138,15 +138,16 @@ def score_packs(model: PreTrainedModel, *, mutual_information: float) -> PreTrai
     Raises:
         TrainingError: The model predicts words in a way that is not a product alone.
     """
+    attributes: Any = model
     if mutual_information == 0:
-        model.word_head = None
-    elif model.word_head is None:
+        attributes.word_head = None
+    elif attributes.word_head is None:
         raise TrainingError(
             "this model's logits have a bias or are scaled, which reward models do not know: set "
             "mutual_information to 0"
         )
     take_packs(model)
-    model.mutual_information = mutual_information
+    attributes.mutual_information = mutual_information
     model.forward = MethodType(_score, model)
     return model
 
@@ -195,7 +196,8 @@ def _likelihood(
     each = own - torch.nn.functional.linear(read, model.word_head).float().logsumexp(dim=-1)
     # Sums that are the same each time, which those of index_add on a GPU are not.
     members = torch.nn.functional.one_hot(rows).T.float()
-    return (members * each).sum(dim=-1) / members.sum(dim=-1)
+    means: torch.Tensor = (members * each).sum(dim=-1) / members.sum(dim=-1)
+    return means
 
 
 def load_reward_model(model: Path, adapter: Path, dtype: torch.dtype) -> PreTrainedModel:

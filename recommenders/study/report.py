@@ -30,10 +30,12 @@ class Findings:
     Attributes:
         means: (label, part, clicks, metric) -> the mean over users, for each seed in turn.
         users: The same key -> a value for each user and seed, in the same order for all labels.
+        wanted: How many items each test user of each seed is to find, in that order.
     """
 
     means: Mapping[tuple[str, str, int, str], list[float]]
     users: Mapping[tuple[str, str, int, str], NDArray[np.float64]]
+    wanted: NDArray[np.int64]
 
     @classmethod
     def of(cls, table: pa.Table) -> Findings:
@@ -41,7 +43,7 @@ class Findings:
         labels, parts, ids = (
             np.asarray(table[name].to_pylist(), object) for name in ("label", "part", "user_id")
         )
-        clicks, seeds = (np.asarray(table[name]) for name in ("clicks", "seed"))
+        clicks, seeds, wanted = (np.asarray(table[name]) for name in ("clicks", "seed", "wanted"))
         means: dict[tuple[str, str, int, str], list[float]] = {}
         users: dict[tuple[str, str, int, str], NDArray[np.float64]] = {}
         for label in dict.fromkeys(labels):
@@ -57,7 +59,7 @@ class Findings:
                             float(values[seeds[here] == seed].mean())
                             for seed in np.unique(seeds[here])
                         ]
-        return cls(means, users)
+        return cls(means, users, wanted[here].astype(np.int64))
 
     def spread(self, label: str, clicks: int, metric: str, part: str = "test") -> Spread:
         """Returns a figure over seeds."""
@@ -99,6 +101,7 @@ def markdown(study: Study, found: Findings, *, command: str, where: str, profile
             "",
             *_table(study, found, metric),
             *_verdict(study, found, metric),
+            *_by_wanted(study, found, metric),
         ]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -143,3 +146,25 @@ def _verdict(study: Study, found: Findings, metric: str) -> list[str]:
             )
         lines.append("")
     return lines
+
+
+def _by_wanted(study: Study, found: Findings, metric: str) -> list[str]:
+    """Returns how each way does at the most clicks for those who are to find few items, and many."""
+    bounds = np.quantile(found.wanted, (0.25, 0.5, 0.75)).astype(int).tolist()
+    quarter = np.searchsorted(bounds, found.wanted)
+    if len(np.unique(quarter)) < len(bounds) + 1:
+        return []  # too few strangers, or all are to find as many
+    least = [0, *bounds]
+    heads = [f"{low + 1} to {high}" for low, high in zip(least, bounds, strict=False)]
+    clicks = study.clicks[-1]
+    lines = [
+        f"At {clicks} click{'s' * (clicks > 1)}, by how many items are to be found (a quarter each):",
+        "",
+        f"| way | {' | '.join([*heads, f'over {bounds[-1]}'])} |",
+        "|---|" + "--:|" * (len(bounds) + 1),
+    ]
+    for way in study.ways:
+        values = found.users[way.shown, "test", clicks, metric]
+        means = [values[quarter == number].mean() for number in range(len(bounds) + 1)]
+        lines.append(f"| {way.shown} |" + "".join(f" {mean:.4f} |" for mean in means))
+    return [*lines, ""]

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 METRICS = ("recall@20", "ndcg@20")
 _DONE = "strangers.parquet"
+_FORMAT = 2
+"""Of that file."""
 
 
 def run_study(study: Study, places: Places, *, tell: Callable[[str], object]) -> pa.Table:
@@ -41,7 +43,7 @@ def run_study(study: Study, places: Places, *, tell: Callable[[str], object]) ->
 
     Returns:
         A row for each way, seed, part, number of clicks and user: `way`, `label`, `seed`, `part`,
-        `clicks`, `user_id` and the metrics.
+        `clicks`, `user_id`, `wanted` (how many items are to be found) and the metrics.
 
     Raises:
         DatasetError, BenchmarkError: The data cannot be prepared.
@@ -77,6 +79,7 @@ def _key(study: Study, run: Run, prepared: Prepared, ways: list[Way]) -> str:
         "ways": [[way.name, way.shown] for way in ways],
         "clicks": study.clicks,
         "profiles": [study.user_profiles, study.stranger_profiles],
+        "format": _FORMAT,
     }
     return hashlib.sha256(json.dumps(document).encode()).hexdigest()[:16]
 
@@ -112,6 +115,7 @@ def _asked(
     for way in ways:
         for part, here in zip(("validation", "test"), halves, strict=True):
             ids = [prepared.user_ids[row] for row in here.users.tolist()]
+            wanted = np.diff(here.part.relevant.indptr)[here.users].astype(np.int32)
             for clicks in here.known:
                 found = evaluate(_Knowing(model, way, here, clicks), here.part, cutoffs=[20])
                 count = len(ids)
@@ -122,6 +126,7 @@ def _asked(
                     "part": pa.array([part] * count).dictionary_encode(),
                     "clicks": pa.array([clicks] * count, pa.int32()),
                     "user_id": ids,
+                    "wanted": wanted,
                     **{metric: found.values[metric] for metric in METRICS},
                 }
                 tables.append(pa.table(columns))

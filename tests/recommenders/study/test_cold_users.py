@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from recommenders.features.snapshot import Snapshot, SnapshotInfo
 from recommenders.features.table import ProfileTable
 from recommenders.study import commands
 from recommenders.study.plan import Study, read_study
+from recommenders.study.report import Findings, markdown
+from recommenders.study.run import METRICS
 from recommenders.study.strangers import strangers
 from tests.recommenders.data.tiny import dataset
 
@@ -56,6 +59,12 @@ def two_tastes() -> Dataset:
     ]
     names = [f"i{item}" for item in range(ITEMS)]
     return dataset(choices, items=names, titles=[f"number {item}" for item in range(ITEMS)])
+
+
+def _histories() -> dict[str, set[str]]:
+    pairs = Pairs.of(Indexed.of(two_tastes()))
+    ids = Indexed.of(two_tastes()).user_ids
+    return {ids[user]: set(pairs.items[pairs.users == user]) for user in range(len(ids))}
 
 
 @pytest.fixture
@@ -112,6 +121,9 @@ def test_a_study_is_run_once_and_told(
         assert part in document
     table = pq.read_table(places.out / "cold-users.parquet")
     assert table.num_rows == 2 * 4 * 2 * 2 * 12  # seeds, ways, parts, clicks, users of a half
+    wanted = {name: len(rows) - 3 for name, rows in _histories().items()}
+    found = zip(table["user_id"].to_pylist(), table["wanted"].to_pylist(), strict=True)
+    assert all(wanted[str(name)] == count for name, count in found)
     means = {
         (row["label"], row["clicks"]): row["recall@20_mean"]
         for row in table.filter(pc.field("part") == "test")
@@ -124,6 +136,28 @@ def test_a_study_is_run_once_and_told(
 
     assert commands.cold_users(path, places, command="the command") == document
     assert "done" not in capfd.readouterr().err
+
+
+def test_those_who_are_to_find_few_items_are_told_apart_from_those_who_find_many(
+    tmp_path: Path,
+) -> None:
+    asked = study(tmp_path)
+    wanted = np.array([8, 1, 7, 2, 6, 3, 5, 4])
+    keys = list(
+        itertools.product((way.shown for way in asked.ways), ("test",), asked.clicks, METRICS)
+    )
+    found = Findings(
+        means={key: [0.0] for key in keys},
+        users={key: wanted / (10.0 if key[2] == 3 else 1.0) for key in keys},
+        wanted=wanted,
+    )
+    about = {"command": "c", "where": "w", "profiles": "p"}
+    document = markdown(asked, found, **about)
+    assert "At 3 clicks, by how many items are to be found" in document
+    assert "| way | 1 to 2 | 3 to 4 | 5 to 6 | over 6 |" in document
+    assert "| both | 0.1500 | 0.3500 | 0.5500 | 0.7500 |" in document
+    alike = dataclasses.replace(found, wanted=np.full(8, 5))
+    assert "to be found (a quarter each)" not in markdown(asked, alike, **about)
 
 
 def test_a_taste_is_found_by_clicks_by_profile_and_by_both(places: Places, tmp_path: Path) -> None:
