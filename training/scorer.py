@@ -173,7 +173,7 @@ def _score(
     return SequenceClassifierOutput(logits=scores)
 
 
-def _hidden(model: Any, inputs: dict[str, Any]) -> torch.Tensor:  # noqa: ANN401 - as above
+def _hidden(model: Any, inputs: dict[str, Any]) -> torch.Tensor:  # noqa: ANN401 - a scoring model of any kind
     given = {name: value for name, value in inputs.items() if value is not None}
     body = getattr(model, model.base_model_prefix)
     hidden: torch.Tensor = body(**{**given, "use_cache": False}).last_hidden_state[0]
@@ -181,7 +181,7 @@ def _hidden(model: Any, inputs: dict[str, Any]) -> torch.Tensor:  # noqa: ANN401
 
 
 def _likelihood(
-    model: Any,  # noqa: ANN401 - as above
+    model: Any,  # noqa: ANN401 - a scoring model of any kind
     hidden: torch.Tensor,
     words: torch.Tensor,
 ) -> torch.Tensor:

@@ -171,11 +171,7 @@ def test_gradients_reach_adapter_and_head(
 ) -> None:
     body = score_packs(_scoring(tiny_model), mutual_information=1.0)
     model = add_adapter(body, tiny.LORA, scoring=True)
-    rows = [PreferenceRow.model_validate(row) for row in tiny.preference_rows(3)]
-    inputs = _Collator(0)(_prompts(tokenizer, rows, 1024)[0])
-    pairs = inputs.pop("pairs")
-    scores = model(**inputs).logits[:, 0]
-    (scores[pairs[:, 0]] - scores[pairs[:, 1]]).sum().backward()
+    _margin(model, tokenizer).backward()
     without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert without == []
     assert any("score" in name for name, p in model.named_parameters() if p.grad is not None)
@@ -187,11 +183,7 @@ def test_likelihood_teaches_the_adapter_too(
     body = score_packs(_scoring(tiny_model), mutual_information=1.0)
     torch.nn.init.zeros_(body.score.weight)  # nothing comes through the head
     model = add_adapter(body, tiny.LORA, scoring=True)
-    rows = [PreferenceRow.model_validate(row) for row in tiny.preference_rows(3)]
-    inputs = _Collator(0)(_prompts(tokenizer, rows, 1024)[0])
-    pairs = inputs.pop("pairs")
-    scores = model(**inputs).logits[:, 0]
-    (scores[pairs[:, 0]] - scores[pairs[:, 1]]).sum().backward()
+    _margin(model, tokenizer).backward()
     grown = [p.grad.abs().max() for n, p in model.named_parameters() if "lora_B" in n]
     assert min(grown) > 0
 
@@ -204,6 +196,14 @@ def test_several_gpus_in_one_process_are_refused(
     places = tiny.places(tiny_model, data, tmp_path / "run", evaluation=data)
     with pytest.raises(TrainingError, match="2 GPUs in one process take no packs"):
         reward(RewardOptions(lora=tiny.LORA), places, tell=print)
+
+
+def _margin(model: Any, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
+    rows = [PreferenceRow.model_validate(row) for row in tiny.preference_rows(3)]
+    inputs = _Collator(0)(_prompts(tokenizer, rows, 1024)[0])
+    pairs = inputs.pop("pairs")
+    scores = model(**inputs).logits[:, 0]
+    return (scores[pairs[:, 0]] - scores[pairs[:, 1]]).sum()
 
 
 def _emptied(turn: Turn) -> Turn:
