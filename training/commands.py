@@ -75,9 +75,6 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
     _add_model(merge)
     merge.add_argument("--out", type=Path, required=True, metavar="DIR", help="of the merged model")
     _add_prompts(merge)
-    merge.add_argument(
-        "--exact", action="store_true", help="compare in float64 too (20 bytes a parameter)"
-    )
 
     publish = commands.add_parser(
         "publish",
@@ -184,7 +181,7 @@ def _merge(args: argparse.Namespace) -> str:
         args.adapter,
         args.out,
         prompts=_prompts(args),
-        exact=args.exact,
+        tell=_tell,
     )
     return f"merged model in {args.out}: {agreement}"
 
@@ -205,7 +202,9 @@ def _publish(args: argparse.Namespace) -> str:
     lines = []
     if args.merged:
         merged = home / "models" / args.name
-        agreement = merge(model_folder(args.model), args.adapter, merged, prompts=_prompts(args))
+        agreement = merge(
+            model_folder(args.model), args.adapter, merged, prompts=_prompts(args), tell=_tell
+        )
         lines.append(f"merged model in {merged}: {agreement}")
     published = publish(args.adapter, args.name, home)
     lines.append(f"adapter in {published}")
@@ -252,7 +251,7 @@ def _compare(args: argparse.Namespace) -> str:
         if least is not None:
             notes.append(f"retrieval of profiles that say nothing (popularity): {least:.3f}")
     judgements, answers = compare(
-        writers, rows, tokens=args.tokens, encode=encode, behaviour=behaviour
+        writers, rows, tokens=args.tokens, encode=encode, behaviour=behaviour, tell=_tell
     )
     if args.out is not None:
         save(args.out, rows, judgements, answers, notes=notes)

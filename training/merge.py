@@ -2,18 +2,23 @@
 
 The result is a plain model folder, which any server serves at full speed. That it is the same
 model is measured, not assumed: logits and greedy answers, before and after.
+
+A float32 logit of some 40 is itself only known to some 1e-4: a product of matrices rounds its sum
+after each of hundreds of terms. So models are compared with those sums taken in float64, which
+leaves the differences that folding makes, and as the library takes them, which is told as well.
 """
 
 from __future__ import annotations
 
 import json
-from copy import deepcopy
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import torch
 from peft import PeftModel
+from torch.nn.functional import linear
+from torch.overrides import TorchFunctionMode
 from transformers import AutoModelForCausalLM
 
 from services.profiles.prompts import user_messages
@@ -22,10 +27,11 @@ from training.chat import prompt_text, token_ids
 from training.errors import TrainingError
 from training.files import MANIFEST, content_hash, licence_of, listing, whole_folder, write_json
 from training.lora import four_bit, load_model, load_tokenizer
+from training.pace import Pace, ignore
 from training.rows import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from transformers import PreTrainedTokenizerBase
@@ -49,31 +55,30 @@ _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "generation_config.json
 class Agreement:
     """How far a merged model is from its base with the adapters on top, over some prompts.
 
+    Logits are compared at every token of the prompts and of the merged model's greedy answers.
+
     Attributes:
-        largest: Difference of two logits, in float32.
-        stored: The same for the model as it is stored, in its own precision.
+        largest: Difference of two logits in float32, sums of linear layers taken in float64.
+        plain: The same with those sums in float32 too, in whatever order the library adds up.
+        stored: The same as `plain` for the model as it is stored, in its own precision.
         same_answers: Greedy answers, in float32, that are equal token for token.
         prompts: Number of prompts.
-        trained: The same as `largest`, against the base in 4 bits that the adapter was trained
-            on; None where it was trained on the base as it is, or there is no GPU to tell.
-        exact: The same as `largest`, with the same float32 parameters, computed in float64: without
-            the noise of computing (but that of norms, which transformers computes in float32).
-            None unless asked for.
-        noise: What that noise is: the merged model's logits in float32 against its own in float64.
+        trained: The same as `plain`, against the base in 4 bits that the adapter was trained on;
+            None where it was trained on the base as it is, or there is no GPU to tell.
     """
 
     largest: float
+    plain: float
     stored: float
     same_answers: int
     prompts: int
     trained: float | None = None
-    exact: float | None = None
-    noise: float | None = None
 
     def __str__(self) -> str:
-        parts = [f"{self.largest:.1e} in float32", f"{self.stored:.1e} as stored"]
-        if self.exact is not None:
-            parts.append(f"{self.exact:.1e} in float64 (float32's own noise is {self.noise:.1e})")
+        parts = [
+            f"{self.largest:.1e} in float32 ({self.plain:.1e} with sums in float32 too)",
+            f"{self.stored:.1e} as stored",
+        ]
         if self.trained is not None:
             parts.append(f"{self.trained:.1e} from the base in 4 bits")
         return (
@@ -89,7 +94,7 @@ def merge(
     *,
     prompts: Sequence[Sequence[Turn]],
     answer_tokens: int = 32,
-    exact: bool = False,
+    tell: Callable[[str], object] = ignore,
 ) -> Agreement:
     """Writes the merged model, in the base's precision, with the service's manifest.
 
@@ -99,7 +104,7 @@ def merge(
         out: Becomes the merged model's folder; its name is the model's name.
         prompts: Chats over which both are compared.
         answer_tokens: Length of the answers that are compared.
-        exact: Compare in float64 too, which takes 20 bytes of memory a parameter.
+        tell: Told a line of progress now and then.
 
     Raises:
         TrainingError: The adapter is for another base or no causal language model, or `out` is
@@ -115,17 +120,28 @@ def merge(
     chats = [token_ids(tokenizer, prompt_text(tokenizer, turns)) for turns in prompts]
     merged: Any = load_model(model, folders, dtype=torch.float32)
     apart = unmerged(model, folders)
-    largest, same = _compare(apart, merged, chats, tokenizer, answer_tokens)
-    trained = _against_four_bits(model, adapter, merged, chats)
-    without_noise, noise = _in_float64(apart, merged, chats) if exact else (None, None)
+    answered = []
+    largest = plain = 0.0
+    same = 0
+    pace = Pace(tell, "compared prompt", len(chats))
+    for done, prompt in enumerate(chats, start=1):
+        ids = _answered(merged, prompt, tokenizer, answer_tokens)
+        with WideSums():
+            largest = max(largest, _difference(_logits(apart, ids), _logits(merged, ids)))
+        ours = _logits(apart, ids)
+        plain = max(plain, _difference(ours, _logits(merged, ids)))
+        same += ours[len(prompt) - 1 : -1].argmax(-1).tolist() == ids[len(prompt) :]
+        answered.append(ids)
+        pace.at(done)
+    trained = _against_four_bits(model, adapter, merged, answered)
     merged.to(_stored_dtype(model))
     with whole_folder(out) as folder:
         merged.save_pretrained(str(folder))
         for name in _TOKENIZER:
             if (model / name).is_file():
                 (folder / name).write_bytes((model / name).read_bytes())
-        stored = _largest(apart, load_model(folder, dtype=merged.dtype), chats)
-        agreement = Agreement(largest, stored, same, len(chats), trained, without_noise, noise)
+        stored = _largest(apart, load_model(folder, dtype=merged.dtype), answered)
+        agreement = Agreement(largest, plain, stored, same, len(chats), trained)
         _write_manifest(folder, out.name, model, adapter, agreement)
     return agreement
 
@@ -142,49 +158,46 @@ def unmerged(model: Path, adapters: Sequence[Path]) -> PeftModel:
     return result
 
 
-def _compare(
-    apart: Any,
-    merged: Any,
-    chats: Sequence[list[int]],
-    tokenizer: PreTrainedTokenizerBase,
-    answer_tokens: int,
-) -> tuple[float, int]:
-    """Returns the largest difference of logits, and how many greedy answers are equal."""
-    same = 0
-    for ids in chats:
-        prompt = torch.tensor([ids])
-        answers = [
-            one.generate(
-                input_ids=prompt,
-                attention_mask=torch.ones_like(prompt),
-                max_new_tokens=answer_tokens,
-                do_sample=False,
-                pad_token_id=tokenizer.pad_token_id,
-            )
-            for one in (apart, merged)
-        ]
-        same += torch.equal(*answers)
-    return _largest(apart, merged, chats), same
+class WideSums(TorchFunctionMode):
+    """While entered, linear layers take their sums in float64; what goes in and out is as it was."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is not linear:
+            return func(*args, **(kwargs or {}))
+        wide = [None if value is None else value.double() for value in args]
+        return linear(*wide).to(args[0].dtype)
+
+
+def _answered(
+    model: Any, prompt: list[int], tokenizer: PreTrainedTokenizerBase, answer_tokens: int
+) -> list[int]:
+    """Returns a prompt with the model's greedy answer."""
+    ids = torch.tensor([prompt])
+    answered: list[int] = model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=answer_tokens,
+        do_sample=False,
+        repetition_penalty=1.0,
+        pad_token_id=tokenizer.pad_token_id,
+    )[0].tolist()
+    return answered
 
 
 @torch.no_grad()
-def _largest(apart: Any, merged: Any, chats: Sequence[list[int]]) -> float:
-    largest = 0.0
-    for ids in chats:
-        prompt = torch.tensor([ids])
-        ours, theirs = (
-            one(input_ids=prompt.to(one.device)).logits.cpu() for one in (apart, merged)
-        )
-        largest = max(largest, float((ours - theirs).abs().max()))
-    return largest
+def _logits(model: Any, ids: list[int]) -> torch.Tensor:
+    logits: torch.Tensor = model(input_ids=torch.tensor([ids], device=model.device)).logits[0]
+    return logits.cpu()
 
 
-def _in_float64(apart: Any, merged: Any, chats: Sequence[list[int]]) -> tuple[float, float]:
-    """Returns the largest difference in float64, and of the merged model's two precisions."""
-    precise = deepcopy(merged).double()
-    found = _largest(apart.double(), precise, chats), _largest(merged, precise, chats)
-    apart.float()
-    return found
+def _difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    return float((ours - theirs).abs().max())
+
+
+def _largest(one: Any, other: Any, chats: Sequence[list[int]]) -> float:
+    return max(_difference(_logits(one, ids), _logits(other, ids)) for ids in chats)
 
 
 def _against_four_bits(

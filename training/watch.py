@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import math
-import time
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import TrainerCallback
 
 from training.errors import TrainingError
+from training.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 COMPLETE = ".complete"
 """A checkpoint without this file was not written to its end."""
-
-_TELL_EVERY_S = 5.0
 
 
 class Guard(TrainerCallback):
@@ -121,18 +119,11 @@ class Progress(TrainerCallback):
 
     Args:
         tell: Told a line.
-        clock: Seconds that only go up.
     """
 
-    def __init__(
-        self,
-        tell: Callable[[str], object],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, tell: Callable[[str], object]) -> None:
         self._tell = tell
-        self._clock = clock
-        self._began = self._told = 0.0
-        self._first = 0
+        self._pace: Pace | None = None
 
     def on_train_begin(
         self,
@@ -142,8 +133,8 @@ class Progress(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Starts the clock."""
-        self._began = self._told = self._clock()
-        self._first = state.global_step
+        if state.is_world_process_zero:
+            self._pace = Pace(self._tell, "step", state.max_steps, first=state.global_step)
 
     def on_step_end(
         self,
@@ -153,19 +144,10 @@ class Progress(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Tells, if it is time to."""
-        now = self._clock()
-        last = state.global_step >= state.max_steps
-        if not state.is_world_process_zero or (now - self._told < _TELL_EVERY_S and not last):
-            return
-        self._told = now
-        each = (now - self._began) / max(1, state.global_step - self._first)
-        left = round(each * (state.max_steps - state.global_step))
-        losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
-        loss = f", loss {losses[-1]:.4g}" if losses else ""
-        self._tell(
-            f"step {state.global_step:,} of {state.max_steps:,}{loss}, "
-            f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
-        )
+        if self._pace is not None:
+            losses = (entry["loss"] for entry in reversed(state.log_history) if "loss" in entry)
+            loss = next(losses, None)
+            self._pace.at(state.global_step, "" if loss is None else f"loss {loss:.4g}")
 
 
 def write_csv(history: Sequence[Mapping[str, float]], path: Path) -> None:

@@ -16,10 +16,11 @@ from training.comparing.report import save, table
 from training.comparing.vectors import likenesses, popularity, retrieval
 from training.comparing.writers import HeldOut, Written
 from training.judging import likeness
+from training.pace import ignore
 from training.rows import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from recommenders.data.dataset import Dataset
@@ -50,13 +51,18 @@ def test_a_phrase_out_of_the_prompt_is_a_copy() -> None:
     assert judge([_held_out(1)], Written([GOOD])).copied == 0
 
 
-def _parrot(rows: Sequence[HeldOut], *, tokens: int) -> Written:
+def _parrot(
+    rows: Sequence[HeldOut], *, tokens: int, done: Callable[[int], object] = ignore
+) -> Written:
+    done(len(rows))
     return Written([GOOD] * len(rows), tokens * len(rows), 0.5)
 
 
 def test_teacher_and_categories_stand_beside_the_models() -> None:
     rows = [_held_out(1, GOOD), _held_out(2, GOOD)]
-    judgements, answers = compare({"parrot": _parrot}, rows)
+    told: list[str] = []
+    judgements, answers = compare({"parrot": _parrot}, rows, tell=told.append)
+    assert told == ["parrot: answer 2 of 2, 0:00:00 left"]
     assert list(judgements) == ["parrot", "teacher", "categories"]
     assert judgements["teacher"].to_teacher == 1
     assert judgements["teacher"].tokens is None
@@ -161,8 +167,10 @@ def test_what_is_shown_is_not_ranked() -> None:
 def test_the_page_has_plots_and_profiles_side_by_side(tmp_path: Path) -> None:
     rows = [_held_out(1, GOOD), _held_out(2, GOOD)]
 
-    def write(rows: Sequence[HeldOut], *, tokens: int) -> Written:
-        del tokens
+    def write(
+        rows: Sequence[HeldOut], *, tokens: int, done: Callable[[int], object] = ignore
+    ) -> Written:
+        del tokens, done
         return Written(["<script>alert(1)</script>"] * len(rows), 8, 1.0)
 
     judgements, answers = compare({"mine": write}, rows, encode=_letters)

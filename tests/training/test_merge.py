@@ -13,7 +13,7 @@ from training.distill import DistillOptions, distill
 from training.errors import TrainingError
 from training.files import content_hash
 from training.lora import load_model, load_tokenizer
-from training.merge import merge, unmerged
+from training.merge import WideSums, merge, unmerged
 from training.rows import ProfileRow
 
 if TYPE_CHECKING:
@@ -47,13 +47,15 @@ def _logits(model: object, tiny_model: Path) -> torch.Tensor:
 def test_a_chain_merges_and_agrees_with_itself_unmerged(
     tiny_model: Path, adapters: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    agreement = merge(tiny_model, adapters[1], tmp_path / "merged", prompts=PROMPTS, exact=True)
-    assert agreement.largest < 1e-4
-    assert agreement.exact is not None
-    assert agreement.noise is not None
-    assert 0 < agreement.exact < agreement.largest < 3 * agreement.noise
+    told: list[str] = []
+    agreement = merge(
+        tiny_model, adapters[1], tmp_path / "merged", prompts=PROMPTS, tell=told.append
+    )
+    assert told[-1] == "compared prompt 4 of 4, 0:00:00 left"
+    assert 0 < agreement.largest < agreement.plain < 1e-4
+    assert agreement.stored == agreement.plain  # this model is stored in float32
     assert str(agreement).startswith("4 of 4 greedy answers are equal; logits differ by at most ")
-    assert f"{agreement.exact:.1e} in float64" in str(agreement)
+    assert f"{agreement.largest:.1e} in float32 ({agreement.plain:.1e} with" in str(agreement)
     assert (agreement.same_answers, agreement.prompts) == (4, 4)
     merged = _logits(load_model(tmp_path / "merged", dtype=torch.float32), tiny_model)
     both = _logits(unmerged(tiny_model, list(adapters)), tiny_model)
@@ -85,11 +87,22 @@ def test_a_difference_between_merged_and_unmerged_is_told(
         "training.merge.unmerged", lambda model, folders: unmerged(model, folders[1:])
     )
     agreement = merge(tiny_model, adapters[1], tmp_path / "merged", prompts=PROMPTS)
-    assert agreement.largest > 1e-2
-    assert agreement.exact is None
-    assert "float64" not in str(agreement)
+    assert min(agreement.largest, agreement.plain) > 1e-2
+    assert agreement.same_answers < agreement.prompts
     document = json.loads((tmp_path / "merged" / "manifest.json").read_text())
     assert document["agreement"]["largest"] == agreement.largest
+
+
+def test_wide_sums_lose_nothing_that_cancels() -> None:
+    row = torch.tensor([1e8, 1.0, -1e8])
+    product = torch.nn.Linear(3, 1, bias=True)
+    with torch.no_grad():
+        product.weight.copy_(torch.ones(1, 3))
+        product.bias.fill_(0.5)
+    assert product(row).item() != 1.5
+    with WideSums():
+        widely = product(row)
+    assert (widely.item(), widely.dtype) == (1.5, torch.float32)
 
 
 def test_nothing_is_written_over_or_half_written(

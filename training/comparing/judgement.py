@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from training.comparing.vectors import Likeness, Retrieval, likenesses, retrieval
 from training.comparing.writers import Written
 from training.judging import grounded, is_well_formed, likeness, read_profile, stems
+from training.pace import Pace, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,6 +73,7 @@ def compare(
     tokens: int = 96,
     encode: Encode | None = None,
     behaviour: Behaviour | None = None,
+    tell: Callable[[str], object] = ignore,
 ) -> tuple[dict[str, Judgement], dict[str, list[str]]]:
     """Has each model answer all prompts, and judges the answers.
 
@@ -84,11 +86,15 @@ def compare(
         tokens: Most of an answer.
         encode: From n texts to unit vectors, (n, d).
         behaviour: What the users and items of the rows have to do with each other.
+        tell: Told a line of progress now and then.
 
     Returns:
         Judgements and answers, by name.
     """
-    written = {name: write(rows, tokens=tokens) for name, write in writers.items()}
+    written = {
+        name: write(rows, tokens=tokens, done=Pace(tell, f"{name}: answer", len(rows)).at)
+        for name, write in writers.items()
+    }
     teacher = [row.taught or "" for row in rows]
     if all(teacher):
         written["teacher"] = Written(teacher)

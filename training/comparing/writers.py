@@ -14,10 +14,11 @@ import torch
 from training.chat import prompt_text, token_ids
 from training.errors import TrainingError
 from training.lora import load_model, load_tokenizer
+from training.pace import ignore
 from training.rows import Chat, Prompted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _TIMEOUT_S = 300.0
 _BATCH = 16
@@ -52,8 +53,10 @@ class Written:
 class Writer(Protocol):
     """Writes answers to prompts, greedily and without constraint."""
 
-    def __call__(self, rows: Sequence[HeldOut], *, tokens: int) -> Written:
-        """Returns an answer of at most so many tokens to each."""
+    def __call__(
+        self, rows: Sequence[HeldOut], *, tokens: int, done: Callable[[int], object] = ignore
+    ) -> Written:
+        """Returns an answer of at most so many tokens to each; `done` is told how many there are."""
         ...
 
 
@@ -72,7 +75,9 @@ class LocalWriter:
         self._model = model.to(device).eval()
 
     @torch.no_grad()
-    def __call__(self, rows: Sequence[HeldOut], *, tokens: int) -> Written:
+    def __call__(
+        self, rows: Sequence[HeldOut], *, tokens: int, done: Callable[[int], object] = ignore
+    ) -> Written:
         """Returns greedy answers; prompts of like length go together."""
         began = time.monotonic()
         texts = [prompt_text(self._tokenizer, row.prompt) for row in rows]
@@ -99,6 +104,7 @@ class LocalWriter:
             written = self._tokenizer.batch_decode(new, skip_special_tokens=True)
             for at, answer in zip(places, written, strict=True):
                 answers[at] = answer
+            done(first + len(places))
         return Written(answers, counted, time.monotonic() - began)
 
 
@@ -114,7 +120,9 @@ class ServedWriter:
         self._url = url
         self._model = model
 
-    def __call__(self, rows: Sequence[HeldOut], *, tokens: int) -> Written:
+    def __call__(
+        self, rows: Sequence[HeldOut], *, tokens: int, done: Callable[[int], object] = ignore
+    ) -> Written:
         """Returns greedy answers, some asked for at once.
 
         Raises:
@@ -125,7 +133,10 @@ class ServedWriter:
             httpx.Client(base_url=self._url, timeout=_TIMEOUT_S) as http,
             ThreadPoolExecutor(_AT_ONCE) as pool,
         ):
-            answers = list(pool.map(lambda row: self._ask(http, row, tokens), rows))
+            answers = []
+            for answer in pool.map(lambda row: self._ask(http, row, tokens), rows):
+                answers.append(answer)
+                done(len(answers))
         counted = sum(count for _, count in answers)
         return Written([text for text, _ in answers], counted, time.monotonic() - began)
 
