@@ -13,7 +13,7 @@ from tests.training.test_judging import GOOD, ROW
 from training.comparing.behaviour import Behaviour, behaviour
 from training.comparing.judgement import compare, judge
 from training.comparing.report import save, table
-from training.comparing.vectors import likenesses, popularity, retrieval
+from training.comparing.vectors import _fit, likenesses, popularity, retrieval
 from training.comparing.writers import HeldOut, Written
 from training.judging import likeness
 from training.pace import ignore
@@ -151,6 +151,22 @@ def test_profiles_that_tell_tastes_apart_find_more_than_popularity() -> None:
     assert shuffled.recall < 0.25
     assert abs(shuffled.beyond) < 2 * shuffled.margin
     assert retrieval(vectors[:9], _known(hidden[:9], [[] for _ in range(9)])) is None
+
+
+@pytest.mark.parametrize("penalty", [0.03, 10.0])
+def test_what_is_left_without_a_user_is_what_a_fit_without_that_user_leaves(penalty: float) -> None:
+    rng = np.random.default_rng(0)
+    known, chosen = rng.standard_normal((9, 12)), rng.standard_normal((9, 4))
+    centred = known - known.mean(axis=0)
+    values, basis = np.linalg.eigh(centred @ centred.T)
+    _, left = _fit(values, basis, basis.T @ (chosen - chosen.mean(axis=0)), penalty)
+    for user in range(9):
+        others = np.delete(known, user, axis=0), np.delete(chosen, user, axis=0)
+        centre, mean = others[0].mean(axis=0), others[1].mean(axis=0)
+        read = others[0] - centre
+        solved = np.linalg.solve(read.T @ read + penalty * np.eye(12), read.T @ (others[1] - mean))
+        expected = chosen[user] - mean - (known[user] - centre) @ solved
+        np.testing.assert_allclose(left[user], expected)
 
 
 def test_what_is_shown_is_not_ranked() -> None:

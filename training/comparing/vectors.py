@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DEPTH = 20
 _FOLDS = 5
 _DEVIATIONS = 1.96
-_PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+_PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,19 +147,38 @@ def _ridge(
     centre, mean = known.mean(axis=0), chosen.mean(axis=0)
     values, basis = np.linalg.eigh((known - centre) @ (known - centre).T)
     inside = basis.T @ (chosen - mean)
-    across = (asked - centre) @ (known - centre).T
     best, least = None, np.inf
     for penalty in _PENALTIES:
-        shrunk = basis / (np.maximum(values, 0) + penalty)
-        weights = shrunk @ inside
-        # What is left of each user's choices when that user is left out of the fit.
-        left = weights / (shrunk * basis).sum(axis=1)[:, None]
+        weights, left = _fit(np.maximum(values, 0), basis, inside, penalty)
         error = float((left**2).mean())
         if error < least:
             best, least = weights, error
     assert best is not None  # noqa: S101 - errors are finite
-    scores: NDArray[np.float64] = mean + across @ best
+    scores: NDArray[np.float64] = mean + (asked - centre) @ (known - centre).T @ best
     return scores
+
+
+def _fit(
+    values: NDArray[np.float64],
+    basis: NDArray[np.float64],
+    inside: NDArray[np.float64],
+    penalty: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns dual weights, and what is left of each user's choices by a fit without that user.
+
+    The intercept, which is not held back, takes one over n of each user's weight in their own fit.
+
+    Args:
+        values: Eigenvalues of the centred products of vectors, (n,).
+        basis: Their eigenvectors, (n, n).
+        inside: The centred choices in that basis, (n, items).
+        penalty: How much the map is held back.
+    """
+    shrunk = basis / (values + penalty)
+    weights: NDArray[np.float64] = shrunk @ inside
+    own = penalty * (shrunk * basis).sum(axis=1) - 1 / len(basis)
+    left: NDArray[np.float64] = penalty * weights / own[:, None]
+    return weights, left
 
 
 def _mean(values: NDArray[np.float32] | list[float]) -> float | None:
