@@ -35,6 +35,7 @@ class AdapterManifest:
         config: Options of the job.
         data: Hash of the rows, their number, and the manifest beside them.
         prompt: Name and hash of the prompts, as in the service's profile version.
+        reward: Content hash of the reward model that judged; None for none.
         metrics: Name -> number.
         parent: Content hash of the adapter in `parent/`; None for none.
         name: Under which it was published; empty if it was not.
@@ -51,6 +52,7 @@ class AdapterManifest:
     prompt: Mapping[str, str]
     metrics: Mapping[str, float]
     parent: str | None = None
+    reward: str | None = None
     name: str = ""
     source: str = ""
     licence: str = ""

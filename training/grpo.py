@@ -14,11 +14,12 @@ from datasets import Dataset
 from pydantic import Field, PositiveFloat, PositiveInt
 from trl import GRPOConfig, GRPOTrainer
 
+from training.errors import TrainingError
 from training.lora import load_tokenizer, lora_config, start_model
 from training.options import JobOptions
 from training.rewards import RewardWeights, chosen
 from training.rows import PolicyRow, read_rows
-from training.runs import arguments, finish, open_run, train, watch
+from training.runs import arguments, finish, open_run, processes, train, watch
 from training.scorer import load_judge
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ class PolicyOptions(JobOptions):
 
 
 class GrpoOptions(PolicyOptions):
-    """Options of GRPO; `batch_size` counts answers, and is a multiple of `answers`.
+    """Options of GRPO; `batch_size` counts answers.
+
+    What a step reads in all processes is a multiple of `answers`.
 
     Attributes:
         answers: To each prompt.
@@ -84,14 +87,22 @@ def grpo(
         tell: Told of progress.
 
     Raises:
-        TrainingError: As `open_run`, `start_model`, `chosen` and `train` do.
+        TrainingError: A batch does not hold all answers to a prompt, or as `open_run`,
+            `start_model`, `chosen` and `train` do.
     """
     rows = read_rows(PolicyRow, places.data)
-    run = open_run("grpo", options, places, rows=len(rows))
+    batch = options.batch_size * options.accumulation * processes()
+    if batch % options.answers:
+        raise TrainingError(
+            f"a batch of {batch} (batch_size times accumulation times processes) has to hold all "
+            f"{options.answers} answers to each of its prompts: make it a multiple"
+        )
+    judge = judge if options.rewards.model else None
+    run = open_run("grpo", options, places, rows=len(rows), judge=judge)
     tokenizer = load_tokenizer(places.model)
     policy = start_model(places.model, places.start, options)
     scorer = None
-    if judge is not None and options.rewards.model:
+    if judge is not None:
         scorer = load_judge(places.model, judge, tokenizer, dtype=policy.dtype)
     rewards = chosen(options.rewards, scorer)
     trainer = GRPOTrainer(

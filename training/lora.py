@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -78,6 +79,26 @@ def load_model(
     return result
 
 
+class ScoringHead(nn.Linear):
+    """A linear layer that is held, and computes, in float32, whatever goes on around it.
+
+    In bfloat16 most steps would be too small to change its weights, and two scores near each other
+    would be the same.
+    """
+
+    @classmethod
+    def like(cls, head: nn.Linear) -> Self:
+        """Returns one with the weights of a head without bias."""
+        new = cls(head.in_features, head.out_features, bias=False)
+        new.weight.data = head.weight.detach().float()
+        return new
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - as the method that it takes the place of
+        """Returns scores, float32."""
+        with torch.autocast(input.device.type, enabled=False):
+            return nn.functional.linear(input.float(), self.weight.float())
+
+
 def _scoring(
     folder: Path,
     words: Any,
@@ -87,6 +108,7 @@ def _scoring(
         str(folder), num_labels=1, dtype=words.dtype, attn_implementation="sdpa"
     )
     setattr(scorer, scorer.base_model_prefix, getattr(words, words.base_model_prefix))
+    scorer.score = ScoringHead.like(scorer.score)
     head = words.get_output_embeddings()
     more = [getattr(head, "bias", None), *(getattr(words.config, name, None) for name in _SCALES)]
     plain = all(value is None for value in more)
@@ -131,8 +153,8 @@ def add_adapter(
 ) -> PeftModel:
     """Puts a new, untrained adapter on a model; all else is frozen, but for a scoring head.
 
-    The adapter's own weights are float32, whatever the model's are: in bfloat16 most steps would
-    be too small to change them.
+    The adapter's own weights are float32, as a scoring head's are, whatever the model's are: in
+    bfloat16 most steps would be too small to change them.
     """
     return get_peft_model(model, lora_config(options, scoring=scoring))
 

@@ -63,7 +63,7 @@ class JobOptions(Options):
     lora: LoraOptions = LoraOptions()
     learning_rate: PositiveFloat = 2e-4
     schedule: Literal["linear", "cosine", "constant"] = "cosine"
-    warmup: Share = 0.03
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.03
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     epochs: PositiveFloat = 1.0
     max_steps: PositiveInt | None = None

@@ -13,12 +13,12 @@ import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import torch
 from datasets import Dataset
 from peft import inject_adapter_in_model, set_peft_model_state_dict
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
@@ -31,7 +31,7 @@ from training.grpo import PolicyOptions
 from training.lora import load_tokenizer, lora_config, start_model
 from training.rewards import chosen
 from training.rows import PolicyRow, read_rows
-from training.runs import arguments, finish, open_run, saved, watch
+from training.runs import arguments, finish, open_run, processes, saved, watch
 from training.scorer import load_judge, load_reward_model
 
 if TYPE_CHECKING:
@@ -69,6 +69,16 @@ class PpoOptions(PolicyOptions):
     value_weight: Annotated[float, Field(ge=0)] = 0.1
     no_end_penalty: Annotated[float, Field(ge=0)] = 1.0
 
+    @model_validator(mode="after")
+    def _mini_batches_divide_a_batch(self) -> Self:
+        batch = self.batch_size * self.accumulation
+        if batch % self.mini_batches:
+            raise ValueError(
+                f"mini_batches, {self.mini_batches}, have to divide a batch of {batch}: batch_size "
+                "times accumulation"
+            )
+        return self
+
 
 def ppo(options: PpoOptions, places: Places, *, judge: Path, tell: Callable[[str], object]) -> Path:
     """Trains a policy and returns its adapter's folder.
@@ -88,7 +98,7 @@ def ppo(options: PpoOptions, places: Places, *, judge: Path, tell: Callable[[str
     batch = options.batch_size * options.accumulation
     if len(rows) < batch:
         raise TrainingError(f"{places.data} has {len(rows)} rows, fewer than a batch of {batch}")
-    run = open_run("ppo", options, places, rows=len(rows))
+    run = open_run("ppo", options, places, rows=len(rows), judge=judge)
     tokenizer = load_tokenizer(places.model)
     tokenizer.padding_side = "left"
     prompts = [token_ids(tokenizer, prompt_text(tokenizer, row.prompt)) for row in rows]
@@ -282,9 +292,11 @@ def _arguments(
     options: PpoOptions, tokenizer: PreTrainedTokenizerBase, rows: int
 ) -> dict[str, Any]:
     batch = options.batch_size * options.accumulation
-    steps = options.max_steps or max(1, round(options.epochs * rows / batch))
+    batches = max(1, round(options.epochs * rows / batch))
+    if options.max_steps is not None:
+        batches = options.max_steps * processes()
     return {
-        "total_episodes": steps * batch,
+        "total_episodes": batches * batch,
         "num_ppo_epochs": options.updates,
         "num_mini_batches": options.mini_batches,
         "local_rollout_forward_batch_size": options.batch_size,
@@ -311,7 +323,9 @@ def _value_model(
     value: Any = load_reward_model(model, judge, dtype)
     value.word_head = None
     value.requires_grad_(requires_grad=False)
-    inject_adapter_in_model(lora_config(options.lora), value)
+    adapter = lora_config(options.lora)
+    adapter.exclude_modules = {"score"}
+    inject_adapter_in_model(adapter, value)
     for name, parameter in value.named_parameters():
         if "lora_" in name:
             parameter.data = parameter.data.float()

@@ -87,7 +87,7 @@ def reward(options: RewardOptions, places: Places, *, tell: Callable[[str], obje
         processing_class=tokenizer,
     )
     watch(trainer, run, tell)
-    # As in supervised training; the head is no adapter's, and autocast leaves it in the model's type.
+    # As in supervised training.
     with disable_input_dtype_casting(model, active=options.bf16):
         train(trainer, run)
     metrics = accuracy(ModelReward(trainer.model, tokenizer), held_out)

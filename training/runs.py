@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import torch
-from transformers import PrinterCallback, TrainingArguments
+from transformers import PrinterCallback, TrainerState, TrainingArguments
 from transformers.integrations import TensorBoardCallback  # type: ignore[attr-defined]
+from transformers.trainer import TRAINER_STATE_NAME
 
 from services.profiles.prompts import component
 from training.adapters import AdapterManifest, save_adapter
 from training.errors import TrainingError
-from training.files import content_hash, licence_of, whole_folder, write_json
+from training.files import content_hash, licence_of, sha256_of, whole_folder, write_json
 from training.rows import fingerprint
 from training.watch import COMPLETE, Guard, Log, Progress
 
@@ -64,6 +67,33 @@ class Run:
         """Where checkpoints are."""
         return self.places.out / "checkpoints"
 
+    @property
+    def _record(self) -> Path:
+        return self.places.out / "run.json"
+
+    def check(self) -> None:
+        """Makes sure that the folder is this run's to write to.
+
+        Raises:
+            TrainingError: It holds another run, or one that is done.
+        """
+        if self._record.is_file():
+            there = json.loads(self._record.read_text(encoding="utf-8"))
+            names = {**there, **self.identity}
+            differing = [name for name in names if there.get(name) != self.identity.get(name)]
+            if differing:
+                raise TrainingError(
+                    f"{self.places.out} holds another run (its {', '.join(differing)} differ); give "
+                    "another --out, or delete that folder"
+                )
+        if self.adapter.exists():
+            raise TrainingError(f"{self.adapter} is there already: this run is done")
+
+    def begin(self) -> None:
+        """Says in the folder which run it holds from now on."""
+        self.places.out.mkdir(parents=True, exist_ok=True)
+        write_json(self._record, self.identity)
+
     def last_checkpoint(self) -> Path | None:
         """Returns the newest whole checkpoint, and deletes what was not written to its end."""
         found = sorted(
@@ -76,17 +106,22 @@ class Run:
         return whole[-1] if whole else None
 
 
-def open_run(job: str, options: JobOptions, places: Places, *, rows: int) -> Run:
-    """Begins a run in its folder, or goes on with the one that is there.
+def open_run(
+    job: str, options: JobOptions, places: Places, *, rows: int, judge: Path | None = None
+) -> Run:
+    """Returns the run that begins in a folder, or goes on there.
+
+    Nothing is written until `watch`: what a trainer refuses leaves no run behind.
 
     Args:
         job: Name of the job.
         options: How it trains.
         places: Where it reads and writes.
         rows: How many rows the data has.
+        judge: Adapter of the reward model, where there is one.
 
     Raises:
-        TrainingError: The folder holds another run, or one that is done.
+        TrainingError: As `Run.check` does, or something that it reads is not there.
     """
     prompt = component(examples=False)
     identity: dict[str, Any] = {
@@ -95,23 +130,12 @@ def open_run(job: str, options: JobOptions, places: Places, *, rows: int) -> Run
         "parent": None if places.start is None else content_hash(places.start),
         "config": options.model_dump(mode="json"),
         "data": fingerprint(places.data, rows),
+        "evaluation": None if places.evaluation is None else sha256_of(places.evaluation),
+        "reward": None if judge is None else content_hash(judge),
         "prompt": {"name": prompt.name, "hash": prompt.hash},
     }
     run = Run(job, options, places, identity)
-    places.out.mkdir(parents=True, exist_ok=True)
-    path = places.out / "run.json"
-    if path.is_file():
-        there = json.loads(path.read_text(encoding="utf-8"))
-        differing = [name for name in identity if there.get(name) != identity[name]]
-        if differing:
-            raise TrainingError(
-                f"{places.out} holds another run (its {', '.join(differing)} differ); give another "
-                "--out, or delete that folder"
-            )
-    else:
-        write_json(path, identity)
-    if run.adapter.exists():
-        raise TrainingError(f"{run.adapter} is there already: this run is done")
+    run.check()
     return run
 
 
@@ -150,6 +174,11 @@ def arguments(kind: type[ArgumentsT], run: Run, **more: Any) -> ArgumentsT:
     return kind(**{**values, **more})
 
 
+def processes() -> int:
+    """Returns how many processes train this model together, as torchrun and accelerate say it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def refuse_several_gpus(args: TrainingArguments) -> None:
     """Refuses GPUs that one process would share a pack out to: it cannot be cut.
 
@@ -164,9 +193,10 @@ def refuse_several_gpus(args: TrainingArguments) -> None:
 
 
 def watch(trainer: Trainer, run: Run, tell: Callable[[str], object]) -> None:
-    """Has a trainer guarded, logged and told of."""
+    """Begins a run: has its trainer guarded, logged and told of."""
     from torch.utils.tensorboard import SummaryWriter
 
+    run.begin()
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Guard())
     trainer.add_callback(Log(run.places.out))
@@ -183,9 +213,38 @@ def train(trainer: Trainer, run: Run) -> None:
     Raises:
         TrainingError: As `saved` does.
     """
+    model: Any = trainer.model
+    for weight in model.parameters():
+        if weight.requires_grad:  # TRL narrows an adapter on a base of 4 bits
+            weight.data = weight.data.float()
     last = run.last_checkpoint()
+    if last is not None and _is_the_end(last):
+        _load(trainer, last)
+        return
     with saved(run):
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
+
+
+def _is_the_end(checkpoint: Path) -> bool:
+    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    ended: bool = state.global_step >= state.max_steps
+    return ended
+
+
+def _load(trainer: Trainer, checkpoint: Path) -> None:
+    """Puts a trainer where it was when it had taken its last step: it would take one more."""
+    trainer._load_from_checkpoint(str(checkpoint))  # noqa: SLF001 - public only with a step after it
+    trainer.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
+
+
+def mean_loss(trainer: Trainer) -> float:
+    """Returns the mean loss of a step, over all steps of a run, however often it was gone on with."""
+    steps, losses = zip(
+        *((entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry),
+        strict=True,
+    )
+    return float(np.average(losses, weights=np.diff(steps, prepend=0)))
 
 
 @contextlib.contextmanager
@@ -230,6 +289,7 @@ def finish(run: Run, trainer: Trainer, model: PeftModel, metrics: Mapping[str, f
             base_model=run.identity["base_model"],
             config=run.identity["config"],
             data=run.identity["data"],
+            reward=run.identity["reward"],
             prompt=run.identity["prompt"],
             source=f"reclm-train {run.job}",
             licence=licence_of(run.places.model),

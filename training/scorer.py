@@ -161,7 +161,7 @@ def _score(
     **inputs: Any,  # noqa: ANN401 - whatever PEFT passes on
 ) -> SequenceClassifierOutput:
     hidden = _hidden(self, inputs)
-    scores = self.score(hidden[pack_ends]).float()
+    scores = self.score(hidden[pack_ends])
     if self.mutual_information:
         plain = {**pack_plain}
         words = plain.pop("pack_words")
@@ -213,6 +213,7 @@ def load_reward_model(model: Path, adapter: Path, dtype: torch.dtype) -> PreTrai
     body = load_model(model, parents, dtype=torch.float32, scoring=True)
     scorer: Any = PeftModel.from_pretrained(body, str(last)).merge_and_unload()
     result: PreTrainedModel = scorer.to(dtype).eval()
+    scorer.score.float()
     return result
 
 

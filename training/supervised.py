@@ -13,7 +13,7 @@ from trl import SFTConfig, SFTTrainer
 from training.chat import NO_LOSS, encode_all
 from training.lora import add_adapter, load_tokenizer, start_model
 from training.packing import Collator, answered, pack, take_packs
-from training.runs import arguments, finish, open_run, refuse_several_gpus, train, watch
+from training.runs import arguments, finish, mean_loss, open_run, refuse_several_gpus, train, watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -100,7 +100,7 @@ def learn(
     # In a bfloat16 run PEFT would widen what every layer reads, for autocast to narrow it again.
     with disable_input_dtype_casting(model, active=options.bf16):
         train(trainer, run)
-        metrics = {"loss": trainer.state.log_history[-1]["train_loss"]}
+        metrics = {"loss": mean_loss(trainer)}
         if "evaluation" in sets:
             metrics["eval_loss"] = _loss(trainer)
     return finish(run, trainer, trainer.model, metrics)

@@ -81,6 +81,8 @@ def mark_complete(checkpoint: Path) -> None:
 class Log(TrainerCallback):
     """Keeps what the trainer logs as CSV, a line a step, and draws the loss when it is done.
 
+    The last step is logged too, however many there are to a line.
+
     The file is written anew from the trainer's own history, which checkpoints carry: after a
     resumed run it holds each step once.
 
@@ -90,6 +92,17 @@ class Log(TrainerCallback):
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Has the last step logged."""
+        if state.global_step >= state.max_steps:
+            control.should_log = True
 
     def on_log(
         self,

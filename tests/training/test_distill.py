@@ -129,10 +129,14 @@ def test_four_bits_without_a_gpu_are_refused(tiny_model: Path, tmp_path: Path) -
         distill(options, tiny.places(tiny_model, data, tmp_path / "run"), tell=_ignore)
 
 
-def test_the_adapters_own_weights_are_float32_on_a_bfloat16_model(tiny_model: Path) -> None:
-    model = add_adapter(load_model(tiny_model, dtype=torch.bfloat16), tiny.LORA)
-    kinds = {parameter.dtype for parameter in model.parameters() if parameter.requires_grad}
-    assert kinds == {torch.float32}
+@pytest.mark.parametrize("scoring", [False, True])
+def test_what_is_trained_is_float32_on_a_bfloat16_model(tiny_model: Path, scoring: bool) -> None:
+    model = add_adapter(
+        load_model(tiny_model, dtype=torch.bfloat16, scoring=scoring), tiny.LORA, scoring=scoring
+    )
+    trained = {name: one.dtype for name, one in model.named_parameters() if one.requires_grad}
+    assert set(trained.values()) == {torch.float32}
+    assert any("score" in name for name in trained) is scoring
 
 
 def test_several_gpus_in_one_process_are_refused(

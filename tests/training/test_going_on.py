@@ -6,6 +6,7 @@ import csv
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from transformers import TrainerCallback
 
 from tests.training import tiny
 from training import runs, supervised
+from training.adapters import read_adapter
 from training.distill import DistillOptions, distill
 from training.errors import TrainingError
 from training.watch import COMPLETE
@@ -25,7 +27,7 @@ OPTIONS = DistillOptions(
     checkpointing=False, bf16=False, save_every=2, log_every=1,
 )  # fmt: skip
 
-# Each run is a process of its own, forked after the imports: three jobs, each killed in its fourth
+# Each run is a process of its own, forked after the imports: four jobs, each killed in its fourth
 # step and gone on with, and each once more without interruption.
 _SCRIPT = """
 import os, signal, sys, traceback
@@ -53,6 +55,9 @@ def job(name, out):
     more = {"batch_size": 2, "answer_tokens": 4, "rewards": rules}
     if name == "distill":
         distill(test_going_on.OPTIONS, tiny.places(model, rows, out), tell=print)
+    elif name == "reward":
+        options = RewardOptions(**small, batch_size=1)
+        reward(options, tiny.places(model, pairs, out, evaluation=pairs), tell=print)
     elif name == "grpo":
         options = GrpoOptions(**small, **more, answers=2)
         grpo(options, tiny.places(model, prompts, out), judge=folder / "judge/adapter", tell=print)
@@ -79,7 +84,7 @@ def killed(name):
     job(name, folder / name / "killed")
 
 assert forked(judge) == 0
-for name in ("distill", "grpo", "ppo"):
+for name in ("distill", "reward", "grpo", "ppo"):
     assert forked(lambda: killed(name)) == -signal.SIGKILL
     assert (folder / name / "killed/checkpoints/checkpoint-2").is_dir()
     assert forked(lambda: job(name, folder / name / "killed")) == 0
@@ -102,13 +107,13 @@ def ended(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _losses(log: Path) -> list[tuple[str, str]]:
+def _logged(log: Path, column: str) -> list[tuple[str, str]]:
     with log.open() as file:
-        return [(row["step"], row["loss"]) for row in csv.DictReader(file) if row.get("loss")]
+        return [(row["step"], row[column]) for row in csv.DictReader(file) if row.get(column)]
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("job", ["distill", "grpo", "ppo"])
+@pytest.mark.parametrize("job", ["distill", "reward", "grpo", "ppo"])
 def test_a_killed_run_that_goes_on_ends_as_one_that_was_not(ended: Path, job: str) -> None:
     killed, whole = (
         load_file(ended / job / name / "adapter" / "adapter_model.safetensors")
@@ -116,10 +121,39 @@ def test_a_killed_run_that_goes_on_ends_as_one_that_was_not(ended: Path, job: st
     )
     assert killed.keys() == whole.keys()
     assert all(torch.equal(killed[name], whole[name]) for name in whole)
-    told = [_losses(ended / job / name / "log.csv") for name in ("killed", "whole")]
+    column = "objective/scores" if job == "ppo" else "loss"
+    told = [_logged(ended / job / name / "log.csv", column) for name in ("killed", "whole")]
     assert told[0] == told[1]
-    assert [step for step, _ in told[0]] == (["1", "2", "3", "4"] if job != "ppo" else [])
+    assert [step for step, _ in told[0]] == ["1", "2", "3", "4"]
     assert any(tensor.abs().max() > 0 for name, tensor in whole.items() if "lora_B" in name)
+    measured = [
+        read_adapter(ended / job / name / "adapter").metrics for name in ("killed", "whole")
+    ]
+    assert measured[0] == measured[1]
+
+
+def test_what_ended_after_its_last_step_takes_no_other(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(6))
+    places = tiny.places(tiny_model, data, tmp_path / "run", evaluation=data)
+    options = OPTIONS.model_copy(update={"schedule": "constant", "log_every": 3})
+    whole = distill(options, replace(places, out=tmp_path / "whole"), tell=print)
+    with monkeypatch.context() as patch:
+        patch.setattr(supervised, "_loss", _end)
+        with pytest.raises(KeyboardInterrupt):
+            distill(options, places, tell=print)
+    (places.out / "loss.svg").unlink()
+    adapter = distill(options, places, tell=print)
+    found, wanted = (load_file(one / "adapter_model.safetensors") for one in (adapter, whole))
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    assert read_adapter(adapter).metrics == read_adapter(whole).metrics
+    assert [step for step, _ in _logged(places.out / "log.csv", "loss")] == ["3", "4"]
+    assert (places.out / "loss.svg").is_file()
+
+
+def _end(_: object) -> float:
+    raise KeyboardInterrupt
 
 
 class _At(TrainerCallback):

@@ -4,14 +4,18 @@ import csv
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
+from pydantic import ValidationError
 
 from tests.training import tiny
 from training.adapters import chain, read_adapter
 from training.errors import TrainingError
 from training.grpo import GrpoOptions, grpo
-from training.ppo import PpoOptions, ppo
+from training.lora import load_tokenizer
+from training.ppo import PpoOptions, _arguments, _value_model, ppo
 from training.reward import RewardOptions, reward
 from training.rewards import RewardWeights
+from training.runs import open_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,6 +80,52 @@ def test_ppo_logs_each_reward_that_counts(tiny_model: Path, judge: Path, tmp_pat
     assert names == {"model", "grammar", "unlike", "length"}
     assert read_adapter(adapter).job == "ppo"
     assert chain(adapter) == [adapter]
+
+
+def test_the_value_model_trains_its_head_in_float32_and_puts_no_adapter_on_it(
+    tiny_model: Path, judge: Path
+) -> None:
+    value = _value_model(tiny_model, judge, PpoOptions(lora=tiny.LORA), torch.bfloat16)
+    trained = {name: one.dtype for name, one in value.named_parameters() if one.requires_grad}
+    assert set(trained.values()) == {torch.float32}
+    assert [name for name in trained if "score" in name] == ["score.weight"]
+    one = value.score(torch.full((1, 32), 1 / 3, dtype=torch.bfloat16))
+    assert one.dtype == torch.float32
+
+
+def test_a_run_is_gone_on_with_under_the_same_reward_model_only(
+    tiny_model: Path, judge: Path, tmp_path: Path
+) -> None:
+    data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.policy_rows(4))
+    places = tiny.places(tiny_model, data, tmp_path / "run")
+    open_run("grpo", GrpoOptions(), places, rows=4, judge=judge).begin()
+    open_run("grpo", GrpoOptions(), places, rows=4, judge=judge)
+    with pytest.raises(TrainingError, match="its reward differ"):
+        open_run("grpo", GrpoOptions(), places, rows=4)
+
+
+def test_what_cannot_be_trained_with_leaves_no_run_behind(
+    tiny_model: Path, judge: Path, tmp_path: Path
+) -> None:
+    data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.policy_rows(6))
+    places = tiny.places(tiny_model, data, tmp_path / "run")
+    with pytest.raises(TrainingError, match=r"batch of 4 .* all 3 answers"):
+        grpo(GrpoOptions(**SMALL, batch_size=4, answers=3), places, judge=judge, tell=print)
+    with pytest.raises(TrainingError, match="give --reward ADAPTER"):
+        grpo(GrpoOptions(**SMALL), places, judge=None, tell=print)
+    assert not places.out.exists()
+    with pytest.raises(ValidationError, match="mini_batches, 3, have to divide a batch of 4"):
+        PpoOptions(batch_size=2, accumulation=2, mini_batches=3)
+
+
+@pytest.mark.parametrize(("more", "batches"), [({"max_steps": 3}, 6), ({"epochs": 2}, 5)])
+def test_ppo_counts_steps_of_all_processes_together(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, int], batches: int
+) -> None:
+    """TRL makes steps of this number: over the processes, and their batches, it is divided."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    options = PpoOptions(batch_size=2, **more)
+    assert _arguments(options, load_tokenizer(tiny_model), 5)["total_episodes"] == 2 * batches
 
 
 def test_a_policy_without_a_reward_model_needs_rules(tiny_model: Path, tmp_path: Path) -> None:
