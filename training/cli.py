@@ -44,7 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"reclm-train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("reclm-train: interrupted; `teach` goes on by the same command", file=sys.stderr)
+        print(
+            "reclm-train: interrupted; training and `teach` go on by the same command",
+            file=sys.stderr,
+        )
         return 128 + signal.SIGINT
     except ModuleNotFoundError as error:
         print(f"reclm-train: {error.name} is not installed: reclm[training]", file=sys.stderr)

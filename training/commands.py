@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training.data.arguments import positive
 from training.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -103,8 +104,8 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
     compare.add_argument("models", nargs="+", metavar="NAME=FOLDER|URL")
     compare.add_argument("--prompts", type=Path, required=True, metavar="FILE", help="held out")
     compare.add_argument("--kind", choices=("user", "item"), help="only prompts of this kind")
-    compare.add_argument("--limit", type=int, default=100, metavar="N", help="(%(default)s)")
-    compare.add_argument("--tokens", type=int, default=96, metavar="N", help="(%(default)s)")
+    compare.add_argument("--limit", type=positive, default=100, metavar="N", help="(%(default)s)")
+    compare.add_argument("--tokens", type=positive, default=96, metavar="N", help="(%(default)s)")
     compare.add_argument("--encoder", type=Path, metavar="DIR", help="a sentence encoder's folder")
     compare.add_argument("--dataset", type=Path, metavar="DIR", help="whose ids the prompts have")
     compare.add_argument(
@@ -130,7 +131,9 @@ def _add_prompts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prompts", type=Path, metavar="FILE", help="compare over these instead of a few of ours"
     )
-    parser.add_argument("--limit", type=int, default=50, metavar="N", help="of them (%(default)s)")
+    parser.add_argument(
+        "--limit", type=positive, default=50, metavar="N", help="of them (%(default)s)"
+    )
 
 
 def _train(args: argparse.Namespace) -> str:
@@ -188,8 +191,8 @@ def _merge(args: argparse.Namespace) -> str:
 
 def _publish(args: argparse.Namespace) -> str:
     from training.files import model_folder
-    from training.merge import merge
-    from training.publish import publish, push
+    from training.merge import is_merged_from, merge
+    from training.publish import check_server, publish, push
 
     _be_quiet()
     home = Path(os.environ.get("RECLM_HOME") or "")
@@ -199,15 +202,18 @@ def _publish(args: argparse.Namespace) -> str:
         raise TrainingError(
             f"names that begin with {_OURS} are those of adapters that come with RecLM"
         )
-    lines = []
+    if args.vllm:
+        check_server(args.vllm, args.name)
+    published = publish(args.adapter, args.name, home)
+    lines = [f"adapter in {published}"]
+    _tell(lines[0])
     if args.merged:
         merged = home / "models" / args.name
-        agreement = merge(
-            model_folder(args.model), args.adapter, merged, prompts=_prompts(args), tell=_tell
-        )
-        lines.append(f"merged model in {merged}: {agreement}")
-    published = publish(args.adapter, args.name, home)
-    lines.append(f"adapter in {published}")
+        if not is_merged_from(merged, published):
+            agreement = merge(
+                model_folder(args.model), published, merged, prompts=_prompts(args), tell=_tell
+            )
+            lines.append(f"merged model in {merged}: {agreement}")
     if args.vllm:
         seen = None if args.vllm_path is None else f"{args.vllm_path}/{args.name}"
         push(published, args.vllm, served_path=seen)
@@ -228,6 +234,8 @@ def _compare(args: argparse.Namespace) -> str:
     rows = [row for row in read_rows(HeldOut, args.prompts) if args.kind in {None, row.kind}][
         : args.limit
     ]
+    if not rows:
+        raise TrainingError(f"{args.prompts} has no prompt of an {args.kind}")
     writers = dict(map(writer, args.models))
     if len(writers) < len(args.models):
         raise TrainingError("two models have the same name")

@@ -11,6 +11,7 @@ leaves the differences that folding makes, and as the library takes them, which 
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,7 @@ PROBES = tuple(
 )
 """Prompts to compare over where none are given."""
 
-_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
+_WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".gguf", ".onnx"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +108,13 @@ def merge(
         tell: Told a line of progress now and then.
 
     Raises:
-        TrainingError: The adapter is for another base or no causal language model, or `out` is
-            there already.
+        TrainingError: The adapter is for another base or no causal language model, `out` is there
+            already, or there is no prompt.
     """
     if out.exists():
         raise TrainingError(f"{out} is there already; choose another name or delete it")
+    if not prompts:
+        raise TrainingError("there are no prompts to compare over")
     folders = chain(adapter)
     check_base(adapter, model)
     if any(read_adapter(folder).job == "reward" for folder in folders):
@@ -137,13 +140,23 @@ def merge(
     merged.to(_stored_dtype(model))
     with whole_folder(out) as folder:
         merged.save_pretrained(str(folder))
-        for name in _TOKENIZER:
-            if (model / name).is_file():
-                (folder / name).write_bytes((model / name).read_bytes())
+        for path in model.iterdir():  # the tokenizer, its template, the licence
+            weights = path.suffix in _WEIGHTS or path.name.endswith(".index.json")
+            if path.is_file() and not weights and path.name not in {MANIFEST, "config.json"}:
+                shutil.copyfile(path, folder / path.name)
         stored = _largest(apart, load_model(folder, dtype=merged.dtype), answered)
         agreement = Agreement(largest, plain, stored, same, len(chats), trained)
         _write_manifest(folder, out.name, model, adapter, agreement)
     return agreement
+
+
+def is_merged_from(folder: Path, adapter: Path) -> bool:
+    """Tells whether a folder holds what `merge` made of an adapter."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        return False
+    made_of = json.loads(path.read_text(encoding="utf-8")).get("adapter")
+    return bool(made_of == content_hash(adapter))
 
 
 def unmerged(model: Path, adapters: Sequence[Path]) -> PeftModel:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -18,11 +20,10 @@ from safetensors.torch import load_file, save_file
 
 from training.adapters import PARENT, chain, read_adapter, write_manifest
 from training.errors import TrainingError
-from training.files import MANIFEST, whole_folder
+from training.files import MANIFEST, listing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 WEIGHTS = "adapter_model.safetensors"
 _CONFIG = "adapter_config.json"
@@ -33,6 +34,8 @@ _LOAD_TIMEOUT_S = 120.0
 def publish(adapter: Path, name: str, home: Path) -> Path:
     """Puts an adapter under its name into RecLM's home, as one adapter without parents.
 
+    The same adapter under the same name again changes nothing.
+
     Args:
         adapter: Folder of the adapter, its parents inside.
         name: Letters, digits, `.`, `_` and `-`, at most 64.
@@ -42,7 +45,8 @@ def publish(adapter: Path, name: str, home: Path) -> Path:
         The published folder.
 
     Raises:
-        TrainingError: The name is malformed or was used before, or the adapter writes no words.
+        TrainingError: The name is malformed or is another adapter's, or this one writes no words or
+            cannot become one with its parents.
     """
     if not _NAME.fullmatch(name):
         raise TrainingError(
@@ -53,11 +57,17 @@ def publish(adapter: Path, name: str, home: Path) -> Path:
     if any(read_adapter(folder).job == "reward" for folder in folders):
         raise TrainingError(f"{adapter} is a reward model: it scores, and writes no profiles")
     target = home / "adapters" / name
-    _claim(home, name)
-    with whole_folder(target) as folder:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{name}-") as scratch:
+        folder = Path(scratch, name)
+        folder.mkdir()
         flatten(folders, folder)
+        if target.is_dir() and read_adapter(target).files == listing(folder):
+            return target
         manifest = replace(read_adapter(adapter), name=name)
         write_manifest(folder, manifest, parent=None)
+        _claim(home, name)  # last of all, so that what cannot be published uses up no name
+        folder.replace(target)
     return target
 
 
@@ -100,6 +110,23 @@ def flatten(folders: Sequence[Path], out: Path) -> None:
     (out / _CONFIG).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
+def check_server(url: str, name: str) -> None:
+    """Makes sure that there is a vLLM, and that it does not serve a name yet.
+
+    Raises:
+        TrainingError: The server does not answer as vLLM does, or knows the name already.
+    """
+    try:
+        answer = httpx.get(f"{url.rstrip('/')}/v1/models", timeout=_LOAD_TIMEOUT_S)
+        known = {model["id"] for model in answer.raise_for_status().json()["data"]}
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise TrainingError(f"{url} does not answer: {error!r}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{url} does not answer as vLLM does: {error!r}") from error
+    if name in known:
+        raise TrainingError(f"{url} serves {name} already; publish under a new name")
+
+
 def push(published: Path, url: str, *, served_path: str | None = None) -> None:
     """Has a running vLLM load a published adapter.
 
@@ -113,15 +140,13 @@ def push(published: Path, url: str, *, served_path: str | None = None) -> None:
             adapters while it runs.
     """
     name = published.name
+    check_server(url, name)
     try:
-        with httpx.Client(base_url=url, timeout=_LOAD_TIMEOUT_S) as http:
-            known = {model["id"] for model in _answer(http.get("/v1/models"))["data"]}
-            if name in known:
-                raise TrainingError(f"{url} serves {name} already; publish under a new name")
-            answer = http.post(
-                "/v1/load_lora_adapter",
-                json={"lora_name": name, "lora_path": served_path or str(published.absolute())},
-            )
+        answer = httpx.post(
+            f"{url.rstrip('/')}/v1/load_lora_adapter",
+            json={"lora_name": name, "lora_path": served_path or str(published.absolute())},
+            timeout=_LOAD_TIMEOUT_S,
+        )
     except httpx.HTTPError as error:
         raise TrainingError(f"{url} does not answer: {error!r}") from error
     if answer.status_code == 404:
@@ -132,11 +157,6 @@ def push(published: Path, url: str, *, served_path: str | None = None) -> None:
         )
     if answer.is_error:
         raise TrainingError(f"{url} did not load {name}: {answer.status_code} {answer.text[:500]}")
-
-
-def _answer(response: httpx.Response) -> dict[str, list[dict[str, str]]]:
-    document: dict[str, list[dict[str, str]]] = response.raise_for_status().json()
-    return document
 
 
 def _claim(home: Path, name: str) -> None:

@@ -100,15 +100,24 @@ def read_rows(kind: type[RowT], path: Path) -> list[RowT]:
                     raise TrainingError(message) from error
     except OSError as error:
         raise TrainingError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise TrainingError(f"{path} is not UTF-8 text: {error.reason}") from error
     if not rows:
         raise TrainingError(f"{path} has no rows")
     return rows
 
 
 def fingerprint(path: Path, rows: int) -> dict[str, Any]:
-    """Returns what a manifest says of the data: a hash of the file, its rows, its own manifest."""
+    """Returns what a manifest says of the data: a hash of the file, its rows, its own manifest.
+
+    Raises:
+        TrainingError: The manifest beside it cannot be read.
+    """
     document: dict[str, Any] = {"sha256": sha256_of(path), "rows": rows}
     beside = path.with_name("manifest.json")
     if beside.is_file():
-        document["manifest"] = json.loads(beside.read_text(encoding="utf-8"))
+        try:
+            document["manifest"] = json.loads(beside.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise TrainingError(f"{beside} is not JSON: {error}") from error
     return document

@@ -78,7 +78,10 @@ class Run:
             TrainingError: It holds another run, or one that is done.
         """
         if self._record.is_file():
-            there = json.loads(self._record.read_text(encoding="utf-8"))
+            try:
+                there = json.loads(self._record.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise TrainingError(f"{self._record} is not JSON: {error}") from error
             names = {**there, **self.identity}
             differing = [name for name in names if there.get(name) != self.identity.get(name)]
             if differing:

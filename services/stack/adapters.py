@@ -15,7 +15,7 @@ SHIPPED = "reclm-seed-1"
 """The adapter that comes with RecLM; its README says how it was trained."""
 
 _MERGED_FROM = "adapter"
-"""In the manifest of a model that `reclm-train` merged."""
+"""In the manifest of a model that `reclm-train` merged: the adapter's digest."""
 _SHIPPED_IN = Path(__file__).parents[1] / "adapters"
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes as the largest rank."""
@@ -129,8 +129,10 @@ def find_adapter(home: Path, name: str) -> Adapter:
 
 
 def _merged(models: Path, name: str, digest: str) -> Path:
-    """Returns where the merged model is or will be: what was published, or a fold of this content."""
+    """Returns where the merged model of this content is or will be: as published, or by folding."""
     published = models / name / "manifest.json"
-    if published.is_file() and _MERGED_FROM in json.loads(published.read_text(encoding="utf-8")):
-        return published.parent
+    if published.is_file():
+        manifest = json.loads(published.read_text(encoding="utf-8"))
+        if manifest.get(_MERGED_FROM) == digest:
+            return published.parent
     return models / f"{name}-{digest}"

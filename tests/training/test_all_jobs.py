@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from recommenders.data.readers.movielens import fetch_ml_100k
+from services.stack.adapters import find_adapter
 from training.cli import main
 
 if TYPE_CHECKING:
@@ -83,8 +84,16 @@ def test_the_jobs_follow_on_each_other(
     assert agreement["same_answers"] == agreement["prompts"] == 4
     manifest = json.loads((home / "adapters/tiny-1/manifest.json").read_text())
     assert (manifest["name"], manifest["job"]) == ("tiny-1", "grpo")
-    assert main(command) == 1
-    assert "is there already" in capsys.readouterr().err
+    merged = find_adapter(home, "tiny-1").merged
+    assert merged == home / "models/tiny-1"
+    before = (merged / "model.safetensors").stat()
+    assert main(command) == 0  # what is there is not made again
+    other = ["publish", tuned, *command[2:]]
+    assert main(other) == 1
+    assert "the name tiny-1 was used before" in capsys.readouterr().err
+    assert main([*other, "--name", "../tiny-2"]) == 1
+    assert (merged / "model.safetensors").stat() == before
+    assert not (home / "tiny-2").exists()
     assert main(["publish", last, "--name", "reclm-1", "--model", str(tiny_model)]) == 1
     assert "come with RecLM" in capsys.readouterr().err
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +16,8 @@ from training.comparing.behaviour import Behaviour, behaviour
 from training.comparing.judgement import compare, judge
 from training.comparing.report import save, table
 from training.comparing.vectors import _fit, likenesses, popularity, retrieval
-from training.comparing.writers import HeldOut, Written
+from training.comparing.writers import HeldOut, ServedWriter, Written, writer
+from training.errors import TrainingError
 from training.judging import likeness
 from training.pace import ignore
 from training.rows import Turn
@@ -72,6 +75,31 @@ def test_teacher_and_categories_stand_beside_the_models() -> None:
     assert table(judgements).count("\n") == 4
     without, _ = compare({}, [_held_out(1)])
     assert list(without) == ["categories"]
+
+
+@pytest.mark.parametrize("name", ["teacher", "categories"])
+def test_no_model_takes_the_name_of_what_stands_beside_it(name: str) -> None:
+    with pytest.raises(TrainingError, match=f"{name} is in every table already"):
+        writer(f"{name}=http://127.0.0.1:9")
+
+
+def test_a_server_that_answers_something_else_is_told_of() -> None:
+    server = HTTPServer(("127.0.0.1", 0), _Elsewhere)
+    threading.Thread(target=server.handle_request).start()
+    served = ServedWriter(f"http://127.0.0.1:{server.server_port}", "mine")
+    with pytest.raises(TrainingError, match="not answer as an OpenAI-compatible server does"):
+        served([_held_out(1)], tokens=4)
+    server.server_close()
+
+
+class _Elsewhere(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 def _prompt(id_: str, *lines: str, kind: str = "user") -> HeldOut:

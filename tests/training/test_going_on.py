@@ -137,7 +137,8 @@ def test_what_ended_after_its_last_step_takes_no_other(
 ) -> None:
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(6))
     places = tiny.places(tiny_model, data, tmp_path / "run", evaluation=data)
-    options = OPTIONS.model_copy(update={"schedule": "constant", "log_every": 3})
+    changed = {"schedule": "constant", "log_every": 3, "packing": False}
+    options = OPTIONS.model_copy(update=changed)  # its last step is in the middle of an epoch
     whole = distill(options, replace(places, out=tmp_path / "whole"), tell=print)
     with monkeypatch.context() as patch:
         patch.setattr(supervised, "_loss", _end)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -65,9 +66,20 @@ def test_a_chain_merges_and_agrees_with_itself_unmerged(
 
 
 def test_the_service_reads_a_merged_model_as_one_of_its_assets(
-    tiny_model: Path, adapters: tuple[Path, Path], tmp_path: Path
+    tiny_model: Path,
+    adapters: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    merge(tiny_model, adapters[0], tmp_path / "merged-1", prompts=PROMPTS[:1])
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model, model)
+    (model / "LICENSE").write_text("free")
+    (model / "pytorch_model.bin").write_bytes(b"old weights")
+    monkeypatch.setattr("training.merge.check_base", lambda *_: None)
+    merge(model, adapters[0], tmp_path / "merged-1", prompts=PROMPTS[:1])
+    copied = {path.name for path in (tmp_path / "merged-1").iterdir()}
+    assert {"tokenizer.json", "tokenizer_config.json", "LICENSE", "config.json"} < copied
+    assert "pytorch_model.bin" not in copied
     found = assets.verify(tmp_path / "merged-1")
     assert found.origin.name == "merged-1"
     assert content_hash(adapters[0]) in found.origin.source

@@ -61,6 +61,16 @@ def test_a_name_is_never_given_twice_not_even_after_deletion(adapter: Path, tmp_
         publish(adapter, "films-1", tmp_path)
 
 
+def test_publishing_again_what_is_published_changes_nothing(adapter: Path, tmp_path: Path) -> None:
+    published = publish(adapter, "films-1", tmp_path)
+    before = (published / "manifest.json").read_text()
+    assert publish(adapter, "films-1", tmp_path) == published
+    assert (published / "manifest.json").read_text() == before
+    with pytest.raises(TrainingError, match="films-1 was used before"):
+        publish(adapter / "parent", "films-1", tmp_path)
+    assert (published / "manifest.json").read_text() == before
+
+
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 65, "two words"])
 def test_a_malformed_name_is_refused(adapter: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(TrainingError, match="is no name"):
@@ -76,7 +86,8 @@ class _Vllm(BaseHTTPRequestHandler):
     takes = True
 
     def do_GET(self) -> None:
-        self._send(200, {"data": [{"id": name} for name in self.serves]})
+        models = {"data": [{"id": name} for name in self.serves]}
+        self._send(200, models if self.path == "/v1/models" else {})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -127,11 +138,14 @@ def test_a_server_that_cannot_take_it_is_told_of(
 ) -> None:
     url, server = vllm
     published = publish(adapter, "films-1", tmp_path)
+    with pytest.raises(TrainingError, match="does not answer as vLLM does: KeyError"):
+        push(published, f"{url}/elsewhere")
     server.takes = False
     with pytest.raises(TrainingError, match="VLLM_ALLOW_RUNTIME_LORA_UPDATING"):
         push(published, url)
     server.serves.append("films-1")
     with pytest.raises(TrainingError, match="serves films-1 already"):
         push(published, url)
-    with pytest.raises(TrainingError, match="does not answer"):
-        push(published, "http://127.0.0.1:9")
+    for url in ("http://127.0.0.1:9", "http://127.0.0.1:port"):
+        with pytest.raises(TrainingError, match="does not answer"):
+            push(published, url)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from training.comparing.vectors import Likeness, Retrieval, likenesses, retrieval
-from training.comparing.writers import Written
+from training.comparing.writers import BESIDE, Written
 from training.judging import grounded, is_well_formed, likeness, read_profile, stems
 from training.pace import Pace, ignore
 
@@ -96,9 +96,10 @@ def compare(
         for name, write in writers.items()
     }
     teacher = [row.taught or "" for row in rows]
+    by_teacher, by_categories = BESIDE
     if all(teacher):
-        written["teacher"] = Written(teacher)
-    written["categories"] = Written([_categories(row) for row in rows])
+        written[by_teacher] = Written(teacher)
+    written[by_categories] = Written([_categories(row) for row in rows])
     return {
         name: judge(rows, found, encode=encode, behaviour=behaviour)
         for name, found in written.items()

@@ -20,6 +20,9 @@ from training.rows import Chat, Prompted
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+BESIDE = ("teacher", "categories")
+"""What models are compared with, whatever they are."""
+
 _TIMEOUT_S = 300.0
 _BATCH = 16
 _AT_ONCE = 16
@@ -68,40 +71,40 @@ class LocalWriter:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._tokenizer = load_tokenizer(folder)
-        self._tokenizer.padding_side = "left"
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        model: Any = load_model(folder, dtype=torch.bfloat16)
-        self._model = model.to(device).eval()
+        self._folder = folder
 
     @torch.no_grad()
     def __call__(
         self, rows: Sequence[HeldOut], *, tokens: int, done: Callable[[int], object] = ignore
     ) -> Written:
         """Returns greedy answers; prompts of like length go together."""
+        tokenizer = load_tokenizer(self._folder)
+        tokenizer.padding_side = "left"
+        model: Any = load_model(self._folder, dtype=torch.bfloat16)
+        model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
         began = time.monotonic()
-        texts = [prompt_text(self._tokenizer, row.prompt) for row in rows]
-        order = sorted(range(len(rows)), key=lambda at: len(token_ids(self._tokenizer, texts[at])))
+        texts = [prompt_text(tokenizer, row.prompt) for row in rows]
+        order = sorted(range(len(rows)), key=lambda at: len(token_ids(tokenizer, texts[at])))
         answers = [""] * len(rows)
         counted = 0
         for first in range(0, len(rows), _BATCH):
             places = order[first : first + _BATCH]
-            batch = self._tokenizer(
+            batch = tokenizer(
                 [texts[at] for at in places],
                 return_tensors="pt",
                 padding=True,
                 add_special_tokens=False,
                 return_token_type_ids=False,
-            ).to(self._model.device)
-            output = self._model.generate(
+            ).to(model.device)
+            output = model.generate(
                 **batch,
                 max_new_tokens=tokens,
                 do_sample=False,
-                pad_token_id=self._tokenizer.pad_token_id,
+                pad_token_id=tokenizer.pad_token_id,
             )
             new = output[:, batch["input_ids"].shape[1] :]
-            counted += int((new != self._tokenizer.pad_token_id).sum())
-            written = self._tokenizer.batch_decode(new, skip_special_tokens=True)
+            counted += int((new != tokenizer.pad_token_id).sum())
+            written = tokenizer.batch_decode(new, skip_special_tokens=True)
             for at, answer in zip(places, written, strict=True):
                 answers[at] = answer
             done(first + len(places))
@@ -152,19 +155,25 @@ class ServedWriter:
                 },
             )
             document = answer.raise_for_status().json()
-            text = str(document["choices"][0]["message"]["content"])
+            text = str(document["choices"][0]["message"]["content"] or "")
             return text, int(document["usage"]["completion_tokens"])
         except httpx.HTTPError as error:
             raise TrainingError(f"{self._url} did not answer for {self._model}: {error}") from error
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise TrainingError(
+                f"{self._url} does not answer as an OpenAI-compatible server does: {error!r}"
+            ) from error
 
 
 def writer(given: str) -> tuple[str, Writer]:
     """Returns name and writer of `NAME=FOLDER` or `NAME=URL`.
 
     Raises:
-        TrainingError: It is neither.
+        TrainingError: It is neither, or the name is one of those that stand beside every model.
     """
     name, _, where = given.partition("=")
+    if name in BESIDE:
+        raise TrainingError(f"{given}: {name} is in every table already; choose another name")
     if where.startswith(("http://", "https://")):
         return name, ServedWriter(where, name)
     if name and (Path(where) / "config.json").is_file():

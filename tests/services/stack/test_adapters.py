@@ -113,10 +113,12 @@ def test_an_adapter_that_changed_is_folded_again(home: Path) -> None:
 def test_what_reclm_train_merged_is_served_as_it_is(home: Path) -> None:
     merged = home / "models" / "films-1"
     merged.mkdir()
-    (merged / "manifest.json").write_text('{"adapter": "0123456789ab"}')
+    digest = find_adapter(home, "films-1").digest
+    (merged / "manifest.json").write_text(json.dumps({"adapter": digest}))
     assert find_adapter(home, "films-1").merged == merged
-    (merged / "manifest.json").write_text("{}")
-    assert find_adapter(home, "films-1").merged != merged, "a base model of the same name"
+    for other in ({}, {"adapter": "0123456789ab"}):  # a base model, or another adapter's
+        (merged / "manifest.json").write_text(json.dumps(other))
+        assert find_adapter(home, "films-1").merged == home / "models" / f"films-1-{digest}"
 
 
 def test_the_shipped_adapter_goes_with_the_model_it_is_for(
