@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recommenders.significance import Comparison, Spread, paired
+from recommenders.significance import Comparison, Spread, holm, paired
 from recommenders.study.plan import BOTH
 from recommenders.study.run import METRICS
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
     from recommenders.study.plan import Study
 
-_MARGIN = 0.05
-"""The p below which a loss is called one."""
+_LEVEL = 0.05
+"""The p below which a difference is called one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,13 @@ class Findings:
         means: (label, part, clicks, metric) -> the mean over users, for each seed in turn.
         users: The same key -> a value for each user and seed, in the same order for all labels.
         wanted: How many items each test user of each seed is to find, in that order.
+        people: Who that is: a number for each user, the same at every seed.
     """
 
     means: Mapping[tuple[str, str, int, str], list[float]]
     users: Mapping[tuple[str, str, int, str], NDArray[np.float64]]
     wanted: NDArray[np.int64]
+    people: NDArray[np.int64]
 
     @classmethod
     def of(cls, table: pa.Table) -> Findings:
@@ -59,17 +62,21 @@ class Findings:
                             float(values[seeds[here] == seed].mean())
                             for seed in np.unique(seeds[here])
                         ]
-        return cls(means, users, wanted[here].astype(np.int64))
+        _, people = np.unique(ids[here].astype(str), return_inverse=True)
+        return cls(means, users, wanted[here].astype(np.int64), people)
 
     def spread(self, label: str, clicks: int, metric: str, part: str = "test") -> Spread:
         """Returns a figure over seeds."""
         return Spread.of(self.means[label, part, clicks, metric])
 
     def compared(self, new: str, old: str, clicks: int, metric: str) -> Comparison:
-        """Compares two ways on the test users, each user and seed a pair."""
-        return paired(
-            self.users[new, "test", clicks, metric], self.users[old, "test", clicks, metric]
+        """Compares two ways on the test users, each averaged over the seeds that test it."""
+        times = np.bincount(self.people)
+        new_mean, old_mean = (
+            np.bincount(self.people, self.users[label, "test", clicks, metric]) / times
+            for label in (new, old)
         )
+        return paired(new_mean, old_mean)
 
 
 def markdown(study: Study, found: Findings, *, command: str, where: str, profiles: str) -> str:
@@ -95,12 +102,13 @@ def markdown(study: Study, found: Findings, *, command: str, where: str, profile
         "- Means over users, then over seeds, with the sample deviation over seeds",
         "",
     ]
+    verdicts = _verdicts(study, found)
     for metric in METRICS:
         lines += [
             f"## {metric}",
             "",
             *_table(study, found, metric),
-            *_verdict(study, found, metric),
+            *_against(verdicts, metric),
             *_by_wanted(study, found, metric),
         ]
     return "\n".join(lines).rstrip() + "\n"
@@ -121,30 +129,56 @@ def _table(study: Study, found: Findings, metric: str) -> list[str]:
     return [*lines, ""]
 
 
-def _verdict(study: Study, found: Findings, metric: str) -> list[str]:
-    """Returns how each way that reads both does against the best that does not, by clicks."""
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """How a way that reads both does against the best other one.
+
+    Attributes:
+        p: Adjusted for all verdicts of a report.
+    """
+
+    label: str
+    metric: str
+    clicks: int
+    best: str
+    found: Comparison
+    p: float
+
+    def __str__(self) -> str:
+        if self.p >= _LEVEL:
+            return "no difference shown"
+        return "better" if self.found.difference > 0 else "**worse**"
+
+
+def _verdicts(study: Study, found: Findings) -> list[_Verdict]:
     single = [way.shown for way in study.ways if way.name != BOTH]
+    both = [way.shown for way in study.ways if way.name == BOTH and single]
+    cases = []
+    for metric, label, clicks in itertools.product(METRICS, both, study.clicks):
+        best = max(single, key=lambda other: found.spread(other, clicks, metric).mean)
+        cases.append((label, metric, clicks, best, found.compared(label, best, clicks, metric)))
+    adjusted = holm([case[-1].p for case in cases]).tolist()
+    return [_Verdict(*case, p) for case, p in zip(cases, adjusted, strict=True)]
+
+
+def _against(verdicts: list[_Verdict], metric: str) -> list[str]:
+    """Returns how each way that reads both does against the best that does not, by clicks."""
     lines: list[str] = []
-    for label in (way.shown for way in study.ways if way.name == BOTH):
-        if not single:
-            break
+    for label in dict.fromkeys(each.label for each in verdicts):
         lines += [
-            f"`{label}` against the best other way at each number of clicks (paired t-test):",
+            f"`{label}` against the best other way at each number of clicks (paired t-test over users, each averaged",
+            f"over seeds; p by Holm's method over all {len(verdicts)} of this page):",
             "",
             "| clicks | best other | difference | 95 % | p | |",
             "|--:|---|--:|--:|--:|---|",
+            *(
+                f"| {each.clicks} | {each.best} | {each.found.difference:+.4f} "
+                f"| {each.found.low:+.4f} to {each.found.high:+.4f} | {each.p:.2g} | {each} |"
+                for each in verdicts
+                if (each.label, each.metric) == (label, metric)
+            ),
+            "",
         ]
-        for count in study.clicks:
-            best = max(single, key=lambda other: found.spread(other, count, metric).mean)
-            one = found.compared(label, best, count, metric)
-            said = "at least as good" if one.difference >= 0 else "no difference shown"
-            if one.p < _MARGIN:
-                said = "better" if one.difference > 0 else "**worse**"
-            lines.append(
-                f"| {count} | {best} | {one.difference:+.4f} | {one.low:+.4f} to {one.high:+.4f} "
-                f"| {one.p:.2g} | {said} |"
-            )
-        lines.append("")
     return lines
 
 

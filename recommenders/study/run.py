@@ -15,7 +15,7 @@ from scipy import sparse
 from recommenders.benchmark.prepared import prepare
 from recommenders.benchmark.run import Run, fit
 from recommenders.evaluation import evaluate
-from recommenders.study.strangers import strangers
+from recommenders.study.strangers import strangers, written_profiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,10 @@ def run_study(study: Study, places: Places, *, tell: Callable[[str], object]) ->
         for entry in study.experiment.models:
             run = Run(entry=entry, options=entry.options, seed=seed)
             ways = [way for way in study.ways if _same(way, run)]
-            folder = places.out / "runs" / _key(study, run, prepared, ways)
+            read = (
+                written_profiles(study, seed, places) if any(w.reads_profile for w in ways) else []
+            )
+            folder = places.out / "runs" / _key(study, run, prepared, ways, read)
             if not (folder / _DONE).is_file():
                 folder.mkdir(parents=True, exist_ok=True)
                 model, _ = fit(run, study.experiment, prepared, folder)
@@ -73,12 +76,12 @@ def _same(way: Way, run: Run) -> bool:
     return way.entry == run.entry.model_copy(update={"label": ""})
 
 
-def _key(study: Study, run: Run, prepared: Prepared, ways: list[Way]) -> str:
+def _key(study: Study, run: Run, prepared: Prepared, ways: list[Way], read: list[str]) -> str:
     document = {
         "run": run.key(study.experiment, prepared),
         "ways": [[way.name, way.shown] for way in ways],
         "clicks": study.clicks,
-        "profiles": [study.user_profiles, study.stranger_profiles],
+        "profiles": [study.user_profiles, study.stranger_profiles, *read],
         "format": _FORMAT,
     }
     return hashlib.sha256(json.dumps(document).encode()).hexdigest()[:16]

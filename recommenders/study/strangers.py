@@ -16,6 +16,7 @@ from recommenders.features.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from scipy import sparse
@@ -60,6 +61,18 @@ def strangers(
     return first, second
 
 
+def written_profiles(study: Study, seed: int, places: Places) -> list[str]:
+    """Returns fingerprints of the snapshots that strangers' profiles are from, by clicks, if any.
+
+    Raises:
+        DatasetError: A snapshot cannot be read.
+    """
+    if study.user_profiles == "items":
+        return []
+    folders = [_folder(study, seed, count, places) for count in study.clicks]
+    return [Snapshot.read(folder).fingerprint() for folder in folders]
+
+
 def _of(
     study: Study, seed: int, part: Part, *, pairs: Pairs, prepared: Prepared, places: Places
 ) -> Strangers:
@@ -100,8 +113,7 @@ def _written(
     places: Places,
 ) -> NDArray[np.float32]:
     """Returns the profiles that a snapshot has of strangers with so many known clicks."""
-    name = (study.stranger_profiles or "").replace("{seed}", str(seed))
-    folder = places.snapshots / name.replace("{known}", str(count))
+    folder = _folder(study, seed, count, places)
     snapshot = Snapshot.read(folder)
     ours = prepared.split.fingerprint()
     if snapshot.info.split != ours:
@@ -117,3 +129,8 @@ def _written(
     if snapshot.users is None:
         raise BenchmarkError(f"{folder} has no profiles of users")
     return snapshot.users.aligned([prepared.user_ids[row] for row in users.tolist()])
+
+
+def _folder(study: Study, seed: int, count: int, places: Places) -> Path:
+    name = (study.stranger_profiles or "").replace("{seed}", str(seed))
+    return places.snapshots / name.replace("{known}", str(count))

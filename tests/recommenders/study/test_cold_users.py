@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -18,19 +20,22 @@ from recommenders.data.split import COLD_USERS
 from recommenders.data.splits.pairs import Pairs
 from recommenders.features.snapshot import Snapshot, SnapshotInfo
 from recommenders.features.table import ProfileTable
+from recommenders.significance import paired
 from recommenders.study import commands
 from recommenders.study.plan import Study, read_study
 from recommenders.study.report import Findings, markdown
 from recommenders.study.run import METRICS
-from recommenders.study.strangers import strangers
+from recommenders.study.strangers import strangers, written_profiles
 from tests.recommenders.data.tiny import dataset
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from recommenders.data.dataset import Dataset
 
 USERS, ITEMS = 60, 24
+ABOUT = {"command": "c", "where": "w", "profiles": "p"}
 STUDY = """
 name: two tastes
 dataset: tiny
@@ -150,14 +155,59 @@ def test_those_who_are_to_find_few_items_are_told_apart_from_those_who_find_many
         means={key: [0.0] for key in keys},
         users={key: wanted / (10.0 if key[2] == 3 else 1.0) for key in keys},
         wanted=wanted,
+        people=np.arange(8),
     )
-    about = {"command": "c", "where": "w", "profiles": "p"}
-    document = markdown(asked, found, **about)
+    document = markdown(asked, found, **ABOUT)
     assert "At 3 clicks, by how many items are to be found" in document
     assert "| way | 1 to 2 | 3 to 4 | 5 to 6 | over 6 |" in document
     assert "| both | 0.1500 | 0.3500 | 0.5500 | 0.7500 |" in document
     alike = dataclasses.replace(found, wanted=np.full(8, 5))
-    assert "to be found (a quarter each)" not in markdown(asked, alike, **about)
+    assert "to be found (a quarter each)" not in markdown(asked, alike, **ABOUT)
+
+
+def _table(of: Callable[[str, int, int], float], users: Mapping[int, Sequence[int]]) -> pa.Table:
+    """A study's table: `of` says what is found by a way of a user at a seed."""
+    return pa.Table.from_pylist(
+        [
+            {
+                "label": way, "seed": seed, "part": part, "clicks": clicks, "user_id": f"u{user}",
+                "wanted": 4, **{metric: of(way, seed, user) for metric in METRICS},
+            }
+            for way in ("popularity", "fold-in", "profile", "both")
+            for part in ("validation", "test")
+            for clicks in (1, 3)
+            for seed in users
+            for user in users[seed]
+        ]
+    )  # fmt: skip
+
+
+def test_a_user_whom_several_seeds_test_counts_once() -> None:
+    def of(way: str, seed: int, user: int) -> float:
+        return (way == "both") * (0.01 * user + 0.1 * seed)
+
+    table = _table(of, {1: [1, 2, 3], 2: [3, 4]})
+    found = Findings.of(table).compared("both", "popularity", 1, "recall@20")
+    wanted = paired(np.array([0.11, 0.12, 0.18, 0.24]), np.zeros(4))
+    assert dataclasses.astuple(found) == pytest.approx(dataclasses.astuple(wanted))
+    assert found.n == 4
+
+
+@pytest.mark.parametrize(
+    ("gain", "said"), [(0.4, "no difference shown"), (1.0, "better"), (-1.0, "**worse**")]
+)
+def test_a_difference_is_claimed_if_all_comparisons_together_show_it(
+    tmp_path: Path, gain: float, said: str
+) -> None:
+    noise = np.random.default_rng(3).normal(size=40)
+    noise -= noise.mean()
+    table = _table(
+        lambda way, _, user: (way == "both") * (gain + float(noise[user])), {1: range(40)}
+    )
+    found = Findings.of(table)
+    # By itself each would be a difference; four are looked at.
+    assert found.compared("both", "fold-in", 1, "recall@20").p < 0.05
+    assert markdown(study(tmp_path), found, **ABOUT).count(f"| {said} |") == 4
 
 
 def test_a_taste_is_found_by_clicks_by_profile_and_by_both(places: Places, tmp_path: Path) -> None:
@@ -199,6 +249,13 @@ def test_strangers_can_have_profiles_of_their_own_for_each_number_of_clicks(
     _, here = strangers(asked, 1, prepared, places)
     assert here.users.tolist() == rows.tolist()
     assert [here.profiles[clicks][0, 0] for clicks in (1, 3)] == [2.0, 3.0]
+    before = written_profiles(asked, 1, places)
+    anew = ProfileTable(ids, ids, np.full((len(ids), 4), 4.0, np.float32))
+    shutil.rmtree(places.snapshots / "strangers-1-3")
+    Snapshot(info, anew, items).write(places.snapshots / "strangers-1-3")
+    after = written_profiles(asked, 1, places)
+    assert [one == other for one, other in zip(before, after, strict=True)] == [True, False]
+    assert written_profiles(study(tmp_path), 1, places) == []
     other = study(tmp_path, text.replace("strangers-{seed}-{known}", "profiles"))
     with pytest.raises(BenchmarkError, match="made from another split"):
         strangers(other, 1, prepared, places)
