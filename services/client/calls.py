@@ -198,12 +198,12 @@ def activate_scorer(name: str) -> Call[ActiveScorer]:
 
 
 def roll_back_scorer() -> Call[ActiveScorer]:
-    """Goes back to the scorer before; repeated, it would come back again."""
+    """Goes back to the scorer before; repeated, it would come back again, so it never is."""
     return Call(
         "POST",
         "/admin/scorers/rollback",
         lambda answer: reading_scores.read_active_scorer(_document(answer)),
-        repeat="unprocessed",
+        repeat="never",
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import uvicorn
 from pydantic_settings import SettingsError
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from services.profiles.keys import Keyring
@@ -90,14 +91,16 @@ def serve(*, host: str, port: int, workers: int) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _leave)
         server.run()
-        return 0 if server.started else 3
+        return 0 if server.started else STARTUP_FAILURE
     metrics = tempfile.mkdtemp(prefix="reclm-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
+    supervisor = _Supervisor(config, sockets=[config.bind_socket()])
     try:
-        _Supervisor(config, sockets=[config.bind_socket()]).run()
+        supervisor.run()
     finally:
         shutil.rmtree(metrics, ignore_errors=True)
-    return 0
+    failed = any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes)
+    return STARTUP_FAILURE if failed else 0
 
 
 def require_keys(settings: Settings, host: str) -> None:

@@ -31,6 +31,7 @@ class ModelServer:
         hanging: Take requests, and answer none until `close`.
         requests: The bodies of all requests for completions.
         authorizations: The Authorization header of each of them.
+        models: What the server lists.
     """
 
     def __init__(self) -> None:
@@ -40,6 +41,7 @@ class ModelServer:
         self.hanging = False
         self.requests: list[dict[str, Any]] = []
         self.authorizations: list[str | None] = []
+        self.models: list[dict[str, Any]] = [{"id": MODEL, "max_model_len": 4096}]
         self._closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -72,7 +74,7 @@ class ModelServer:
             disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
-                listed = {"object": "list", "data": [{"id": MODEL, "max_model_len": 4096}]}
+                listed = {"object": "list", "data": server.models}
                 self._answer(200, json.dumps(listed).encode(), {})
 
             def do_POST(self) -> None:

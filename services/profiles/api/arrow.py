@@ -13,6 +13,8 @@ from services.profiles.errors import NotAcceptable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
     from services.profiles.stores.codec import Stored
 
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
@@ -35,15 +37,16 @@ def renderer(accept: str) -> Callable[[Sequence[str], Sequence[Stored | None], s
 def as_json(ids: Sequence[str], stored: Sequence[Stored | None], dtype: str) -> Response:
     """Returns embeddings as JSON: `dimension`, and a row for each id."""
     del dtype  # JSON numbers have one type
+    dimension, vectors = _vectors(stored)
     rows = [
         {
             "id": id_,
-            "vector": one and one.vector.astype(np.float32).tolist(),
+            "vector": None if vector is None else vector.astype(np.float32).tolist(),
             "version": one and one.version_digest.hex(),
         }
-        for id_, one in zip(ids, stored, strict=True)
+        for id_, one, vector in zip(ids, stored, vectors, strict=True)
     ]
-    body = {"dimension": _dimension(stored), "rows": rows}
+    body = {"dimension": dimension, "rows": rows}
     return Response(to_json(body), media_type="application/json")
 
 
@@ -51,14 +54,14 @@ def as_arrow(ids: Sequence[str], stored: Sequence[Stored | None], dtype: str) ->
     """Returns embeddings as a stream of columns id, vector and version, null where missing."""
     import pyarrow as pa
 
-    dimension = _dimension(stored)
+    dimension, found = _vectors(stored)
     if dimension == 0:
         vectors = pa.nulls(len(ids), pa.list_(pa.from_numpy_dtype(np.dtype(dtype)), 0))
     else:
         zeros = np.zeros(dimension, dtype=np.float16)
-        matrix = np.stack([one.vector if one else zeros for one in stored]).astype(dtype)
+        matrix = np.stack([zeros if one is None else one for one in found]).astype(dtype)
         vectors = pa.FixedSizeListArray.from_arrays(
-            pa.array(matrix.reshape(-1)), dimension, mask=pa.array([one is None for one in stored])
+            pa.array(matrix.reshape(-1)), dimension, mask=pa.array([one is None for one in found])
         )
     table = pa.table(
         {
@@ -73,5 +76,18 @@ def as_arrow(ids: Sequence[str], stored: Sequence[Stored | None], dtype: str) ->
     return Response(sink.getvalue().to_pybytes(), media_type=MEDIA_TYPE)
 
 
-def _dimension(stored: Sequence[Stored | None]) -> int:
-    return next((len(one.vector) for one in stored if one), 0)
+def _vectors(
+    stored: Sequence[Stored | None],
+) -> tuple[int, list[NDArray[np.float16] | None]]:
+    """Returns the dimension of the newest vector, and of all vectors those that have it.
+
+    The others are by an encoder that the service had before: nobody can compare them with these.
+    """
+    there = [one for one in stored if one]
+    if not there:
+        return 0, [None] * len(stored)
+    dimension = len(max(there, key=lambda one: one.created_ms).vector)
+    vectors = [None if one is None else one.vector for one in stored]
+    return dimension, [
+        one if one is not None and len(one) == dimension else None for one in vectors
+    ]

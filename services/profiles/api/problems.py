@@ -76,6 +76,7 @@ class Problem(BaseModel):
     unknown: list[str] | None = None
     unknown_count: int | None = None
     differences: list[Difference] | None = None
+    retry_after: int | None = None
 
 
 def status_of(error: errors.ReclmError) -> int:
@@ -85,7 +86,8 @@ def status_of(error: errors.ReclmError) -> int:
 
 def document(error: errors.ReclmError) -> dict[str, Any]:
     """Returns an error as a problem document."""
-    return _document(status_of(error), error.code, error.detail, error.data)
+    more = {} if error.retry_after is None else {"retry_after": _seconds(error.retry_after)}
+    return _document(status_of(error), error.code, error.detail, {**(error.data or {}), **more})
 
 
 def respond(request: Request, error: errors.ReclmError) -> Response:
@@ -146,10 +148,14 @@ def _response(error: errors.ReclmError) -> Response:
     if isinstance(error, errors.AccessRefused):
         headers["WWW-Authenticate"] = error.challenge
     if error.retry_after is not None:
-        headers["Retry-After"] = str(max(1, round(error.retry_after)))
+        headers["Retry-After"] = str(_seconds(error.retry_after))
     return Response(
         to_json(document(error)), status_of(error), headers=headers, media_type=MEDIA_TYPE
     )
+
+
+def _seconds(retry_after: float) -> int:
+    return max(1, round(retry_after))
 
 
 def _on_reclm_error(request: Request, error: Exception) -> Response:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from services.profiles.generators.base import GenerationRequest
 
 
+_QUESTIONS = 2
+"""Connections for what is asked about the server while all prompts are under way."""
+
 _GOING_ON = {"add_generation_prompt": False, "continue_final_message": True}
 
 
@@ -41,6 +44,7 @@ class _Completion(BaseModel):
 class _Model(BaseModel):
     id: str
     max_model_len: int | None = None
+    parent: str | None = None
 
 
 class _Models(BaseModel):
@@ -55,7 +59,8 @@ class VllmGenerator:
         model: The name under which the server knows the base model or adapter.
         api_key: Sent as a bearer token.
         timeout_s: Limit for a whole answer, connecting and queueing included.
-        connections: Most connections, which is most prompts under way.
+        connections: Most connections for prompts, which is most of them under way; questions about
+            the server itself have others.
         never: Ids of tokens that no answer needs.
         default_context: Context window to assume when the server does not tell it, in tokens.
     """
@@ -80,7 +85,10 @@ class VllmGenerator:
             base_url=url.rstrip("/"),
             headers={"Authorization": f"Bearer {api_key}"} if api_key else None,
             timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 5.0)),
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            limits=httpx.Limits(
+                max_connections=connections + _QUESTIONS,
+                max_keepalive_connections=connections + _QUESTIONS,
+            ),
         )
 
     async def generate(self, request: GenerationRequest) -> Generation:
@@ -115,11 +123,18 @@ class VllmGenerator:
         return Generation(text, completion.usage.prompt_tokens, completion.usage.completion_tokens)
 
     async def context_window(self) -> int:
-        """Returns what the server says of its model, asked once."""
+        """Returns what the server says of its model, or of the one that an adapter is on.
+
+        Asked until the server lists the model.
+        """
         if self._context is None:
             served = {model.id: model for model in await self._models()}
             known = served.get(self._model)
-            self._context = (known and known.max_model_len) or self._default_context
+            if known is None:
+                return self._default_context
+            base = served.get(known.parent or "")
+            lengths = (one.max_model_len for one in (known, base) if one is not None)
+            self._context = next(filter(None, lengths), self._default_context)
         return self._context
 
     async def check(self) -> None:

@@ -26,6 +26,7 @@ from services.profiles.garbage import settle
 from services.profiles.scoring import manifest as manifests
 from services.profiles.scoring import matching
 from services.profiles.scoring.scorer import open_scorer
+from services.profiles.stores.base import ScorerNames
 from services.profiles.telemetry import LOGGER
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from services.profiles.models import ProfileVersion
     from services.profiles.scoring.manifest import Manifest
     from services.profiles.scoring.scorer import Scorer
-    from services.profiles.stores.base import ActiveScorers, ScorerNames
+    from services.profiles.stores.base import ActiveScorers
 
 _AGAIN_S = 10.0
 """After how long a bundle that could not be loaded is tried again: it may be on its way here."""
@@ -155,7 +156,7 @@ class Registry:
         Raises:
             ScorerNotFound: There is none of this name.
             BundleRefused: It is damaged, or does not fit the service; nothing has changed.
-            StoreUnavailable: As the store does; nothing has changed.
+            StoreUnavailable: As the store does; whether anything has changed is not known.
         """
         async with self._changing:
             scorer = await self._loaded(name)
@@ -169,7 +170,8 @@ class Registry:
         Raises:
             NothingToRollBack: None was.
             ScorersChanged: Another bundle was activated meanwhile; nothing has changed.
-            ScorerNotFound, BundleRefused, StoreUnavailable: As `activate` does.
+            ScorerNotFound, BundleRefused, StoreUnavailable: As `activate` does. After the last, look
+                before trying again: that would undo what may have been done.
         """
         async with self._changing:
             names = await self._store.names(self._tenant)
@@ -182,7 +184,7 @@ class Registry:
                     "and roll back again if that is still what you want"
                 )
             self._put(scorer)
-            return await self._store.names(self._tenant)
+            return ScorerNames(active=names.previous, previous=names.active)
 
     async def _watch(self, stop: asyncio.Event) -> None:
         while True:

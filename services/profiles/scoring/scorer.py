@@ -37,7 +37,7 @@ FEW = 3
 """Past items, and interests, that are named for an item at most."""
 
 MOST_TRIED = 256
-"""Past items that are left out one by one at most: the newest."""
+"""Past items that are left out one by one at most: the newest clicks, then what training knew."""
 
 _ROUNDING = 1e-6
 """Differences of two scores below this part of the scores' terms are float32's, not the model's."""
@@ -46,6 +46,9 @@ _ROWS_AT_ONCE = 64
 
 _QUICK = 16_000_000
 """Bytes that are gone through in a millisecond or so."""
+
+_SORTING, _MULTIPLYING = 800, 6
+"""What a contribution, and a product of two numbers in the tower, cost of those bytes."""
 
 _WORTH_A_SCREEN, _MOST = 1_000_000, 1_000_000_000
 """Numbers in the items' vectors for which a screen is made: fewer take no time, more do not fit
@@ -149,9 +152,17 @@ class FactorScorer(Scorer):
         wanted = _WORTH_A_SCREEN <= items.size <= _MOST
         self._screen = Screen(items, bundle.item_bias) if wanted else None
 
-    def _bytes(self, question: Question) -> int:  # noqa: ARG002 - all items, whoever asks
+    def _bytes(self, question: Question) -> int:
         items = self.bundle.arrays["item_vectors"]
-        return items.nbytes if self._screen is None else items.size
+        ranking = items.nbytes if self._screen is None else items.size
+        if not question.reasons:
+            return ranking
+        known = len(question.clicks) + len(self.bundle.seen(question.user))
+        interests = 0 if question.interests is None else len(question.interests.phrases)
+        reasons = min(known, MOST_TRIED) + interests
+        manifest = self.bundle.manifest
+        one = manifest.history_dimension * manifest.dimension * _MULTIPLYING
+        return ranking + reasons * (one + question.k * _SORTING)
 
     def _reader(self, question: Question, known: Positions, *, stored: bool) -> _Reader:
         return _FactorReader(self.bundle, self._tower, self._screen, question, known, stored=stored)

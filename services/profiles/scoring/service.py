@@ -110,7 +110,7 @@ class ScoringService:
         if profile is not None:
             vector = profile.stored.vector.astype(np.float32)
             if request.reasons:
-                interests = await self._interests(profile)
+                interests = await self._interests(profile, until)
 
         question = Question(
             user=user,
@@ -204,14 +204,18 @@ class ScoringService:
             self._same_encoder[digest] = from_json(profile.version)["encoder"] == named
         return self._same_encoder[digest]
 
-    async def _interests(self, profile: Answer) -> Interests | None:
-        """Returns the vectors of a profile's interests; None when the encoder is away."""
+    async def _interests(self, profile: Answer, until: float | None) -> Interests | None:
+        """Returns the vectors of a profile's interests; None when the encoder is away or late."""
         phrases: list[str] = from_json(b"{" + profile.stored.fragment + b"}")["interests"]
         try:
-            return Interests(phrases, await self._phrases.vectors(phrases))
+            async with asyncio.timeout_at(until):
+                return Interests(phrases, await self._phrases.vectors(phrases))
         except EncoderUnavailable as error:
-            LOGGER.warning("reasons without interests", extra={"data": {"why": error.detail}})
-            return None
+            why = error.detail
+        except TimeoutError:
+            why = "the encoder did not answer within the deadline"
+        LOGGER.warning("reasons without interests", extra={"data": {"why": why}})
+        return None
 
 
 def _rows(rows: dict[str, int], ids: Sequence[str], ignored: dict[str, None]) -> list[int]:

@@ -20,6 +20,7 @@ from services.client import (
     ScoredItem,
     ScoreRequest,
     Timeouts,
+    Unavailable,
 )
 from tests.services.client import documents
 
@@ -179,6 +180,18 @@ def test_scorers_are_listed_activated_and_rolled_back(connect: Connect, server: 
         ("POST", b"/admin/scorers/a%2Fb/activate"),
         ("POST", b"/admin/scorers/rollback"),
     ]
+
+
+def test_a_rollback_is_never_sent_again_since_a_second_one_undoes_the_first(
+    connect: Connect, server: Server
+) -> None:
+    async def handler(_: Request, reply: Reply) -> None:
+        await reply.problem(503, "store-unavailable")
+
+    server.handler = handler
+    with pytest.raises(Unavailable):
+        connect().roll_back_scorer()
+    assert len(server.requests) == 1
 
 
 def test_a_scorer_that_is_not_there_is_not_found(connect: Connect, server: Server) -> None:

@@ -159,6 +159,32 @@ async def test_at_the_deadline_the_profile_is_a_degraded_one(
     assert len(document["items"]) == 3
 
 
+async def test_an_encoder_that_hangs_costs_the_interests_and_not_the_deadline(
+    api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await score(api, user_id="patient", history=[HEAT])
+    monkeypatch.setattr("services.profiles.scoring.phrases.Phrases.vectors", _hang)
+    document = await score(api, user_id="patient", deadline_ms=200)
+    assert document["profile"]["status"] == "cached"
+    assert document["items"][0]["reasons"]["interests"] is None
+
+
+async def test_an_encoder_that_hangs_at_the_deadline_is_told_of(
+    api: httpx.AsyncClient, model: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.hanging = True
+    monkeypatch.setattr("services.profiles.service._DEGRADED_S", 0.1)
+    monkeypatch.setattr("services.profiles.writing.Writer.finish", _hang)
+    body = {"id": "stuck", "history": [HEAT], "deadline_ms": 100}
+    async with asyncio.timeout(5):
+        answer = await api.post("/profiles/user", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (503, "encoder-unavailable")
+
+
+async def _hang(*_: object) -> None:
+    await asyncio.sleep(60)
+
+
 async def test_without_the_model_the_profile_is_a_degraded_one(
     api: httpx.AsyncClient, model: ModelServer
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -163,4 +164,21 @@ async def test_the_check_knows_the_model_by_name(
     with pytest.raises(ModelUnavailable, match="'llama'; it serves scripted"):
         await other.check()
     assert await other.context_window() == 512
+    # Not listed yet is nothing to go by for ever; vLLM tells the length of an adapter's base.
+    server.models.append({"id": "llama", "max_model_len": None, "parent": MODEL})
+    assert await other.context_window() == 4096
     await other.aclose()
+
+
+async def test_the_server_can_be_asked_about_while_all_prompts_are_under_way(
+    server: ModelServer, generator: VllmGenerator
+) -> None:
+    server.hanging = True
+    waiting = [asyncio.create_task(generator.generate(REQUEST)) for _ in range(2)]
+    await asyncio.sleep(0.2)
+    assert len(server.requests) == 2
+    async with asyncio.timeout(0.5):
+        await generator.check()
+    for task in waiting:
+        with pytest.raises(ModelUnavailable):
+            await task

@@ -197,6 +197,13 @@ def test_the_few_most_telling_of_many_clicks_are_named_and_the_newest_are_tried(
     assert [past.name for past in item.history] == [f"i{MOST_TRIED - row}" for row in range(FEW)]
 
 
+def test_many_reasons_are_not_found_in_passing(factors: Scorer) -> None:
+    assert factors.quick(replace(NOBODY, clicks=[A, C]))
+    many = replace(NOBODY, clicks=[A, C] * 128, k=100)
+    assert not factors.quick(many)
+    assert factors.quick(replace(many, reasons=False))
+
+
 def test_weights_add_up_and_each_is_its_own_reason(weights: Scorer) -> None:
     ranking = weights.rank(replace(NOBODY, clicks=(B, C)))
     assert ranking.known_by == "history"
