@@ -51,16 +51,13 @@ def _run(args: argparse.Namespace) -> int:
     from pydantic_settings import SettingsError
 
     from services.profiles.server import serve
+    from services.profiles.settings import faults
 
     try:
         return serve(host=args.host, port=args.port, workers=args.workers)
-    except ValidationError as error:
-        for finding in error.errors(include_url=False, include_input=False):
-            name = "RECLM_" + "_".join(map(str, finding["loc"])).upper()
-            print(f"error: {name}: {finding['msg']}", file=sys.stderr)
-        return 2
-    except SettingsError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValidationError, SettingsError) as error:
+        for fault in faults(error):
+            print(f"error: {fault}", file=sys.stderr)
         return 2
 
 

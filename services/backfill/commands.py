@@ -18,8 +18,9 @@ it: what is done is passed over, what has changed is made anew.
 """
 _EPILOG = """\
 exit status: 0 every profile is there; 3 some rows failed, see failures.ndjson, bad-rows.ndjson and
-refused-items.ndjson; 1 the job gave up, and says why; 2 wrong usage; 128 + n stopped by signal n.
-A summary in JSON goes to standard output, progress to standard error.
+refused-items.ndjson; 1 the job gave up, and says why; 2 wrong usage, or wrong settings with
+--direct; 128 + n stopped by signal n. A summary in JSON goes to standard output, progress to
+standard error.
 """
 PARTIAL = 3
 
@@ -135,11 +136,15 @@ def keep_memory_flat() -> None:
 
 def _run(args: argparse.Namespace) -> int:
     keep_memory_flat()
-    from services.backfill.errors import BackfillError
+    from services.backfill.errors import BackfillError, Misconfigured
 
     try:
         options = _options(args)
         return _dry_run(args, options) if args.dry_run else _backfill(args, options)
+    except Misconfigured as error:
+        for fault in error.faults:
+            print(f"error: {fault}", file=sys.stderr)
+        return 2
     except BackfillError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

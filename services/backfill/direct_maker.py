@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
+from services.assets.errors import AssetError
+from services.backfill.errors import Misconfigured
 from services.backfill.makers import Made, PushedBack, RowFailed, Version
 from services.profiles.api.problems import invalid
 from services.profiles.api.profiles import BODIES, to_request
@@ -53,8 +55,19 @@ class DirectMaker:
         self._made: Parts | None = None
 
     async def __aenter__(self) -> Self:
-        """Loads the encoder and the tokenizer."""
-        self._made = await assemble(self._settings, self._metrics, self._stack)
+        """Loads the encoder and the tokenizer.
+
+        Raises:
+            Misconfigured: The settings leave something out, or name a folder that holds no model.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                self._made = await assemble(self._settings, self._metrics, stack)
+            except (ValueError, EncoderUnavailable) as error:
+                raise Misconfigured(str(error)) from error
+            except AssetError as error:
+                raise Misconfigured(f"RECLM_MODEL_PATH: {error}") from error
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -78,8 +91,9 @@ class DirectMaker:
         document: dict[str, object] = {"id": row.id, "history": history, "background": True}
         if max_age_s is not None:
             document["max_age_s"] = max_age_s
-        request = to_request(_checked(BODIES[self._kind], document), self._kind, self._settings)
+        body = _checked(BODIES[self._kind], document)
         try:
+            request = to_request(body, self._kind, self._settings)
             answer = await self._parts.profiles.profile(request)
         except ReclmError as error:
             raise _understood(error) from error

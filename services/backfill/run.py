@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from services.backfill.catalogue import put_all
 from services.backfill.dry_run import Estimate, estimate
 from services.backfill.engine import Engine
-from services.backfill.errors import BackfillError
+from services.backfill.errors import BackfillError, Misconfigured
 from services.backfill.job import Job, Summary, begun, write_refused
 from services.backfill.makers import Maker, PushedBack, Version
 from services.backfill.pace import Gate, Limit
@@ -92,27 +92,34 @@ async def _run(job: Job, *, ray: Ray | None, push: Push | None) -> Summary:
         version = await _version(maker, options)
         job.announce(version)
 
+        stopping = _Stopping()
+
         async def put_items() -> None:
             if options.inputs.items is not None:
                 refused.extend(
-                    await put_all(options.inputs.items, maker, patience_s=options.patience_s)
+                    await put_all(
+                        options.inputs.items,
+                        maker,
+                        patience_s=options.patience_s,
+                        stop=stopping.asked,
+                    )
                 )
 
         parts: list[PartFile] = []
         failure: BackfillError | None = None
-        stopping = _Stopping()
         with Progress(tally, job.spool.ids, limit=limit), _pushed(push, tally, limit), stopping:
             try:
                 if ray is not None:
                     await put_items()
-                    await _over_ray(
-                        job,
-                        ray,
-                        version=version.digest,
-                        tally=tally,
-                        finished=parts,
-                        stopping=stopping,
-                    )
+                    if not stopping.asked.is_set():
+                        await _over_ray(
+                            job,
+                            ray,
+                            version=version.digest,
+                            tally=tally,
+                            finished=parts,
+                            stopping=stopping,
+                        )
                 else:
                     engine = Engine(
                         maker=maker,
@@ -236,15 +243,23 @@ def _gate(options: Options) -> Gate:
 
 
 def maker_for(options: Options) -> Maker:
-    """Returns who makes the profiles; imported here, since only one of the two is needed."""
+    """Returns who makes the profiles; imported here, since only one of the two is needed.
+
+    Raises:
+        BackfillError: The address, the key or the settings are wrong.
+    """
     if options.url is not None:
         from services.backfill.http_maker import HttpMaker
 
         return HttpMaker(url=options.url, kind=options.inputs.kind)
     from services.backfill.direct_maker import DirectMaker
-    from services.profiles.settings import Settings
+    from services.profiles.settings import Settings, faults
 
-    return DirectMaker(settings=Settings(), kind=options.inputs.kind)
+    try:
+        settings = Settings()
+    except ValueError as error:
+        raise Misconfigured(*faults(error)) from error
+    return DirectMaker(settings=settings, kind=options.inputs.kind)
 
 
 async def _version(maker: Maker, options: Options) -> Version:
@@ -261,10 +276,12 @@ class _Stopping:
 
     Attributes:
         signal: The one that came, None while there was none.
+        asked: Set when one comes.
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.asked = asyncio.Event()
         self._then: Callable[[], None] | None = None
 
     def then(self, act: Callable[[], None]) -> None:
@@ -285,6 +302,7 @@ class _Stopping:
 
     def _note(self, number: int) -> None:
         self.signal = number
+        self.asked.set()
         sys.stderr.write("\nStopping when the rows under way are done ...\n")
         if self._then is not None:
             self._then()

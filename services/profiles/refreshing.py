@@ -12,7 +12,13 @@ import contextlib
 import random
 from typing import TYPE_CHECKING, Literal
 
-from services.profiles.errors import InvalidInput, Overloaded, ReclmError, StoreUnavailable
+from services.profiles.errors import (
+    InvalidInput,
+    NothingToRead,
+    Overloaded,
+    ReclmError,
+    StoreUnavailable,
+)
 from services.profiles.models import ProfileKey
 from services.profiles.requests import ProfileRequest
 from services.profiles.telemetry import LOGGER
@@ -159,31 +165,32 @@ class Refresher:
 
     async def _refresh(self, refresh: Refresh) -> Outcome:
         key = ProfileKey(self._tenant, "user", refresh.user_id)
-        history = await self._interactions.history(
-            self._tenant, refresh.user_id, limit=self._history_limit
-        )
+        history = await self._history(key, limit=self._history_limit)
         if not history:
             return "erased"
         request = ProfileRequest(key, tuple(history), background=True, stored=True, fallback=False)
-        answer = await self._profiles.profile(request)
+        try:
+            answer = await self._profiles.profile(request)
+        except NothingToRead:
+            if await self._history(key, limit=1):
+                raise
+            return "erased"
         if answer.status != "generated":
             return "unchanged"
-        return await self._confirmed(request, answer)
+        return await self._confirmed(key, answer)
 
-    async def _confirmed(self, request: ProfileRequest, answer: Answer) -> Outcome:
+    async def _history(self, key: ProfileKey, *, limit: int) -> list[str]:
+        return await self._interactions.history(key.tenant, key.id, limit=limit)
+
+    async def _confirmed(self, key: ProfileKey, answer: Answer) -> Outcome:
         """Looks whether a profile is stored, and whether its user is still there.
 
         Raises:
             StoreUnavailable: It is not stored.
         """
-        key = request.key
-        left = await self._interactions.history(key.tenant, key.id, limit=1)
-        (stored,) = await self._profiles.embeddings([key])
-        if not left:
-            # Erased after the history was read; only what was made from that history goes.
-            if stored is not None and stored.request_digest == request.digest():
-                await self._profiles.erase(key)
+        if not await self._history(key, limit=1):
             return "erased"
+        (stored,) = await self._profiles.embeddings([key])
         if stored is None or stored.created_ms < answer.stored.created_ms:
             raise StoreUnavailable("the profile was made, and could not be stored")
         return "refreshed"

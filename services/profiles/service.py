@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from services.profiles.telemetry import Metrics
     from services.profiles.writing import Writer
 
+_DEGRADED_S = 2.0
+"""How long the encoder may take for a degraded profile, which is made when the time is up."""
+
 _LEADER_FAILURES: dict[str, type[ReclmError]] = {
     kind.code: kind
     for kind in (
@@ -234,7 +237,13 @@ class ProfileService:
         """Waits for a generation as long as the deadline lets it, and falls back after that."""
         seen = stored.created_ms if stored else None
         # One in the background waits for its turn, and nobody else must wait with it.
-        key = (request.key, request.digest(), request.refresh, request.background)
+        key = (
+            request.key,
+            request.digest(),
+            request.stored,
+            request.refresh,
+            request.background,
+        )
         limit = self._max_waiting
         if request.background:
             limit = _background_share(limit)
@@ -255,7 +264,13 @@ class ProfileService:
             )
         if stored is not None:
             return await self._stale(stored)
-        profile = await self._writer.finish(request, reading, reading.degraded())
+        try:
+            async with asyncio.timeout(None if until is None else _DEGRADED_S):
+                profile = await self._writer.finish(request, reading, reading.degraded())
+        except TimeoutError as error:
+            raise EncoderUnavailable(
+                f"the encoder did not answer for a degraded profile within {_DEGRADED_S:g} s"
+            ) from error
         return self._answer(codec.encode(profile), "degraded")
 
     async def _generate(
@@ -301,21 +316,20 @@ class ProfileService:
     ) -> Answer:
         """Generates under a lease, and stores what came of it."""
         stored = codec.look(value)
-        unchanged = (
-            stored is not None
-            and not request.refresh
-            and self._current(stored, request)
-            and stored.input_hash == reading.hash
-        )
         try:
             async with renewed(self._store, lease, self._lease_s / 3):
-                if stored is not None and unchanged:
+                request, reading = await self._as_of_now(request, reading)
+                if stored is not None and self._unchanged(stored, request, reading):
                     written, status = stored.rebound(request.digest()), "cached"
                 else:
                     async with self._at_model:
                         profile = await self._writer.write(request, reading)
                     written, status = codec.encode(profile), "generated"
             await self._commit(lease, written)
+        except NothingToRead:
+            # True of the stored history alone: whoever waits may have another.
+            await self._give_up(lease, None)
+            raise
         except ReclmError as error:
             await self._give_up(lease, error.code)
             raise
@@ -323,6 +337,34 @@ class ProfileService:
             await self._give_up(lease, None)
             raise
         return self._answer(written, "cached" if status == "cached" else "generated")
+
+    async def _as_of_now(
+        self, request: ProfileRequest, reading: Reading
+    ) -> tuple[ProfileRequest, Reading]:
+        """Returns a request and its reading with the stored history read again, under the lease.
+
+        An erasure before the lease was taken found none to break. It has taken the interactions
+        by then, and one after it breaks the lease.
+
+        Raises:
+            NothingToRead: The user was erased since the request came.
+        """
+        if not request.stored:
+            return request, reading
+        latest = await self._with_history(request)
+        if not latest.history:
+            raise NothingToRead("the user was erased while the profile waited to be made")
+        if latest.history == request.history:
+            return request, reading
+        return latest, await self._reader.read(latest)
+
+    def _unchanged(self, stored: Stored, request: ProfileRequest, reading: Reading) -> bool:
+        """Says whether a generation would read just what a stored profile was made from."""
+        return (
+            not request.refresh
+            and self._current(stored, request)
+            and stored.input_hash == reading.hash
+        )
 
     async def _commit(self, lease: Lease, value: bytes) -> None:
         """Stores a value. Whoever waits has an answer even if that fails."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from services.profiles.secret_files import SecretFiles
@@ -110,3 +110,13 @@ class Settings(BaseSettings):
         """Reads arguments, variables, and the files that variables name, in this order."""
         del dotenv_settings, file_secret_settings
         return init_settings, env_settings, SecretFiles(settings_cls)
+
+
+def faults(error: ValueError) -> list[str]:
+    """Returns what `Settings()` found wrong, a line for each variable, without the values."""
+    if not isinstance(error, ValidationError):
+        return [str(error)]
+    return [
+        f"RECLM_{'_'.join(map(str, finding['loc'])).upper()}: {finding['msg']}"
+        for finding in error.errors(include_url=False, include_input=False)
+    ]

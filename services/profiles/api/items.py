@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,7 +59,7 @@ async def list_items(
 
 @router.post(
     "/items:batch",
-    summary="Add or replace many items: NDJSON in, NDJSON out, in order",
+    summary="Add or replace many items: NDJSON in, NDJSON out, in order; of one id the last stays",
     response_class=StreamingResponse,
     responses={
         200: {
@@ -70,15 +71,19 @@ async def list_items(
     openapi_extra=openapi_body(NDJSON[0], CatalogueItem),
 )
 async def post_items(request: Request) -> Response:
-    """Stores rows one by one, many at a time."""
+    """Stores rows one by one, many at a time; those with the same id one after another."""
     parts = parts_of(request)
     lines = await read_lines(
         request, limit=parts.settings.max_batch_bytes, most=parts.settings.max_batch_rows
     )
 
+    # Rows begin in their order, and whoever waits for a lock has it in the order of coming.
+    turns: dict[str, asyncio.Lock] = {}
+
     async def answer(line: bytes) -> bytes:
         body = parse(line, CatalogueItem)
-        await parts.catalogue.put_items(parts.settings.tenant, [body.to_item(body.id)])
+        async with turns.setdefault(body.id, asyncio.Lock()):
+            await parts.catalogue.put_items(parts.settings.tenant, [body.to_item(body.id)])
         return b""
 
     answers = stream_rows(lines, answer, parts.metrics, limit=parts.settings.max_body_bytes)

@@ -156,8 +156,9 @@ class Interactions(Protocol):
 class Refreshes(Protocol):
     """Profiles to make anew, one entry a user. Every method may raise StoreUnavailable.
 
-    A refresh that was taken stays pending until it is ended by `done`, `later` or `bury`. One
-    whose worker has not called `take` for the lease's time is given to the next that does.
+    A refresh that was taken stays pending until it is ended by `done`, `later` or `bury`; until
+    then, another of the same user has to wait. One whose worker has not called `take` for the
+    lease's time is given to the next that does.
     """
 
     async def schedule(self, tenant: str, user_ids: Sequence[str]) -> None:

@@ -41,6 +41,11 @@ def refresh_tries(tenant: str) -> bytes:
     return f"r:{tenant}:tries".encode()
 
 
+def refresh_under_way(tenant: str) -> bytes:
+    """Hash: user id -> the entry of `refresh_stream` that is the user's."""
+    return f"r:{tenant}:users".encode()
+
+
 def refresh_stream(tenant: str) -> bytes:
     """Stream: refreshes under way, each pending for the worker that has it."""
     return f"r:{tenant}:work".encode()

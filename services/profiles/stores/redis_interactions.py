@@ -36,15 +36,14 @@ for _, key in ipairs(KEYS) do
   redis.call('PEXPIRE', key, ttl)
 end
 """
-# KEYS: history, due, first, tries, dead letters. ARGV: the user's id.
+# KEYS: history, dead letters, due, first, tries, under way. ARGV: the user's id.
 _ERASE = """
 redis.call('DEL', KEYS[1])
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('HDEL', KEYS[3], ARGV[1])
-redis.call('HDEL', KEYS[4], ARGV[1])
-for _, letter in ipairs(redis.call('XRANGE', KEYS[5], '-', '+')) do
-  if letter[2][2] == ARGV[1] then redis.call('XDEL', KEYS[5], letter[1]) end
+for _, letter in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do
+  if letter[2][2] == ARGV[1] then redis.call('XDEL', KEYS[2], letter[1]) end
 end
+redis.call('ZREM', KEYS[3], ARGV[1])
+for i = 4, 6 do redis.call('HDEL', KEYS[i], ARGV[1]) end
 """
 
 
@@ -91,10 +90,11 @@ class RedisInteractions:
         """Erases a user's interactions, and the user from the queue of refreshes."""
         names = [
             keys.interactions(tenant, user_id),
+            keys.refresh_dead(tenant),
             keys.refresh_due(tenant),
             keys.refresh_first(tenant),
             keys.refresh_tries(tenant),
-            keys.refresh_dead(tenant),
+            keys.refresh_under_way(tenant),
         ]
         await self._client.run(_ERASE, names, user_id.encode())
 

@@ -46,7 +46,8 @@ for i = 3, #ARGV do
 end
 """
 )
-# KEYS: due, first, tries, stream. ARGV: group, worker, most, lease ms, ids of entries held.
+# KEYS: due, first, tries, stream, under way. ARGV: group, worker, most, lease ms, quiet ms, ids of
+# entries held. Who is under way is put off, unless the entry is there no more that says so.
 _TAKE = (
     _NOW
     + """
@@ -55,7 +56,7 @@ local function free(taken) return most - #taken end
 if redis.call('EXISTS', stream) == 0 then
   redis.call('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')
 end
-for i = 5, #ARGV do
+for i = 6, #ARGV do
   redis.call('XCLAIM', stream, group, worker, 0, ARGV[i], 'JUSTID')
 end
 local taken = {}
@@ -75,9 +76,14 @@ local lag = oldest and math.max(0, now - oldest) or 0
 if free(taken) > 0 then
   local users = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, free(taken))
   for _, user in ipairs(users) do
-    redis.call('ZREM', KEYS[1], user)
-    redis.call('HDEL', KEYS[2], user)
-    redis.call('XADD', stream, '*', 'user', user)
+    local entry = redis.call('HGET', KEYS[5], user)
+    if entry and #redis.call('XRANGE', stream, entry, entry) > 0 then
+      redis.call('ZADD', KEYS[1], now + ARGV[5], user)
+    else
+      redis.call('ZREM', KEYS[1], user)
+      redis.call('HDEL', KEYS[2], user)
+      redis.call('HSET', KEYS[5], user, redis.call('XADD', stream, '*', 'user', user))
+    end
   end
   local read = redis.call('XREADGROUP', 'GROUP', group, worker, 'COUNT', free(taken),
     'STREAMS', stream, '>')
@@ -89,34 +95,35 @@ return {taken, redis.call('ZCARD', KEYS[1]) + redis.call('XLEN', stream), lag}
 _END = """
 local ended = redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
 redis.call('XDEL', KEYS[1], ARGV[2])
+if redis.call('HGET', KEYS[2], ARGV[3]) == ARGV[2] then redis.call('HDEL', KEYS[2], ARGV[3]) end
 """
-# KEYS: stream, tries. ARGV: group, entry, user.
+# KEYS: stream, under way, tries. ARGV: group, entry, user.
 _DONE = (
     _END
     + """
-redis.call('HDEL', KEYS[2], ARGV[3])
+redis.call('HDEL', KEYS[3], ARGV[3])
 """
 )
-# KEYS: stream, tries, due. ARGV: group, entry, user, pause ms, 1 if it counts.
+# KEYS: stream, under way, tries, due. ARGV: group, entry, user, pause ms, 1 if it counts.
 _LATER = (
     _NOW
     + _END
     + """
 if ended == 0 then return end
-if ARGV[5] == '0' then redis.call('HINCRBY', KEYS[2], ARGV[3], -1) end
-redis.call('ZADD', KEYS[3], 'GT', now + ARGV[4], ARGV[3])
+if ARGV[5] == '0' then redis.call('HINCRBY', KEYS[3], ARGV[3], -1) end
+redis.call('ZADD', KEYS[4], 'GT', now + ARGV[4], ARGV[3])
 """
 )
-# KEYS: stream, tries, dead letters, history. ARGV: group, entry, user, most, reason.
+# KEYS: stream, under way, tries, dead letters, history. ARGV: group, entry, user, most, reason.
 # Of a user who was erased meanwhile, nothing is written down.
 _BURY = (
     _END
     + """
 if ended == 0 then return end
-local tries = redis.call('HGET', KEYS[2], ARGV[3]) or 0
-redis.call('HDEL', KEYS[2], ARGV[3])
-if redis.call('EXISTS', KEYS[4]) == 0 then return end
-redis.call('XADD', KEYS[3], 'MAXLEN', ARGV[4], '*', 'user', ARGV[3], 'reason', ARGV[5],
+local tries = redis.call('HGET', KEYS[3], ARGV[3]) or 0
+redis.call('HDEL', KEYS[3], ARGV[3])
+if redis.call('EXISTS', KEYS[5]) == 0 then return end
+redis.call('XADD', KEYS[4], 'MAXLEN', ARGV[4], '*', 'user', ARGV[3], 'reason', ARGV[5],
   'tries', tries)
 """
 )
@@ -173,11 +180,13 @@ class RedisRefreshes:
                 keys.refresh_first(tenant),
                 keys.refresh_tries(tenant),
                 keys.refresh_stream(tenant),
+                keys.refresh_under_way(tenant),
             ],
             _GROUP,
             worker.encode(),
             most,
             self._lease_ms,
+            self._quiet_ms,
             *(refresh.entry for refresh in holding),
         )
         taken = tuple(Refresh(entry, user.decode(), tries) for entry, user, tries in rows)
@@ -185,24 +194,18 @@ class RedisRefreshes:
 
     async def done(self, tenant: str, refresh: Refresh) -> None:
         """Ends a refresh."""
-        names = [keys.refresh_stream(tenant), keys.refresh_tries(tenant)]
-        await self._client.run(_DONE, names, *_named(refresh))
+        await self._client.run(_DONE, _ended(tenant), *_named(refresh))
 
     async def later(self, tenant: str, refresh: Refresh, *, pause_s: float, counts: bool) -> None:
         """Puts a user back into the queue."""
-        names = [
-            keys.refresh_stream(tenant),
-            keys.refresh_tries(tenant),
-            keys.refresh_due(tenant),
-        ]
+        names = [*_ended(tenant), keys.refresh_due(tenant)]
         pause_ms = int(pause_s * 1000)
         await self._client.run(_LATER, names, *_named(refresh), pause_ms, int(counts))
 
     async def bury(self, tenant: str, refresh: Refresh, reason: str) -> None:
         """Writes a dead letter."""
         names = [
-            keys.refresh_stream(tenant),
-            keys.refresh_tries(tenant),
+            *_ended(tenant),
             keys.refresh_dead(tenant),
             keys.interactions(tenant, refresh.user_id),
         ]
@@ -213,6 +216,14 @@ class RedisRefreshes:
         await self._client.run(
             _LEAVE, [keys.refresh_stream(tenant)], _GROUP, worker.encode(), _GONE_MS
         )
+
+
+def _ended(tenant: str) -> list[bytes]:
+    return [
+        keys.refresh_stream(tenant),
+        keys.refresh_under_way(tenant),
+        keys.refresh_tries(tenant),
+    ]
 
 
 def _named(refresh: Refresh) -> tuple[bytes, bytes, bytes]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from services.profiles.generators.base import Generation, GenerationRequest
     from services.profiles.models import ProfileVersion
+    from services.profiles.service import Answer
     from services.profiles.stores.base import Lease
     from tests.support.servers import RedisServer
 
@@ -374,6 +375,45 @@ async def test_a_history_read_before_an_erasure_brings_nobody_back(
     await worker.did("u", "heat")
     await eventually(lambda: worker.counted("erased"))
     assert await worker.store.get(worker.key("u")) is None
+
+
+async def waiting_behind_others(worker: Worker, user: str) -> list[asyncio.Task[Answer]]:
+    """Asks in the background: for users who take all the turns, and for one who has to wait."""
+    worker.generator.let.clear()
+    asked = []
+    for id_ in ("a", "b", "c", user):
+        await worker.did(id_, "heat")
+        request = ProfileRequest(worker.key(id_), background=True)
+        asked.append(asyncio.create_task(worker.profiles.profile(request)))
+        await eventually(lambda: len(_flights(worker)) == len(asked))
+    await eventually(lambda: len(worker.generator.asked) == 3)
+    return asked
+
+
+async def test_who_is_erased_while_a_request_waits_for_its_turn_stays_erased(
+    make: Callable[..., Worker],
+) -> None:
+    worker = make()
+    *others, waiting = await waiting_behind_others(worker, "u")
+    await worker.profiles.erase(worker.key("u"))
+    worker.generator.let.set()
+    with pytest.raises(NothingToRead, match="erased"):
+        await waiting
+    await asyncio.gather(*others)
+    assert await worker.store.get(worker.key("u")) is None
+    assert len(worker.generator.asked) == 3
+
+
+async def test_what_a_user_does_while_a_request_waits_for_its_turn_is_read(
+    make: Callable[..., Worker],
+) -> None:
+    worker = make()
+    *others, waiting = await waiting_behind_others(worker, "u")
+    await worker.did("u", "babe", at=2_000)
+    worker.generator.let.set()
+    assert (await waiting).status == "generated"
+    await asyncio.gather(*others)
+    assert "Babe" in worker.generator.asked[-1].messages[-1].content
 
 
 async def test_draining_waits_for_what_is_under_way_and_takes_no_more(

@@ -70,6 +70,58 @@ async def test_a_burst_without_end_is_refreshed_all_the_same(
     assert 1 <= len(found) < 20
 
 
+async def test_who_is_under_way_is_not_taken_again_before_the_end_of_that(
+    queue: RedisRefreshes, server: redis.Redis, tenant: str
+) -> None:
+    await queue.schedule(tenant, ["u", "v"])
+    await asyncio.sleep(0.2)
+    refreshes = await taken(queue, tenant)
+    for _ in range(4):
+        await queue.schedule(tenant, ["u"])
+        await asyncio.sleep(0.2)
+        assert (await queue.take(tenant, "w", most=9, holding=refreshes)).refreshes == ()
+        assert await taken(queue, tenant, "other") == []
+    for refresh in refreshes:
+        await queue.done(tenant, refresh)
+    await asyncio.sleep(0.2)
+    (again,) = await taken(queue, tenant)
+    assert (again.user_id, again.tries) == ("u", 1)
+    await queue.done(tenant, again)
+    assert not server.exists(keys.refresh_under_way(tenant), keys.refresh_tries(tenant))
+
+
+async def test_an_end_that_comes_late_ends_no_other_refresh(
+    queue: RedisRefreshes, tenant: str
+) -> None:
+    for worker in ("first", "second"):
+        await queue.schedule(tenant, ["u"])
+        await asyncio.sleep(0.2)
+        (refresh,) = await taken(queue, tenant, worker)
+        if worker == "first":
+            late = refresh
+            await queue.done(tenant, refresh)
+    await queue.done(tenant, late)
+    await queue.schedule(tenant, ["u"])
+    await asyncio.sleep(0.2)
+    assert await taken(queue, tenant, "third") == []
+
+
+@pytest.mark.parametrize("how", ["lost", "erased"])
+async def test_nobody_is_put_off_for_ever(
+    how: str, queue: RedisRefreshes, redis_client: RedisClient, server: redis.Redis, tenant: str
+) -> None:
+    await queue.schedule(tenant, ["u"])
+    await asyncio.sleep(0.2)
+    await taken(queue, tenant)
+    if how == "lost":
+        server.delete(keys.refresh_stream(tenant))
+    else:
+        await RedisInteractions(redis_client, cap=5, ttl_s=1000).erase(tenant, "u")
+    await queue.schedule(tenant, ["u"])
+    await asyncio.sleep(0.2)
+    assert [refresh.user_id for refresh in await taken(queue, tenant)] == ["u"]
+
+
 async def test_no_more_is_taken_than_asked_for_and_the_longest_due_first(
     queue: RedisRefreshes, tenant: str
 ) -> None:
