@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 
 def doubling(highest: int) -> NDArray[np.int64]:
-    """Bins 0, 1, 2-3, 4-7, 8-15 and so on, the same for every data set."""
-    return np.concatenate([[0], 2 ** np.arange(int(highest).bit_length())]).astype(np.int64)
+    """Bins 0, 1, 2-3, 4-7, 8-15 and so on, the same for every data set.
+
+    The last one is empty: with it the highest count, too, is in a bin that has an end to its name.
+    """
+    return np.concatenate([[0], 2 ** np.arange(int(highest).bit_length() + 1)]).astype(np.int64)
 
 
 def quantiles(counts: NDArray[np.integer], parts: int) -> NDArray[np.int64]:

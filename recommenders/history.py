@@ -48,11 +48,13 @@ class History:
         bests: Measure -> its best validation, in the order in which they were given; empty where
             nothing was validated.
         waited: Validations since one of them was better than before.
+        earlier_seconds: What training had taken of a processor before it was resumed.
     """
 
     rows: list[Row] = field(default_factory=list)
     bests: dict[str, Best] = field(default_factory=dict)
     waited: int = 0
+    earlier_seconds: float = 0.0
 
     @property
     def best_epoch(self) -> int:

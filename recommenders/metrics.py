@@ -7,6 +7,7 @@ the pairs. The definitions are those of trec_eval and of RecBole.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,6 +66,21 @@ def hit_rate(hits: NDArray[np.bool_], sizes: NDArray[np.int64], k: int) -> NDArr
 
 
 METRICS: Mapping[str, Metric] = {"recall": recall, "ndcg": ndcg, "mrr": mrr, "hit_rate": hit_rate}
+
+
+def cutoff_of(name: str) -> int:
+    """Returns the length of list that a metric's name asks for, such as 20 of `ndcg@20`.
+
+    Raises:
+        ValueError: There is no metric of that name.
+    """
+    metric, _, cutoff = name.partition("@")
+    if metric not in METRICS or not re.fullmatch("[1-9][0-9]*", cutoff):
+        raise ValueError(
+            f"there is no metric {name!r}; there are {', '.join(METRICS)}, each with the length "
+            "of the list, as in ndcg@20"
+        )
+    return int(cutoff)
 
 
 def hits(ranked: NDArray[np.integer], relevant: sparse.csr_array) -> NDArray[np.bool_]:

@@ -1,7 +1,8 @@
 """The one loop that trains every model by gradient.
 
-An epoch takes each training interaction once, in a new order, with one negative each. Nothing is
-done interaction by interaction in Python, and no matrix is dense. What memory is made of:
+An epoch takes each training interaction once, in a new order, with one negative each; of users who
+chose all that anybody chose there is no negative, so theirs are left out. Nothing is done
+interaction by interaction in Python, and no matrix is dense. What memory is made of:
 
 - an interaction: 12 bytes here (its user, its item, its place in the epoch's order), the 8 of the
   matrix it comes from, and 20 in the graph of a model that has one, with about 16 more for each
@@ -15,6 +16,7 @@ done interaction by interaction in Python, and no matrix is dense. What memory i
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import math
 import time
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from numpy.typing import NDArray
+    from scipy import sparse
     from torch import Tensor
 
     from recommenders.drawing import Draw
@@ -76,7 +80,7 @@ class TrainerConfig(ModelConfig):
             does not; on a GPU torch asks for CUBLAS_WORKSPACE_CONFIG=:4096:8.
     """
 
-    epochs: int = Field(50, ge=0)
+    epochs: int = Field(50, ge=1)
     batch_size: int = Field(4096, ge=1)
     accumulate: int = Field(1, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
@@ -110,7 +114,8 @@ def train(
         validate: How good the model is, or by each of several measures, always the same ones;
             more is better. Without it the last epoch is taken. Asked in the leader alone.
         checkpoint: A file that is written after each epoch, by the leader. If it is there, training
-            goes on from it, as it would have gone on; all processes of a team must see it.
+            goes on from it, as it would have gone on, whatever the state of `rng`; all processes
+            of a team must see it.
         team: The processes that train the model together, and where this one works.
 
     Raises:
@@ -147,8 +152,9 @@ class _Run:
             raise ModelError("there are no interactions to train on")
         self._model, self._config, self._draw, self._rng = model, config, draw, rng
         self._team = team
-        self._users = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
-        self._items = matrix.indices
+        self._users, self._items = _with_negatives(matrix)
+        if not len(self._users):
+            raise ModelError("everybody chose all items there are; there are no negatives to draw")
         self._generator = torch.Generator(model.device).manual_seed(int(rng.integers(2**63)))
         # In a team, what is drawn for an epoch is the same for all, what for a share is not.
         self._own = self._generator if team.size == 1 else torch.Generator(model.device)
@@ -156,6 +162,7 @@ class _Run:
             model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self._history = History()
+        self._started = time.process_time()
 
     def finished(self) -> bool:
         """Says whether there have been enough epochs, or enough without a better one."""
@@ -233,18 +240,19 @@ class _Run:
                 "generator": self._generator.get_state(),
             },
             state={
-                "run": self._fingerprint(),
+                "run": self._fingerprint,
                 "rng": self._rng.bit_generator.state,
                 "rows": history.rows,
                 "bests": {name: [best.value, best.epoch] for name, best in history.bests.items()},
                 "waited": history.waited,
+                "cpu_seconds": history.earlier_seconds + time.process_time() - self._started,
             },
         )
 
     def resume(self, path: Path) -> None:
         """Takes up where a checkpoint stands."""
         found = Checkpoint.read(path)
-        state, ours = found.state, self._fingerprint()
+        state, ours = found.state, self._fingerprint
         theirs = state.get("run", {})
         other = sorted(name for name in ours if theirs.get(name) != ours[name])
         if other:
@@ -252,7 +260,12 @@ class _Run:
                 f"{path} is of another run (other {', '.join(other)});"
                 " delete it to start anew, or name another file"
             )
-        self._model.load_state_dict(unpack("model", found.tensors))
+        try:
+            self._model.load_state_dict(unpack("model", found.tensors))
+        except RuntimeError as error:
+            raise ModelError(
+                f"{path} has other parameters than the model ({error}); delete it to start anew"
+            ) from error
         restore_optimizer(self._optimizer, unpack("optimizer", found.tensors))
         self._generator.set_state(found.tensors["generator"])
         restore_rng(self._rng, state["rng"])
@@ -260,11 +273,20 @@ class _Run:
             name: Best(value, epoch, copied(unpack(_place(name), found.tensors)))
             for name, (value, epoch) in state["bests"].items()
         }
-        self._history = History(rows=state["rows"], bests=bests, waited=state["waited"])
+        self._history = History(
+            rows=state["rows"],
+            bests=bests,
+            waited=state["waited"],
+            earlier_seconds=state["cpu_seconds"],
+        )
 
+    @functools.cached_property
     def _fingerprint(self) -> dict[str, Any]:
-        """Returns what must be the same for training to go on; more epochs may be asked for."""
-        matrix = self._model.inputs.train
+        """What must be the same for training to go on; more epochs may be asked for."""
+        inputs = self._model.inputs
+        if getattr(self._model.config, "variant", None) == "base":
+            inputs = inputs.without_profiles()
+        matrix = inputs.train
         pairs = zlib.crc32(matrix.indices.tobytes(), zlib.crc32(matrix.indptr.tobytes()))
         options = self._config.model_dump(exclude={"epochs", "patience"})
         return {
@@ -273,6 +295,10 @@ class _Run:
             "training options": options,
             "device": self._model.device.type,
             "interactions": [*matrix.shape, matrix.nnz, pairs],
+            "features": [
+                None if values is None else [*values.shape, zlib.crc32(values.tobytes())]
+                for values in (inputs.text, inputs.item_profiles, inputs.user_profiles)
+            ],
         }
 
     def _batches(self) -> Iterator[Batch]:
@@ -319,6 +345,17 @@ class _Run:
             f"{self._model.name}: the loss is no finite number in epoch {epochs + 1} ({values});"
             f" lower the learning rate of {self._config.learning_rate:g}{kept}"
         )
+
+
+def _with_negatives(matrix: sparse.csr_array) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Returns users and items of the interactions, without users who chose all that anybody did."""
+    counts = np.diff(matrix.indptr)
+    users = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), counts)
+    chosen = np.count_nonzero(np.bincount(matrix.indices))
+    if counts.max() < chosen:
+        return users, matrix.indices
+    kept = (counts < chosen)[users]
+    return users[kept], matrix.indices[kept]
 
 
 def _place(measure: str) -> str:

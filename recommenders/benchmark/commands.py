@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import sys
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,12 +79,11 @@ def benchmark(file: Path, places: Places, *, jobs: int, command: str, device: st
         BenchmarkError: The file, the data or the results are not what they should be, or a run
             failed; what the others gave is written all the same.
     """
-    import pyarrow.parquet as pq
-
     from recommenders.benchmark.experiment import read_experiment
     from recommenders.benchmark.grid import run_grid
     from recommenders.benchmark.page import page
     from recommenders.benchmark.results import collect
+    from recommenders.benchmark.run import write_table
     from recommenders.benchmark.tables import markdown, parquet
     from recommenders.data.audit import run_audit
 
@@ -106,7 +104,7 @@ def benchmark(file: Path, places: Places, *, jobs: int, command: str, device: st
         document = markdown(experiment, results, audit, command=command, where=here(device))
         write_text(places.out / "results.md", document)
         write_text(places.out / "results.html", page(experiment, results, document=document))
-        pq.write_table(parquet(results), places.out / "results.parquet")
+        write_table(parquet(results), places.out / "results.parquet")
     if failed:
         first = failed[0]
         raise BenchmarkError(
@@ -139,8 +137,6 @@ def _processor() -> str:
 def write_text(path: Path, text: str) -> None:
     """Writes a file whole, in the place of one that is there; folders above it are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, delete=False, encoding="utf-8"
-    ) as scratch:
-        scratch.write(text)
-    Path(scratch.name).replace(path)
+    scratch = path.with_name(f".{path.name}.new")
+    scratch.write_text(text, encoding="utf-8")
+    scratch.replace(path)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from recommenders.benchmark.errors import BenchmarkError
 from recommenders.data.errors import DatasetError
 from recommenders.data.splits import PaperSplit, parse
+from recommenders.metrics import cutoff_of
 from recommenders.models.registry import MODELS
 from recommenders.trainer import TrainerConfig
 
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
     from recommenders.data.splits import Plan
 
 Fields = Literal["title", "category", "description"]
+
+
+def _known(metric: str) -> str:
+    cutoff_of(metric)
+    return metric
+
+
+MetricName = Annotated[str, AfterValidator(_known)]
+"""A metric and the length of the list, such as `ndcg@20`."""
 
 
 class ModelEntry(BaseModel):
@@ -41,7 +51,7 @@ class ModelEntry(BaseModel):
     label: str = ""
     options: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
-    search: dict[str, list[Any]] = Field(default_factory=dict)
+    search: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     against: str | None = None
 
     @property
@@ -78,7 +88,7 @@ class Experiment(BaseModel):
         user_profiles: `own` takes users' profiles from the snapshot; `items` takes, for each user,
             the mean of the profiles of the items that are known of them, which can know no more than
             that; `both` takes the first where there is one, and else the second.
-        metric: What decides between epochs and options, on validation.
+        metric: What decides between epochs and options, on validation, such as `ndcg@20`.
         scenario: On which of the split's scenarios. By default each of them has its own choices:
             of one training the best epoch for it, of all options the best for it.
         validation_users: For how many users of a scenario validation ranks at most, the same for
@@ -96,18 +106,18 @@ class Experiment(BaseModel):
     name: str
     dataset: str
     split: dict[str, Any]
-    seeds: tuple[int, ...] = (1, 2, 3)
+    seeds: tuple[int, ...] = Field((1, 2, 3), min_length=1)
     text: tuple[Fields, ...] = ("title", "category", "description")
     profiles: str | None = None
     user_profiles: Literal["own", "items", "both"] = "own"
-    metric: str = "ndcg@20"
+    metric: MetricName = "ndcg@20"
     scenario: str | None = None
     validation_users: int | None = Field(None, ge=1)
     test_users: int | None = Field(None, ge=1)
     protocol: Literal["standard", "paper"] = "standard"
     paper: Literal["mind", "netflix"] | None = None
     training: dict[str, Any] = Field(default_factory=dict)
-    models: tuple[ModelEntry, ...]
+    models: tuple[ModelEntry, ...] = Field(min_length=1)
 
     @field_validator("models")
     @classmethod

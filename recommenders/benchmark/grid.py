@@ -7,13 +7,18 @@ import multiprocessing
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from traceback import format_exception_only
 from typing import TYPE_CHECKING
+
+from numpy.linalg import LinAlgError
 
 from recommenders.benchmark.errors import BenchmarkError
 from recommenders.benchmark.experiment import differing
 from recommenders.benchmark.prepared import Places, prepare
 from recommenders.benchmark.run import RESULT, Run, execute
+from recommenders.data.errors import DatasetError
 from recommenders.evaluation import EvaluationError
 from recommenders.models.errors import ModelError
 from recommenders.team import joined, processes_started
@@ -24,6 +29,13 @@ if TYPE_CHECKING:
 
     from recommenders.benchmark.experiment import Experiment
     from recommenders.benchmark.prepared import Prepared
+
+_TOLD = (ModelError, EvaluationError, DatasetError)
+_UNTOLD = (RuntimeError, MemoryError, LinAlgError)
+"""Of libraries, which do not say what is to be done: no memory, here or on a GPU, or a matrix that
+cannot be inverted."""
+
+_KILLED = "its process was killed, perhaps for want of memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +116,32 @@ def _outcomes(
         for one in todo:
             yield _execute(one, experiment, places, device)
         return
+    lost = []
+    for outcome in _in_processes(todo, experiment, places, jobs, device):
+        if outcome.error == _KILLED:
+            lost.append(outcome)
+        else:
+            yield outcome
+    # Which of them it was that had its process killed, only one at a time can tell.
+    for outcome in lost:
+        one = Outcome(outcome.run, outcome.folder)
+        yield from _in_processes([one], experiment, places, 1, device)
+
+
+def _in_processes(
+    todo: list[Outcome], experiment: Experiment, places: Places, jobs: int, device: str
+) -> Iterator[Outcome]:
+    """Yields what became of runs; where a process is killed, all that had not ended failed."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
     # Spawned, since a forked torch may hang in its threads.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, context, _set_threads, (threads,)) as pool:
-        for future in as_completed(
-            [pool.submit(_execute, one, experiment, places, device) for one in todo]
-        ):
-            yield future.result()
+        futures = {pool.submit(_execute, one, experiment, places, device): one for one in todo}
+        for future in as_completed(futures):
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                yield Outcome(futures[future].run, futures[future].folder, _KILLED)
 
 
 def _execute(outcome: Outcome, experiment: Experiment, places: Places, device: str) -> Outcome:
@@ -119,8 +149,10 @@ def _execute(outcome: Outcome, experiment: Experiment, places: Places, device: s
     try:
         with joined(device) as team:
             execute(outcome.run, experiment, prepared, outcome.folder, team=team)
-    except (ModelError, EvaluationError) as error:
+    except _TOLD as error:
         return Outcome(outcome.run, outcome.folder, str(error))
+    except _UNTOLD as error:
+        return Outcome(outcome.run, outcome.folder, "".join(format_exception_only(error)).strip())
     return outcome
 
 
@@ -136,11 +168,7 @@ def _prepared_by_text(document: str, seed: int, places: Places) -> Prepared:
 
 def _prepared(experiment: Experiment, seed: int, places: Places) -> Prepared:
     """Prepares a seed, or returns what this process has prepared last."""
-    prepared = _prepared_by_text(experiment.model_dump_json(), seed, places)
-    if experiment.scenario is not None and experiment.scenario not in prepared.split.scenarios:
-        known = ", ".join(prepared.split.scenarios)
-        raise BenchmarkError(f"the split has no scenario {experiment.scenario!r}; it has {known}")
-    return prepared
+    return _prepared_by_text(experiment.model_dump_json(), seed, places)
 
 
 def _set_threads(threads: int) -> None:

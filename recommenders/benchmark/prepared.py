@@ -93,11 +93,15 @@ def prepare(
 
     Raises:
         DatasetError: The dataset or a snapshot cannot be read, or cannot be divided so.
-        BenchmarkError: A snapshot belongs to another dataset, split or encoder.
+        BenchmarkError: The split has no scenario of that name; or a snapshot belongs to another
+            dataset, split or encoder.
     """
     dataset = Dataset.read(places.datasets / experiment.dataset)
     indexed = Indexed.of(dataset)
     split = experiment.plan(seed).divide(dataset)
+    if experiment.scenario is not None and experiment.scenario not in split.scenarios:
+        known = ", ".join(split.scenarios)
+        raise BenchmarkError(f"the split has no scenario {experiment.scenario!r}; it has {known}")
     snapshot = _snapshot(experiment, seed, places, dataset, split)
     items = users = None
     if snapshot is not None:
@@ -131,7 +135,7 @@ def prepare(
         dataset=dataset.info.name,
         dataset_fingerprint=indexed.fingerprint(),
         snapshot=None if snapshot is None else snapshot.info,
-        profiles=None if snapshot is None else _told(snapshot, experiment),
+        profiles=None if snapshot is None else _told(snapshot, experiment, indexed),
         digest=_digest(split, inputs),
         plain_digest=_digest(split, inputs.without_profiles()),
     )
@@ -162,14 +166,14 @@ def _snapshot(
     return snapshot
 
 
-def _told(snapshot: Snapshot, experiment: Experiment) -> str:
+def _told(snapshot: Snapshot, experiment: Experiment, indexed: Indexed) -> str:
     mean = "the mean of the profiles of the items that are known of them"
-    count = 0 if snapshot.users is None else len(snapshot.users.ids)
+    count = 0 if snapshot.users is None else len(snapshot.users.among({*indexed.user_ids}).ids)
     own = f"{count:,} of their own"
     of_users = {"own": own, "items": mean, "both": f"{own}, the others {mean}"}[
         experiment.user_profiles
     ]
-    count = 0 if snapshot.items is None else len(snapshot.items.ids)
+    count = 0 if snapshot.items is None else len(snapshot.items.among({*indexed.item_ids}).ids)
     return (
         f"{snapshot.info.source} (snapshot {snapshot.fingerprint()}): {count:,} items; users have "
         f"{of_users}"
@@ -196,13 +200,9 @@ def _means(split: Split, items: NDArray[np.float32]) -> NDArray[np.float32]:
     """Returns for each user the mean vector of the items that are known, of unit length.
 
     These are the training items; for users without any, what the split says is known of them when
-    a ranking is made. Where nothing is, zeros.
+    a ranking is made, less what it asks for. Where nothing is, zeros.
     """
-    sums = np.asarray(split.train @ items, np.float32)
-    new = np.diff(split.train.indptr) == 0
-    for _, _, part in split.parts():
-        found = new & (np.diff(part.known.indptr) > 0)
-        sums[found] = part.known[found] @ items
+    sums = np.asarray(split.readable() @ items, np.float32)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     means: NDArray[np.float32] = sums / np.maximum(lengths, np.finfo(np.float32).tiny)
     return means

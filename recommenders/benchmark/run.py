@@ -102,6 +102,9 @@ def execute(
     started = time.process_time()
     model, history = fit(run, experiment, prepared, folder, team=team)
     seconds = time.process_time() - started
+    if history is not None:
+        seconds += history.earlier_seconds
+    cutoffs = sorted({*CUTOFFS, metrics.cutoff_of(experiment.metric)})
     popularity = np.bincount(prepared.split.train.indices, minlength=prepared.inputs.n_items)
     scenarios: dict[str, Any] = {}
     rows = []
@@ -111,15 +114,15 @@ def execute(
             best = history.bests[experiment.scenario or name]
             best.restore(model)
             trained = {"best_epoch": best.epoch}
-        test = evaluate(model, scenario.test)
+        test = evaluate(model, scenario.test, cutoffs=cutoffs)
         scenarios[name] = {
             **trained,
-            "validation": evaluate(model, scenario.validation).means(),
+            "validation": evaluate(model, scenario.validation, cutoffs=cutoffs).means(),
             "test": test.means(),
             **_parts(test, scenario.test, popularity),
         }
         rows.append(_user_rows(name, test, prepared))
-    _write(pa.concat_tables(rows), folder / USERS)
+    write_table(pa.concat_tables(rows), folder / USERS)
     result = {
         "label": run.entry.shown,
         "model": run.entry.name,
@@ -176,7 +179,7 @@ def fit(
         else prepared.scenarios[name].validation
         for name in aims
     }
-    cutoff = int(experiment.metric.partition("@")[2])
+    cutoff = metrics.cutoff_of(experiment.metric)
 
     def validate(model: Scorer) -> dict[str, float]:
         return {
@@ -202,7 +205,8 @@ def fit(
 def _parts(test: Evaluation, part: Part, popularity: NDArray[np.int64]) -> dict[str, Any]:
     """Returns who gains and on what, and how much of the catalogue is shown."""
     items = np.arange(part.known.shape[1]) if part.candidates is None else part.candidates
-    exposures = metrics.exposure(test.ranked, items)
+    # The same lists whatever the metric that decides.
+    exposures = metrics.exposure(test.ranked[:, : max(CUTOFFS)], items)
     return {
         "users": len(test.users),
         "by_history": _summed(breakdown.by_history(test, part)),
@@ -218,17 +222,17 @@ def _summed(bins: dict[str, Evaluation]) -> dict[str, dict[str, float]]:
 
 def _user_rows(scenario: str, test: Evaluation, prepared: Prepared) -> pa.Table:
     ids = [prepared.user_ids[row] for row in test.users.tolist()]
-    names = [f"{metric}@{k}" for metric in metrics.METRICS for k in CUTOFFS]
     return pa.table(
         {
             "scenario": pa.array([scenario] * len(ids)).dictionary_encode(),
             "user_id": ids,
-            **{name: test.values[name] for name in names},
+            **test.values,
         }
     )
 
 
-def _write(table: pa.Table, path: Path) -> None:
+def write_table(table: pa.Table, path: Path) -> None:
+    """Writes a Parquet file whole, in the place of one that is there."""
     scratch = path.with_name(f".{path.name}.new")
     pq.write_table(table, scratch, compression="zstd")
     scratch.replace(path)

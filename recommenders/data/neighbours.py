@@ -13,17 +13,22 @@ if TYPE_CHECKING:
 
 
 def co_chosen(
-    histories: Mapping[str, Sequence[str]], items: Sequence[str], *, limit: int
+    histories: Mapping[str, Sequence[str]],
+    items: Sequence[str],
+    *,
+    limit: int,
+    of: Sequence[str] | None = None,
 ) -> Iterator[list[str]]:
     """Yields the nearest items of each item by cosine of who chose them.
 
     Args:
         histories: User id -> item ids; an item counts once a user.
-        items: The ids to find neighbours for, all that the histories hold among them.
+        items: The ids to find neighbours among, all that the histories hold among them.
         limit: Most neighbours of an item.
+        of: Which of the items to find neighbours for; all by default.
 
     Yields:
-        For each of `items`, in turn: the ids of its neighbours, the nearest last, as the newest
+        For each of `of`, in turn: the ids of its neighbours, the nearest last, as the newest
         is last in a history, so that a cut to a token budget keeps the best. Of equally near
         ones, the later in `items` comes first.
     """
@@ -36,7 +41,7 @@ def co_chosen(
     users = np.repeat(np.arange(len(chosen)), [len(rows) for rows in chosen])
     by_item = np.argsort(_joined(chosen), kind="stable")
     chosen_by = np.split(users[by_item], np.cumsum(popularity)[:-1])
-    for row in range(len(items)):
+    for row in range(len(items)) if of is None else [number[name] for name in of]:
         together = np.bincount(
             _joined([chosen[user] for user in chosen_by[row]]), minlength=len(items)
         )

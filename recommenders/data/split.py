@@ -121,6 +121,29 @@ class Split:
             yield name, "validation", scenario.validation
             yield name, "test", scenario.test
 
+    def readable(self) -> sparse.csr_array:
+        """Returns what profiles may read: training pairs, and what is known of newcomers.
+
+        Newcomers are users without a training pair. Of them one part may know what another asks
+        for, as a test part knows the pairs of validation; what any part asks for is left out.
+
+        Returns:
+            CSR of float32, users x items, 1 for each pair.
+        """
+        # Imported here for the same reason as scipy in `Part.for_few`.
+        from recommenders.data.indexed import pairs
+
+        new = np.flatnonzero(np.diff(self.train.indptr) == 0)
+        known = asked = self.train[new]
+        for _, _, part in self.parts():
+            known = known.maximum(part.known[new])
+            asked = asked.maximum(part.relevant[new])
+        rows, items = (known - known.multiply(asked)).nonzero()
+        if not len(rows):
+            return self.train
+        both: sparse.csr_array = self.train + pairs(new[rows], items, self.train.shape)
+        return both
+
     def fingerprint(self) -> str:
         """Returns 16 hexadecimal digits that stand for the name and for every pair in every part.
 

@@ -18,7 +18,7 @@ def nearest(
     """Returns for each item the others whose vectors have the highest cosine with its own.
 
     Args:
-        vectors: Float32, (n_items, d); a vector of zeros is like nothing.
+        vectors: Float32, (n_items, d); a vector of zeros has a cosine of 0 with all.
         count: How many.
 
     Returns:
@@ -37,6 +37,12 @@ def nearest(
         own = np.arange(len(block))
         block[own, start + own] = -np.inf
         best = np.argpartition(-block, max(0, count - 1), axis=1)[:, :count]
+        last = np.take_along_axis(block, best, axis=1).min(axis=1, initial=np.inf)
+        # Where others are as near as the last of them, which of these were taken is chance.
+        for row in np.flatnonzero((block >= last[:, None]).sum(axis=1) > count).tolist():
+            nearer = np.flatnonzero(block[row] > last[row])
+            equal = np.flatnonzero(block[row] == last[row])
+            best[row] = np.concatenate([nearer, equal])[:count]
         order = np.lexsort((best, -np.take_along_axis(block, best, axis=1)))
         best = np.take_along_axis(best, order, axis=1)
         rows[start : start + step] = best

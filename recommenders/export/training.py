@@ -11,6 +11,7 @@ from recommenders.benchmark.run import Run, fit, judged_by
 from recommenders.evaluation import evaluate
 from recommenders.export.errors import ExportError
 from recommenders.export.trained import Provenance, Trained
+from recommenders.metrics import cutoff_of
 from recommenders.models.registry import MODELS
 from recommenders.team import ALONE
 
@@ -53,7 +54,7 @@ def train_one(
     entry = chosen(experiment, label)
     prepared = team.leader_first(lambda: prepare(experiment, seed, places))
     part = judged_by(experiment, prepared)
-    cutoff = int(experiment.metric.partition("@")[2])
+    cutoff = cutoff_of(experiment.metric)
     best: tuple[float, Any, Mapping[str, Any]] | None = None
     with tempfile.TemporaryDirectory(prefix="reclm-train-") as scratch:
         for number, options in enumerate(entry.candidates()):
@@ -67,10 +68,8 @@ def train_one(
             tell(f"{entry.shown}: {experiment.metric} {value:.4f} on validation, {options}")
             if best is None or value > best[0]:
                 best = value, model, options
-    if not team.leads:
-        return None
     if best is None:
-        raise ExportError(f"{entry.shown}: `search` has an option without any value")
+        return None
     return Trained(
         model=best[1],
         provenance=_provenance(

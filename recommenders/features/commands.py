@@ -130,7 +130,7 @@ def _from_files(args: argparse.Namespace, dataset: Dataset) -> Snapshot:
     if len(kinds) > 1:
         raise DatasetError("--users and --items: give two files, or two outputs of backfills")
     if kinds == {True}:
-        snapshot = from_backfill(dataset, users=args.users, items=args.items)
+        snapshot = from_backfill(dataset, users=args.users, items=args.items, tell=_tell)
     else:
         snapshot = from_jsonl(
             dataset,

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from recommenders.data.errors import DatasetError
+from recommenders.data.indexed import Indexed
 from recommenders.data.profiles import read_profiles
 from recommenders.features.encoding import encode, encoder_name
 from recommenders.features.snapshot import Snapshot, SnapshotInfo
@@ -42,10 +43,7 @@ def from_jsonl(
         DatasetError: A file cannot be read, or has a profile of somebody else.
         EncoderUnavailable: The folder holds no encoder.
     """
-    known = {
-        "users": set(dataset.interactions["user_id"].to_pylist()),
-        "items": set(dataset.items["item_id"].to_pylist()),
-    }
+    known = _ids(dataset)
     tables: dict[str, ProfileTable | None] = {}
     for kind, path in (("users", users), ("items", items)):
         if path is None:
@@ -75,6 +73,7 @@ def from_backfill(
     users: Path | None,
     items: Path | None,
     split: str | None = None,
+    tell: Callable[[str], object] | None = None,
 ) -> Snapshot:
     """Takes over the output of `reclm-serve backfill`, whose profiles have their vectors already.
 
@@ -83,10 +82,11 @@ def from_backfill(
         users: The output folder of a backfill of users.
         items: The output folder of a backfill of items.
         split: As in `from_jsonl`.
+        tell: Told how many profiles of others were left out, in a line for each output.
 
     Raises:
-        DatasetError: A folder cannot be read, its backfill has not ended, or users' and items'
-            vectors are not of one encoder.
+        DatasetError: A folder cannot be read, its backfill has not ended, it has nobody of the
+            dataset, or users' and items' vectors are not of one encoder.
     """
     versions = [_version_of(path) for path in (users, items) if path is not None]
     encoders = {_encoder_of(version) for version in versions}
@@ -95,7 +95,26 @@ def from_backfill(
     if len(encoders) > 1:
         raise DatasetError(f"users' and items' vectors are by {' and by '.join(sorted(encoders))}")
     (encoder,) = encoders
-    tables = [None if path is None else ProfileTable.read(path) for path in (users, items)]
+    known = _ids(dataset)
+    tables: list[ProfileTable | None] = []
+    for kind, path in (("users", users), ("items", items)):
+        if path is None:
+            tables.append(None)
+            continue
+        table = ProfileTable.read(path)
+        own = table.among(known[kind])
+        if not own.ids:
+            raise DatasetError(
+                f"{path}: none of its {len(table.ids):,} profiles is of the {kind} of "
+                f"{dataset.info.name}; name the output of a backfill of this dataset"
+            )
+        if tell is not None and len(own.ids) < len(table.ids):
+            others = len(table.ids) - len(own.ids)
+            tell(
+                f"{path}: {others:,} of {len(table.ids):,} profiles are not of the {kind} of "
+                f"{dataset.info.name} and are left out"
+            )
+        tables.append(own)
     source = " ".join(str(path.name) for path in (users, items) if path is not None)
     info = SnapshotInfo(
         dataset=dataset.info.name,
@@ -105,6 +124,11 @@ def from_backfill(
         version=versions[0] if all(one == versions[0] for one in versions) else None,
     )
     return Snapshot(info, *tables)
+
+
+def _ids(dataset: Dataset) -> dict[str, set[str]]:
+    indexed = Indexed.of(dataset)
+    return {"users": {*indexed.user_ids}, "items": {*indexed.item_ids}}
 
 
 def _encoder_of(version: Mapping[str, Any]) -> str:

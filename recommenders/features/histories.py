@@ -28,12 +28,8 @@ def readable_histories(indexed: Indexed, split: Split) -> Mapping[int, list[int]
     Returns:
         User row -> item rows, each item once, at its first time. Users without any are left out.
     """
-    items_of = {user: set(_row(split.train, user)) for user in _rows_with_any(split.train)}
-    for scenario in split.scenarios.values():
-        for part in (scenario.validation, scenario.test):
-            for user in _rows_with_any(part.known):
-                if user not in items_of:
-                    items_of[user] = set(_row(part.known, user))
+    readable = split.readable()
+    items_of = {user: set(_row(readable, user)) for user in _rows_with_any(readable)}
     histories: dict[int, list[int]] = {}
     order = np.lexsort((indexed.times, indexed.users))
     users, items = indexed.users[order].tolist(), indexed.items[order].tolist()

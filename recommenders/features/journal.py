@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Journal:
     """Appends profiles to a file; a line that was cut is dropped when it is opened again.
 
-    Args:
+    Attributes:
         path: The file.
 
     Raises:
@@ -30,20 +30,20 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._rows: dict[str, tuple[str, bytes]] = {}
         self._file: BinaryIO | None = None
 
     def __enter__(self) -> Self:
         whole = 0
-        if self._path.exists():
-            with self._path.open("rb") as file:
+        if self.path.exists():
+            with self.path.open("rb") as file:
                 for line in file:
                     if not line.endswith(b"\n"):
                         break
                     self._take(line)
                     whole += len(line)
-        self._file = self._path.open("ab")
+        self._file = self.path.open("ab")
         self._file.truncate(whole)
         return self
 
@@ -77,9 +77,7 @@ class Journal:
         rows = [(name, *self._rows[name]) for name in ids if name in self._rows]
         widths = {len(vector) for _, _, vector in rows}
         if len(widths) > 1:
-            raise DatasetError(
-                f"{self._path}: vectors of different lengths; delete it, start again"
-            )
+            raise DatasetError(f"{self.path}: vectors of different lengths; delete it, start again")
         vectors = [np.frombuffer(vector, np.float16) for _, _, vector in rows]
         return ProfileTable(
             tuple(name for name, _, _ in rows),
@@ -93,4 +91,4 @@ class Journal:
             vector = base64.b64decode(document["vector"], validate=True)
             self._rows[document["id"]] = document["text"], vector
         except (ValueError, TypeError, KeyError) as error:
-            raise DatasetError(f"{self._path} is damaged ({error!r}); delete it") from error
+            raise DatasetError(f"{self.path} is damaged ({error!r}); delete it") from error

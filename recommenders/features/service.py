@@ -133,6 +133,8 @@ def _fetch(
             with Journal(partial / f"{kind}s.ndjson") as journal:
                 for _ in range(_PASSES):
                     left = [id_ for id_ in wanted if id_ not in journal]
+                    if not left:
+                        break
                     asked = _ask(client, kind, rows(left), journal=journal, version=version)
                     for failures in asked:
                         if progress is not None:
@@ -204,20 +206,18 @@ class _Asking:
             )
 
     def _item_requests(self, ids: Sequence[str]) -> Iterator[tuple[str, ProfileRequest]]:
-        wanted = set(ids)
-        together = co_chosen(self._histories, self.item_ids, limit=self._options.neighbours)
-        for id_, others in zip(self.item_ids, together, strict=True):
-            if id_ in wanted:
-                yield (
-                    id_,
-                    ProfileRequest(
-                        self._prefix + id_,
-                        history=[self._items[other] for other in others],
-                        item=self._items[id_],
-                        embedding=True,
-                        background=True,
-                    ),
-                )
+        together = co_chosen(self._histories, self.item_ids, of=ids, limit=self._options.neighbours)
+        for id_, others in zip(ids, together, strict=True):
+            yield (
+                id_,
+                ProfileRequest(
+                    self._prefix + id_,
+                    history=[self._items[other] for other in others],
+                    item=self._items[id_],
+                    embedding=True,
+                    background=True,
+                ),
+            )
 
 
 def _ask(
@@ -244,7 +244,7 @@ def _ask(
             if profile.version != version:
                 raise DatasetError(
                     "the service makes profiles with another version now than when this began; "
-                    f"start again, and {kind}s are asked for anew"
+                    f"delete {journal.path.parent} and start again, and all are asked for anew"
                 )
             journal.add(sent[answer.row], profile)
             in_a_row = 0

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from recommenders.data.errors import DatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -74,6 +74,17 @@ class ProfileTable:
         """Returns the texts of some ids, in their order; empty where there is no profile."""
         rows, found = self._rows(ids)
         return [self.texts[row] if there else "" for row, there in zip(rows, found, strict=True)]
+
+    def among(self, ids: Collection[str]) -> ProfileTable:
+        """Returns the profiles of those who are among some ids, in their order here."""
+        rows = [row for row, name in enumerate(self.ids) if name in ids]
+        if len(rows) == len(self.ids):
+            return self
+        return ProfileTable(
+            tuple(self.ids[row] for row in rows),
+            tuple(self.texts[row] for row in rows),
+            self.vectors[rows],
+        )
 
     def digest(self) -> str:
         """Returns 16 hexadecimal digits that stand for all of it."""

@@ -94,8 +94,8 @@ def spread(
 
 
 def _gram(train: sparse.csr_array, damping: float) -> NDArray[np.float32]:
-    lengths = np.maximum(np.diff(train.indptr), 1)
-    weights = lengths ** (-2 * damping)
+    lengths = np.diff(train.indptr).astype(np.float64)
+    weights = np.where(lengths > 0, np.maximum(lengths, 1) ** (-2 * damping), 0)
     weights *= lengths.sum() / (lengths * weights).sum()
     scaled = train.T.tocsr() @ sparse.diags_array(weights.astype(np.float32)).tocsr()
     return product(scaled, train.T.tocsr())

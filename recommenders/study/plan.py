@@ -8,7 +8,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from recommenders.benchmark.errors import BenchmarkError
-from recommenders.benchmark.experiment import Experiment, Fields, ModelEntry, check_entry
+from recommenders.benchmark.experiment import (
+    Experiment,
+    Fields,
+    MetricName,
+    ModelEntry,
+    check_entry,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,16 +89,16 @@ class Study(BaseModel):
 
     name: str
     dataset: str
-    seeds: tuple[int, ...] = (1, 2, 3)
+    seeds: tuple[int, ...] = Field((1, 2, 3), min_length=1)
     share: float = Field(0.2, gt=0, lt=1)
     clicks: tuple[int, ...] = (1, 2, 3, 5, 10, 20)
     text: tuple[Fields, ...] = ("title", "category", "description")
     profiles: str
     user_profiles: Literal["own", "items"] = "items"
     stranger_profiles: str | None = None
-    metric: str = "ndcg@20"
+    metric: MetricName = "ndcg@20"
     training: dict[str, Any] = Field(default_factory=dict)
-    ways: tuple[Way, ...]
+    ways: tuple[Way, ...] = Field(min_length=1)
 
     @field_validator("clicks")
     @classmethod

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from services.profiles.tokenizing import read_tokenizer
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -28,10 +30,12 @@ def utf8_length(text: str) -> int:
 
 
 def tokenizer_counter(folder: Path) -> TokenCounter:
-    """Returns a counter that uses `tokenizer.json` in a model's folder."""
-    from tokenizers import Tokenizer
+    """Returns a counter that uses `tokenizer.json` in a model's folder.
 
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    Raises:
+        AssetError: As `read_tokenizer` does.
+    """
+    tokenizer = read_tokenizer(folder)
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 

@@ -12,11 +12,18 @@ PART = part([[0], [0, 1, 2], [], [1]], [[1, 2], [3, 5], [5], [0]], 6)
 JUDGED = evaluate(Table(SCORES), PART, cutoffs=[1, 2])
 
 
-def test_doubling_bins_reach_the_highest_count() -> None:
-    assert doubling(0).tolist() == [0]
-    assert doubling(1).tolist() == [0, 1]
-    assert doubling(8).tolist() == [0, 1, 2, 4, 8]
-    assert doubling(15).tolist() == [0, 1, 2, 4, 8]
+def test_doubling_bins_end_above_the_highest_count() -> None:
+    assert doubling(0).tolist() == [0, 1]
+    assert doubling(1).tolist() == [0, 1, 2]
+    assert doubling(8).tolist() == [0, 1, 2, 4, 8, 16]
+    assert doubling(15).tolist() == [0, 1, 2, 4, 8, 16]
+    assert doubling(16).tolist() == [0, 1, 2, 4, 8, 16, 32]
+
+
+def test_a_bin_has_the_same_name_wherever_the_counts_end() -> None:
+    (first,) = by_popularity(JUDGED, PART, np.array([9, 9, 9, 9, 9, 9]))
+    first_of_more, *_ = by_popularity(JUDGED, PART, np.array([9, 9, 9, 99, 9, 9]))
+    assert first == first_of_more == "8-15"
 
 
 def test_quantile_bins_keep_equal_counts_together() -> None:
@@ -29,10 +36,10 @@ def test_users_are_divided_by_what_is_known_of_them() -> None:
     assert {label: judged.users.tolist() for label, judged in found.items()} == {
         "0": [2],
         "1": [0, 3],
-        "2 and more": [1],
+        "2-3": [1],
     }
     assert found["1"].means()["recall@1"] == pytest.approx((1 / 2 + 1) / 2)
-    assert found["2 and more"].values["recall@2"].tolist() == [0.5]
+    assert found["2-3"].values["recall@2"].tolist() == [0.5]
     assert found["1"].ranked.tolist() == [[1, 2], [0, 2]]
 
 
@@ -46,13 +53,13 @@ def test_relevant_items_are_divided_by_their_popularity() -> None:
     found = by_popularity(JUDGED, PART, popularity)
     assert {label: judged.users.tolist() for label, judged in found.items()} == {
         "1": [0, 1, 2],
-        "8 and more": [0, 3],
+        "8-15": [0, 3],
     }
-    assert found["8 and more"].values["recall@1"].tolist() == [1, 1]
+    assert found["8-15"].values["recall@1"].tolist() == [1, 1]
     assert found["1"].values["recall@2"].tolist() == [1, 0.5, 0]
     assert found["1"].values["recall@1"].tolist() == [0, 0.5, 0]
 
 
 def test_one_bin_of_popularity_is_the_whole() -> None:
     found = by_popularity(JUDGED, PART, np.zeros(6, np.int64))
-    assert found["0 and more"].means() == JUDGED.means()
+    assert found["0"].means() == JUDGED.means()

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 
+from recommenders.checkpoints import Checkpoint
+from recommenders.data.negatives import NegativeSampler
 from recommenders.drawing import among_chosen
 from recommenders.models.base import Inputs
 from recommenders.models.errors import ModelError
@@ -33,8 +36,12 @@ class Killed(Exception):
     """Stands for a process that is gone."""
 
 
-def made(name: str = "lightgcn", options: Mapping[str, Any] | None = None) -> GradientModel[Any]:
-    model: Any = build(name, WORLD.inputs, options or {}, np.random.default_rng(7))
+def made(
+    name: str = "lightgcn",
+    options: Mapping[str, Any] | None = None,
+    inputs: Inputs = WORLD.inputs,
+) -> GradientModel[Any]:
+    model: Any = build(name, inputs, options or {}, np.random.default_rng(7))
     return model
 
 
@@ -83,6 +90,29 @@ def test_an_epoch_has_each_interaction_once_with_a_negative_of_its_user() -> Non
         orders.append(pairs)
     assert orders[0] != orders[1]
     assert [row["epoch"] for row in history.rows] == [1, 2]
+
+
+def test_who_chose_everything_is_left_out_and_all_others_are_trained_on() -> None:
+    dense = np.zeros((4, 5), np.float32)
+    dense[0, :4] = 1  # all that anybody chose
+    dense[1, [0, 2]] = 1
+    dense[3, [1, 3]] = 1
+    inputs = Inputs(train=type(WORLD.inputs.train)(dense), text=np.eye(5, dtype=np.float32))
+    model: Any
+    model, seen = build("bias_mf", inputs, {}, np.random.default_rng(7)), []
+    spy(model, seen)
+    draw = among_chosen(inputs.train, lambda matrix: NegativeSampler(matrix).draw)
+    config = SHORT.model_copy(update={"epochs": 1})
+    history = train(model, config, draw=draw, rng=np.random.default_rng(0))
+    (batch,) = seen
+    pairs = zip(batch.users.tolist(), batch.positives.tolist(), strict=True)
+    assert sorted(pairs) == [(1, 0), (1, 2), (3, 1), (3, 3)]
+    assert history.rows[0]["loss"] == pytest.approx(math.log(2), abs=0.2)
+    # Where that is everybody, nothing can be learnt.
+    inputs = Inputs(train=inputs.train[[0, 2]], text=inputs.text)
+    model = build("bias_mf", inputs, {}, np.random.default_rng(7))
+    with pytest.raises(ModelError, match="no negatives to draw"):
+        train(model, SHORT, draw=draw, rng=np.random.default_rng(0))
 
 
 def test_losses_fall_and_are_means_over_interactions() -> None:
@@ -246,8 +276,20 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     other = SHORT.model_copy(update={"batch_size": 10})
     with pytest.raises(ModelError, match=r"other training options\)"):
         train(made(), other, draw=DRAW, rng=rng, checkpoint=path)
+    assert WORLD.inputs.text is not None
+    texts = replace(WORLD.inputs, text=WORLD.inputs.text[::-1].copy())
+    with pytest.raises(ModelError, match=r"other features\)"):
+        train(made(inputs=texts), SHORT, draw=DRAW, rng=rng, checkpoint=path)
+    # Profiles that a model does not read may change.
+    bare = made(inputs=WORLD.inputs.without_profiles())
+    train(bare, SHORT, draw=DRAW, rng=rng, checkpoint=path)
     more = SHORT.model_copy(update={"epochs": 5})
     assert len(train(made(), more, draw=DRAW, rng=rng, checkpoint=path).rows) == 5
+    whole = Checkpoint.read(path)
+    wider = {name: torch.stack([tensor, tensor]) for name, tensor in whole.tensors.items()}
+    replace(whole, tensors=wider).write(path)
+    with pytest.raises(ModelError, match="has other parameters than the model"):
+        train(made(), SHORT, draw=DRAW, rng=rng, checkpoint=path)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ModelError, match="delete it to start anew"):
         train(made(), SHORT, draw=DRAW, rng=rng, checkpoint=path)

@@ -28,8 +28,8 @@ class PartLeaks:
         part: `validation` or `test`.
         users: Users who are ranked for.
         relevant: Pairs to be found.
-        in_training: Of these, how many are in the training part or in the rows that histories are
-            made from.
+        in_training: Of these, how many are in the training part, in the rows that histories are
+            made from, or in what may be read of newcomers.
         known: Of these, how many are known when the ranking is made, and so never found, without
             being in training or validation.
         not_ranked: Of these, how many are of items that are not ranked.
@@ -78,6 +78,7 @@ def find_leaks(split: Split, indexed: Indexed, groups: NDArray[np.int64]) -> tup
         groups: A number for each item, the same for items with the same text, -1 for none.
     """
     histories = split.train.maximum(indexed.matrix(split.train_rows))
+    read = histories.maximum(split.readable())
     seen: Mapping[str, NDArray[np.bool_]] = {
         COLD_ITEMS: np.bincount(histories.indices, minlength=histories.shape[1]) > 0,
         COLD_USERS: np.diff(histories.indptr) > 0,
@@ -96,7 +97,7 @@ def find_leaks(split: Split, indexed: Indexed, groups: NDArray[np.int64]) -> tup
                 part=name,
                 users=len(part.users),
                 relevant=part.relevant.nnz,
-                in_training=_common(part.relevant, histories),
+                in_training=_common(part.relevant, read),
                 known=known.nnz - _common(known, elsewhere),
                 not_ranked=int((~np.isin(part.relevant.indices, items)).sum()),
                 in_validation=_common(part.relevant, validation) if name == "test" else 0,

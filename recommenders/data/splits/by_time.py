@@ -86,6 +86,12 @@ class TimeSplit(Plan):
             raise DatasetError("split time: the interactions have no clock, or one time only")
         ends = nearest(len(times) * (1 - (self.test or 0)))
         begins = nearest(len(times) * (1 - (self.test or 0) - (self.validation or 0)))
+        for option, count in (("validation", ends - begins), ("test", len(times) - ends)):
+            if not count:
+                raise DatasetError(
+                    f"split {self.name}: {option} {getattr(self, option):g} of {len(times)} pairs "
+                    "is less than one pair"
+                )
         return int(times[begins]), int(times[ends])
 
 

@@ -1,8 +1,9 @@
-"""A plan on a command line: `cold-items` or `cold-items,share=0.2,seed=1`."""
+"""A plan on a command line: `cold-items`, `cold-items,share=0.2,seed=1` or `time,cuts=[1,2]`."""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from recommenders.data.errors import DatasetError
@@ -13,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def read_plan(text: str) -> Plan:
-    """Reads a kind and its options, separated by commas.
+    """Reads a kind and its options, separated by commas; a value may be a list in brackets.
 
     Raises:
         DatasetError: An option has no value, or the kind, an option or a value is not known.
     """
-    kind, *rest = (part.strip() for part in text.split(","))
+    kind, *rest = (part.strip() for part in re.split(r",(?![^\[]*\])", text))
     options: dict[str, Any] = {"kind": kind}
     for part in rest:
         name, equals, value = part.partition("=")
@@ -26,6 +27,6 @@ def read_plan(text: str) -> Plan:
             raise DatasetError(f"split {text!r}: {part!r} is not option=value")
         try:
             options[name] = json.loads(value)
-        except ValueError as error:
-            raise DatasetError(f"split {text!r}: {value!r} is not a number") from error
+        except ValueError:
+            options[name] = value  # a word; whether it means something, the plan knows
     return parse(options)

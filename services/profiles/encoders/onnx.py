@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime as ort
-from tokenizers import Tokenizer
 
 from services.assets.errors import AssetError
 from services.assets.manifest import content_hash
 from services.profiles.encoders.batcher import Batcher
 from services.profiles.errors import EncoderUnavailable
 from services.profiles.models import Component
+from services.profiles.tokenizing import read_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from tokenizers import Tokenizer
 
 _MODEL = "model.onnx"
-_TOKENIZER = "tokenizer.json"
 _NEEDED = {"input_ids", "attention_mask"}
 _READABLE = {*_NEEDED, "token_type_ids"}
 _MAX_TOKENS = 256
@@ -61,7 +61,7 @@ class OnnxEncoder:
         """
         try:
             self._component = Component(folder.name, content_hash(folder, _MODEL))
-            self._tokenizer = _load_tokenizer(folder / _TOKENIZER)
+            self._tokenizer = _load_tokenizer(folder)
             self._session = _load_session(folder / _MODEL, threads)
         except AssetError as error:
             raise EncoderUnavailable(
@@ -144,13 +144,8 @@ class OnnxEncoder:
         return unit
 
 
-def _load_tokenizer(path: Path) -> Tokenizer:
-    if not path.is_file():
-        raise AssetError(f"{path} is missing")
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises plain Exception
-        raise AssetError(f"{path} is not a tokenizer: {error}") from error
+def _load_tokenizer(folder: Path) -> Tokenizer:
+    tokenizer = read_tokenizer(folder)
     tokenizer.no_padding()
     tokenizer.enable_truncation(_MAX_TOKENS)
     return tokenizer

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.profiles.tokenizing import read_tokenizer
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -20,9 +22,10 @@ def lone_spaces(folder: Path) -> tuple[int, ...]:
 
     Args:
         folder: The model's, with `tokenizer.json`.
-    """
-    from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    Raises:
+        AssetError: As `read_tokenizer` does.
+    """
+    tokenizer = read_tokenizer(folder)
     ids = (tokenizer.token_to_id(token) for token in _LONE_SPACES)
     return tuple(id_ for id_ in ids if id_ is not None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import os
 import re
-import textwrap
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +15,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recommenders.benchmark import commands, prepared
+from recommenders.benchmark import commands, grid, prepared
 from recommenders.benchmark.errors import BenchmarkError
 from recommenders.benchmark.experiment import Experiment, ModelEntry, read_experiment
 from recommenders.benchmark.grid import Outcome
 from recommenders.benchmark.prepared import Places, prepare
 from recommenders.benchmark.results import ModelResults, collect, compare, gains
-from recommenders.benchmark.run import Run
+from recommenders.benchmark.run import Run, execute
+from recommenders.checkpoints import Checkpoint
 from recommenders.cli import main
 from recommenders.data.dataset import Dataset
+from recommenders.data.errors import DatasetError
 from recommenders.features.encoding import encode, encoder_name
 from recommenders.features.snapshot import Snapshot, SnapshotInfo
 from recommenders.features.table import ProfileTable
@@ -47,6 +49,14 @@ training: {epochs: 4, patience: 2, batch_size: 64, learning_rate: 0.05}
 models:
   - {name: lightgcn, options: {variant: base, embedding_size: 8}}
   - {name: lightgcn, options: {variant: augmented, embedding_size: 8}}
+"""
+CHEAP = """
+name: counted
+dataset: tiny
+split: {kind: leave-last-out}
+seeds: [1, 2]
+text: [title]
+models: [{name: popularity}, {name: random}]
 """
 
 
@@ -127,6 +137,74 @@ def test_a_run_that_fails_costs_only_itself(places: Places, tmp_path: Path) -> N
     with pytest.raises(BenchmarkError, match=r"2 of 4 runs failed, the first \(lightgcn base"):
         run(places, tmp_path, broken)
     assert "lightgcn augmented" in (places.out / "results.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (DatasetError("user row 3 has all"), "so: user row 3 has all"),
+        (RuntimeError("CUDA out of memory"), "so: RuntimeError: CUDA out of memory"),
+        (MemoryError(), "so: MemoryError"),
+        (np.linalg.LinAlgError("Singular matrix"), "so: numpy.linalg.LinAlgError: Singular matrix"),
+    ],
+)
+def test_a_run_may_fail_in_any_library(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    def fails(run: Run, *arguments: Any, **options: Any) -> None:
+        if run.entry.name == "random":
+            raise error
+        execute(run, *arguments, **options)
+
+    monkeypatch.setattr(grid, "execute", fails)
+    with pytest.raises(BenchmarkError, match=f"2 of 4 runs failed, .* {told}$"):
+        run(places, tmp_path, CHEAP)
+    assert "| popularity |" in (places.out / "results.md").read_text()
+
+
+def dies(outcome: Outcome, *arguments: Any) -> Outcome:
+    """Runs a run, and is killed with its process where that draws lots."""
+    if outcome.run.entry.name == "random":
+        os._exit(9)
+    return EXECUTE(outcome, *arguments)
+
+
+EXECUTE = grid._execute
+
+
+def test_a_process_that_is_killed_costs_only_its_run(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grid, "_execute", dies)
+    with pytest.raises(BenchmarkError, match=r"2 of 4 runs failed, .* its process was killed"):
+        run(places, tmp_path, CHEAP, jobs=2)
+    assert "| popularity |" in (places.out / "results.md").read_text()
+
+
+@pytest.mark.parametrize("metric", ["ndcg@10", "recall@50"])
+def test_a_metric_at_a_length_of_its_own_decides(
+    places: Places, tmp_path: Path, metric: str
+) -> None:
+    text = GRID.replace("scenario: cold-items", f"metric: {metric}")
+    assert f"by {metric} on each scenario's own validation" in run(places, tmp_path, text)
+    for path in places.out.glob("runs/*/losses.csv"):
+        with path.open(newline="") as file:
+            values = [float(row["validation warm"]) for row in csv.DictReader(file)]
+        figures = json.loads((path.parent / "result.json").read_text())["scenarios"]["warm"]
+        assert figures["validation"][metric] == pytest.approx(max(values), abs=1e-9)
+    # How much of the catalogue is shown is asked of the same lists as ever.
+    shown = []
+    for text in (CHEAP, f"{CHEAP}metric: {metric}\n"):
+        here = replace(places, out=tmp_path / f"of {len(shown)}")
+        run(here, tmp_path, text)
+        found = [one["scenarios"]["warm"] | {"label": one["label"]} for one in finished(here.out)]
+        shown.append(sorted((one["label"], one["coverage"], one["gini"]) for one in found))
+    assert shown[0] == shown[1]
+
+
+def test_a_scenario_that_the_split_has_not_is_named(places: Places) -> None:
+    with pytest.raises(BenchmarkError, match="no scenario 'typo'; it has cold-items"):
+        prepare(experiment(scenario="typo"), 1, places)
 
 
 def experiment(**changes: object) -> Experiment:
@@ -274,15 +352,7 @@ def test_options_are_chosen_by_validation_for_each_scenario(
 def test_what_no_chance_is_in_is_not_repeated_on_a_split_without_any(
     places: Places, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    grid = """
-    name: twice the same
-    dataset: tiny
-    split: {kind: leave-last-out}
-    seeds: [1, 2]
-    text: [title]
-    models: [{name: popularity}, {name: random}]
-    """
-    document = run(places, tmp_path, textwrap.dedent(grid), jobs=2)
+    document = run(places, tmp_path, CHEAP, jobs=2)
     assert "3 runs to do, 0 done before" in capfd.readouterr().err
     popular, random = (
         next(line for line in document.splitlines() if line.startswith(f"| {name}"))
@@ -337,6 +407,32 @@ def test_results_are_put_into_a_document_and_its_text_is_left(tmp_path: Path) ->
     assert page.read_text() == once
 
 
+def test_results_are_written_whole_or_not_at_all(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "page.md"
+    path.write_text("old")
+    mode = path.stat().st_mode
+    with pytest.raises(UnicodeEncodeError):
+        commands.write_text(path, "half \ud800")
+    assert path.read_text() == "old"
+    commands.write_text(path, "new")
+    assert (path.read_text(), path.stat().st_mode) == ("new", mode)
+    assert [each.name for each in tmp_path.iterdir() if "page" in each.name] == ["page.md"]
+
+    run(places, tmp_path, CHEAP)
+    whole = (places.out / "results.parquet").read_bytes()
+
+    def full(_: pa.Table, where: Path, **__: object) -> None:
+        where.write_bytes(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(OSError, match="no space"):
+        run(places, tmp_path, CHEAP)
+    assert (places.out / "results.parquet").read_bytes() == whole
+
+
 def test_a_report_says_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page, folder = tmp_path / "page.md", tmp_path / "grid"
     arguments = ["report", str(folder), "--out", str(page)]
@@ -353,7 +449,7 @@ def test_a_report_says_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_users_without_a_profile_of_their_own_can_have_that_of_their_items(places: Places) -> None:
     snapshot = Snapshot.read(places.snapshots / "profiles")
     split = prepare(experiment(), 1, places).split.fingerprint()
-    users = ProfileTable(("u3",), ("x",), np.eye(1, 384, dtype=np.float32))
+    users = ProfileTable(("u3", "of another"), ("x", "y"), np.eye(2, 384, dtype=np.float32))
     info = replace(snapshot.info, split=split)
     Snapshot(info, users, snapshot.items).write(places.snapshots / "some")
     found, own, means = (
@@ -393,6 +489,32 @@ def test_other_profiles_make_another_run_only_of_who_reads_them(
     document = run(places, tmp_path, GRID.replace("profiles: profiles", "profiles: others"))
     assert "2 runs to do, 2 done before" in capfd.readouterr().err
     assert document.count("by hand (snapshot") == 1
+
+
+def test_a_run_that_was_resumed_counts_all_that_it_took(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid_of = experiment(training={"epochs": 2})
+    ready = prepare(grid_of, 1, places)
+    one = Run(entry=grid_of.models[0], options={}, seed=1)
+    (tmp_path / "run").mkdir()
+    clock = itertools.count()  # a second from each look to the next
+    monkeypatch.setattr("time.process_time", lambda: float(next(clock)))
+    write = Checkpoint.write
+
+    def last(checkpoint: Checkpoint, path: Path) -> None:
+        write(checkpoint, path)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoint, "write", last)
+        with pytest.raises(KeyboardInterrupt):
+            execute(one, grid_of, ready, tmp_path / "run")
+    execute(one, grid_of, ready, tmp_path / "run")
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    # One second of training up to the first checkpoint, and three from the second start to the end.
+    assert result["cpu_seconds"] == 1 + 3
+    assert result["epochs"] == 2
 
 
 class Fixed:

@@ -69,6 +69,17 @@ def test_a_grid_is_read(tmp_path: Path) -> None:
             "which no other model is called",
         ),
         (("models:", "models: ["), "is not YAML"),
+        (
+            ("name: tiny", "name: tiny\nmetric: ndcg"),
+            "metric: .* no metric 'ndcg'; there are recall",
+        ),
+        (("name: tiny", "name: tiny\nmetric: ndcg@0"), "no metric 'ndcg@0'"),
+        (("name: tiny", "name: tiny\nmetric: ndcg@020"), "no metric 'ndcg@020'"),
+        (("name: tiny", "name: tiny\nmetric: precision@20"), "no metric 'precision@20'"),
+        (("name: tiny", "name: tiny\nseeds: []"), "seeds: .* at least 1 item"),
+        ((GOOD[GOOD.index("models:") :], "models: []"), "models: .* at least 1 item"),
+        (("epochs: 4", "epochs: 0"), "epochs: Input should be greater than or equal to 1"),
+        (("embedding_size: [4, 8]", "embedding_size: []"), "search.embedding_size: .* at least 1"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, change: tuple[str, str], message: str) -> None:

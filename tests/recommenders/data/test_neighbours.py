@@ -17,6 +17,8 @@ def test_cosine_by_hand() -> None:
     assert nearest[3] == ["c", "a"]
     assert nearest[4] == []
     assert next(co_chosen(histories, items, limit=1)) == ["b"]
+    some = co_chosen(histories, items, of=["never", "a"], limit=10)
+    assert list(some) == [nearest[4], nearest[0]]
 
 
 def test_ties_keep_the_order_of_the_items() -> None:

@@ -106,6 +106,19 @@ def test_shares_of_time_are_shares_of_all_interactions() -> None:
     assert list(split.scenarios) == ["warm"]  # nobody and nothing was new
 
 
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ({"test": 0.01}, r"test 0.01 of 6 pairs is less than one pair"),
+        ({"validation": 0.01}, r"validation 0.01 of 6 pairs is less than one pair"),
+    ],
+)
+def test_a_share_of_time_without_a_pair_is_named(shares: dict[str, float], message: str) -> None:
+    data = dataset([(f"u{time % 2}", f"i{time}", time) for time in range(6)])
+    with pytest.raises(DatasetError, match=message):
+        divide(data, kind="time", **shares)
+
+
 def test_cold_items_leave_training_and_are_ranked_among_each_other() -> None:
     users, items = "uvwxyz", "abcdefghij"
     data = dataset([(user, item, 0) for user in users for item in items], items=["unchosen"])

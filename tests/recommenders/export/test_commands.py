@@ -142,6 +142,10 @@ def test_what_cannot_be_trained_says_why(grid: Path, capsys: pytest.CaptureFixtu
     )
     assert main(["train", str(grid), "--out", str(grid.parent / "m")]) == 1
     assert "no model is named" in capsys.readouterr().err
+    grid.write_text(f"{GRID}scenario: typo\n")
+    train(grid, "bias_mf augmented", status=1)
+    assert "the split has no scenario 'typo'; it has warm" in capsys.readouterr().err
+    grid.write_text(GRID)
     train(grid, "popularity")
     train(grid, "popularity", status=1)
     assert "there already" in capsys.readouterr().err

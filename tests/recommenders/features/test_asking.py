@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+import numpy as np
+import pytest
+
+from recommenders.data.errors import DatasetError
 from recommenders.data.split import COLD_USERS
 from recommenders.data.splits.text import read_plan
-from recommenders.features.service import FetchOptions, _Asking
+from recommenders.features.journal import Journal
+from recommenders.features.service import FetchOptions, _ask, _Asking
+from services.client import Component, ProfileRequest, ProfileRow
 from services.profiles.api.schemas import ItemText
 from tests.recommenders.data.tiny import dataset
+from tests.recommenders.features.test_journal import profile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from services.client import Kind
 
 
 def test_strangers_are_asked_about_by_their_first_clicks_alone() -> None:
@@ -49,3 +63,35 @@ def test_texts_that_the_service_would_refuse_are_cut_at_a_word() -> None:
     assert 500 < len(titles["a"]) <= 512
     for title in titles.values():
         assert ItemText(title=title).title == title
+
+
+def test_an_item_is_sent_with_the_same_neighbours_whatever_else_is_asked_for() -> None:
+    choices = [("u", item, 0) for item in "abc"] + [("v", item, 1) for item in "cd"]
+    choices += [("w", item, 2) for item in "abcd"]
+    whole = dataset(choices, items=list("abcd"))
+    split = read_plan("cold-items,share=0.5,seed=1").divide(whole)
+    asking = _Asking(whole, split, FetchOptions(neighbours=2))
+    wanted, requests = asking.of("item")
+    everything = dict(requests(wanted))
+    assert list(everything) == wanted == list("abcd")
+    assert any(request.history for request in everything.values())
+    assert list(requests(["d", "a"])) == [(id_, everything[id_]) for id_ in ("d", "a")]
+    assert list(requests([])) == []
+
+
+class Changed:
+    """A service that has changed its version."""
+
+    def profiles(self, kind: Kind, requests: Iterator[ProfileRequest]) -> Iterator[ProfileRow]:
+        for row, request in enumerate(requests):
+            yield ProfileRow(row, request.id, 200, profile("text", 1.0), None)
+
+
+def test_when_the_version_changes_the_folder_to_delete_is_named(tmp_path: Path) -> None:
+    other = replace(profile("").version, prompt=Component("p", "2"))
+    (tmp_path / "snapshot.partial").mkdir()
+    with Journal(tmp_path / "snapshot.partial" / "users.ndjson") as journal:
+        rows = iter([("u", ProfileRequest("u", embedding=True))])
+        asked = _ask(Changed(), "user", rows, journal=journal, version=other)  # type: ignore[arg-type]
+        with pytest.raises(DatasetError, match=r"delete .*/snapshot\.partial and start again"):
+            list(asked)

@@ -58,11 +58,32 @@ def test_profiles_of_strangers_are_refused(tmp_path: Path, encoder_folder: Path)
         from_jsonl(DATASET, users=None, items=None, encoder=encoder_folder)
 
 
+def test_profiles_of_others_are_left_out_of_a_backfill(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vectors = np.arange(6, dtype=np.float32).reshape(3, 2)
+    names = {"items": ("other", "j", "stranger"), "strangers": ("x", "y", "z")}
+    for folder, ids in names.items():
+        (tmp_path / folder).mkdir()
+        ProfileTable(ids, ids, vectors).write(tmp_path / folder / "part-00000.parquet")
+        manifest = {"complete": True, "version": {"encoder": {"name": "e", "hash": "1"}}}
+        (tmp_path / folder / "manifest.json").write_text(json.dumps(manifest))
+    DATASET.write(tmp_path / "data")
+    arguments = ["features", str(tmp_path / "data"), "--out", str(tmp_path / "snapshot"), "--items"]
+    assert main([*arguments, str(tmp_path / "items")]) == 0
+    assert "items: 2 of 3 profiles are not of the items of tiny" in capsys.readouterr().err
+    items = Snapshot.read(tmp_path / "snapshot").items
+    assert items is not None
+    assert (items.ids, items.texts, items.vectors.tolist()) == (("j",), ("j",), [[2, 3]])
+    assert main([*arguments, str(tmp_path / "strangers")]) == 1
+    assert "none of its 3 profiles is of the items of tiny; name" in capsys.readouterr().err
+
+
 def test_a_backfill_is_a_snapshot_already(tmp_path: Path) -> None:
-    for kind, width in (("users", 2), ("items", 2), ("other", 3)):
+    for kind, name, width in (("users", "u", 2), ("items", "j", 2), ("other", "i", 3)):
         folder = tmp_path / kind
         folder.mkdir()
-        rows = ProfileTable(("u",), ("text",), np.ones((1, width), np.float32))
+        rows = ProfileTable((name,), ("text",), np.ones((1, width), np.float32))
         rows.write(folder / "part-00000.parquet")
         encoder = {"name": "e", "hash": str(width)}
         manifest = {"complete": True, "version": {"encoder": encoder}}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from recommenders.benchmark.prepared import _means
 from recommenders.data.indexed import Indexed, pairs
 from recommenders.data.split import COLD_USERS, WARM, Part, Scenario, Split
+from recommenders.data.splits import parse
 from recommenders.features.histories import readable_histories
+from tests.recommenders.data.tiny import dataset
 
 SHAPE = (3, 5)
 
@@ -36,3 +39,25 @@ def test_training_oldest_first_and_what_is_known_of_newcomers() -> None:
         scenarios={WARM: Scenario(warm, later), COLD_USERS: Scenario(cold, cold)},
     )
     assert readable_histories(indexed, split) == {0: [0, 2], 1: [4]}
+
+
+def test_what_one_part_knows_of_a_newcomer_and_another_asks_for_is_not_read() -> None:
+    rows = [("u", "a", "train"), ("u", "b", "train"), ("v", "b", "train"), ("v", "a", "warm/test")]
+    rows += [("new", "a", "warm/validation"), ("new", "b", "warm/test")]
+    rows += [("cold", item, "cold-users/test") for item in "ba"]
+    rows += [("colder", item, "cold-users/validation") for item in "ab"]
+    data = dataset(
+        [(u, i, time) for time, (u, i, _) in enumerate(rows)], parts=[p for *_, p in rows]
+    )
+    indexed = Indexed.of(data)
+    split = parse({"kind": "published", "known": 1}).divide(data)
+    new = indexed.user_ids.index("new")
+    assert split.scenarios[WARM].test.known[[new]].nnz == 1
+    found = readable_histories(indexed, split)
+    assert {indexed.user_ids[user]: items for user, items in found.items()} == {
+        "u": [0, 1],
+        "v": [1],
+        "cold": [1],
+        "colder": [0],
+    }
+    assert not _means(split, np.eye(2, dtype=np.float32))[new].any()

@@ -139,7 +139,8 @@ def test_damped_users_weigh_less_and_the_trace_stays() -> None:
     # Users of 2 and 1 interactions weigh 1/2 and 1: X'X is [[1.5, .5], [.5, .5]], of trace 2, and
     # times 3/2 [[9, 3], [3, 3]] / 4. With lambda 3/4, P = [[3, .75], [.75, 1.5]]^-1, so -P_01/P_11
     # is .75 / 3 and -P_10/P_00 is .75 / 1.5.
-    train = sparse.csr_array(np.array([[1, 1], [1, 0]], np.float32))
+    # Users of none say nothing about it.
+    train = sparse.csr_array(np.array([[1, 1], [0, 0], [1, 0], [0, 0]], np.float32))
     found = ease_weights(train, regularisation=0.75, damping=0.5)
     np.testing.assert_allclose(found, [[0, 1 / 4], [1 / 2, 0]], atol=1e-6)
 

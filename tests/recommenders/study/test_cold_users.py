@@ -270,6 +270,8 @@ def test_strangers_can_have_profiles_of_their_own_for_each_number_of_clicks(
         (("model: popularity", "model: random"), "a stranger has not"),
         (("profiles: profiles", "profiles: profiles\nuser_profiles: own"), "stranger_profiles"),
         (("embedding_size", "embeding_size"), "embeding_size"),
+        (("seeds: [1, 2]", "seeds: [1, 2]\nmetric: precision@20"), "precision@20"),
+        (("seeds: [1, 2]", "seeds: []"), "seeds"),
     ],
 )
 def test_a_study_that_makes_no_sense_is_refused(

@@ -78,6 +78,26 @@ def test_a_model_folder_that_cannot_be_trusted_is_named(
     assert f"error: RECLM_MODEL_PATH: {model}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("written", "said"), [(None, "is missing"), ("{", "is not a tokenizer")])
+def test_a_model_folder_without_a_tokenizer_is_named(
+    encoder_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    written: str | None,
+    said: str,
+) -> None:
+    monkeypatch.setenv("RECLM_ENCODER_PATH", str(encoder_folder))
+    model = tmp_path / "model"
+    model.mkdir()
+    if written is not None:
+        (model / "tokenizer.json").write_text(written)
+    monkeypatch.setenv("RECLM_MODEL_PATH", str(model))
+    assert direct(tmp_path) == 2
+    assert f"{model}/tokenizer.json {said}" in capsys.readouterr().err
+
+
 @pytest.mark.anyio
 async def test_a_history_that_is_too_long_fails_its_row_alone() -> None:
     maker = DirectMaker(settings=Settings(max_history=2), kind="user")

@@ -1,19 +1,20 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from recommenders.data.audit.leakage import PartLeaks, find_leaks
 from recommenders.data.indexed import Indexed
-from recommenders.data.split import Scenario
+from recommenders.data.split import Scenario, Split
 from recommenders.data.splits import parse
 from tests.recommenders.data.tiny import dataset
 
 if TYPE_CHECKING:
+    from scipy import sparse
+
     from recommenders.data.dataset import Dataset
-    from recommenders.data.split import Split
 
 NO_TEXT = np.full(99, -1)
 
@@ -51,6 +52,28 @@ def test_a_pair_in_training_and_in_test_is_found() -> None:
         "1 of 3 interactions of warm/test are in training histories",
         "1 of 3 interactions of warm/test are in validation too",
     ]
+
+
+def test_what_is_known_of_a_newcomer_is_no_leak_and_what_is_asked_of_one_would_be() -> None:
+    rows = [
+        *[("u", "a", "train"), ("u", "b", "train"), ("u", "c", "warm/test")],
+        *[("new", "a", "warm/validation"), ("new", "b", "warm/test")],
+        *[("p", item, "cold-users/test") for item in "ab"],
+        *[("q", item, "cold-users/validation") for item in "ab"],
+    ]
+    data, split = published(rows)
+    assert not any(part.reasons() for part in leaks(data, split).values())
+    trusting = Trusting(**{each.name: getattr(split, each.name) for each in fields(Split)})
+    assert leaks(data, trusting)["warm/validation"].reasons() == [
+        "1 of 1 interactions of warm/validation are in training histories"
+    ]
+
+
+class Trusting(Split):
+    """Lets profiles read whatever a part knows."""
+
+    def readable(self) -> sparse.csr_array:
+        return self.scenarios["warm"].test.known
 
 
 def test_a_history_with_rows_beside_the_training_part_is_found() -> None:
