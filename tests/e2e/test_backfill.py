@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.stack, pytest.mark.model, pytest.mark.timeout(1500)]
 
 USERS = 2_000
-NEW = 250
+NEW = 150
 """Users of whom the service has no profile yet: each takes the model a quarter of a second."""
 HISTORY = 5
 COLUMNS = ["id", "text", "vector", "version", "input_hash", "created_at"]
@@ -318,7 +318,7 @@ def test_without_the_service_the_output_is_the_same(
 def test_a_cluster_that_loses_a_node_writes_each_row_once(
     stack: Stack, films: Path, filled: Filled, cluster: RayCluster, tmp_path: Path
 ) -> None:
-    gone = random.Random(1).sample(filled.ids, 160)
+    gone = random.Random(1).sample(filled.ids, 90)
     stack.forget(gone)
     stack.env.update(cluster.env)
     out = tmp_path / "out"
