@@ -224,7 +224,7 @@ def _publish(args: argparse.Namespace) -> str:
 def _compare(args: argparse.Namespace) -> str:
     from training.comparing.judgement import compare
     from training.comparing.report import save, table
-    from training.comparing.vectors import popularity
+    from training.comparing.vectors import named, popularity
     from training.comparing.writers import HeldOut, writer
     from training.rows import read_rows
 
@@ -258,6 +258,12 @@ def _compare(args: argparse.Namespace) -> str:
         least = popularity(behaviour)
         if least is not None:
             notes.append(f"retrieval of profiles that say nothing (popularity): {least:.3f}")
+        read = named(behaviour)
+        if read is not None:
+            notes.append(
+                f"retrieval of what the prompts name, item by item and without words: {read.recall:.3f} "
+                f"({read.beyond:+.3f} beyond popularity, margin {read.margin:.3f})"
+            )
     judgements, answers = compare(
         writers, rows, tokens=args.tokens, encode=encode, behaviour=behaviour, tell=_tell
     )

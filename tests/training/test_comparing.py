@@ -15,7 +15,14 @@ from tests.training.test_judging import GOOD, ROW
 from training.comparing.behaviour import Behaviour, behaviour
 from training.comparing.judgement import compare, judge
 from training.comparing.report import save, table
-from training.comparing.vectors import _fit, likenesses, popularity, retrieval
+from training.comparing.vectors import (
+    Retrieval,
+    _fit,
+    likenesses,
+    named,
+    popularity,
+    retrieval,
+)
 from training.comparing.writers import HeldOut, ServedWriter, Written, writer
 from training.errors import TrainingError
 from training.judging import likeness
@@ -195,6 +202,23 @@ def test_what_is_left_without_a_user_is_what_a_fit_without_that_user_leaves(pena
         solved = np.linalg.solve(read.T @ read + penalty * np.eye(12), read.T @ (others[1] - mean))
         expected = chosen[user] - mean - (known[user] - centre) @ solved
         np.testing.assert_allclose(left[user], expected)
+
+
+def test_what_prompts_name_is_judged_as_it_is() -> None:
+    """Of four tastes, a prompt names one item; whoever chose it chose the others of that taste."""
+    rng = np.random.default_rng(0)
+    taste = rng.integers(0, 4, 60)
+    hidden, shown = np.zeros((60, 160)), np.zeros((60, 160), np.float32)
+    for user, group in enumerate(taste):
+        hidden[user, group * 40 + 1 + rng.permutation(39)[:10]] = 1
+        shown[user, group * 40] = 1
+    known = replace(_known(hidden, [[] for _ in taste]), shown=sparse.csr_array(shown))
+    found = named(known)
+    assert found is not None
+    assert found.beyond > 2 * found.margin
+    assert named(replace(known, shown=sparse.csr_array(shown[:, ::-1] * 0))) == Retrieval(
+        pytest.approx(popularity(known)), 0, 0
+    )
 
 
 def test_what_is_shown_is_not_ranked() -> None:

@@ -112,6 +112,16 @@ def popularity(behaviour: Behaviour) -> float | None:
     return None if found is None else float(found.mean())
 
 
+def named(behaviour: Behaviour) -> Retrieval | None:
+    """Judges what the prompts name, as it is: a number for each item instead of any words.
+
+    About as much as that finds is there to be found by whoever reads those prompts.
+    """
+    items: NDArray[np.float32] = behaviour.shown.toarray().astype(np.float32)
+    lengths = np.linalg.norm(items, axis=1, keepdims=True)
+    return retrieval(items / np.maximum(lengths, 1), behaviour)
+
+
 @lru_cache(maxsize=1)  # every model is measured against it
 def _least(behaviour: Behaviour) -> NDArray[np.float64] | None:
     return _recalls(np.zeros((len(behaviour.kinds), 1), np.float32), behaviour)
