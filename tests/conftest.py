@@ -9,14 +9,11 @@ import pytest
 
 from services.assets.commands import get_model
 from services.assets.home import reclm_home
-from services.stack.adapters import SHIPPED, find_adapter
 from tests.support.servers import RedisServer, Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from services.stack.adapters import Adapter
 
 MODEL = "SmolLM2-135M-Instruct"
 
@@ -43,28 +40,15 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 
 @pytest.fixture(scope="session")
-def adapter(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Adapter:
-    """The adapter that comes with RecLM, with its merged model made in a folder of this run."""
-    found = find_adapter(tmp_path_factory.mktemp("home"), SHIPPED)
-    found.fold_into(model_folder)
-    return found
-
-
-@pytest.fixture(scope="session")
-def vllm_url(adapter: Adapter, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real vLLM; RECLM_TEST_VLLM_URL names another.
-
-    It serves what `make up` does, the real base model with that adapter folded in, under the names
-    of both: a second one, for the base as it is, would take another minute to start.
-    """
+def vllm_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real vLLM serving the real base model under its name; RECLM_TEST_VLLM_URL names another."""
     given = os.environ.get("RECLM_TEST_VLLM_URL")
     if given:
         yield given
         return
     from tests.support.vllm import VllmServer
 
-    names = (MODEL, adapter.name)
-    server = VllmServer(tmp_path_factory.mktemp("vllm"), model=adapter.merged, names=names)
+    server = VllmServer(tmp_path_factory.mktemp("vllm"))
     server.start()
     yield server.url
     server.process.stop()

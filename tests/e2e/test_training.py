@@ -10,20 +10,21 @@ import torch
 from safetensors.torch import load_file
 
 from services.profiles.prompts import user_messages
-from services.stack.adapters import SHIPPED
+from services.stack.adapters import SHIPPED, find_adapter
 from tests.support.servers import Service
-from tests.support.vllm import MODEL
+from tests.support.vllm import MODEL, VllmServer
 from training.comparing.judgement import compare
 from training.comparing.writers import HeldOut, ServedWriter
 from training.lora import load_model
 from training.rows import Turn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from services.stack.adapters import Adapter
 
-pytestmark = [pytest.mark.stack, pytest.mark.model]
+pytestmark = [pytest.mark.stack, pytest.mark.model, pytest.mark.timeout(400)]
 
 FILMS = (
     "Alien (1979) | Horror, Sci-Fi", "Babe (1995) | Children's, Comedy", "Heat (1995) | Crime",
@@ -32,10 +33,28 @@ FILMS = (
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def adapter(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Adapter:
+    """The adapter, with its merged model made in a folder of this run."""
+    found = find_adapter(tmp_path_factory.mktemp("home"), SHIPPED)
+    found.fold_into(model_folder)
+    return found
+
+
+@pytest.fixture(scope="module")
+def vllm(adapter: Adapter, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
+    server = VllmServer(tmp_path_factory.mktemp("vllm"), model=adapter.merged, name=adapter.name)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.process.stop()
+
+
 def test_the_service_s_profiles_carry_its_version(
-    adapter: Adapter, vllm_url: str, service_env: dict[str, str], tmp_path: Path
+    adapter: Adapter, vllm: VllmServer, service_env: dict[str, str], tmp_path: Path
 ) -> None:
-    service = Service(tmp_path, env={**service_env, **adapter.settings, "RECLM_VLLM_URL": vllm_url})
+    service = Service(tmp_path, env={**service_env, **adapter.settings, "RECLM_VLLM_URL": vllm.url})
     try:
         service.start()
         body = {"id": "trained", "history": [{"title": "Alien (1979)", "category": "Horror"}]}
@@ -47,12 +66,12 @@ def test_the_service_s_profiles_carry_its_version(
     assert version["base_model"]["name"] == MODEL
 
 
-def test_it_writes_the_form_without_being_held_to_it(vllm_url: str) -> None:
+def test_it_writes_the_form_without_being_held_to_it(vllm: VllmServer) -> None:
     rows = [
         HeldOut(kind="user", id=str(first), prompt=_prompt(FILMS[first : first + 3]))
         for first in range(len(FILMS) - 2)
     ]
-    judged, _ = compare({SHIPPED: ServedWriter(vllm_url, SHIPPED)}, rows)
+    judged, _ = compare({SHIPPED: ServedWriter(vllm.url, SHIPPED)}, rows)
     assert judged[SHIPPED].well_formed > 0.5, "the base writes none"
     assert judged[SHIPPED].distinct > 0.8
 

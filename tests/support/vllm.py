@@ -12,7 +12,6 @@ from services.stack import environment
 from tests.support.processes import ServerProcess, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 MODEL = "SmolLM2-135M-Instruct"
@@ -24,19 +23,17 @@ class VllmServer:
     Args:
         folder: For its log.
         model: Folder of the model to serve; the base model by default.
-        names: Under which it is served.
+        name: Under which it is served.
     """
 
-    def __init__(
-        self, folder: Path, *, model: Path | None = None, names: Sequence[str] = (MODEL,)
-    ) -> None:
+    def __init__(self, folder: Path, *, model: Path | None = None, name: str = MODEL) -> None:
         home = reclm_home()
         python = environment.make(home, "cpu")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--enforce-eager"]
         model = model or get_model(MODEL, home=home)
-        command += ["--model", str(model), "--served-model-name", *names]
+        command += ["--model", str(model), "--served-model-name", name]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--dtype", "bfloat16", "--max-model-len", "4096"]
         command += ["--scheduling-policy", "priority"]

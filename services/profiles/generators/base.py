@@ -23,7 +23,8 @@ class GenerationRequest:
         frequency_penalty: Taken again for each time it is there. A high one eats the commas.
         begun: How the answer begins already, without a space at its end; what is written follows
             it, and does not repeat it.
-        unwanted: Phrases that are not to be written again.
+        unwanted: Phrases that are not to be written again. Their usual tokens are banned; a model that
+            insists may spell one with others, so whoever asks looks at the answer.
         background: Let requests without this go first, where the generator has a queue.
     """
 
