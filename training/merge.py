@@ -152,11 +152,11 @@ def merge(
 
 def is_merged_from(folder: Path, adapter: Path) -> bool:
     """Tells whether a folder holds what `merge` made of an adapter."""
-    path = folder / MANIFEST
-    if not path.is_file():
-        return False
-    made_of = json.loads(path.read_text(encoding="utf-8")).get("adapter")
-    return bool(made_of == content_hash(adapter))
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False  # whatever is there instead, `merge` does not write over it
+    return isinstance(manifest, dict) and manifest.get("adapter") == content_hash(adapter)
 
 
 def unmerged(model: Path, adapters: Sequence[Path]) -> PeftModel:

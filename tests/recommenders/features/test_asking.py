@@ -92,6 +92,12 @@ def test_when_the_version_changes_the_folder_to_delete_is_named(tmp_path: Path) 
     (tmp_path / "snapshot.partial").mkdir()
     with Journal(tmp_path / "snapshot.partial" / "users.ndjson") as journal:
         rows = iter([("u", ProfileRequest("u", embedding=True))])
-        asked = _ask(Changed(), "user", rows, journal=journal, version=other)  # type: ignore[arg-type]
+        asked = _ask(
+            Changed(),  # type: ignore[arg-type]  # a client that answers this one call
+            "user",
+            rows,
+            journal=journal,
+            version=other,
+        )
         with pytest.raises(DatasetError, match=r"delete .*/snapshot\.partial and start again"):
             list(asked)
