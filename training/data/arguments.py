@@ -113,6 +113,27 @@ def add_data(rooms: Actions) -> None:
         help="of each user of reward training, with as many neighbours (default: %(default)s)",
     )
 
+    summary = "prompts to judge by, of users whom no profile was taught of"
+    unseen = _builder(actions, "unseen", summary, commands.unseen)
+    unseen.add_argument(
+        "--profiles",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="leave out the users of these: what `data teacher` wrote, or files of rows with an id",
+    )
+    _add_dataset(unseen)
+    _add_reading(unseen)
+    for option, default, meaning in (
+        ("--users", 1_200, "users drawn, at most"),
+        ("--shown", 20, "of each user's choices, drawn for the prompt"),
+        ("--left", 20, "choices beside those, at least, for a profile to find"),
+    ):
+        unseen.add_argument(
+            option, type=positive, default=default, metavar="N", help=f"{meaning} ({default})"
+        )
+
 
 def add_teach(rooms: Actions) -> None:
     """Adds `teach`."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SOURCES = ("seed", "reclm-mind", "reclm-netflix", "ml-1m-gear", "answers")
 PROFILES, TRAIN, HELD_OUT = "profiles.jsonl", "train.jsonl", "held-out.jsonl"
 UNTAUGHT = "untaught.jsonl"
-NEIGHBOURS, SAMPLES = "neighbours.jsonl", "samples.jsonl"
+NEIGHBOURS, SAMPLES, PROMPTS = "neighbours.jsonl", "samples.jsonl", "prompts.jsonl"
 
 _KINDS: tuple[Kind, ...] = ("user", "item")
 
@@ -179,6 +179,41 @@ def preferences(args: argparse.Namespace) -> str:
     return _told(manifest, args.out)
 
 
+def unseen(args: argparse.Namespace) -> str:
+    """Writes prompts of users whom no profile was taught of; returns what to print."""
+    from training.data.folder import check_place, digest_of, write_folder
+    from training.data.prompts import item_lines
+    from training.data.sources import read_training_part
+    from training.data.unseen import unseen_rows
+
+    check_place(args.out, replace=args.force)
+    files = [path / PROFILES if path.is_dir() else path for path in args.profiles]
+    seen = set().union(*map(_users, files))
+    dataset = read_training_part(args.dataset, args.split)
+    built = unseen_rows(
+        dataset.histories(min_weight=args.min_weight),
+        item_lines(dataset),
+        seen,
+        _reading(args),
+        users=args.users,
+        shown=args.shown,
+        left=args.left,
+        seed=args.seed,
+    )
+    _refuse_nothing(len(built.rows), built.counts)
+    about = {
+        "profiles": [digest_of(file) for file in files],
+        "dataset": _data(args, dataset),
+        "left_out": dict(built.counts),
+        "options": {name: getattr(args, name) for name in ("users", "shown", "left", "seed")},
+        "prompt": _prompt(args),
+    }
+    manifest = write_folder(
+        args.out, {PROMPTS: built.rows}, builder="unseen", about=about, replace=args.force
+    )
+    return _told(manifest, args.out)
+
+
 def _answers(args: argparse.Namespace) -> Iterator[Answer]:
     from recommenders.data.dataset import Dataset
     from training.data.answers import read_answers
@@ -241,11 +276,20 @@ def _profiles(path: Path) -> tuple[list[Kept], dict[str, str | int]]:
 
 def _held_out(file: Path) -> set[str]:
     """Returns the users that a teacher's folder holds out; nobody where there is no such file."""
+    return _users(file) if file.is_file() else set()
+
+
+def _users(file: Path) -> set[str]:
+    """Returns the ids of a file's rows; rows of an item are passed over."""
     from training.data.folder import read_lines
 
-    if not file.is_file():
-        return set()
-    return {str(row.get("id")) for row in read_lines(file) if row.get("kind") == "user"}
+    found = set()
+    for number, row in enumerate(read_lines(file), start=1):
+        if not isinstance(row.get("id"), str):
+            raise InstructionDataError(f"{file}, row {number}: no id")
+        if row.get("kind", "user") == "user":
+            found.add(row["id"])
+    return found
 
 
 def _neighbours(

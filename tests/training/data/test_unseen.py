@@ -1,0 +1,119 @@
+"""`reclm-train data unseen`: prompts of users whom no model learnt from, with choices left to find."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from services.profiles.budget import utf8_length
+from services.profiles.prompts import user_messages
+from tests.training.data.made import READING, dataset, kept
+from training import cli
+from training.comparing.behaviour import behaviour
+from training.comparing.writers import HeldOut
+from training.data.distillation import Reading
+from training.data.prompts import turns
+from training.data.unseen import Unseen, unseen_rows
+from training.rows import read_rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILMS = [f"f{number:02}" for number in range(12)]
+HISTORIES = {f"u{number}": FILMS[: 4 + number] for number in range(8)}
+LINES = {film: f"Film {film} (1995)" for film in FILMS}
+
+
+def draw(seen: tuple[str, ...] = (), reading: Reading = READING, **options: int) -> Unseen:
+    chosen = {"users": 10, "shown": 3, "left": 2, "seed": 0} | options
+    return unseen_rows(HISTORIES, LINES, seen, reading, **chosen)
+
+
+def shown(row: dict[str, Any]) -> list[str]:
+    lines = row["prompt"][-1]["content"].splitlines()[1:]
+    return [line.removeprefix("- Film ").removesuffix(" (1995)") for line in lines]
+
+
+def test_a_prompt_shows_a_draw_in_the_order_of_the_history() -> None:
+    rows = draw().rows
+    for row in rows:
+        films = shown(row)
+        assert len(set(films)) == 3
+        assert films == sorted(films)
+        assert set(films) < set(HISTORIES[row["id"]])
+        assert row["left"] == len(HISTORIES[row["id"]]) - 3
+        lines = [LINES[film] for film in films]
+        assert row["prompt"] == turns(user_messages(lines, examples=False))
+    assert any(shown(row) != HISTORIES[row["id"]][-3:] for row in rows)
+
+
+def test_who_was_seen_or_chose_too_little_is_left_out_and_counted() -> None:
+    built = draw(seen=("u7", "u3", "stranger"))
+    assert {row["id"] for row in built.rows} == {"u1", "u2", "u4", "u5", "u6"}
+    assert built.counts == {
+        "seen": 2,
+        "too few choices": 1,
+        "nothing readable": 0,
+        "not drawn": 0,
+    }
+
+
+def test_users_are_a_draw_that_a_seed_decides() -> None:
+    few = draw(users=3)
+    assert few.counts["not drawn"] == 4
+    assert few.rows == draw(users=3).rows == draw().rows[:3]
+    assert [row["id"] for row in few.rows] != sorted(row["id"] for row in few.rows)
+    assert draw(seed=1).rows != draw().rows
+
+
+def test_what_does_not_fit_is_left_to_find() -> None:
+    short = Reading(count=utf8_length, history_tokens=10_000, max_items=2)
+    for row in draw(reading=short).rows:
+        assert len(shown(row)) == 2
+        assert row["left"] == len(HISTORIES[row["id"]]) - 2
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    dataset(HISTORIES).write(tmp_path / "data")
+    (tmp_path / "taught").mkdir()
+    rows = [kept("u7", ["Heat"]).answer.to_row(), {"id": "u6", "kind": "item"}]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "taught" / "profiles.jsonl").write_text(text)
+    (tmp_path / "looked-at.jsonl").write_text('{"id": "u5"}\n')
+    return tmp_path
+
+
+def run(folder: Path, *options: str) -> int:
+    given = ["--dataset", str(folder / "data"), "--out", str(folder / "out"), "--shown", "3"]
+    return cli.main(["data", "unseen", *given, "--left", "2", *options])
+
+
+def test_the_command_leaves_out_whom_folders_and_files_name(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = [str(folder / name) for name in ("taught", "looked-at.jsonl")]
+    assert run(folder, "--profiles", *named) == 0
+    assert "left out: seen 2, too few choices 1" in capsys.readouterr().out
+    rows = list(read_rows(HeldOut, folder / "out" / "prompts.jsonl"))
+    assert {row.id for row in rows} == {"u1", "u2", "u3", "u4", "u6"}
+    # `compare` looks for what the prompt does not name, and nothing else.
+    found = behaviour(rows, dataset(HISTORIES))
+    assert [found.hidden[[at]].sum() for at in range(len(rows))] == [
+        len(HISTORIES[row.id]) - 3 for row in rows
+    ]
+    manifest = json.loads((folder / "out" / "manifest.json").read_text())
+    assert manifest["options"] == {"users": 1200, "shown": 3, "left": 2, "seed": 0}
+
+
+def test_what_names_nobody_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "looked-at.jsonl").write_text('{"id": "u5"}\n{"user": "u4"}\n')
+    assert run(folder, "--profiles", str(folder / "looked-at.jsonl")) == 1
+    assert "looked-at.jsonl, row 2: no id" in capsys.readouterr().err
+    assert run(folder, "--profiles", str(folder / "nowhere.jsonl")) == 1
+    assert "nowhere.jsonl is missing" in capsys.readouterr().err
+    assert run(folder, "--left", "50") == 1
+    assert "nothing is left: seen 0, too few choices 8" in capsys.readouterr().err
+    assert not (folder / "out").exists()
