@@ -112,7 +112,11 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
         "--min-weight", type=float, metavar="W", help="leave out interactions with less weight"
     )
     compare.add_argument(
-        "--out", type=Path, metavar="DIR", help="also as JSON and as a page, with the profiles"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="also as JSON and as a page, with the profiles; keeps the answers of model folders, "
+        "which the next run with the same prompts does not ask for again",
     )
     for parser, run in ((merge, _merge), (publish, _publish), (compare, _compare)):
         parser.set_defaults(run=run)
@@ -223,6 +227,7 @@ def _publish(args: argparse.Namespace) -> str:
 
 def _compare(args: argparse.Namespace) -> str:
     from training.comparing.judgement import compare
+    from training.comparing.keeping import keeping
     from training.comparing.report import save, table
     from training.comparing.vectors import named, popularity
     from training.comparing.writers import HeldOut, writer
@@ -264,12 +269,22 @@ def _compare(args: argparse.Namespace) -> str:
                 f"retrieval of what the prompts name, item by item and without words: {read.recall:.3f} "
                 f"({read.beyond:+.3f} beyond popularity, margin {read.margin:.3f})"
             )
-    judgements, answers = compare(
-        writers, rows, tokens=args.tokens, encode=encode, behaviour=behaviour, tell=_tell
+    compared = compare(
+        {name: keeping(one, args.out) for name, one in writers.items()},
+        rows,
+        tokens=args.tokens,
+        encode=encode,
+        behaviour=behaviour,
+        tell=_tell,
     )
+    first = next(iter(writers))
+    notes += [
+        f"retrieval of {name} against {first}: {gain.beyond:+.4f} (margin {gain.margin:.4f})"
+        for name, gain in compared.gains.items()
+    ]
     if args.out is not None:
-        save(args.out, rows, judgements, answers, notes=notes)
-    return "\n".join([table(judgements), "", *(f"- {note}" for note in notes)])
+        save(args.out, rows, compared, notes=notes)
+    return "\n".join([table(compared.judgements), "", *(f"- {note}" for note in notes)])
 
 
 def _prompts(args: argparse.Namespace) -> list[Any]:

@@ -122,6 +122,15 @@ def likeness(text: str, others: Sequence[str]) -> float:
     return max((_jaccard(own, stems(other)) for other in others), default=0.0)
 
 
+def sameness(texts: Sequence[str]) -> list[float]:
+    """Returns how like the most similar of the others each text is, as `likeness` does."""
+    words = [stems(text) for text in texts]
+    return [
+        max((_jaccard(own, other) for place, other in enumerate(words) if place != at), default=0.0)
+        for at, own in enumerate(words)
+    ]
+
+
 def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
     union = one | other
     return len(one & other) / len(union) if union else 1.0

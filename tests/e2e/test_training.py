@@ -71,7 +71,7 @@ def test_it_writes_the_form_without_being_held_to_it(vllm: VllmServer) -> None:
         HeldOut(kind="user", id=str(first), prompt=_prompt(FILMS[first : first + 3]))
         for first in range(len(FILMS) - 2)
     ]
-    judged, _ = compare({SHIPPED: ServedWriter(vllm.url, SHIPPED)}, rows)
+    judged = compare({SHIPPED: ServedWriter(vllm.url, SHIPPED)}, rows).judgements
     assert judged[SHIPPED].well_formed > 0.5, "the base writes none"
     assert judged[SHIPPED].distinct > 0.8
 

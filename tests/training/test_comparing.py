@@ -17,13 +17,14 @@ from training.comparing.judgement import compare, judge
 from training.comparing.report import save, table
 from training.comparing.vectors import (
     Retrieval,
-    _fit,
+    _directions,
+    _left,
     likenesses,
     named,
     popularity,
     retrieval,
 )
-from training.comparing.writers import HeldOut, ServedWriter, Written, writer
+from training.comparing.writers import HeldOut, ServedWriter, Writer, Written, writer
 from training.errors import TrainingError
 from training.judging import likeness
 from training.pace import ignore
@@ -71,17 +72,19 @@ def _parrot(
 def test_teacher_and_categories_stand_beside_the_models() -> None:
     rows = [_held_out(1, GOOD), _held_out(2, GOOD)]
     told: list[str] = []
-    judgements, answers = compare({"parrot": _parrot}, rows, tell=told.append)
+    compared = compare({"parrot": _parrot}, rows, tell=told.append)
+    judgements = compared.judgements
     assert told == ["parrot: answer 2 of 2, 0:00:00 left"]
     assert list(judgements) == ["parrot", "teacher", "categories"]
     assert judgements["teacher"].to_teacher == 1
     assert judgements["teacher"].tokens is None
     assert judgements["parrot"].tokens == 96
     assert judgements["categories"].well_formed == 1
-    assert "crime viewer" in answers["categories"][0]
+    assert "crime viewer" in compared.answers["categories"][0]
+    assert compared.gains == {}
     assert table(judgements).count("\n") == 4
-    without, _ = compare({}, [_held_out(1)])
-    assert list(without) == ["categories"]
+    without = compare({}, [_held_out(1)])
+    assert list(without.judgements) == ["categories"]
 
 
 @pytest.mark.parametrize("name", ["teacher", "categories"])
@@ -188,18 +191,52 @@ def test_profiles_that_tell_tastes_apart_find_more_than_popularity() -> None:
     assert retrieval(vectors[:9], _known(hidden[:9], [[] for _ in range(9)])) is None
 
 
-@pytest.mark.parametrize("penalty", [0.03, 10.0])
-def test_what_is_left_without_a_user_is_what_a_fit_without_that_user_leaves(penalty: float) -> None:
+def test_models_are_held_against_the_first_user_by_user() -> None:
     rng = np.random.default_rng(0)
-    known, chosen = rng.standard_normal((9, 12)), rng.standard_normal((9, 4))
-    centred = known - known.mean(axis=0)
-    values, basis = np.linalg.eigh(centred @ centred.T)
-    _, left = _fit(values, basis, basis.T @ (chosen - chosen.mean(axis=0)), penalty)
+    taste = rng.integers(0, 4, 60)
+    hidden = np.zeros((60, 160))
+    for user, group in enumerate(taste):
+        hidden[user, group * 40 + rng.permutation(40)[:10]] = 1
+    rows = [_held_out(number) for number in range(60)]
+
+    def says(words: Sequence[int]) -> Writer:
+        return lambda rows, *, tokens, done=ignore: Written(["abcd"[word] for word in words])
+
+    compared = compare(
+        {"blank": says([0] * 60), "taste": says(taste), "guess": says(rng.permutation(taste))},
+        rows,
+        encode=_letters,
+        behaviour=_known(hidden, [[] for _ in rows]),
+    )
+    assert list(compared.gains) == ["taste", "guess"]
+    gain = compared.gains["taste"]
+    each = {name: one.retrieval for name, one in compared.judgements.items()}
+    assert gain.recall == each["taste"]
+    assert each["blank"] is not None
+    assert gain.beyond == pytest.approx(gain.recall - each["blank"])
+    assert gain.beyond > 2 * gain.margin
+    assert abs(compared.gains["guess"].beyond) < 2 * compared.gains["guess"].margin
+
+
+@pytest.mark.parametrize("penalty", [0.03, 10.0])
+@pytest.mark.parametrize("width", [1, 5, 12])
+def test_what_is_left_without_a_user_is_what_a_fit_without_that_user_leaves(
+    width: int, penalty: float
+) -> None:
+    rng = np.random.default_rng(0)
+    known, chosen = rng.standard_normal((9, width)), rng.standard_normal((9, 4))
+    basis, stretch, directions = _directions(known - known.mean(axis=0))
+    assert len(stretch) == min(8, width)
+    np.testing.assert_allclose(basis * stretch @ directions.T, known - known.mean(axis=0))
+    centred = chosen - chosen.mean(axis=0)
+    left = _left(centred, basis, stretch, basis.T @ centred, penalty)
     for user in range(9):
         others = np.delete(known, user, axis=0), np.delete(chosen, user, axis=0)
         centre, mean = others[0].mean(axis=0), others[1].mean(axis=0)
         read = others[0] - centre
-        solved = np.linalg.solve(read.T @ read + penalty * np.eye(12), read.T @ (others[1] - mean))
+        solved = np.linalg.solve(
+            read.T @ read + penalty * np.eye(width), read.T @ (others[1] - mean)
+        )
         expected = chosen[user] - mean - (known[user] - centre) @ solved
         np.testing.assert_allclose(left[user], expected)
 
@@ -241,8 +278,9 @@ def test_the_page_has_plots_and_profiles_side_by_side(tmp_path: Path) -> None:
         del tokens, done
         return Written(["<script>alert(1)</script>"] * len(rows), 8, 1.0)
 
-    judgements, answers = compare({"mine": write}, rows, encode=_letters)
-    save(tmp_path / "out", rows, judgements, answers, notes=["two prompts"])
+    compared = compare({"mine": write}, rows, encode=_letters)
+    judgements = compared.judgements
+    save(tmp_path / "out", rows, compared, notes=["two prompts"])
     page = (tmp_path / "out/compare.html").read_text()
     assert "<script>" not in page
     assert page.count("<svg") == sum(line.count("--:") for line in table(judgements).splitlines())

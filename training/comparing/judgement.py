@@ -6,13 +6,20 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from training.comparing.vectors import Likeness, Retrieval, likenesses, retrieval
+from training.comparing.vectors import (
+    Likeness,
+    Retrieval,
+    against,
+    beyond_popularity,
+    likenesses,
+    recalls,
+)
 from training.comparing.writers import BESIDE, Written
-from training.judging import grounded, is_well_formed, likeness, read_profile, stems
+from training.judging import grounded, is_well_formed, likeness, read_profile, sameness, stems
 from training.pace import Pace, ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -66,6 +73,37 @@ class Judgement:
     seconds: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What models wrote, and how it is judged. By name, in the order of the models.
+
+    Attributes:
+        judgements: Of every model, and of what stands beside them.
+        answers: To each prompt.
+        gains: Retrieval of every model but the first against the first model's, user by user.
+            Empty without an encoder or a dataset.
+    """
+
+    judgements: Mapping[str, Judgement]
+    answers: Mapping[str, Sequence[str]]
+    gains: Mapping[str, Retrieval]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """Profiles as vectors.
+
+    Attributes:
+        vectors: Shape (n, d), of a model's answers.
+        teacher: The same of the teacher's profiles; zero where there is none.
+        found: Recall of each user of whom there is something to find; None if nobody knows.
+    """
+
+    vectors: NDArray[np.float32]
+    teacher: NDArray[np.float32]
+    found: NDArray[np.float64] | None
+
+
 def compare(
     writers: dict[str, Writer],
     rows: Sequence[HeldOut],
@@ -74,43 +112,58 @@ def compare(
     encode: Encode | None = None,
     behaviour: Behaviour | None = None,
     tell: Callable[[str], object] = ignore,
-) -> tuple[dict[str, Judgement], dict[str, list[str]]]:
+) -> Comparison:
     """Has each model answer all prompts, and judges the answers.
 
     Beside the models stand the teacher, where all rows have one, and `categories`: a profile put
     together from each prompt's most frequent categories, which no model should be worse than.
 
     Args:
-        writers: By name.
+        writers: By name; the others are measured against the first.
         rows: The prompts.
         tokens: Most of an answer.
         encode: From n texts to unit vectors, (n, d).
         behaviour: What the users and items of the rows have to do with each other.
         tell: Told a line of progress now and then.
-
-    Returns:
-        Judgements and answers, by name.
     """
     written = {
         name: write(rows, tokens=tokens, done=Pace(tell, f"{name}: answer", len(rows)).at)
         for name, write in writers.items()
     }
-    teacher = [row.taught or "" for row in rows]
+    taught = [row.taught or "" for row in rows]
     by_teacher, by_categories = BESIDE
-    if all(teacher):
-        written[by_teacher] = Written(teacher)
+    if all(taught):
+        written[by_teacher] = Written(taught)
     written[by_categories] = Written([_categories(row) for row in rows])
-    return {
-        name: judge(rows, found, encode=encode, behaviour=behaviour)
-        for name, found in written.items()
-    }, {name: found.texts for name, found in written.items()}
+    seen: dict[str, Seen] = {}
+    if encode is not None:
+        teacher = encode(taught)
+        for name, one in written.items():
+            vectors = encode(_as_read(rows, one.texts))
+            found = None if behaviour is None else recalls(vectors, behaviour)
+            seen[name] = Seen(vectors, teacher, found)
+    names = list(writers)
+    return Comparison(
+        judgements={
+            name: judge(rows, one, seen=seen.get(name), behaviour=behaviour)
+            for name, one in written.items()
+        },
+        answers={name: one.texts for name, one in written.items()},
+        gains={
+            name: against(mine, base)
+            for name in names[1:]
+            if seen
+            and (mine := seen[name].found) is not None
+            and (base := seen[names[0]].found) is not None
+        },
+    )
 
 
 def judge(
     rows: Sequence[HeldOut],
     written: Written,
     *,
-    encode: Encode | None = None,
+    seen: Seen | None = None,
     behaviour: Behaviour | None = None,
 ) -> Judgement:
     """Judges the answers to some prompts."""
@@ -122,9 +175,7 @@ def judge(
     whole = sum(is_well_formed(row.kind, text) for row, text in zip(rows, answers, strict=True))
     grounds = [grounded(one, [text]) for one, text in zip(profiles, read, strict=True) if one]
     copies = [_copies(one, text) for one, text in zip(profiles, read, strict=True) if one]
-    same = [
-        likeness(answer, [*answers[:at], *answers[at + 1 :]]) for at, answer in enumerate(answers)
-    ]
+    same = sameness(answers)
     taught = [
         likeness(answer, [row.taught])
         for row, answer in zip(rows, answers, strict=True)
@@ -132,15 +183,10 @@ def judge(
     ]
     likes: Likeness | None = None
     found: Retrieval | None = None
-    if encode is not None:
-        # What is no profile is encoded as it stands: whoever reads it gets that.
-        vectors = encode(
-            [one.text if one else text for one, text in zip(profiles, answers, strict=True)]
-        )
-        teacher = encode([row.taught or "" for row in rows])
-        likes = likenesses(vectors, teacher, behaviour)
-        if behaviour is not None:
-            found = retrieval(vectors, behaviour)
+    if seen is not None:
+        likes = likenesses(seen.vectors, seen.teacher, behaviour)
+        if behaviour is not None and seen.found is not None:
+            found = beyond_popularity(seen.found, behaviour)
     return Judgement(
         well_formed=whole / count,
         distinct=len(set(answers)) / count,
@@ -158,6 +204,12 @@ def judge(
         tokens=None if written.tokens is None else written.tokens / count,
         seconds=written.seconds,
     )
+
+
+def _as_read(rows: Sequence[HeldOut], answers: Sequence[str]) -> list[str]:
+    """Returns profiles; what is none stays as it stands, since whoever reads it gets that."""
+    profiles = [read_profile(row.kind, text) for row, text in zip(rows, answers, strict=True)]
+    return [one.text if one else text for one, text in zip(profiles, answers, strict=True)]
 
 
 def _phrases(profile: ProfileText) -> tuple[str, ...]:

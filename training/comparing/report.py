@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from training.comparing.judgement import Comparison
     from training.comparing.writers import HeldOut
 
 _STYLE = """
@@ -43,8 +44,7 @@ def table(judgements: Mapping[str, Judgement]) -> str:
 def save(
     folder: Path,
     rows: Sequence[HeldOut],
-    judgements: Mapping[str, Judgement],
-    answers: Mapping[str, Sequence[str]],
+    compared: Comparison,
     *,
     notes: Sequence[str],
 ) -> None:
@@ -53,18 +53,20 @@ def save(
     Args:
         folder: Is made if need be; what is in it under these names is replaced.
         rows: The prompts.
-        judgements: By model.
-        answers: By model, to each prompt.
+        compared: Answers and judgements.
         notes: Lines for below the table.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    judgements, answers = compared.judgements, compared.answers
     side_by_side = [
         {"kind": row.kind, "id": row.id, **{name: found[at] for name, found in answers.items()}}
         for at, row in enumerate(rows)
     ]
     models = {name: asdict(judgement) for name, judgement in judgements.items()}
+    gains = {name: asdict(gain) for name, gain in compared.gains.items()}
     write_json(
-        folder / "compare.json", {"models": models, "notes": notes, "profiles": side_by_side}
+        folder / "compare.json",
+        {"models": models, "gains": gains, "notes": notes, "profiles": side_by_side},
     )
     lines = [table(judgements), "", *(f"- {note}" for note in notes)]
     write_text(folder / "compare.md", "\n".join(lines) + "\n")

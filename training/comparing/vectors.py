@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from training.comparing.behaviour import Behaviour
 
+    Numbers = NDArray[np.float64]
     Vectors = NDArray[np.float32]
 
 DEPTH = 20
@@ -45,7 +46,8 @@ class Retrieval:
 
     Attributes:
         recall: Mean Recall@20.
-        beyond: Mean of what each user's is above that of a ranking by popularity.
+        beyond: Mean of what each user's is above that of a ranking by popularity, or of whatever
+            else it is held against.
         margin: 1.96 standard errors of `beyond`. The map is fitted anew for each fifth of the
             users only, so they are not quite as independent as that takes them to be.
     """
@@ -83,7 +85,13 @@ def likenesses(vectors: Vectors, teacher: Vectors, behaviour: Behaviour | None) 
 
 
 def retrieval(vectors: Vectors, behaviour: Behaviour) -> Retrieval | None:
-    """Judges how well profiles find what their users chose besides: Recall@20 over all items.
+    """Judges how well profiles find what their users chose besides; None with too few users."""
+    found = recalls(vectors, behaviour)
+    return None if found is None else beyond_popularity(found, behaviour)
+
+
+def recalls(vectors: Vectors, behaviour: Behaviour) -> NDArray[np.float64] | None:
+    """Returns Recall@20 over all items of what each user chose besides, found by the profile.
 
     A ridge regression from vectors to choices is fitted on four fifths of the users and ranks all
     items for the other fifth, but those that the prompt names; each fifth in turn. How much it is
@@ -96,12 +104,36 @@ def retrieval(vectors: Vectors, behaviour: Behaviour) -> Retrieval | None:
         behaviour: Of the same rows.
 
     Returns:
-        Over the users of whom there is something to find; None with fewer than ten.
+        For the users of whom there is something to find, in their order; None with fewer than ten.
     """
-    found, least = _recalls(vectors, behaviour), _least(behaviour)
-    if found is None or least is None:
+    users = np.flatnonzero(np.diff(behaviour.hidden.indptr))
+    if len(users) < 2 * _FOLDS:
         return None
-    beyond = found - least
+    read: NDArray[np.float64] = vectors[users].astype(np.float64)
+    chosen: NDArray[np.float64] = behaviour.hidden[users].toarray().astype(np.float64)
+    shown = behaviour.shown[users].toarray() > 0
+    ranked = np.empty((len(users), min(DEPTH, chosen.shape[1])), np.int64)
+    # By place, not drawn: the same rows are judged in the same way each time.
+    fold = np.arange(len(users)) % _FOLDS
+    for judged in (fold == number for number in range(_FOLDS)):
+        scores = _ridge(read[~judged], chosen[~judged], read[judged])
+        scores[shown[judged]] = -np.inf
+        ranked[judged] = np.argsort(-scores, axis=1, kind="stable")[:, : ranked.shape[1]]
+    relevant: sparse.csr_array = behaviour.hidden[users]
+    sizes = np.diff(relevant.indptr).astype(np.int64)
+    return recall(hits(ranked, relevant), sizes, ranked.shape[1])
+
+
+def beyond_popularity(found: NDArray[np.float64], behaviour: Behaviour) -> Retrieval:
+    """Holds each user's recall against that of a ranking by popularity."""
+    least = _least(behaviour)
+    assert least is not None  # noqa: S101 - there were enough users for `found`
+    return against(found, least)
+
+
+def against(found: NDArray[np.float64], other: NDArray[np.float64]) -> Retrieval:
+    """Holds each user's recall against another of the same user."""
+    beyond = found - other
     margin = _DEVIATIONS * float(beyond.std(ddof=1)) / len(beyond) ** 0.5
     return Retrieval(float(found.mean()), float(beyond.mean()), margin)
 
@@ -124,71 +156,58 @@ def named(behaviour: Behaviour) -> Retrieval | None:
 
 @lru_cache(maxsize=1)  # every model is measured against it
 def _least(behaviour: Behaviour) -> NDArray[np.float64] | None:
-    return _recalls(np.zeros((len(behaviour.kinds), 1), np.float32), behaviour)
+    return recalls(np.zeros((len(behaviour.kinds), 1), np.float32), behaviour)
 
 
-def _recalls(vectors: Vectors, behaviour: Behaviour) -> NDArray[np.float64] | None:
-    """Returns the recall of each user of whom there is something to find; None if too few."""
-    users = np.flatnonzero(np.diff(behaviour.hidden.indptr))
-    if len(users) < 2 * _FOLDS:
-        return None
-    read: NDArray[np.float64] = vectors[users].astype(np.float64)
-    chosen: NDArray[np.float64] = behaviour.hidden[users].toarray().astype(np.float64)
-    shown = behaviour.shown[users].toarray() > 0
-    ranked = np.empty((len(users), min(DEPTH, chosen.shape[1])), np.int64)
-    # By place, not drawn: the same rows are judged in the same way each time.
-    fold = np.arange(len(users)) % _FOLDS
-    for judged in (fold == number for number in range(_FOLDS)):
-        scores = _ridge(read[~judged], chosen[~judged], read[judged])
-        scores[shown[judged]] = -np.inf
-        ranked[judged] = np.argsort(-scores, axis=1, kind="stable")[:, : ranked.shape[1]]
-    relevant: sparse.csr_array = behaviour.hidden[users]
-    sizes = np.diff(relevant.indptr).astype(np.int64)
-    return recall(hits(ranked, relevant), sizes, ranked.shape[1])
-
-
-def _ridge(
-    known: NDArray[np.float64], chosen: NDArray[np.float64], asked: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Returns scores, (asked, items), of a ridge regression with an intercept.
-
-    In its dual form, since there are fewer users than it has numbers.
-    """
+def _ridge(known: Numbers, chosen: Numbers, asked: Numbers) -> Numbers:
+    """Returns scores, (asked, items), of a ridge regression with an intercept."""
     centre, mean = known.mean(axis=0), chosen.mean(axis=0)
-    values, basis = np.linalg.eigh((known - centre) @ (known - centre).T)
+    basis, stretch, directions = _directions(known - centre)
     inside = basis.T @ (chosen - mean)
-    best, least = None, np.inf
-    for penalty in _PENALTIES:
-        weights, left = _fit(np.maximum(values, 0), basis, inside, penalty)
-        error = float((left**2).mean())
-        if error < least:
-            best, least = weights, error
-    assert best is not None  # noqa: S101 - errors are finite
-    scores: NDArray[np.float64] = mean + (asked - centre) @ (known - centre).T @ best
+    errors = [
+        float((_left(chosen - mean, basis, stretch, inside, penalty) ** 2).mean())
+        for penalty in _PENALTIES
+    ]
+    penalty = _PENALTIES[int(np.argmin(errors))]
+    weights = (stretch / (stretch**2 + penalty))[:, None] * inside
+    scores: Numbers = mean + (asked - centre) @ directions @ weights
     return scores
 
 
-def _fit(
-    values: NDArray[np.float64],
-    basis: NDArray[np.float64],
-    inside: NDArray[np.float64],
-    penalty: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns dual weights, and what is left of each user's choices by a fit without that user.
+def _directions(read: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+    """Returns the thin singular value decomposition of (n, d): (n, r), (r,) and (d, r).
+
+    From the products of rows or of columns, whichever are fewer: there are thousands of the others.
+    """
+    count, width = read.shape
+    values, vectors = np.linalg.eigh(read.T @ read if width <= count else read @ read.T)
+    there = values > max(values[-1], 1) * 1e-12
+    stretch = np.sqrt(values[there])
+    if width <= count:
+        directions = vectors[:, there]
+        return read @ directions / stretch, stretch, directions
+    basis = vectors[:, there]
+    return basis, stretch, read.T @ basis / stretch
+
+
+def _left(
+    chosen: Numbers, basis: Numbers, stretch: Numbers, inside: Numbers, penalty: float
+) -> Numbers:
+    """Returns what is left of each user's choices by a fit without that user.
 
     The intercept, which is not held back, takes one over n of each user's weight in their own fit.
 
     Args:
-        values: Eigenvalues of the centred products of vectors, (n,).
-        basis: Their eigenvectors, (n, n).
-        inside: The centred choices in that basis, (n, items).
+        chosen: Centred, (n, items).
+        basis: Left singular vectors of the centred vectors, (n, r).
+        stretch: Their singular values, (r,).
+        inside: The centred choices in that basis, (r, items).
         penalty: How much the map is held back.
     """
-    shrunk = basis / (values + penalty)
-    weights: NDArray[np.float64] = shrunk @ inside
-    own = penalty * (shrunk * basis).sum(axis=1) - 1 / len(basis)
-    left: NDArray[np.float64] = penalty * weights / own[:, None]
-    return weights, left
+    kept = stretch**2 / (stretch**2 + penalty)
+    own = (basis**2) @ kept + 1 / len(basis)
+    left: Numbers = (chosen - (basis * kept) @ inside) / (1 - own)[:, None]
+    return left
 
 
 def _mean(values: NDArray[np.float32] | list[float]) -> float | None:

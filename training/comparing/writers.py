@@ -71,16 +71,16 @@ class LocalWriter:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     @torch.no_grad()
     def __call__(
         self, rows: Sequence[HeldOut], *, tokens: int, done: Callable[[int], object] = ignore
     ) -> Written:
         """Returns greedy answers; prompts of like length go together."""
-        tokenizer = load_tokenizer(self._folder)
+        tokenizer = load_tokenizer(self.folder)
         tokenizer.padding_side = "left"
-        model: Any = load_model(self._folder, dtype=torch.bfloat16)
+        model: Any = load_model(self.folder, dtype=torch.bfloat16)
         model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
         began = time.monotonic()
         texts = [prompt_text(tokenizer, row.prompt) for row in rows]
