@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && \
 	command -v "$$p" && break; done)
 BIN := .venv/bin
-# Compiling 20,000 modules takes longer than reading the few hundred that are used.
+# Modules are compiled when they are first read, which most of these 20,000 never are.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 comma := ,
 # vLLM runs on Linux x86-64; elsewhere the model runs inside the service.

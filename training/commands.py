@@ -101,7 +101,7 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
         "prompts, and prints a table. With --encoder, profiles are also compared as vectors; with "
         "--dataset as well, by who chose alike and by what users chose besides.",
     )
-    compare.add_argument("models", nargs="+", metavar="NAME=FOLDER|URL")
+    compare.add_argument("models", nargs="+", metavar="NAME=FOLDER|URL|FILE")
     compare.add_argument("--prompts", type=Path, required=True, metavar="FILE", help="held out")
     compare.add_argument("--kind", choices=("user", "item"), help="only prompts of this kind")
     compare.add_argument("--limit", type=positive, default=100, metavar="N", help="(%(default)s)")
@@ -115,8 +115,8 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
         "--out",
         type=Path,
         metavar="DIR",
-        help="also as JSON and as a page, with the profiles; keeps the answers of model folders, "
-        "which the next run with the same prompts does not ask for again",
+        help="also as JSON and as a page, with the profiles; keeps a model folder's answers once all "
+        "are there, so that the next run with the same prompts need not ask for them",
     )
     for parser, run in ((merge, _merge), (publish, _publish), (compare, _compare)):
         parser.set_defaults(run=run)

@@ -103,7 +103,22 @@ def test_the_jobs_follow_on_each_other(
     lines = capsys.readouterr().out.splitlines()
     names = [line.split(" | ")[0].strip("| ") for line in lines[2:6]]
     assert names == ["base", "trained", "teacher", "categories"]
-    assert len(json.loads((tmp_path / "compared/compare.json").read_text())["profiles"]) == 3
+    document = json.loads((tmp_path / "compared/compare.json").read_text())
+    assert len(document["profiles"]) == 3
+
+    # What is kept, and what is in a file, are the same answers as before.
+    kept = sorted((tmp_path / "compared/answers").iterdir())
+    assert len(kept) == 2
+    times = [file.stat().st_mtime_ns for file in kept]
+    read = tmp_path / "trained.jsonl"
+    rows = [{"id": row["id"], "text": row["trained"]} for row in document["profiles"]]
+    read.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command.insert(3, f"read={read}")
+    assert main([*command, "--out", str(tmp_path / "compared")]) == 0
+    again = json.loads((tmp_path / "compared/compare.json").read_text())
+    assert [row["read"] for row in again["profiles"]] == [row["text"] for row in rows]
+    assert again["models"]["trained"] == document["models"]["trained"]
+    assert [file.stat().st_mtime_ns for file in kept] == times
 
 
 def test_errors_are_told_in_a_line(

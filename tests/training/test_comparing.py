@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,12 @@ from training.comparing.behaviour import Behaviour, behaviour
 from training.comparing.judgement import compare, judge
 from training.comparing.report import save, table
 from training.comparing.vectors import (
+    _PENALTIES,
     Retrieval,
     _directions,
-    _left,
+    _left_out,
+    _ridge,
+    against,
     likenesses,
     named,
     popularity,
@@ -91,6 +94,21 @@ def test_teacher_and_categories_stand_beside_the_models() -> None:
 def test_no_model_takes_the_name_of_what_stands_beside_it(name: str) -> None:
     with pytest.raises(TrainingError, match=f"{name} is in every table already"):
         writer(f"{name}=http://127.0.0.1:9")
+
+
+def test_answers_of_a_file_go_to_the_prompts_of_their_ids(tmp_path: Path) -> None:
+    rows = [_held_out(1), _held_out(2), HeldOut(id="1", kind="item", prompt=ROW.prompt)]
+    answers = [("2", "user", "two"), ("1", "user", "one"), ("1", "item", "film"), ("3", "user", "")]
+    lines = [{"id": id_, "kind": kind, "text": text} for id_, kind, text in answers]
+    file = tmp_path / "answers.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    name, read = writer(f"theirs={file}")
+    assert name == "theirs"
+    assert read(rows, tokens=8) == Written(["one", "two", "film"])
+    with pytest.raises(TrainingError, match="has no answer for user 4"):
+        read([*rows, _held_out(4)], tokens=8)
+    with pytest.raises(TrainingError, match="nor NAME=FILE of answers"):
+        writer(f"theirs={tmp_path / 'nowhere'}")
 
 
 def test_a_server_that_answers_something_else_is_told_of() -> None:
@@ -191,7 +209,7 @@ def test_profiles_that_tell_tastes_apart_find_more_than_popularity() -> None:
     assert retrieval(vectors[:9], _known(hidden[:9], [[] for _ in range(9)])) is None
 
 
-def test_models_are_held_against_the_first_user_by_user() -> None:
+def test_models_are_held_against_the_first_user_by_user(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     taste = rng.integers(0, 4, 60)
     hidden = np.zeros((60, 160))
@@ -216,6 +234,9 @@ def test_models_are_held_against_the_first_user_by_user() -> None:
     assert gain.beyond == pytest.approx(gain.recall - each["blank"])
     assert gain.beyond > 2 * gain.margin
     assert abs(compared.gains["guess"].beyond) < 2 * compared.gains["guess"].margin
+    save(tmp_path, rows, compared, notes=[])
+    saved = json.loads((tmp_path / "compare.json").read_text())["gains"]
+    assert saved["taste"] == {"over": "blank", **asdict(gain)}
 
 
 @pytest.mark.parametrize("penalty", [0.03, 10.0])
@@ -229,7 +250,7 @@ def test_what_is_left_without_a_user_is_what_a_fit_without_that_user_leaves(
     assert len(stretch) == min(8, width)
     np.testing.assert_allclose(basis * stretch @ directions.T, known - known.mean(axis=0))
     centred = chosen - chosen.mean(axis=0)
-    left = _left(centred, basis, stretch, basis.T @ centred, penalty)
+    left = _left_out(centred, basis, stretch, basis.T @ centred, penalty)
     for user in range(9):
         others = np.delete(known, user, axis=0), np.delete(chosen, user, axis=0)
         centre, mean = others[0].mean(axis=0), others[1].mean(axis=0)
@@ -239,6 +260,56 @@ def test_what_is_left_without_a_user_is_what_a_fit_without_that_user_leaves(
         )
         expected = chosen[user] - mean - (known[user] - centre) @ solved
         np.testing.assert_allclose(left[user], expected)
+
+
+@pytest.mark.parametrize("signal", [0.0, 0.3, 3.0])
+def test_the_map_is_the_one_that_leaves_least_of_users_it_was_not_fitted_on(signal: float) -> None:
+    rng = np.random.default_rng(0)
+    known, asked = rng.standard_normal((30, 5)), rng.standard_normal((4, 5))
+    chosen = signal * known @ rng.standard_normal((5, 7)) + rng.standard_normal((30, 7))
+
+    def solved(others: list[int], penalty: float, read: np.ndarray) -> np.ndarray:
+        centre, mean = known[others].mean(axis=0), chosen[others].mean(axis=0)
+        centred = known[others] - centre
+        products = centred.T @ centred + penalty * np.eye(5)
+        weights = np.linalg.solve(products, centred.T @ (chosen[others] - mean))
+        return np.asarray(mean + (read - centre) @ weights)
+
+    everyone = list(range(30))
+    errors = [
+        np.mean(
+            [
+                (
+                    chosen[user]
+                    - solved(everyone[:user] + everyone[user + 1 :], penalty, known[user])
+                )
+                ** 2
+                for user in everyone
+            ]
+        )
+        for penalty in _PENALTIES
+    ]
+    best = _PENALTIES[int(np.argmin(errors))]
+    assert (best >= 100) == (signal == 0)
+    np.testing.assert_allclose(_ridge(known, chosen, asked), solved(everyone, best, asked))
+
+
+def test_differences_are_taken_user_by_user() -> None:
+    found = against(np.array([0.1, 0.5, 0.9]), np.array([0.0, 0.2, 0.7]))
+    # Of 0.1, 0.3 and 0.2: a deviation of 0.1.
+    assert found.recall == pytest.approx(0.5)
+    assert found.beyond == pytest.approx(0.2)
+    assert found.margin == pytest.approx(1.96 * 0.1 / 3**0.5)
+
+
+def test_profiles_that_differ_by_chance_are_held_back_to_popularity() -> None:
+    rng = np.random.default_rng(0)
+    hidden = (rng.random((300, 80)) < np.linspace(0.05, 0.5, 80)).astype(float)
+    vectors = rng.standard_normal((300, 30)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = retrieval(vectors, _known(hidden, [[] for _ in hidden]))
+    assert found is not None
+    assert abs(found.beyond) < 0.005
 
 
 def test_what_prompts_name_is_judged_as_it_is() -> None:

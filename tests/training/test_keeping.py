@@ -6,17 +6,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.training.test_judging import ROW
 from training.comparing.keeping import KeepingWriter, keeping
 from training.comparing.writers import HeldOut, LocalWriter, ServedWriter, Written
 from training.errors import TrainingError
+from training.files import listing, write_json
 from training.pace import ignore
+from training.rows import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-ROWS = [HeldOut(id="1", prompt=ROW.prompt), HeldOut(id="2", prompt=ROW.prompt)]
+ROWS = [
+    HeldOut(id="1", prompt=(Turn(role="user", content="Heat (1995)"),)),
+    HeldOut(id="2", prompt=(Turn(role="user", content="Babe (1995)"),)),
+]
 
 
 class Counting(LocalWriter):
@@ -52,18 +56,36 @@ def test_another_question_is_asked_anew(model: Counting, tmp_path: Path) -> None
     write(ROWS, tokens=8)
     write(ROWS, tokens=9)
     write(ROWS[:1], tokens=8)
-    (model.folder / "config.json").write_text('{"another": "model"}')
-    write(ROWS, tokens=8)
+    write(ROWS[1:], tokens=8)
     assert model.asked == 4
 
 
-def test_damage_is_told(model: Counting, tmp_path: Path) -> None:
+def test_another_model_is_asked_anew_whatever_its_manifest_says(
+    model: Counting, tmp_path: Path
+) -> None:
+    write_json(model.folder / "manifest.json", {"files": listing(model.folder)})
+    write = KeepingWriter(model, tmp_path / "answers")
+    write(ROWS, tokens=8)
+    (model.folder / "config.json").write_text('{"another": "model"}')
+    write(ROWS, tokens=8)
+    assert model.asked == 2
+
+
+@pytest.mark.parametrize("kept", ['{"texts": [1, 2]}', '{"texts": ["one"]}', "{"])
+def test_damage_is_told(model: Counting, tmp_path: Path, kept: str) -> None:
     write = KeepingWriter(model, tmp_path / "answers")
     write(ROWS, tokens=8)
     (file,) = (tmp_path / "answers").iterdir()
-    file.write_text('{"texts": [1]}')
+    file.write_text(kept)
     with pytest.raises(TrainingError, match="is damaged; delete it"):
         write(ROWS, tokens=8)
+
+
+def test_where_nothing_can_be_kept_no_model_is_asked(model: Counting, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        KeepingWriter(model, tmp_path / "file" / "answers")(ROWS, tokens=8)
+    assert model.asked == 0
 
 
 def test_a_server_is_always_asked(model: Counting, tmp_path: Path) -> None:

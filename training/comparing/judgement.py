@@ -142,21 +142,25 @@ def compare(
             vectors = encode(_as_read(rows, one.texts))
             found = None if behaviour is None else recalls(vectors, behaviour)
             seen[name] = Seen(vectors, teacher, found)
-    names = list(writers)
     return Comparison(
         judgements={
             name: judge(rows, one, seen=seen.get(name), behaviour=behaviour)
             for name, one in written.items()
         },
         answers={name: one.texts for name, one in written.items()},
-        gains={
-            name: against(mine, base)
-            for name in names[1:]
-            if seen
-            and (mine := seen[name].found) is not None
-            and (base := seen[names[0]].found) is not None
-        },
+        gains=_gains(list(writers), seen),
     )
+
+
+def _gains(models: Sequence[str], seen: Mapping[str, Seen]) -> dict[str, Retrieval]:
+    """Holds every model against the first."""
+    found = {name: seen[name].found for name in models if name in seen}
+    base = found.pop(models[0], None) if models else None
+    return {
+        name: against(one, base)
+        for name, one in found.items()
+        if one is not None and base is not None
+    }
 
 
 def judge(

@@ -7,11 +7,12 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+import torch
 from pydantic import TypeAdapter, ValidationError
 
 from training.comparing.writers import LocalWriter, Writer, Written
 from training.errors import TrainingError
-from training.files import content_hash, write_json
+from training.files import listing, write_json
 from training.pace import ignore
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from training.comparing.writers import HeldOut
 
 _ANSWERS = "answers"
+_FORMAT = 1
+"""Another, once `LocalWriter` writes otherwise: what was kept before is not taken for its own."""
+
 
 _WRITTEN = TypeAdapter(Written)
 
@@ -28,8 +32,8 @@ _WRITTEN = TypeAdapter(Written)
 class KeepingWriter:
     """A model folder, whose answers are kept once all of them are there.
 
-    They are those of the model's content, the prompts and the limit of tokens: another of these
-    is asked anew.
+    They are those of the model's files, the prompts, the limit of tokens and the kind of device:
+    with another of these the model is asked anew. Its `seconds` are of when they were written.
 
     Args:
         writer: The model.
@@ -48,22 +52,28 @@ class KeepingWriter:
         Raises:
             TrainingError: What is kept is damaged.
         """
+        self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{self._key(rows, tokens)}.json"
         if path.is_file():
             try:
                 kept = _WRITTEN.validate_json(path.read_bytes(), strict=True)
             except ValidationError as error:
                 raise TrainingError(f"{path} is damaged; delete it: {error}") from error
+            if len(kept.texts) != len(rows):
+                raise TrainingError(
+                    f"{path} is damaged; delete it: {len(kept.texts)} answers to {len(rows)} prompts"
+                )
             done(len(rows))
             return kept
         written = self._writer(rows, tokens=tokens, done=done)
-        self._folder.mkdir(parents=True, exist_ok=True)
         write_json(path, asdict(written))
         return written
 
     def _key(self, rows: Sequence[HeldOut], tokens: int) -> str:
+        model = {name: entry["sha256"] for name, entry in listing(self._writer.folder).items()}
+        device = "cuda" if torch.cuda.is_available() else "cpu"
         prompts = [[turn.model_dump() for turn in row.prompt] for row in rows]
-        asked = json.dumps([content_hash(self._writer.folder), tokens, prompts])
+        asked = json.dumps([_FORMAT, device, model, tokens, prompts])
         return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 

@@ -53,7 +53,7 @@ def save(
     Args:
         folder: Is made if need be; what is in it under these names is replaced.
         rows: The prompts.
-        compared: Answers and judgements.
+        compared: Answers, judgements, and what models gain over the first.
         notes: Lines for below the table.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,8 @@ def save(
         for at, row in enumerate(rows)
     ]
     models = {name: asdict(judgement) for name, judgement in judgements.items()}
-    gains = {name: asdict(gain) for name, gain in compared.gains.items()}
+    first = next(iter(answers))
+    gains = {name: {"over": first, **asdict(gain)} for name, gain in compared.gains.items()}
     write_json(
         folder / "compare.json",
         {"models": models, "gains": gains, "notes": notes, "profiles": side_by_side},

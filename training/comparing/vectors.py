@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 DEPTH = 20
 _FOLDS = 5
 _DEVIATIONS = 1.96
-_PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+_PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 1e4, 1e5)
+"""The last leave nothing of profiles that differ by chance, of some thousand users."""
+
+_JITTER = 1e-8
+"""Squared singular values that are rounding: vectors have a length of one, in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +94,14 @@ def retrieval(vectors: Vectors, behaviour: Behaviour) -> Retrieval | None:
     return None if found is None else beyond_popularity(found, behaviour)
 
 
-def recalls(vectors: Vectors, behaviour: Behaviour) -> NDArray[np.float64] | None:
+def recalls(vectors: Vectors, behaviour: Behaviour) -> Numbers | None:
     """Returns Recall@20 over all items of what each user chose besides, found by the profile.
 
     A ridge regression from vectors to choices is fitted on four fifths of the users and ranks all
     items for the other fifth, but those that the prompt names; each fifth in turn. How much it is
     held back is chosen by leave-one-out error on the users that it is fitted on (Golub, Heath and
     Wahba 1979 have the closed form). What profiles leave unsaid is the mean of those users'
-    choices: a profile that says nothing ranks by popularity.
+    choices: profiles that are all the same rank by popularity.
 
     Args:
         vectors: Shape (n, d).
@@ -106,11 +110,52 @@ def recalls(vectors: Vectors, behaviour: Behaviour) -> NDArray[np.float64] | Non
     Returns:
         For the users of whom there is something to find, in their order; None with fewer than ten.
     """
-    users = np.flatnonzero(np.diff(behaviour.hidden.indptr))
-    if len(users) < 2 * _FOLDS:
-        return None
-    read: NDArray[np.float64] = vectors[users].astype(np.float64)
-    chosen: NDArray[np.float64] = behaviour.hidden[users].toarray().astype(np.float64)
+    users = _users(behaviour)
+    return None if len(users) < 2 * _FOLDS else _recalls(vectors, behaviour, users)
+
+
+def beyond_popularity(found: Numbers, behaviour: Behaviour) -> Retrieval:
+    """Holds each user's recall against that of a ranking by popularity."""
+    return against(found, _by_popularity(behaviour))
+
+
+def against(found: Numbers, other: Numbers) -> Retrieval:
+    """Holds each user's recall against another of the same user."""
+    beyond = found - other
+    margin = _DEVIATIONS * float(beyond.std(ddof=1)) / len(beyond) ** 0.5
+    return Retrieval(float(found.mean()), float(beyond.mean()), margin)
+
+
+def popularity(behaviour: Behaviour) -> float | None:
+    """Returns the recall of profiles that say nothing; None where `retrieval` is."""
+    few = len(_users(behaviour)) < 2 * _FOLDS
+    return None if few else float(_by_popularity(behaviour).mean())
+
+
+def named(behaviour: Behaviour) -> Retrieval | None:
+    """Judges what the prompts name, as it is: a number for each item instead of any words.
+
+    About as much as that finds is there to be found by whoever reads those prompts.
+    """
+    items: NDArray[np.float32] = behaviour.shown.toarray().astype(np.float32)
+    lengths = np.linalg.norm(items, axis=1, keepdims=True)
+    return retrieval(items / np.maximum(lengths, 1), behaviour)
+
+
+def _users(behaviour: Behaviour) -> NDArray[np.int64]:
+    """Returns the rows of which there is something to find."""
+    return np.flatnonzero(np.diff(behaviour.hidden.indptr))
+
+
+@lru_cache(maxsize=1)  # every model is measured against it
+def _by_popularity(behaviour: Behaviour) -> Numbers:
+    nothing = np.zeros((len(behaviour.kinds), 1), np.float32)
+    return _recalls(nothing, behaviour, _users(behaviour))
+
+
+def _recalls(vectors: Vectors, behaviour: Behaviour, users: NDArray[np.int64]) -> Numbers:
+    read: Numbers = vectors[users].astype(np.float64)
+    chosen: Numbers = behaviour.hidden[users].toarray().astype(np.float64)
     shown = behaviour.shown[users].toarray() > 0
     ranked = np.empty((len(users), min(DEPTH, chosen.shape[1])), np.int64)
     # By place, not drawn: the same rows are judged in the same way each time.
@@ -124,52 +169,17 @@ def recalls(vectors: Vectors, behaviour: Behaviour) -> NDArray[np.float64] | Non
     return recall(hits(ranked, relevant), sizes, ranked.shape[1])
 
 
-def beyond_popularity(found: NDArray[np.float64], behaviour: Behaviour) -> Retrieval:
-    """Holds each user's recall against that of a ranking by popularity."""
-    least = _least(behaviour)
-    assert least is not None  # noqa: S101 - there were enough users for `found`
-    return against(found, least)
-
-
-def against(found: NDArray[np.float64], other: NDArray[np.float64]) -> Retrieval:
-    """Holds each user's recall against another of the same user."""
-    beyond = found - other
-    margin = _DEVIATIONS * float(beyond.std(ddof=1)) / len(beyond) ** 0.5
-    return Retrieval(float(found.mean()), float(beyond.mean()), margin)
-
-
-def popularity(behaviour: Behaviour) -> float | None:
-    """Returns the recall of profiles that say nothing; None where `retrieval` is."""
-    found = _least(behaviour)
-    return None if found is None else float(found.mean())
-
-
-def named(behaviour: Behaviour) -> Retrieval | None:
-    """Judges what the prompts name, as it is: a number for each item instead of any words.
-
-    About as much as that finds is there to be found by whoever reads those prompts.
-    """
-    items: NDArray[np.float32] = behaviour.shown.toarray().astype(np.float32)
-    lengths = np.linalg.norm(items, axis=1, keepdims=True)
-    return retrieval(items / np.maximum(lengths, 1), behaviour)
-
-
-@lru_cache(maxsize=1)  # every model is measured against it
-def _least(behaviour: Behaviour) -> NDArray[np.float64] | None:
-    return recalls(np.zeros((len(behaviour.kinds), 1), np.float32), behaviour)
-
-
 def _ridge(known: Numbers, chosen: Numbers, asked: Numbers) -> Numbers:
     """Returns scores, (asked, items), of a ridge regression with an intercept."""
     centre, mean = known.mean(axis=0), chosen.mean(axis=0)
-    basis, stretch, directions = _directions(known - centre)
+    basis, singular, directions = _directions(known - centre)
     inside = basis.T @ (chosen - mean)
     errors = [
-        float((_left(chosen - mean, basis, stretch, inside, penalty) ** 2).mean())
+        float((_left_out(chosen - mean, basis, singular, inside, penalty) ** 2).mean())
         for penalty in _PENALTIES
     ]
     penalty = _PENALTIES[int(np.argmin(errors))]
-    weights = (stretch / (stretch**2 + penalty))[:, None] * inside
+    weights = (singular / (singular**2 + penalty))[:, None] * inside
     scores: Numbers = mean + (asked - centre) @ directions @ weights
     return scores
 
@@ -177,21 +187,22 @@ def _ridge(known: Numbers, chosen: Numbers, asked: Numbers) -> Numbers:
 def _directions(read: Numbers) -> tuple[Numbers, Numbers, Numbers]:
     """Returns the thin singular value decomposition of (n, d): (n, r), (r,) and (d, r).
 
-    From the products of rows or of columns, whichever are fewer: there are thousands of the others.
+    By eigenvectors of the products of rows or of columns, whichever are fewer. What that loses of
+    the smallest values is far below any penalty.
     """
     count, width = read.shape
     values, vectors = np.linalg.eigh(read.T @ read if width <= count else read @ read.T)
-    there = values > max(values[-1], 1) * 1e-12
-    stretch = np.sqrt(values[there])
+    there = values > _JITTER
+    singular = np.sqrt(values[there])
     if width <= count:
         directions = vectors[:, there]
-        return read @ directions / stretch, stretch, directions
+        return read @ directions / singular, singular, directions
     basis = vectors[:, there]
-    return basis, stretch, read.T @ basis / stretch
+    return basis, singular, read.T @ basis / singular
 
 
-def _left(
-    chosen: Numbers, basis: Numbers, stretch: Numbers, inside: Numbers, penalty: float
+def _left_out(
+    chosen: Numbers, basis: Numbers, singular: Numbers, inside: Numbers, penalty: float
 ) -> Numbers:
     """Returns what is left of each user's choices by a fit without that user.
 
@@ -200,11 +211,11 @@ def _left(
     Args:
         chosen: Centred, (n, items).
         basis: Left singular vectors of the centred vectors, (n, r).
-        stretch: Their singular values, (r,).
+        singular: Their singular values, (r,).
         inside: The centred choices in that basis, (r, items).
         penalty: How much the map is held back.
     """
-    kept = stretch**2 / (stretch**2 + penalty)
+    kept = singular**2 / (singular**2 + penalty)
     own = (basis**2) @ kept + 1 / len(basis)
     left: Numbers = (chosen - (basis * kept) @ inside) / (1 - own)[:, None]
     return left

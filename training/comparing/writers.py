@@ -1,4 +1,4 @@
-"""What writes profiles to be judged: a model in this process, or one behind a server."""
+"""What writes profiles to be judged: a model in this process or behind a server, or who did before."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import httpx
 import torch
@@ -15,7 +15,7 @@ from training.chat import prompt_text, token_ids
 from training.errors import TrainingError
 from training.lora import load_model, load_tokenizer
 from training.pace import ignore
-from training.rows import Chat, Prompted
+from training.rows import Chat, Prompted, Row, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -165,8 +165,43 @@ class ServedWriter:
             ) from error
 
 
+class AnswerRow(Row):
+    """An answer that is there, to the prompt of that user or item."""
+
+    id: str
+    kind: Literal["user", "item"] = "user"
+    text: str
+
+
+class ReadWriter:
+    """Answers that somebody wrote before, whoever it was.
+
+    Args:
+        file: JSON lines with `id`, `text` and, for an item, `kind`.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def __call__(
+        self, rows: Sequence[HeldOut], *, tokens: int, done: Callable[[int], object] = ignore
+    ) -> Written:
+        """Returns the last answer of the file for each; nobody knows how long they took.
+
+        Raises:
+            TrainingError: There is none for some row.
+        """
+        del tokens
+        found = {(row.kind, row.id): row.text for row in read_rows(AnswerRow, self._file)}
+        for row in rows:
+            if (row.kind, row.id) not in found:
+                raise TrainingError(f"{self._file} has no answer for {row.kind} {row.id}")
+        done(len(rows))
+        return Written([found[row.kind, row.id] for row in rows])
+
+
 def writer(given: str) -> tuple[str, Writer]:
-    """Returns name and writer of `NAME=FOLDER` or `NAME=URL`.
+    """Returns name and writer of `NAME=FOLDER`, `NAME=URL` or `NAME=FILE`.
 
     Raises:
         TrainingError: It is neither, or the name is one of those that stand beside every model.
@@ -178,4 +213,9 @@ def writer(given: str) -> tuple[str, Writer]:
         return name, ServedWriter(where, name)
     if name and (Path(where) / "config.json").is_file():
         return name, LocalWriter(Path(where))
-    raise TrainingError(f"{given!r} is neither NAME=FOLDER of a model nor NAME=URL of a server")
+    if name and Path(where).is_file():
+        return name, ReadWriter(Path(where))
+    raise TrainingError(
+        f"{given!r} is neither NAME=FOLDER of a model, nor NAME=URL of a server, nor NAME=FILE of "
+        "answers"
+    )

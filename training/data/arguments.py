@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 HISTORY_TOKENS = 384
 MAX_ITEMS = 50
+_NEWEST = "newest items of a history, or neighbours of an item, at most"
 
 
 def add_data(rooms: Actions) -> None:
@@ -119,20 +120,22 @@ def add_data(rooms: Actions) -> None:
         "--profiles",
         type=Path,
         nargs="+",
-        default=[],
+        required=True,
         metavar="PATH",
         help="leave out the users of these: what `data teacher` wrote, or files of rows with an id",
     )
     _add_dataset(unseen)
-    _add_reading(unseen)
-    for option, default, meaning in (
-        ("--users", 1_200, "users drawn, at most"),
-        ("--shown", 20, "of each user's choices, drawn for the prompt"),
-        ("--left", 20, "choices beside those, at least, for a profile to find"),
-    ):
-        unseen.add_argument(
-            option, type=positive, default=default, metavar="N", help=f"{meaning} ({default})"
-        )
+    _add_reading(unseen, items=20, meaning="of each user's choices, drawn for the prompt")
+    unseen.add_argument(
+        "--users", type=positive, default=1_200, metavar="N", help="of them, at most (%(default)s)"
+    )
+    unseen.add_argument(
+        "--hidden",
+        type=positive,
+        default=20,
+        metavar="N",
+        help="choices beside those drawn, at least, for a profile to find (%(default)s)",
+    )
 
 
 def add_teach(rooms: Actions) -> None:
@@ -250,8 +253,10 @@ def _add_neighbours(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_reading(parser: argparse.ArgumentParser) -> None:
-    _add_budget(parser)
+def _add_reading(
+    parser: argparse.ArgumentParser, *, items: int = MAX_ITEMS, meaning: str = _NEWEST
+) -> None:
+    _add_budget(parser, items=items, meaning=meaning)
     parser.add_argument(
         "--examples",
         action="store_true",
@@ -259,13 +264,15 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_budget(parser: argparse.ArgumentParser) -> None:
+def _add_budget(
+    parser: argparse.ArgumentParser, *, items: int = MAX_ITEMS, meaning: str = _NEWEST
+) -> None:
     parser.add_argument(
         "--max-items",
         type=positive,
-        default=MAX_ITEMS,
+        default=items,
         metavar="N",
-        help="newest items of a history, or neighbours of an item, at most (default: %(default)s)",
+        help=f"{meaning} (default: %(default)s)",
     )
     parser.add_argument(
         "--history-tokens",

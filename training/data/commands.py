@@ -196,8 +196,7 @@ def unseen(args: argparse.Namespace) -> str:
         seen,
         _reading(args),
         users=args.users,
-        shown=args.shown,
-        left=args.left,
+        hidden=args.hidden,
         seed=args.seed,
     )
     _refuse_nothing(len(built.rows), built.counts)
@@ -205,7 +204,8 @@ def unseen(args: argparse.Namespace) -> str:
         "profiles": [digest_of(file) for file in files],
         "dataset": _data(args, dataset),
         "left_out": dict(built.counts),
-        "options": {name: getattr(args, name) for name in ("users", "shown", "left", "seed")},
+        "cut": built.cut,
+        "options": {name: getattr(args, name) for name in ("users", "hidden", "seed")},
         "prompt": _prompt(args),
     }
     manifest = write_folder(
@@ -286,7 +286,7 @@ def _users(file: Path) -> set[str]:
     found = set()
     for number, row in enumerate(read_lines(file), start=1):
         if not isinstance(row.get("id"), str):
-            raise InstructionDataError(f"{file}, row {number}: no id")
+            raise InstructionDataError(f"{file}, line {number}: no id, or one that is not text")
         if row.get("kind", "user") == "user":
             found.add(row["id"])
     return found
@@ -370,6 +370,8 @@ def _told(manifest: Mapping[str, Any], folder: Path) -> str:
         for member in ("dropped", "left_out", "counts")
         if member in manifest
     ]
+    if manifest.get("cut"):
+        lines.append(f"{manifest['cut']:,} prompts have no room for all that was drawn")
     if manifest.get("bland"):
         lines.append(f"{manifest['bland']:,} of the training rows left out as too bland")
     if manifest.get("undecodable_kept"):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.profiles.budget import utf8_length
+from services.profiles.budget import newest_that_fit, utf8_length
 from services.profiles.prompts import user_messages
 from tests.training.data.made import READING, dataset, kept
 from training import cli
 from training.comparing.behaviour import behaviour
 from training.comparing.writers import HeldOut
-from training.data.distillation import Reading
 from training.data.prompts import turns
 from training.data.unseen import Unseen, unseen_rows
 from training.rows import read_rows
@@ -21,13 +21,18 @@ from training.rows import read_rows
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from training.data.distillation import Reading
+
 FILMS = [f"f{number:02}" for number in range(12)]
 HISTORIES = {f"u{number}": FILMS[: 4 + number] for number in range(8)}
 LINES = {film: f"Film {film} (1995)" for film in FILMS}
 
 
-def draw(seen: tuple[str, ...] = (), reading: Reading = READING, **options: int) -> Unseen:
-    chosen = {"users": 10, "shown": 3, "left": 2, "seed": 0} | options
+THREE = replace(READING, max_items=3)
+
+
+def draw(seen: tuple[str, ...] = (), reading: Reading = THREE, **options: int) -> Unseen:
+    chosen = {"users": 10, "hidden": 2, "seed": 0} | options
     return unseen_rows(HISTORIES, LINES, seen, reading, **chosen)
 
 
@@ -43,7 +48,7 @@ def test_a_prompt_shows_a_draw_in_the_order_of_the_history() -> None:
         assert len(set(films)) == 3
         assert films == sorted(films)
         assert set(films) < set(HISTORIES[row["id"]])
-        assert row["left"] == len(HISTORIES[row["id"]]) - 3
+        assert row["hidden"] == len(HISTORIES[row["id"]]) - 3
         lines = [LINES[film] for film in films]
         assert row["prompt"] == turns(user_messages(lines, examples=False))
     assert any(shown(row) != HISTORIES[row["id"]][-3:] for row in rows)
@@ -68,11 +73,15 @@ def test_users_are_a_draw_that_a_seed_decides() -> None:
     assert draw(seed=1).rows != draw().rows
 
 
-def test_what_does_not_fit_is_left_to_find() -> None:
-    short = Reading(count=utf8_length, history_tokens=10_000, max_items=2)
-    for row in draw(reading=short).rows:
-        assert len(shown(row)) == 2
-        assert row["left"] == len(HISTORIES[row["id"]]) - 2
+def test_what_has_no_room_is_hidden_too_and_counted() -> None:
+    room = newest_that_fit([LINES[film] for film in FILMS], 50, utf8_length)
+    assert len(room) < 3
+    built = draw(reading=replace(THREE, history_tokens=50))
+    for row in built.rows:
+        assert len(shown(row)) == len(room)
+        assert row["hidden"] == len(HISTORIES[row["id"]]) - len(room)
+    assert built.cut == len(built.rows)
+    assert draw().cut == 0
 
 
 @pytest.fixture
@@ -87,8 +96,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, *options: str) -> int:
-    given = ["--dataset", str(folder / "data"), "--out", str(folder / "out"), "--shown", "3"]
-    return cli.main(["data", "unseen", *given, "--left", "2", *options])
+    given = ["--dataset", str(folder / "data"), "--out", str(folder / "out"), "--max-items", "3"]
+    return cli.main(["data", "unseen", *given, "--hidden", "2", *options])
 
 
 def test_the_command_leaves_out_whom_folders_and_files_name(
@@ -105,15 +114,27 @@ def test_the_command_leaves_out_whom_folders_and_files_name(
         len(HISTORIES[row.id]) - 3 for row in rows
     ]
     manifest = json.loads((folder / "out" / "manifest.json").read_text())
-    assert manifest["options"] == {"users": 1200, "shown": 3, "left": 2, "seed": 0}
+    assert manifest["options"] == {"users": 1200, "hidden": 2, "seed": 0}
+
+
+def test_the_command_reads_what_it_is_told_to_read(folder: Path) -> None:
+    looked_at = str(folder / "looked-at.jsonl")
+    assert run(folder, "--profiles", looked_at, "--split", "leave-last-out") == 0
+    rows = list(read_rows(HeldOut, folder / "out" / "prompts.jsonl"))
+    assert "u1" not in {row.id for row in rows}  # of five choices, two are what others ask for
+    assert run(folder, "--profiles", looked_at, "--min-weight", "6", "--force") == 1
 
 
 def test_what_names_nobody_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "looked-at.jsonl").write_text('{"id": "u5"}\n{"user": "u4"}\n')
     assert run(folder, "--profiles", str(folder / "looked-at.jsonl")) == 1
-    assert "looked-at.jsonl, row 2: no id" in capsys.readouterr().err
+    assert "looked-at.jsonl, line 2: no id" in capsys.readouterr().err
     assert run(folder, "--profiles", str(folder / "nowhere.jsonl")) == 1
     assert "nowhere.jsonl is missing" in capsys.readouterr().err
-    assert run(folder, "--left", "50") == 1
+    with pytest.raises(SystemExit):
+        run(folder)
+    assert "required: --profiles" in capsys.readouterr().err
+    (folder / "looked-at.jsonl").write_text('{"id": "stranger"}\n')
+    assert run(folder, "--profiles", str(folder / "looked-at.jsonl"), "--hidden", "50") == 1
     assert "nothing is left: seen 0, too few choices 8" in capsys.readouterr().err
     assert not (folder / "out").exists()
