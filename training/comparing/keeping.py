@@ -25,7 +25,6 @@ _ANSWERS = "answers"
 _FORMAT = 1
 """Another, once `LocalWriter` writes otherwise: what was kept before is not taken for its own."""
 
-
 _WRITTEN = TypeAdapter(Written)
 
 
