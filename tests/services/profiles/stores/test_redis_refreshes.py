@@ -13,6 +13,7 @@ from services.profiles.stores.base import Event, Refresh
 from services.profiles.stores.redis_interactions import RedisInteractions
 from services.profiles.stores.redis_refreshes import RedisRefreshes
 from tests.services.profiles.stores.test_redis_profiles import holding
+from tests.support.monitoring import commands_naming
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -243,14 +244,8 @@ async def test_a_full_history_is_packed_and_has_a_time_to_live(
 async def test_a_batch_is_one_round_trip(
     redis_client: RedisClient, server: redis.Redis, tenant: str
 ) -> None:
-    def scripts() -> int:
-        stats = server.info("commandstats")
-        return sum(
-            int(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"]) for name in ("eval", "evalsha")
-        )
-
     interactions = RedisInteractions(redis_client, cap=5, ttl_s=1000)
     await interactions.append(tenant, [Event("warm", "up", 1)])
-    before = scripts()
-    await interactions.append(tenant, [Event(f"u{n % 50}", f"i{n}", n) for n in range(500)])
-    assert scripts() == before + 1
+    with commands_naming(server, tenant) as sent:
+        await interactions.append(tenant, [Event(f"u{n % 50}", f"i{n}", n) for n in range(500)])
+    assert sent == ["EVALSHA"]
