@@ -137,6 +137,31 @@ def add_data(rooms: Actions) -> None:
         help="choices beside those drawn, at least, for a profile to find (%(default)s)",
     )
 
+    summary = "a teacher's phrases, for users it never read"
+    spread = _builder(actions, "spread", summary, commands.spread)
+    _add_profiles(spread)
+    _add_dataset(spread)
+    _add_reading(spread, items=20, meaning="of each user's choices, drawn for the prompt")
+    spread.add_argument(
+        "--judged",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="learn nothing of the users of these rows, such as prompts.jsonl of `data unseen`, "
+        "nor of those that --profiles holds out",
+    )
+    spread.add_argument(
+        "--users", type=positive, default=1_200, metavar="N", help="of them, at most (%(default)s)"
+    )
+    spread.add_argument(
+        "--fewest",
+        type=positive,
+        default=5,
+        metavar="N",
+        help="choices in a prompt, at least (%(default)s)",
+    )
+
 
 def add_teach(rooms: Actions) -> None:
     """Adds `teach`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from training.data.errors import InstructionDataError
+from training.data.telling import dataset_of, prompt_of, refuse_nothing, told
 
 if TYPE_CHECKING:
     import argparse
@@ -43,15 +44,15 @@ def teacher(args: argparse.Namespace) -> str:
     about: dict[str, Any] = {"source": args.source, "kind": args.kind, "answers": len(answers)}
     if args.source == "ml-1m-gear":
         prose, dropped = sift_prose(answers)
-        _refuse_nothing(len(prose), dropped)
+        refuse_nothing(len(prose), dropped)
         rows: Iterator[Mapping[str, Any]] = (answer.to_row() for answer in prose)
         about |= {"form": "prose", "dropped": dropped}
         manifest = write_folder(
             args.out, {PROFILES: rows}, builder="teacher", about=about, replace=args.force
         )
-        return _told(manifest, args.out) + "\nform: prose, which no profile is trained on"
+        return told(manifest, args.out) + "\nform: prose, which no profile is trained on"
     found = sift(answers, strict=args.strict)
-    _refuse_nothing(len(found.kept), found.dropped)
+    refuse_nothing(len(found.kept), found.dropped)
     reading = _reading(args)
     pairs = list(distillation_rows(found.kept, reading))
     held = [
@@ -80,7 +81,7 @@ def teacher(args: argparse.Namespace) -> str:
             "rarest": args.rarest,
             "seed": args.seed,
         },
-        "prompt": _prompt(args),
+        "prompt": prompt_of(args),
     }
     files = {
         PROFILES: profiles,
@@ -89,7 +90,7 @@ def teacher(args: argparse.Namespace) -> str:
         UNTAUGHT: untaught_rows(answers, found.kept, reading),
     }
     manifest = write_folder(args.out, files, builder="teacher", about=about, replace=args.force)
-    return _told(manifest, args.out)
+    return told(manifest, args.out)
 
 
 def neighbours(args: argparse.Namespace) -> str:
@@ -101,11 +102,11 @@ def neighbours(args: argparse.Namespace) -> str:
     dataset = read_training_part(args.dataset, args.split)
     found, by = _neighbours(args, dataset, args.kind, None)
     rows = ({"id": name, "neighbours": others} for name, others in found.items())
-    about = {"kind": args.kind, "by": by, "limit": args.limit, "dataset": _data(args, dataset)}
+    about = {"kind": args.kind, "by": by, "limit": args.limit, "dataset": dataset_of(args, dataset)}
     manifest = write_folder(
         args.out, {NEIGHBOURS: rows}, builder="neighbours", about=about, replace=args.force
     )
-    return _told(manifest, args.out)
+    return told(manifest, args.out)
 
 
 def collaborative(args: argparse.Namespace) -> str:
@@ -129,19 +130,19 @@ def collaborative(args: argparse.Namespace) -> str:
         similar=args.similar,
         seed=args.seed,
     )
-    _refuse_nothing(len(built.rows), built.counts)
+    refuse_nothing(len(built.rows), built.counts)
     about = {
         "profiles": origin,
-        "dataset": _data(args, dataset),
+        "dataset": dataset_of(args, dataset),
         "by": by,
         "left_out": dict(built.counts),
         "options": {"similar": args.similar, "seed": args.seed, "limit": args.limit},
-        "prompt": _prompt(args),
+        "prompt": prompt_of(args),
     }
     manifest = write_folder(
         args.out, {SAMPLES: built.rows}, builder="collaborative", about=about, replace=args.force
     )
-    return _told(manifest, args.out)
+    return told(manifest, args.out)
 
 
 def preferences(args: argparse.Namespace) -> str:
@@ -162,7 +163,7 @@ def preferences(args: argparse.Namespace) -> str:
     )
     about = {
         "profiles": origin,
-        "dataset": _data(args, dataset),
+        "dataset": dataset_of(args, dataset),
         "by": by,
         "counts": dict(built.counts),
         "options": {
@@ -172,11 +173,11 @@ def preferences(args: argparse.Namespace) -> str:
             "seed": args.seed,
             "limit": args.limit,
         },
-        "prompt": _prompt(args),
+        "prompt": prompt_of(args),
     }
     files = {f"{part}.jsonl": rows for part, rows in built.rows.items()}
     manifest = write_folder(args.out, files, builder="preferences", about=about, replace=args.force)
-    return _told(manifest, args.out)
+    return told(manifest, args.out)
 
 
 def unseen(args: argparse.Namespace) -> str:
@@ -187,7 +188,7 @@ def unseen(args: argparse.Namespace) -> str:
     from training.data.unseen import unseen_rows
 
     check_place(args.out, replace=args.force)
-    files = [path / PROFILES if path.is_dir() else path for path in args.profiles]
+    files = [_profiles_file(path) for path in args.profiles]
     seen = set().union(*map(_users, files))
     dataset = read_training_part(args.dataset, args.split)
     built = unseen_rows(
@@ -199,19 +200,61 @@ def unseen(args: argparse.Namespace) -> str:
         hidden=args.hidden,
         seed=args.seed,
     )
-    _refuse_nothing(len(built.rows), built.counts)
+    refuse_nothing(len(built.rows), built.counts)
     about = {
         "profiles": [digest_of(file) for file in files],
-        "dataset": _data(args, dataset),
+        "dataset": dataset_of(args, dataset),
         "left_out": dict(built.counts),
         "cut": built.cut,
         "options": {name: getattr(args, name) for name in ("users", "hidden", "seed")},
-        "prompt": _prompt(args),
+        "prompt": prompt_of(args),
     }
     manifest = write_folder(
         args.out, {PROMPTS: built.rows}, builder="unseen", about=about, replace=args.force
     )
-    return _told(manifest, args.out)
+    return told(manifest, args.out)
+
+
+def spread(args: argparse.Namespace) -> str:
+    """Writes rows of a teacher's phrases for users it never read; returns what to print."""
+    from training.data.folder import check_place, digest_of, write_folder
+    from training.data.prompts import item_lines
+    from training.data.sources import read_training_part
+    from training.data.spreading import spread_rows
+
+    check_place(args.out, replace=args.force)
+    if args.fewest > args.max_items:
+        raise InstructionDataError(
+            f"--fewest {args.fewest} is more than --max-items {args.max_items}"
+        )
+    kept, origin = _profiles(args.profiles)
+    judged = _held_out(_profiles_file(args.profiles).with_name(HELD_OUT))
+    judged = judged.union(*map(_users, args.judged))
+    dataset = read_training_part(args.dataset, args.split)
+    built = spread_rows(
+        kept,
+        dataset.histories(min_weight=args.min_weight),
+        item_lines(dataset),
+        judged,
+        _reading(args),
+        users=args.users,
+        fewest=args.fewest,
+        seed=args.seed,
+    )
+    refuse_nothing(len(built.rows), built.counts)
+    about = {
+        "profiles": origin,
+        "judged": [digest_of(file) for file in args.judged],
+        "dataset": dataset_of(args, dataset),
+        "left_out": dict(built.counts),
+        "phrases": built.phrases,
+        "options": {name: getattr(args, name) for name in ("users", "fewest", "seed")},
+        "prompt": prompt_of(args),
+    }
+    manifest = write_folder(
+        args.out, {TRAIN: built.rows}, builder="spread", about=about, replace=args.force
+    )
+    return told(manifest, args.out)
 
 
 def _answers(args: argparse.Namespace) -> Iterator[Answer]:
@@ -252,7 +295,7 @@ def _profiles(path: Path) -> tuple[list[Kept], dict[str, str | int]]:
     from training.data.folder import digest_of, read_manifest
     from training.data.sifting import Kept
 
-    file = path / PROFILES if path.is_dir() else path
+    file = _profiles_file(path)
     held_out = _held_out(file.with_name(HELD_OUT))
     kept = []
     left_out = 0
@@ -272,6 +315,10 @@ def _profiles(path: Path) -> tuple[list[Kept], dict[str, str | int]]:
     if path.is_dir():
         origin["fingerprint"] = read_manifest(path)["fingerprint"]
     return kept, origin
+
+
+def _profiles_file(path: Path) -> Path:
+    return path / PROFILES if path.is_dir() else path
 
 
 def _held_out(file: Path) -> set[str]:
@@ -327,60 +374,3 @@ def _reading(args: argparse.Namespace) -> Reading:
         max_items=args.max_items,
         examples=args.examples,
     )
-
-
-def _prompt(args: argparse.Namespace) -> dict[str, Any]:
-    """Returns what decides how a prompt reads."""
-    from services.profiles.prompts import component
-    from training.data.folder import digest_of
-
-    prompt = component(examples=args.examples)
-    counted = f"sha256 {digest_of(args.model / 'tokenizer.json')}" if args.model else "bytes"
-    return {
-        "name": prompt.name,
-        "hash": prompt.hash,
-        "history_tokens": args.history_tokens,
-        "max_items": args.max_items,
-        "tokenizer": counted,
-    }
-
-
-def _data(args: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
-    from training.data.sources import fingerprint
-
-    return {
-        "name": dataset.info.name,
-        "split": args.split,
-        "min_weight": args.min_weight,
-        "fingerprint": fingerprint(dataset),
-    }
-
-
-def _refuse_nothing(count: int, reasons: Mapping[str, int]) -> None:
-    if not count:
-        raise InstructionDataError(f"nothing is left: {_listed(reasons)}")
-
-
-def _told(manifest: Mapping[str, Any], folder: Path) -> str:
-    lines = [
-        f"{file['rows']:,} rows in {folder / name}" for name, file in manifest["files"].items()
-    ]
-    lines += [
-        f"{member.replace('_', ' ')}: {_listed(manifest[member])}"
-        for member in ("dropped", "left_out", "counts")
-        if member in manifest
-    ]
-    if manifest.get("cut"):
-        lines.append(f"{manifest['cut']:,} prompts have no room for all that was drawn")
-    if manifest.get("bland"):
-        lines.append(f"{manifest['bland']:,} of the training rows left out as too bland")
-    if manifest.get("undecodable_kept"):
-        lines.append(
-            f"{manifest['undecodable_kept']:,} of the kept could not be written under constrained "
-            "decoding; --strict drops them"
-        )
-    return "\n".join([*lines, f"fingerprint: {manifest['fingerprint']}"])
-
-
-def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "nothing"

@@ -1,0 +1,229 @@
+"""`reclm-train data spread`: a teacher's phrases for users whom it never read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from services.profiles.models import ProfileText
+from services.profiles.prompts import user_messages
+from tests.training.data.made import READING, dataset, kept
+from training import cli
+from training.data.errors import InstructionDataError
+from training.data.prompts import turns
+from training.data.sifting import Kept
+from training.data.spreading import Spread, item_vectors, spread_rows
+from training.judging import is_well_formed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HORROR, ROMANCE = ([f"{name}{number}" for number in range(12)] for name in ("h", "r"))
+SCARED = ("night owl", "haunted house guest", "werewolf collector")
+CHASED = ("vampires in castles", "screams from cellars", "blood under doors")
+TENDER = ("hopeless romantic", "letter writer", "bridal singer")
+LOVED = ("kisses on bridges", "weddings by lakes", "second chances")
+
+
+def histories() -> dict[str, list[str]]:
+    """Forty users of either taste, each with seven of its films, and two that share one of each."""
+    rng = np.random.default_rng(0)
+    found = {
+        f"{name}-{number}": [films[at] for at in rng.permutation(12)[:7]]
+        for name, films in (("scared", HORROR), ("tender", ROMANCE))
+        for number in range(40)
+    }
+    return found | {"both": ["h0", "r0"], "few": ["r1", "r2"]}
+
+
+HISTORIES = histories()
+LINES = {film: f"Film {film} (1995)" for film in (*HORROR, *ROMANCE)}
+SEVEN = replace(READING, max_items=6)
+
+
+def taught(name: str, identities: tuple[str, ...], interests: tuple[str, ...]) -> Kept:
+    """A profile of a user, of whom the teacher had read four films."""
+    row = kept(name, [LINES[film] for film in HISTORIES[name][:4]])
+    words = ProfileText("user", identities, interests)
+    return Kept(replace(row.answer, text=words.text), words)
+
+
+TAUGHT = [
+    *(taught(f"scared-{number}", SCARED, CHASED) for number in range(3)),
+    *(taught(f"tender-{number}", TENDER, LOVED) for number in range(3)),
+]
+
+
+def spread(
+    rows: list[Kept] = TAUGHT,
+    judged: tuple[str, ...] = (),
+    known: dict[str, list[str]] = HISTORIES,
+    **options: int,
+) -> Spread:
+    chosen = {"users": 100, "fewest": 3, "seed": 0} | options
+    return spread_rows(rows, known, LINES, judged, SEVEN, **chosen)
+
+
+def answer(row: dict[str, Any]) -> str:
+    text = row["completion"][0]["content"]
+    assert isinstance(text, str)
+    return text
+
+
+def shown(row: dict[str, Any]) -> list[str]:
+    lines = row["prompt"][-1]["content"].splitlines()[1:]
+    return [line.removeprefix("- Film ").removesuffix(" (1995)") for line in lines]
+
+
+def test_who_chose_alike_gets_the_phrases_of_those_whom_the_teacher_read() -> None:
+    rows = spread().rows
+    assert len(rows) == 74
+    for row in rows:
+        identities, interests = (
+            (SCARED, CHASED) if row["id"].startswith("scared") else (TENDER, LOVED)
+        )
+        assert all(phrase in answer(row) for phrase in (*identities, *interests))
+        assert row["source"] == "spread of test"
+
+
+def test_a_prompt_is_the_services_and_shows_a_draw_in_the_order_of_the_history() -> None:
+    rows = spread().rows
+    for row in rows:
+        films, history = shown(row), HISTORIES[row["id"]]
+        assert films == [film for film in history if film in films]
+        assert 3 <= len(films) <= 6
+        lines = [LINES[film] for film in films]
+        assert row["prompt"] == turns(user_messages(lines, examples=False))
+    assert {len(shown(row)) for row in rows} == {3, 4, 5, 6}
+
+
+def test_a_profile_depends_on_nothing_but_what_is_shown() -> None:
+    longer = {name: [*history, "h11", "r11"] for name, history in HISTORIES.items()}
+    judged = ("scared-9", "tender-9")
+    plain = spread(judged=judged)
+    changed = {**HISTORIES, **{name: longer[name] for name in judged}}
+    assert spread(judged=judged, known=changed) == plain
+
+
+def test_those_left_out_are_counted() -> None:
+    built = spread(judged=("scared-9", "tender-0", "stranger"), users=50)
+    assert len(built.rows) == 50
+    assert built.counts == {
+        "judged": 2,
+        "taught": 5,
+        "too few choices": 2,
+        "nothing readable": 0,
+        "not drawn": 23,
+        "too few phrases": 0,
+    }
+    assert not {"scared-9", "tender-0", "scared-0"} & {row["id"] for row in built.rows}
+
+
+def test_users_and_what_is_shown_are_a_draw_that_a_seed_decides() -> None:
+    assert spread(users=9).rows == spread(users=9).rows
+    assert {row["id"] for row in spread(users=9).rows} != {
+        row["id"] for row in spread(users=9, seed=1).rows
+    }
+
+
+def test_phrases_that_one_profile_has_alone_or_that_say_nothing_are_not_spread() -> None:
+    bland = ("movie fan", "film lover", *SCARED[:1])
+    odd = [
+        taught("scared-0", ("John Smith", *SCARED[:2]), CHASED),
+        taught("scared-1", (*bland[:2], SCARED[0]), CHASED),
+        taught("scared-2", (*bland[:2], SCARED[1]), CHASED),
+        *TAUGHT,
+    ]
+    texts = " ".join(map(answer, spread(odd).rows))
+    assert not any(phrase in texts for phrase in ("John Smith", "movie fan", "film lover"))
+
+
+def test_no_two_phrases_of_a_profile_say_the_same() -> None:
+    echo = ("werewolves", "castle visitor", "cellar dweller")
+    both = [taught(row.answer.id, echo, CHASED) for row in TAUGHT[:3]]
+    for row in spread([*TAUGHT, *both, *both]).rows:
+        assert is_well_formed("user", answer(row))
+        assert not ("werewolves" in answer(row) and "werewolf" in answer(row))
+        assert not ("castle visitor" in answer(row) and "vampires in castles" in answer(row))
+
+
+def test_what_three_say_counts_for_more_than_what_two_say() -> None:
+    rare = taught("scared-3", ("moth breeder", *SCARED[:2]), CHASED)
+    rows = spread([*TAUGHT, rare, taught("scared-4", ("moth breeder", *SCARED[:2]), CHASED)]).rows
+    scared = [answer(row) for row in rows if row["id"].startswith("scared")]
+    assert not any("moth breeder" in text.split(",")[0] for text in scared)
+
+
+def test_too_few_phrases_make_no_row() -> None:
+    built = spread([taught(f"scared-{n}", SCARED[:3], CHASED[:1] * 3) for n in range(2)])
+    assert built.rows == []
+    assert built.counts["too few phrases"] == 78
+
+
+def test_vectors_tell_tastes_apart_and_leave_out_popularity() -> None:
+    everybody = {name: [*history, "hit"] for name, history in HISTORIES.items()}
+    vectors = item_vectors(everybody, dimensions=1)
+    sides = {film: float(np.sign(vectors[film][0])) for film in vectors}
+    assert {sides[film] for film in HORROR} != {sides[film] for film in ROMANCE}
+    assert len({sides[film] for film in HORROR}) == 1
+    assert abs(vectors["hit"][0]) < 0.2 * min(abs(vectors[film][0]) for film in HORROR)
+
+
+def test_texts_that_the_teacher_did_not_read_and_tiny_datasets_are_refused() -> None:
+    other = [kept("scared-0", ["Heat (1995)"])]
+    with pytest.raises(InstructionDataError, match=r"such as \('Heat \(1995\)',\)"):
+        spread(other)
+    with pytest.raises(InstructionDataError, match="2 users with 2 items are too few"):
+        item_vectors({"a": ["x", "y"], "b": ["x"]})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = dataset(HISTORIES)
+    made.write(tmp_path / "data")
+    (tmp_path / "taught").mkdir()
+    rows = [
+        replace(
+            row.answer, lines=tuple(f"{film.upper()} | Drama" for film in HISTORIES[row.answer.id])
+        ).to_row()
+        for row in TAUGHT
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "taught" / "profiles.jsonl").write_text(text)
+    (tmp_path / "taught" / "manifest.json").write_text('{"format": 1, "fingerprint": "f"}')
+    (tmp_path / "taught" / "held-out.jsonl").write_text('{"id": "tender-0", "kind": "user"}\n')
+    (tmp_path / "judged.jsonl").write_text('{"id": "scared-9"}\n')
+    return tmp_path
+
+
+def run(folder: Path, *options: str) -> int:
+    given = ["--dataset", str(folder / "data"), "--profiles", str(folder / "taught")]
+    return cli.main(["data", "spread", *given, "--out", str(folder / "out"), *options])
+
+
+def test_the_command_learns_nothing_of_those_who_will_be_judged(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder, "--judged", str(folder / "judged.jsonl")) == 0
+    assert "left out: judged 2, taught 5, too few choices 2" in capsys.readouterr().out
+    rows = [json.loads(line) for line in (folder / "out" / "train.jsonl").open()]
+    assert len(rows) == 73
+    assert not {"tender-0", "scared-9"} & {row["id"] for row in rows}
+    manifest = json.loads((folder / "out" / "manifest.json").read_text())
+    assert manifest["options"] == {"users": 1200, "fewest": 5, "seed": 0}
+    assert manifest["phrases"] == 12
+    assert len(manifest["judged"]) == 1
+
+
+def test_the_command_refuses_what_contradicts_itself(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder, "--max-items", "4") == 1
+    assert "--fewest 5 is more than --max-items 4" in capsys.readouterr().err
+    assert run(folder, "--fewest", "9") == 1
+    assert "nothing is left: judged 1, taught 5, too few choices 76" in capsys.readouterr().err
+    assert not (folder / "out").exists()

@@ -1,0 +1,262 @@
+"""Spreads a teacher's phrases to users it never read.
+
+A teacher is asked for some hundred profiles, of the few titles that its prompt had room for. Who
+chose alike gets the same phrases here: a phrase stands where the choices stand that its profiles
+were written of, and a user gets the phrases that lie in the direction of the choices shown. So there
+is a row for as many users as choose anything, with as many titles as serving shows, each row a
+function of what its prompt shows, and no call of the teacher more.
+
+It is label propagation (Zhu and Ghahramani 2002) by the item vectors of PureSVD (Cremonesi, Koren
+and Turrin 2010). What that is worth: docs/decisions/0015-spreading.md.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import svds
+
+from services.profiles.models import PHRASES, Message, ProfileText
+from services.profiles.prompts import user_messages
+from training.data.errors import InstructionDataError
+from training.data.prompts import turns
+from training.judging import is_well_formed, stems
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from training.data.distillation import Reading
+    from training.data.sifting import Kept
+
+    Numbers = NDArray[np.float64]
+
+DIMENSIONS = 64
+_DAMPING = 10.0
+"""Choices added to each item's, so that what three people chose does not weigh as a favourite."""
+
+_SHRINKAGE = 10.0
+"""Profiles without direction added to those that have a phrase: one alone says little of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Rows to learn from, and why some users have none.
+
+    Attributes:
+        rows: id, kind, source, prompt, completion, as a teacher's own.
+        counts: Reason -> number of users left out, every reason named.
+        phrases: Phrases that were there to choose among, identities and interests.
+    """
+
+    rows: Sequence[dict[str, Any]]
+    counts: Mapping[str, int]
+    phrases: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Phrases:
+    """Phrases of one kind with their vectors, shape (phrases, d), and their telling words."""
+
+    texts: Sequence[str]
+    vectors: Numbers
+    words: Sequence[frozenset[str]]
+
+
+def spread_rows(
+    kept: Sequence[Kept],
+    histories: Mapping[str, Sequence[str]],
+    lines: Mapping[str, str],
+    judged: Collection[str],
+    reading: Reading,
+    *,
+    users: int,
+    fewest: int,
+    seed: int,
+) -> Spread:
+    """Draws users, shows a draw of each one's choices, and writes their profiles.
+
+    Args:
+        kept: The teacher's profiles of users.
+        histories: User -> items, oldest first. What is shown keeps that order.
+        lines: Item -> its line in a prompt; empty where there is nothing readable.
+        judged: Users to leave out, of whose choices nothing is learnt either.
+        reading: At most `max_items` of each user's choices are shown.
+        users: Most of them.
+        fewest: Choices that are shown at least, where the prompt has room.
+        seed: Another seed draws others.
+
+    Raises:
+        InstructionDataError: The dataset has too few choices, or its texts are not those that the
+            teacher read.
+    """
+    known = {name: list(dict.fromkeys(history)) for name, history in histories.items()}
+    vectors = item_vectors({name: row for name, row in known.items() if name not in judged})
+    of_line: dict[str, str] = {}
+    for item in vectors:
+        of_line.setdefault(lines[item], item)
+    read = _directions(
+        [[vectors[of_line[line]] for line in row.answer.lines if line in of_line] for row in kept]
+    )
+    if not read.any():
+        raise InstructionDataError(
+            f"nothing that the teacher read, such as {kept[0].answer.lines[:1]}, is the text of an "
+            "item that a user of the dataset chose"
+        )
+    identities, interests = (
+        _phrases([getattr(row.words, part) for row in kept], read)
+        for part in ("identities", "interests")
+    )
+
+    left_out = {row.answer.id: "taught" for row in kept} | dict.fromkeys(judged, "judged")
+    drawn, counts = _draw(known, lines, left_out, reading, users=users, fewest=fewest, seed=seed)
+    counts["too few phrases"] = 0
+    rows: list[dict[str, Any]] = []
+    if not drawn:
+        return Spread(rows, dict(counts), 0)
+    directions = _directions(
+        [[vectors[of_line[line]] for line in shown if line in of_line] for _, shown in drawn]
+    )
+    for (name, shown), direction in zip(drawn, directions, strict=True):
+        used: set[str] = set()
+        profile = ProfileText(
+            "user",
+            _nearest(identities, direction, used),
+            _nearest(interests, direction, used),
+        )
+        if not is_well_formed("user", profile.text):
+            counts["too few phrases"] += 1
+            continue
+        messages = user_messages(shown, examples=reading.examples)
+        rows.append(
+            {
+                "id": name,
+                "kind": "user",
+                "source": f"spread of {kept[0].answer.source}",
+                "prompt": turns(messages),
+                "completion": turns([Message("assistant", profile.text)]),
+            }
+        )
+    return Spread(rows, dict(counts), len(identities.texts) + len(interests.texts))
+
+
+def item_vectors(
+    histories: Mapping[str, Sequence[str]], *, dimensions: int = DIMENSIONS
+) -> dict[str, Numbers]:
+    """Returns a vector of each item that anybody chose, by who chose it with what.
+
+    The mean of those of a user's choices says what is particular in them: the first singular
+    vector, which is popularity, is left out.
+
+    Args:
+        histories: User -> different items.
+        dimensions: Of a vector, at most.
+
+    Raises:
+        InstructionDataError: Fewer than three users or items.
+    """
+    items = sorted({item for history in histories.values() for item in history})
+    place = {item: at for at, item in enumerate(items)}
+    sizes = np.array([len(history) for history in histories.values() if history])
+    columns = np.array([place[item] for history in histories.values() for item in history])
+    if min(len(sizes), len(items)) < 3:
+        raise InstructionDataError(
+            f"{len(sizes)} users with {len(items)} items are too few to say who chose alike"
+        )
+    weights = 1 / np.sqrt(np.bincount(columns, minlength=len(items)) + _DAMPING)
+    matrix = sparse.csr_matrix(
+        (
+            weights[columns] / np.sqrt(np.repeat(sizes, sizes)),
+            columns,
+            np.concatenate([[0], np.cumsum(sizes)]),
+        ),
+        shape=(len(sizes), len(items)),
+    )
+    rank = min(dimensions + 1, *(side - 1 for side in matrix.shape))
+    # A start of its own makes the same vectors of the same data.
+    _, values, right = svds(matrix, k=rank, v0=np.ones(min(matrix.shape)))
+    order = np.argsort(-values)[1:]
+    vectors = right[order].T * values[order] * weights[:, None]
+    return dict(zip(items, vectors, strict=True))
+
+
+def _draw(
+    known: Mapping[str, Sequence[str]],
+    lines: Mapping[str, str],
+    left_out: Mapping[str, str],
+    reading: Reading,
+    *,
+    users: int,
+    fewest: int,
+    seed: int,
+) -> tuple[list[tuple[str, list[str]]], Counter[str]]:
+    """Draws users with the lines that are shown of them, and counts those left out by reason."""
+    reasons = ("judged", "taught", "too few choices", "nothing readable", "not drawn")
+    counts = Counter(dict.fromkeys(reasons, 0))
+    rng = np.random.default_rng(seed)
+    names = sorted(known)
+    drawn: list[tuple[str, list[str]]] = []
+    for name in (names[place] for place in rng.permutation(len(names))):
+        history = known[name]
+        if name in left_out:
+            counts[left_out[name]] += 1
+        elif len(history) < fewest:
+            counts["too few choices"] += 1
+        elif len(drawn) == users:
+            counts["not drawn"] += 1
+        else:
+            size = int(rng.integers(fewest, min(len(history), reading.max_items) + 1))
+            places = sorted(rng.choice(len(history), size, replace=False).tolist())
+            if shown := reading.cut([lines[history[place]] for place in places]):
+                drawn.append((name, shown))
+            else:
+                counts["nothing readable"] += 1
+    return drawn, counts
+
+
+def _directions(chosen: Sequence[Sequence[Numbers]]) -> Numbers:
+    """Returns the mean of each one's vectors, of length one, held against the mean of all."""
+    length = len(next((some[0] for some in chosen if some), ()))
+    means = np.stack([np.mean(some, axis=0) if some else np.zeros(length) for some in chosen])
+    told = np.asarray(means.any(axis=1))
+    means = _unit(means)
+    return np.where(told[:, None], means - means[told].mean(axis=0), 0.0) if told.any() else means
+
+
+def _phrases(of: Sequence[Sequence[str]], read: Numbers) -> _Phrases:
+    """Puts phrases where the profiles are that have them, and leaves out what one alone has."""
+    texts: dict[str, str] = {}
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for at, phrases in enumerate(of):
+        for phrase in phrases:
+            texts.setdefault(phrase.casefold(), phrase)
+            places[phrase.casefold()].append(at)
+    told = [key for key in texts if len(places[key]) >= 2 and stems(key)]
+    vectors = [read[places[key]].sum(axis=0) / (len(places[key]) + _SHRINKAGE) for key in told]
+    return _Phrases(
+        [texts[key] for key in told],
+        np.stack(vectors) if vectors else np.zeros((0, read.shape[1])),
+        [stems(key) for key in told],
+    )
+
+
+def _nearest(phrases: _Phrases, direction: Numbers, used: set[str]) -> tuple[str, ...]:
+    """Takes the phrases farthest in a direction that have no telling word in common."""
+    taken: list[str] = []
+    for place in np.argsort(-(phrases.vectors @ direction), kind="stable"):
+        if used.isdisjoint(phrases.words[place]):
+            used |= phrases.words[place]
+            taken.append(phrases.texts[place])
+            if len(taken) == PHRASES["user"]:
+                break
+    return tuple(taken)
+
+
+def _unit(rows: Numbers) -> Numbers:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths, lengths, 1.0)
