@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from training.data.answers import Answer
     from training.data.distillation import Reading
     from training.data.sifting import Kept
+    from training.data.spreading import Spreader
 
 SOURCES = ("seed", "reclm-mind", "reclm-netflix", "ml-1m-gear", "answers")
 PROFILES, TRAIN, HELD_OUT = "profiles.jsonl", "train.jsonl", "held-out.jsonl"
 UNTAUGHT = "untaught.jsonl"
 NEIGHBOURS, SAMPLES, PROMPTS = "neighbours.jsonl", "samples.jsonl", "prompts.jsonl"
+JUDGED = "judged.jsonl"
 
 _KINDS: tuple[Kind, ...] = ("user", "item")
 
@@ -220,7 +222,7 @@ def spread(args: argparse.Namespace) -> str:
     from training.data.folder import check_place, digest_of, write_folder
     from training.data.prompts import item_lines
     from training.data.sources import read_training_part
-    from training.data.spreading import spread_rows
+    from training.data.spreading import Spreader, spread_rows
 
     check_place(args.out, replace=args.force)
     if args.fewest > args.max_items:
@@ -230,12 +232,21 @@ def spread(args: argparse.Namespace) -> str:
     kept, origin = _profiles(args.profiles)
     judged = _held_out(_profiles_file(args.profiles).with_name(HELD_OUT))
     judged = judged.union(*map(_users, args.judged))
+    kept = [row for row in kept if row.answer.id not in judged]
+    refuse_nothing(len(kept), {"judged": len(judged)})
     dataset = read_training_part(args.dataset, args.split)
+    lines = item_lines(dataset)
+    histories = {
+        name: list(dict.fromkeys(history))
+        for name, history in dataset.histories(min_weight=args.min_weight).items()
+    }
+    others = {name: history for name, history in histories.items() if name not in judged}
+    spreader = Spreader(kept, others, lines)
     built = spread_rows(
-        kept,
-        dataset.histories(min_weight=args.min_weight),
-        item_lines(dataset),
-        judged,
+        spreader,
+        histories,
+        lines,
+        dict.fromkeys((row.answer.id for row in kept), "taught") | dict.fromkeys(judged, "judged"),
         _reading(args),
         users=args.users,
         fewest=args.fewest,
@@ -247,14 +258,26 @@ def spread(args: argparse.Namespace) -> str:
         "judged": [digest_of(file) for file in args.judged],
         "dataset": dataset_of(args, dataset),
         "left_out": dict(built.counts),
-        "phrases": built.phrases,
+        "phrases": spreader.phrases,
         "options": {name: getattr(args, name) for name in ("users", "fewest", "seed")},
         "prompt": prompt_of(args),
     }
-    manifest = write_folder(
-        args.out, {TRAIN: built.rows}, builder="spread", about=about, replace=args.force
-    )
+    files = {TRAIN: built.rows, JUDGED: list(_of_judged(spreader, args.judged))}
+    manifest = write_folder(args.out, files, builder="spread", about=about, replace=args.force)
     return told(manifest, args.out)
+
+
+def _of_judged(spreader: Spreader, files: Sequence[Path]) -> Iterator[dict[str, str]]:
+    """Yields the profiles of those who will be judged, of what their prompts show."""
+    from training.data.folder import read_lines
+
+    for file in files:
+        for row in read_lines(file):
+            if row.get("kind") == "user" and row.get("prompt"):
+                shown = row["prompt"][-1]["content"].splitlines()
+                profile = spreader.profile(line.removeprefix("- ") for line in shown)
+                if profile is not None:
+                    yield {"id": row["id"], "kind": "user", "text": profile.text}
 
 
 def _answers(args: argparse.Namespace) -> Iterator[Answer]:

@@ -27,7 +27,7 @@ from training.data.prompts import turns
 from training.judging import is_well_formed, stems
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -51,12 +51,10 @@ class Spread:
     Attributes:
         rows: id, kind, source, prompt, completion, as a teacher's own.
         counts: Reason -> number of users left out, every reason named.
-        phrases: Phrases that were there to choose among, identities and interests.
     """
 
     rows: Sequence[dict[str, Any]]
     counts: Mapping[str, int]
-    phrases: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +66,76 @@ class _Phrases:
     words: Sequence[frozenset[str]]
 
 
+class Spreader:
+    """Says which of a teacher's phrases fit somebody who chose these items.
+
+    Args:
+        kept: The teacher's profiles of users.
+        histories: User -> items, from which it is learnt who chooses alike.
+        lines: Item -> its line in a prompt; empty where there is nothing readable.
+
+    Raises:
+        InstructionDataError: There are too few choices, or none is of what the teacher read.
+    """
+
+    def __init__(
+        self,
+        kept: Sequence[Kept],
+        histories: Mapping[str, Sequence[str]],
+        lines: Mapping[str, str],
+    ) -> None:
+        vectors = item_vectors(histories)
+        self._vectors: dict[str, Numbers] = {}
+        for item, vector in vectors.items():
+            self._vectors.setdefault(lines[item], vector)
+        means = [
+            np.mean([vectors[item] for item in row], axis=0) for row in histories.values() if row
+        ]
+        self._centre = _unit(np.stack(means)).mean(axis=0)
+        read = np.stack([self._direction(row.answer.lines) for row in kept])
+        if not read.any():
+            raise InstructionDataError(
+                f"nothing that the teacher read, such as {kept[0].answer.lines[:1]}, is the text "
+                "of an item that a user of the dataset chose"
+            )
+        self._identities = _phrases([row.words.identities for row in kept], read)
+        self._interests = _phrases([row.words.interests for row in kept], read)
+
+    @property
+    def phrases(self) -> int:
+        """How many there are to choose among."""
+        return len(self._identities.texts) + len(self._interests.texts)
+
+    def profile(self, shown: Iterable[str]) -> ProfileText | None:
+        """Returns a user's profile; None where nothing is known of the items, or phrases lack.
+
+        Args:
+            shown: Lines of the user's items.
+        """
+        direction = self._direction(shown)
+        if not direction.any():
+            return None
+        used: set[str] = set()
+        identities = _nearest(self._identities, direction, used)
+        interests = _nearest(self._interests, direction, used)
+        profile = ProfileText("user", identities, interests)
+        return profile if is_well_formed("user", profile.text) else None
+
+    def _direction(self, shown: Iterable[str]) -> Numbers:
+        """Returns where somebody stands, seen from the middle of all; zero if nobody knows."""
+        vectors = [self._vectors[line] for line in shown if line in self._vectors]
+        if not vectors:
+            return np.zeros_like(self._centre)
+        (own,) = _unit(np.mean(vectors, axis=0)[None])
+        direction: Numbers = own - self._centre
+        return direction
+
+
 def spread_rows(
-    kept: Sequence[Kept],
+    spreader: Spreader,
     histories: Mapping[str, Sequence[str]],
     lines: Mapping[str, str],
-    judged: Collection[str],
+    left_out: Mapping[str, str],
     reading: Reading,
     *,
     users: int,
@@ -82,67 +145,52 @@ def spread_rows(
     """Draws users, shows a draw of each one's choices, and writes their profiles.
 
     Args:
-        kept: The teacher's profiles of users.
-        histories: User -> items, oldest first. What is shown keeps that order.
+        spreader: Whose phrases.
+        histories: User -> different items, oldest first. What is shown keeps that order.
         lines: Item -> its line in a prompt; empty where there is nothing readable.
-        judged: Users to leave out, of whose choices nothing is learnt either.
+        left_out: User -> why no row is to be of that one.
         reading: At most `max_items` of each user's choices are shown.
         users: Most of them.
-        fewest: Choices that are shown at least, where the prompt has room.
+        fewest: Choices that are drawn at least.
         seed: Another seed draws others.
-
-    Raises:
-        InstructionDataError: The dataset has too few choices, or its texts are not those that the
-            teacher read.
     """
-    known = {name: list(dict.fromkeys(history)) for name, history in histories.items()}
-    vectors = item_vectors({name: row for name, row in known.items() if name not in judged})
-    of_line: dict[str, str] = {}
-    for item in vectors:
-        of_line.setdefault(lines[item], item)
-    read = _directions(
-        [[vectors[of_line[line]] for line in row.answer.lines if line in of_line] for row in kept]
+    reasons = (
+        *dict.fromkeys(left_out.values()),
+        "too few choices",
+        "nothing readable",
+        "nothing fits",
+        "not drawn",
     )
-    if not read.any():
-        raise InstructionDataError(
-            f"nothing that the teacher read, such as {kept[0].answer.lines[:1]}, is the text of an "
-            "item that a user of the dataset chose"
-        )
-    identities, interests = (
-        _phrases([getattr(row.words, part) for row in kept], read)
-        for part in ("identities", "interests")
-    )
-
-    left_out = {row.answer.id: "taught" for row in kept} | dict.fromkeys(judged, "judged")
-    drawn, counts = _draw(known, lines, left_out, reading, users=users, fewest=fewest, seed=seed)
-    counts["too few phrases"] = 0
+    counts = Counter(dict.fromkeys(reasons, 0))
     rows: list[dict[str, Any]] = []
-    if not drawn:
-        return Spread(rows, dict(counts), 0)
-    directions = _directions(
-        [[vectors[of_line[line]] for line in shown if line in of_line] for _, shown in drawn]
-    )
-    for (name, shown), direction in zip(drawn, directions, strict=True):
-        used: set[str] = set()
-        profile = ProfileText(
-            "user",
-            _nearest(identities, direction, used),
-            _nearest(interests, direction, used),
-        )
-        if not is_well_formed("user", profile.text):
-            counts["too few phrases"] += 1
-            continue
-        messages = user_messages(shown, examples=reading.examples)
-        rows.append(
-            {
-                "id": name,
-                "kind": "user",
-                "source": f"spread of {kept[0].answer.source}",
-                "prompt": turns(messages),
-                "completion": turns([Message("assistant", profile.text)]),
-            }
-        )
-    return Spread(rows, dict(counts), len(identities.texts) + len(interests.texts))
+    rng = np.random.default_rng(seed)
+    names = sorted(histories)
+    for name in (names[place] for place in rng.permutation(len(names))):
+        history = histories[name]
+        if name in left_out:
+            counts[left_out[name]] += 1
+        elif len(history) < fewest:
+            counts["too few choices"] += 1
+        elif len(rows) == users:
+            counts["not drawn"] += 1
+        else:
+            size = int(rng.integers(fewest, min(len(history), reading.max_items) + 1))
+            places = sorted(rng.choice(len(history), size, replace=False).tolist())
+            shown = reading.cut([lines[history[place]] for place in places])
+            profile = spreader.profile(shown)
+            if profile is None:
+                counts["nothing fits" if shown else "nothing readable"] += 1
+                continue
+            rows.append(
+                {
+                    "id": name,
+                    "kind": "user",
+                    "source": "spread",
+                    "prompt": turns(user_messages(shown, examples=reading.examples)),
+                    "completion": turns([Message("assistant", profile.text)]),
+                }
+            )
+    return Spread(rows, dict(counts))
 
 
 def item_vectors(
@@ -183,49 +231,6 @@ def item_vectors(
     order = np.argsort(-values)[1:]
     vectors = right[order].T * values[order] * weights[:, None]
     return dict(zip(items, vectors, strict=True))
-
-
-def _draw(
-    known: Mapping[str, Sequence[str]],
-    lines: Mapping[str, str],
-    left_out: Mapping[str, str],
-    reading: Reading,
-    *,
-    users: int,
-    fewest: int,
-    seed: int,
-) -> tuple[list[tuple[str, list[str]]], Counter[str]]:
-    """Draws users with the lines that are shown of them, and counts those left out by reason."""
-    reasons = ("judged", "taught", "too few choices", "nothing readable", "not drawn")
-    counts = Counter(dict.fromkeys(reasons, 0))
-    rng = np.random.default_rng(seed)
-    names = sorted(known)
-    drawn: list[tuple[str, list[str]]] = []
-    for name in (names[place] for place in rng.permutation(len(names))):
-        history = known[name]
-        if name in left_out:
-            counts[left_out[name]] += 1
-        elif len(history) < fewest:
-            counts["too few choices"] += 1
-        elif len(drawn) == users:
-            counts["not drawn"] += 1
-        else:
-            size = int(rng.integers(fewest, min(len(history), reading.max_items) + 1))
-            places = sorted(rng.choice(len(history), size, replace=False).tolist())
-            if shown := reading.cut([lines[history[place]] for place in places]):
-                drawn.append((name, shown))
-            else:
-                counts["nothing readable"] += 1
-    return drawn, counts
-
-
-def _directions(chosen: Sequence[Sequence[Numbers]]) -> Numbers:
-    """Returns the mean of each one's vectors, of length one, held against the mean of all."""
-    length = len(next((some[0] for some in chosen if some), ()))
-    means = np.stack([np.mean(some, axis=0) if some else np.zeros(length) for some in chosen])
-    told = np.asarray(means.any(axis=1))
-    means = _unit(means)
-    return np.where(told[:, None], means - means[told].mean(axis=0), 0.0) if told.any() else means
 
 
 def _phrases(of: Sequence[Sequence[str]], read: Numbers) -> _Phrases:

@@ -16,7 +16,7 @@ from training import cli
 from training.data.errors import InstructionDataError
 from training.data.prompts import turns
 from training.data.sifting import Kept
-from training.data.spreading import Spread, item_vectors, spread_rows
+from training.data.spreading import Spread, Spreader, item_vectors, spread_rows
 from training.judging import is_well_formed
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def histories() -> dict[str, list[str]]:
 
 HISTORIES = histories()
 LINES = {film: f"Film {film} (1995)" for film in (*HORROR, *ROMANCE)}
-SEVEN = replace(READING, max_items=6)
+SIX = replace(READING, max_items=6)
 
 
 def taught(name: str, identities: tuple[str, ...], interests: tuple[str, ...]) -> Kept:
@@ -58,14 +58,11 @@ TAUGHT = [
 ]
 
 
-def spread(
-    rows: list[Kept] = TAUGHT,
-    judged: tuple[str, ...] = (),
-    known: dict[str, list[str]] = HISTORIES,
-    **options: int,
-) -> Spread:
+def spread(rows: list[Kept] = TAUGHT, judged: tuple[str, ...] = (), **options: int) -> Spread:
+    others = {name: history for name, history in HISTORIES.items() if name not in judged}
+    left_out = {row.answer.id: "taught" for row in rows} | dict.fromkeys(judged, "judged")
     chosen = {"users": 100, "fewest": 3, "seed": 0} | options
-    return spread_rows(rows, known, LINES, judged, SEVEN, **chosen)
+    return spread_rows(Spreader(rows, others, LINES), HISTORIES, LINES, left_out, SIX, **chosen)
 
 
 def answer(row: dict[str, Any]) -> str:
@@ -87,7 +84,6 @@ def test_who_chose_alike_gets_the_phrases_of_those_whom_the_teacher_read() -> No
             (SCARED, CHASED) if row["id"].startswith("scared") else (TENDER, LOVED)
         )
         assert all(phrase in answer(row) for phrase in (*identities, *interests))
-        assert row["source"] == "spread of test"
 
 
 def test_a_prompt_is_the_services_and_shows_a_draw_in_the_order_of_the_history() -> None:
@@ -101,24 +97,16 @@ def test_a_prompt_is_the_services_and_shows_a_draw_in_the_order_of_the_history()
     assert {len(shown(row)) for row in rows} == {3, 4, 5, 6}
 
 
-def test_a_profile_depends_on_nothing_but_what_is_shown() -> None:
-    longer = {name: [*history, "h11", "r11"] for name, history in HISTORIES.items()}
-    judged = ("scared-9", "tender-9")
-    plain = spread(judged=judged)
-    changed = {**HISTORIES, **{name: longer[name] for name in judged}}
-    assert spread(judged=judged, known=changed) == plain
-
-
 def test_those_left_out_are_counted() -> None:
     built = spread(judged=("scared-9", "tender-0", "stranger"), users=50)
     assert len(built.rows) == 50
     assert built.counts == {
-        "judged": 2,
         "taught": 5,
+        "judged": 2,
         "too few choices": 2,
         "nothing readable": 0,
+        "nothing fits": 0,
         "not drawn": 23,
-        "too few phrases": 0,
     }
     assert not {"scared-9", "tender-0", "scared-0"} & {row["id"] for row in built.rows}
 
@@ -158,10 +146,11 @@ def test_what_three_say_counts_for_more_than_what_two_say() -> None:
     assert not any("moth breeder" in text.split(",")[0] for text in scared)
 
 
-def test_too_few_phrases_make_no_row() -> None:
+def test_too_few_phrases_make_no_row_and_unknown_items_no_profile() -> None:
     built = spread([taught(f"scared-{n}", SCARED[:3], CHASED[:1] * 3) for n in range(2)])
     assert built.rows == []
-    assert built.counts["too few phrases"] == 78
+    assert built.counts["nothing fits"] == 78
+    assert Spreader(TAUGHT, HISTORIES, LINES).profile(["Heat (1995)"]) is None
 
 
 def test_vectors_tell_tastes_apart_and_leave_out_popularity() -> None:
@@ -174,9 +163,8 @@ def test_vectors_tell_tastes_apart_and_leave_out_popularity() -> None:
 
 
 def test_texts_that_the_teacher_did_not_read_and_tiny_datasets_are_refused() -> None:
-    other = [kept("scared-0", ["Heat (1995)"])]
     with pytest.raises(InstructionDataError, match=r"such as \('Heat \(1995\)',\)"):
-        spread(other)
+        Spreader([kept("scared-0", ["Heat (1995)"])], HISTORIES, LINES)
     with pytest.raises(InstructionDataError, match="2 users with 2 items are too few"):
         item_vectors({"a": ["x", "y"], "b": ["x"]})
 
@@ -196,7 +184,13 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "taught" / "profiles.jsonl").write_text(text)
     (tmp_path / "taught" / "manifest.json").write_text('{"format": 1, "fingerprint": "f"}')
     (tmp_path / "taught" / "held-out.jsonl").write_text('{"id": "tender-0", "kind": "user"}\n')
-    (tmp_path / "judged.jsonl").write_text('{"id": "scared-9"}\n')
+    prompt = [{"role": "user", "content": "Items the user chose:\n- H0 | Drama\n- H1 | Drama"}]
+    judged = [
+        {"id": "scared-9", "kind": "user", "prompt": prompt},
+        {"id": "tender-1", "kind": "user"},
+        {"id": "r1", "kind": "item", "prompt": prompt},
+    ]
+    (tmp_path / "judged.jsonl").write_text("".join(json.dumps(row) + "\n" for row in judged))
     return tmp_path
 
 
@@ -209,14 +203,33 @@ def test_the_command_learns_nothing_of_those_who_will_be_judged(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(folder, "--judged", str(folder / "judged.jsonl")) == 0
-    assert "left out: judged 2, taught 5, too few choices 2" in capsys.readouterr().out
+    assert "left out: taught 4, judged 3, too few choices 2" in capsys.readouterr().out
     rows = [json.loads(line) for line in (folder / "out" / "train.jsonl").open()]
     assert len(rows) == 73
-    assert not {"tender-0", "scared-9"} & {row["id"] for row in rows}
+    assert not {"tender-0", "tender-1", "scared-9"} & {row["id"] for row in rows}
     manifest = json.loads((folder / "out" / "manifest.json").read_text())
     assert manifest["options"] == {"users": 1200, "fewest": 5, "seed": 0}
-    assert manifest["phrases"] == 12
+    assert manifest["phrases"] == 6  # of the two tender ones, one would have taught alone
     assert len(manifest["judged"]) == 1
+
+
+def test_the_command_says_what_it_would_have_written_of_those_who_will_be_judged(
+    folder: Path,
+) -> None:
+    assert run(folder, "--judged", str(folder / "judged.jsonl")) == 0
+    written = [json.loads(line) for line in (folder / "out" / "judged.jsonl").open()]
+    assert [(row["id"], row["kind"]) for row in written] == [("scared-9", "user")]
+    assert all(phrase in written[0]["text"] for phrase in (*SCARED, *CHASED))
+
+
+def test_the_choices_of_those_who_will_be_judged_are_not_learnt_from(folder: Path) -> None:
+    judged = ["--judged", str(folder / "judged.jsonl")]
+    assert run(folder, *judged) == 0
+    before = (folder / "out" / "train.jsonl").read_bytes()
+    other = {name: HISTORIES[name] for name in HISTORIES} | {"scared-9": [*ROMANCE, *HORROR]}
+    dataset(other).write(folder / "data", replace=True)
+    assert run(folder, *judged, "--force") == 0
+    assert (folder / "out" / "train.jsonl").read_bytes() == before
 
 
 def test_the_command_refuses_what_contradicts_itself(
@@ -225,5 +238,5 @@ def test_the_command_refuses_what_contradicts_itself(
     assert run(folder, "--max-items", "4") == 1
     assert "--fewest 5 is more than --max-items 4" in capsys.readouterr().err
     assert run(folder, "--fewest", "9") == 1
-    assert "nothing is left: judged 1, taught 5, too few choices 76" in capsys.readouterr().err
+    assert "nothing is left: taught 5, judged 1, too few choices 76" in capsys.readouterr().err
     assert not (folder / "out").exists()
