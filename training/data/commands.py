@@ -218,17 +218,19 @@ def unseen(args: argparse.Namespace) -> str:
 
 
 def spread(args: argparse.Namespace) -> str:
-    """Writes rows of a teacher's phrases for users it never read; returns what to print."""
+    """Writes profiles of a teacher's phrases for users it never read; returns what to print."""
+    from training.data.distillation import distillation_rows
     from training.data.folder import check_place, digest_of, write_folder
     from training.data.prompts import item_lines
     from training.data.sources import read_training_part
-    from training.data.spreading import Spreader, spread_rows
+    from training.data.spreading import Spreader, spread_profiles
 
     check_place(args.out, replace=args.force)
     if args.fewest > args.max_items:
         raise InstructionDataError(
             f"--fewest {args.fewest} is more than --max-items {args.max_items}"
         )
+    reading = _reading(args)
     kept, origin = _profiles(args.profiles)
     judged = _held_out(_profiles_file(args.profiles).with_name(HELD_OUT))
     judged = judged.union(*map(_users, args.judged))
@@ -242,17 +244,17 @@ def spread(args: argparse.Namespace) -> str:
     }
     others = {name: history for name, history in histories.items() if name not in judged}
     spreader = Spreader(kept, others, lines)
-    built = spread_rows(
+    built = spread_profiles(
         spreader,
         histories,
         lines,
         dict.fromkeys((row.answer.id for row in kept), "taught") | dict.fromkeys(judged, "judged"),
-        _reading(args),
+        reading,
         users=args.users,
         fewest=args.fewest,
         seed=args.seed,
     )
-    refuse_nothing(len(built.rows), built.counts)
+    refuse_nothing(len(built.kept), built.counts)
     about = {
         "profiles": origin,
         "judged": [digest_of(file) for file in args.judged],
@@ -262,7 +264,11 @@ def spread(args: argparse.Namespace) -> str:
         "options": {name: getattr(args, name) for name in ("users", "fewest", "seed")},
         "prompt": prompt_of(args),
     }
-    files = {TRAIN: built.rows, JUDGED: list(_of_judged(spreader, args.judged))}
+    files = {
+        PROFILES: [row.answer.to_row() for row in built.kept],
+        TRAIN: list(distillation_rows(built.kept, reading)),
+        JUDGED: list(_of_judged(spreader, args.judged)),
+    }
     manifest = write_folder(args.out, files, builder="spread", about=about, replace=args.force)
     return told(manifest, args.out)
 

@@ -3,8 +3,8 @@
 A teacher is asked for some hundred profiles, of the few titles that its prompt had room for. Who
 chose alike gets the same phrases here: a phrase stands where the choices stand that its profiles
 were written of, and a user gets the phrases that lie in the direction of the choices shown. So there
-is a row for as many users as choose anything, with as many titles as serving shows, each row a
-function of what its prompt shows, and no call of the teacher more.
+is a profile for as many users as choose anything, of as many titles as serving shows, each a function
+of what its prompt shows, and the teacher is not asked again.
 
 It is label propagation (Zhu and Ghahramani 2002) by the item vectors of PureSVD (Cremonesi, Koren
 and Turrin 2010). What that is worth: docs/decisions/0015-spreading.md.
@@ -14,16 +14,16 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
-from services.profiles.models import PHRASES, Message, ProfileText
-from services.profiles.prompts import user_messages
+from services.profiles.models import PHRASES, ProfileText
+from training.data.answers import Answer
 from training.data.errors import InstructionDataError
-from training.data.prompts import turns
+from training.data.sifting import Kept
 from training.judging import is_well_formed, stems
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.data.distillation import Reading
-    from training.data.sifting import Kept
 
     Numbers = NDArray[np.float64]
 
@@ -46,14 +45,14 @@ _SHRINKAGE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Rows to learn from, and why some users have none.
+    """Profiles to learn from, and why some users have none.
 
     Attributes:
-        rows: id, kind, source, prompt, completion, as a teacher's own.
+        kept: As if a teacher had read the lines and written them.
         counts: Reason -> number of users left out, every reason named.
     """
 
-    rows: Sequence[dict[str, Any]]
+    kept: Sequence[Kept]
     counts: Mapping[str, int]
 
 
@@ -131,7 +130,7 @@ class Spreader:
         return direction
 
 
-def spread_rows(
+def spread_profiles(
     spreader: Spreader,
     histories: Mapping[str, Sequence[str]],
     lines: Mapping[str, str],
@@ -162,7 +161,7 @@ def spread_rows(
         "not drawn",
     )
     counts = Counter(dict.fromkeys(reasons, 0))
-    rows: list[dict[str, Any]] = []
+    kept: list[Kept] = []
     rng = np.random.default_rng(seed)
     names = sorted(histories)
     for name in (names[place] for place in rng.permutation(len(names))):
@@ -171,7 +170,7 @@ def spread_rows(
             counts[left_out[name]] += 1
         elif len(history) < fewest:
             counts["too few choices"] += 1
-        elif len(rows) == users:
+        elif len(kept) == users:
             counts["not drawn"] += 1
         else:
             size = int(rng.integers(fewest, min(len(history), reading.max_items) + 1))
@@ -181,16 +180,11 @@ def spread_rows(
             if profile is None:
                 counts["nothing fits" if shown else "nothing readable"] += 1
                 continue
-            rows.append(
-                {
-                    "id": name,
-                    "kind": "user",
-                    "source": "spread",
-                    "prompt": turns(user_messages(shown, examples=reading.examples)),
-                    "completion": turns([Message("assistant", profile.text)]),
-                }
+            answer = Answer(
+                kind="user", id=name, text=profile.text, lines=tuple(shown), source="spread"
             )
-    return Spread(rows, dict(counts))
+            kept.append(Kept(answer, profile))
+    return Spread(kept, dict(counts))
 
 
 def item_vectors(

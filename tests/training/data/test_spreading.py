@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from services.profiles.models import ProfileText
-from services.profiles.prompts import user_messages
 from tests.training.data.made import READING, dataset, kept
 from training import cli
 from training.data.errors import InstructionDataError
-from training.data.prompts import turns
 from training.data.sifting import Kept
-from training.data.spreading import Spread, Spreader, item_vectors, spread_rows
+from training.data.spreading import Spread, Spreader, item_vectors, spread_profiles
 from training.judging import is_well_formed
 
 if TYPE_CHECKING:
@@ -62,44 +60,31 @@ def spread(rows: list[Kept] = TAUGHT, judged: tuple[str, ...] = (), **options: i
     others = {name: history for name, history in HISTORIES.items() if name not in judged}
     left_out = {row.answer.id: "taught" for row in rows} | dict.fromkeys(judged, "judged")
     chosen = {"users": 100, "fewest": 3, "seed": 0} | options
-    return spread_rows(Spreader(rows, others, LINES), HISTORIES, LINES, left_out, SIX, **chosen)
-
-
-def answer(row: dict[str, Any]) -> str:
-    text = row["completion"][0]["content"]
-    assert isinstance(text, str)
-    return text
-
-
-def shown(row: dict[str, Any]) -> list[str]:
-    lines = row["prompt"][-1]["content"].splitlines()[1:]
-    return [line.removeprefix("- Film ").removesuffix(" (1995)") for line in lines]
+    spreader = Spreader(rows, others, LINES)
+    return spread_profiles(spreader, HISTORIES, LINES, left_out, SIX, **chosen)
 
 
 def test_who_chose_alike_gets_the_phrases_of_those_whom_the_teacher_read() -> None:
-    rows = spread().rows
-    assert len(rows) == 74
-    for row in rows:
-        identities, interests = (
-            (SCARED, CHASED) if row["id"].startswith("scared") else (TENDER, LOVED)
-        )
-        assert all(phrase in answer(row) for phrase in (*identities, *interests))
+    kept = spread().kept
+    assert len(kept) == 74
+    for row in kept:
+        scared = row.answer.id.startswith("scared")
+        assert set(row.words.identities) == set(SCARED if scared else TENDER)
+        assert set(row.words.interests) == set(CHASED if scared else LOVED)
 
 
-def test_a_prompt_is_the_services_and_shows_a_draw_in_the_order_of_the_history() -> None:
-    rows = spread().rows
-    for row in rows:
-        films, history = shown(row), HISTORIES[row["id"]]
-        assert films == [film for film in history if film in films]
-        assert 3 <= len(films) <= 6
-        lines = [LINES[film] for film in films]
-        assert row["prompt"] == turns(user_messages(lines, examples=False))
-    assert {len(shown(row)) for row in rows} == {3, 4, 5, 6}
+def test_what_is_shown_is_a_draw_in_the_order_of_the_history() -> None:
+    kept = spread().kept
+    for row in kept:
+        history = [LINES[film] for film in HISTORIES[row.answer.id]]
+        assert row.answer.lines == tuple(line for line in history if line in row.answer.lines)
+    assert {len(row.answer.lines) for row in kept} == {3, 4, 5, 6}
+    assert any(row.answer.lines[0] != LINES[HISTORIES[row.answer.id][0]] for row in kept)
 
 
 def test_those_left_out_are_counted() -> None:
     built = spread(judged=("scared-9", "tender-0", "stranger"), users=50)
-    assert len(built.rows) == 50
+    assert len(built.kept) == 50
     assert built.counts == {
         "taught": 5,
         "judged": 2,
@@ -108,14 +93,13 @@ def test_those_left_out_are_counted() -> None:
         "nothing fits": 0,
         "not drawn": 23,
     }
-    assert not {"scared-9", "tender-0", "scared-0"} & {row["id"] for row in built.rows}
+    assert not {"scared-9", "tender-0", "scared-0"} & {row.answer.id for row in built.kept}
 
 
 def test_users_and_what_is_shown_are_a_draw_that_a_seed_decides() -> None:
-    assert spread(users=9).rows == spread(users=9).rows
-    assert {row["id"] for row in spread(users=9).rows} != {
-        row["id"] for row in spread(users=9, seed=1).rows
-    }
+    assert spread(users=9) == spread(users=9)
+    one, other = ({row.answer.id for row in spread(users=9, seed=n).kept} for n in (0, 1))
+    assert one != other
 
 
 def test_phrases_that_one_profile_has_alone_or_that_say_nothing_are_not_spread() -> None:
@@ -126,29 +110,30 @@ def test_phrases_that_one_profile_has_alone_or_that_say_nothing_are_not_spread()
         taught("scared-2", (*bland[:2], SCARED[1]), CHASED),
         *TAUGHT,
     ]
-    texts = " ".join(map(answer, spread(odd).rows))
+    texts = " ".join(row.words.text for row in spread(odd).kept)
     assert not any(phrase in texts for phrase in ("John Smith", "movie fan", "film lover"))
 
 
 def test_no_two_phrases_of_a_profile_say_the_same() -> None:
     echo = ("werewolves", "castle visitor", "cellar dweller")
     both = [taught(row.answer.id, echo, CHASED) for row in TAUGHT[:3]]
-    for row in spread([*TAUGHT, *both, *both]).rows:
-        assert is_well_formed("user", answer(row))
-        assert not ("werewolves" in answer(row) and "werewolf" in answer(row))
-        assert not ("castle visitor" in answer(row) and "vampires in castles" in answer(row))
+    for text in (row.words.text for row in spread([*TAUGHT, *both, *both]).kept):
+        assert is_well_formed("user", text)
+        assert not ("werewolves" in text and "werewolf" in text)
+        assert not ("castle visitor" in text and "vampires in castles" in text)
 
 
 def test_what_three_say_counts_for_more_than_what_two_say() -> None:
     rare = taught("scared-3", ("moth breeder", *SCARED[:2]), CHASED)
-    rows = spread([*TAUGHT, rare, taught("scared-4", ("moth breeder", *SCARED[:2]), CHASED)]).rows
-    scared = [answer(row) for row in rows if row["id"].startswith("scared")]
-    assert not any("moth breeder" in text.split(",")[0] for text in scared)
+    twice = [rare, taught("scared-4", ("moth breeder", *SCARED[:2]), CHASED)]
+    kept = [row for row in spread([*TAUGHT, *twice]).kept if row.answer.id.startswith("scared")]
+    assert kept
+    assert not any(row.words.identities[0] == "moth breeder" for row in kept)
 
 
 def test_too_few_phrases_make_no_row_and_unknown_items_no_profile() -> None:
     built = spread([taught(f"scared-{n}", SCARED[:3], CHASED[:1] * 3) for n in range(2)])
-    assert built.rows == []
+    assert built.kept == []
     assert built.counts["nothing fits"] == 78
     assert Spreader(TAUGHT, HISTORIES, LINES).profile(["Heat (1995)"]) is None
 
@@ -211,6 +196,16 @@ def test_the_command_learns_nothing_of_those_who_will_be_judged(
     assert manifest["options"] == {"users": 1200, "fewest": 5, "seed": 0}
     assert manifest["phrases"] == 6  # of the two tender ones, one would have taught alone
     assert len(manifest["judged"]) == 1
+
+
+def test_its_profiles_are_read_as_a_teachers(folder: Path) -> None:
+    assert run(folder) == 0
+    given = ["--dataset", str(folder / "data"), "--profiles", str(folder / "out")]
+    assert cli.main(["data", "preferences", *given, "--out", str(folder / "pairs")]) == 0
+    chosen = json.loads((folder / "pairs" / "reward-train.jsonl").open().readline())
+    row = {row["id"]: row for row in map(json.loads, (folder / "out" / "train.jsonl").open())}
+    assert chosen["chosen"] == row[chosen["id"]]["completion"]
+    assert chosen["prompt"] == row[chosen["id"]]["prompt"]
 
 
 def test_the_command_says_what_it_would_have_written_of_those_who_will_be_judged(
