@@ -188,7 +188,9 @@ def test_the_command_learns_nothing_of_those_who_will_be_judged(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(folder, "--judged", str(folder / "judged.jsonl")) == 0
-    assert "left out: taught 4, judged 3, too few choices 2" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "left out: taught 4, judged 3, too few choices 2" in told
+    assert "6 phrases that two of the teacher's profiles share" in told
     rows = [json.loads(line) for line in (folder / "out" / "train.jsonl").open()]
     assert len(rows) == 73
     assert not {"tender-0", "tender-1", "scared-9"} & {row["id"] for row in rows}
