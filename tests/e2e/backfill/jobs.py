@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 from services.profiles.models import ProfileKey
 from services.profiles.stores import keys
 from tests.support.servers import metric
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +45,19 @@ class Stack:
     def calls(self) -> int:
         """Returns how often the service has had an answer from the model."""
         return metric(self.service.url, "reclm_model_seconds_count")
+
+    def settled_calls(self) -> int:
+        """Returns `calls` when the model has nothing left to do for a job that is gone."""
+
+        def settled() -> bool:
+            before = self.calls()
+            time.sleep(1)
+            url = f"http://127.0.0.1:{self.model.port}"
+            left = [metric(url, f"vllm:num_requests_{state}") for state in ("running", "waiting")]
+            return left == [0, 0] and self.calls() == before
+
+        eventually(settled, timeout_s=120)
+        return self.calls()
 
     def forget(self, ids: list[str], kind: Any = "user") -> None:
         names = [keys.profile(ProfileKey("default", kind, id_)) for id_ in ids]

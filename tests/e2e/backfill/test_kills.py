@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.model, pytest.mark.timeout(1500)]
 def test_ten_kills_leave_the_output_of_one_uninterrupted_run(
     stack: Stack, films: Path, filled: Filled, tmp_path: Path
 ) -> None:
-    calls = stack.calls()
+    calls = stack.settled_calls()
     summary = backfill(
         stack, tmp_path / "out", "--interactions", filled.interactions, "--items", films
     )
@@ -71,7 +71,7 @@ def test_without_the_service_the_output_is_the_same(
     assert read(out).select(COLUMNS).equals(read(filled.out).select(COLUMNS))
 
     stack.forget(filled.ids[-3:])
-    calls = stack.calls()
+    calls = stack.settled_calls()
     again = tmp_path / "again"
     summary = backfill(
         stack, again, "--interactions", filled.interactions, "--items", films, "--direct"
