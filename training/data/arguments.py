@@ -161,6 +161,13 @@ def add_data(rooms: Actions) -> None:
         metavar="N",
         help="choices in a prompt, at least (%(default)s)",
     )
+    spread.add_argument(
+        "--common",
+        type=positive,
+        default=10,
+        metavar="N",
+        help="spread phrases that so many of the profiles have, at least (%(default)s)",
+    )
 
 
 def add_teach(rooms: Actions) -> None:

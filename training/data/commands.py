@@ -243,7 +243,7 @@ def spread(args: argparse.Namespace) -> str:
         for name, history in dataset.histories(min_weight=args.min_weight).items()
     }
     others = {name: history for name, history in histories.items() if name not in judged}
-    spreader = Spreader(kept, others, lines)
+    spreader = Spreader(kept, others, lines, common=args.common)
     built = spread_profiles(
         spreader,
         histories,
@@ -261,7 +261,7 @@ def spread(args: argparse.Namespace) -> str:
         "dataset": dataset_of(args, dataset),
         "left_out": dict(built.counts),
         "phrases": spreader.phrases,
-        "options": {name: getattr(args, name) for name in ("users", "fewest", "seed")},
+        "options": {name: getattr(args, name) for name in ("users", "fewest", "common", "seed")},
         "prompt": prompt_of(args),
     }
     files = {

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.float64]
 
-DIMENSIONS = 64
+DIMENSIONS = 16
 _DAMPING = 10.0
 """Choices added to each item's, so that what three people chose does not weigh as a favourite."""
 
@@ -72,6 +72,7 @@ class Spreader:
         kept: The teacher's profiles of users.
         histories: User -> items, from which it is learnt who chooses alike.
         lines: Item -> its line in a prompt; empty where there is nothing readable.
+        common: Profiles that a phrase must stand in at least.
 
     Raises:
         InstructionDataError: There are too few choices, or none is of what the teacher read.
@@ -82,6 +83,8 @@ class Spreader:
         kept: Sequence[Kept],
         histories: Mapping[str, Sequence[str]],
         lines: Mapping[str, str],
+        *,
+        common: int,
     ) -> None:
         vectors = item_vectors(histories)
         self._vectors: dict[str, Numbers] = {}
@@ -97,8 +100,8 @@ class Spreader:
                 f"nothing that the teacher read, such as {kept[0].answer.lines[:1]}, is the text "
                 "of an item that a user of the dataset chose"
             )
-        self._identities = _phrases([row.words.identities for row in kept], read)
-        self._interests = _phrases([row.words.interests for row in kept], read)
+        self._identities = _phrases([row.words.identities for row in kept], read, common)
+        self._interests = _phrases([row.words.interests for row in kept], read, common)
 
     @property
     def phrases(self) -> int:
@@ -227,15 +230,15 @@ def item_vectors(
     return dict(zip(items, vectors, strict=True))
 
 
-def _phrases(of: Sequence[Sequence[str]], read: Numbers) -> _Phrases:
-    """Puts phrases where the profiles are that have them, and leaves out what one alone has."""
+def _phrases(of: Sequence[Sequence[str]], read: Numbers, common: int) -> _Phrases:
+    """Puts phrases where the profiles are that have them; rare and empty ones are left out."""
     texts: dict[str, str] = {}
     places: defaultdict[str, list[int]] = defaultdict(list)
     for at, phrases in enumerate(of):
         for phrase in phrases:
             texts.setdefault(phrase.casefold(), phrase)
             places[phrase.casefold()].append(at)
-    told = [key for key in texts if len(places[key]) >= 2 and stems(key)]
+    told = [key for key in texts if len(places[key]) >= common and stems(key)]
     vectors = [read[places[key]].sum(axis=0) / (len(places[key]) + _SHRINKAGE) for key in told]
     return _Phrases(
         [texts[key] for key in told],

@@ -61,7 +61,7 @@ def told(manifest: Mapping[str, Any], folder: Path) -> str:
     if manifest.get("cut"):
         lines.append(f"{manifest['cut']:,} prompts have no room for all that was drawn")
     if "phrases" in manifest:
-        lines.append(f"{manifest['phrases']:,} phrases that two of the teacher's profiles share")
+        lines.append(f"{manifest['phrases']:,} phrases to choose among")
     if manifest.get("bland"):
         lines.append(f"{manifest['bland']:,} of the training rows left out as too bland")
     if manifest.get("undecodable_kept"):

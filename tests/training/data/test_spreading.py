@@ -56,11 +56,13 @@ TAUGHT = [
 ]
 
 
-def spread(rows: list[Kept] = TAUGHT, judged: tuple[str, ...] = (), **options: int) -> Spread:
+def spread(
+    rows: list[Kept] = TAUGHT, judged: tuple[str, ...] = (), common: int = 2, **options: int
+) -> Spread:
     others = {name: history for name, history in HISTORIES.items() if name not in judged}
     left_out = {row.answer.id: "taught" for row in rows} | dict.fromkeys(judged, "judged")
     chosen = {"users": 100, "fewest": 3, "seed": 0} | options
-    spreader = Spreader(rows, others, LINES)
+    spreader = Spreader(rows, others, LINES, common=common)
     return spread_profiles(spreader, HISTORIES, LINES, left_out, SIX, **chosen)
 
 
@@ -114,6 +116,13 @@ def test_phrases_that_one_profile_has_alone_or_that_say_nothing_are_not_spread()
     assert not any(phrase in texts for phrase in ("John Smith", "movie fan", "film lover"))
 
 
+def test_phrases_of_fewer_profiles_than_asked_for_are_not_spread() -> None:
+    more = [*TAUGHT, *(taught(f"scared-{number}", SCARED, CHASED) for number in (3, 4))]
+    kept = spread(more, common=4).kept
+    assert all(set(row.words.identities) == set(SCARED) for row in kept)
+    assert len(kept) == 72
+
+
 def test_no_two_phrases_of_a_profile_say_the_same() -> None:
     echo = ("werewolves", "castle visitor", "cellar dweller")
     both = [taught(row.answer.id, echo, CHASED) for row in TAUGHT[:3]]
@@ -135,7 +144,7 @@ def test_too_few_phrases_make_no_row_and_unknown_items_no_profile() -> None:
     built = spread([taught(f"scared-{n}", SCARED[:3], CHASED[:1] * 3) for n in range(2)])
     assert built.kept == []
     assert built.counts["nothing fits"] == 78
-    assert Spreader(TAUGHT, HISTORIES, LINES).profile(["Heat (1995)"]) is None
+    assert Spreader(TAUGHT, HISTORIES, LINES, common=2).profile(["Heat (1995)"]) is None
 
 
 def test_vectors_tell_tastes_apart_and_leave_out_popularity() -> None:
@@ -149,7 +158,7 @@ def test_vectors_tell_tastes_apart_and_leave_out_popularity() -> None:
 
 def test_texts_that_the_teacher_did_not_read_and_tiny_datasets_are_refused() -> None:
     with pytest.raises(InstructionDataError, match=r"such as \('Heat \(1995\)',\)"):
-        Spreader([kept("scared-0", ["Heat (1995)"])], HISTORIES, LINES)
+        Spreader([kept("scared-0", ["Heat (1995)"])], HISTORIES, LINES, common=2)
     with pytest.raises(InstructionDataError, match="2 users with 2 items are too few"):
         item_vectors({"a": ["x", "y"], "b": ["x"]})
 
@@ -181,7 +190,8 @@ def folder(tmp_path: Path) -> Path:
 
 def run(folder: Path, *options: str) -> int:
     given = ["--dataset", str(folder / "data"), "--profiles", str(folder / "taught")]
-    return cli.main(["data", "spread", *given, "--out", str(folder / "out"), *options])
+    out = ["--out", str(folder / "out"), "--common", "2"]
+    return cli.main(["data", "spread", *given, *out, *options])
 
 
 def test_the_command_learns_nothing_of_those_who_will_be_judged(
@@ -190,12 +200,12 @@ def test_the_command_learns_nothing_of_those_who_will_be_judged(
     assert run(folder, "--judged", str(folder / "judged.jsonl")) == 0
     told = capsys.readouterr().out
     assert "left out: taught 4, judged 3, too few choices 2" in told
-    assert "6 phrases that two of the teacher's profiles share" in told
+    assert "6 phrases to choose among" in told
     rows = [json.loads(line) for line in (folder / "out" / "train.jsonl").open()]
     assert len(rows) == 73
     assert not {"tender-0", "tender-1", "scared-9"} & {row["id"] for row in rows}
     manifest = json.loads((folder / "out" / "manifest.json").read_text())
-    assert manifest["options"] == {"users": 1200, "fewest": 5, "seed": 0}
+    assert manifest["options"] == {"users": 1200, "fewest": 5, "common": 2, "seed": 0}
     assert manifest["phrases"] == 6  # of the two tender ones, one would have taught alone
     assert len(manifest["judged"]) == 1
 
