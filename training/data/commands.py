@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from training.data.answers import Answer
     from training.data.distillation import Reading
     from training.data.sifting import Kept
-    from training.data.spreading import Spreader
 
 SOURCES = ("seed", "reclm-mind", "reclm-netflix", "ml-1m-gear", "answers")
 PROFILES, TRAIN, HELD_OUT = "profiles.jsonl", "train.jsonl", "held-out.jsonl"
@@ -223,7 +222,7 @@ def spread(args: argparse.Namespace) -> str:
     from training.data.folder import check_place, digest_of, write_folder
     from training.data.prompts import item_lines
     from training.data.sources import read_training_part
-    from training.data.spreading import Spreader, spread_profiles
+    from training.data.spreading import Spreader, judged_profiles, spread_profiles
 
     check_place(args.out, replace=args.force)
     if args.fewest > args.max_items:
@@ -267,23 +266,10 @@ def spread(args: argparse.Namespace) -> str:
     files = {
         PROFILES: [row.answer.to_row() for row in built.kept],
         TRAIN: list(distillation_rows(built.kept, reading)),
-        JUDGED: list(_of_judged(spreader, args.judged)),
+        JUDGED: [row for file in args.judged for row in judged_profiles(spreader, file)],
     }
     manifest = write_folder(args.out, files, builder="spread", about=about, replace=args.force)
     return told(manifest, args.out)
-
-
-def _of_judged(spreader: Spreader, files: Sequence[Path]) -> Iterator[dict[str, str]]:
-    """Yields the profiles of those who will be judged, of what their prompts show."""
-    from training.data.folder import read_lines
-
-    for file in files:
-        for row in read_lines(file):
-            if row.get("kind") == "user" and row.get("prompt"):
-                shown = row["prompt"][-1]["content"].splitlines()
-                profile = spreader.profile(line.removeprefix("- ") for line in shown)
-                if profile is not None:
-                    yield {"id": row["id"], "kind": "user", "text": profile.text}
 
 
 def _answers(args: argparse.Namespace) -> Iterator[Answer]:

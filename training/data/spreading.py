@@ -23,11 +23,13 @@ from scipy.sparse.linalg import svds
 from services.profiles.models import PHRASES, ProfileText
 from training.data.answers import Answer
 from training.data.errors import InstructionDataError
+from training.data.folder import read_lines
 from training.data.sifting import Kept
 from training.judging import is_well_formed, stems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -188,6 +190,28 @@ def spread_profiles(
             )
             kept.append(Kept(answer, profile))
     return Spread(kept, dict(counts))
+
+
+def judged_profiles(spreader: Spreader, file: Path) -> Iterator[dict[str, str]]:
+    """Yields id, kind and text of what would be written of those who will be judged.
+
+    Args:
+        spreader: Whose phrases.
+        file: JSON lines; the users among them that have a prompt.
+
+    Raises:
+        InstructionDataError: A prompt is no chat; the line is named.
+    """
+    for number, row in enumerate(read_lines(file), start=1):
+        if row.get("kind") != "user" or "prompt" not in row:
+            continue
+        try:
+            shown = row["prompt"][-1]["content"].splitlines()
+        except (LookupError, TypeError, AttributeError) as error:
+            raise InstructionDataError(f"{file}, line {number}: prompt is no chat") from error
+        profile = spreader.profile(line.removeprefix("- ") for line in shown)
+        if profile is not None:
+            yield {"id": row["id"], "kind": "user", "text": profile.text}
 
 
 def item_vectors(

@@ -229,6 +229,17 @@ def test_the_command_says_what_it_would_have_written_of_those_who_will_be_judged
     assert all(phrase in written[0]["text"] for phrase in (*SCARED, *CHASED))
 
 
+@pytest.mark.parametrize("prompt", ['"Heat"', "[]", "null", '[{"role": "user"}]'])
+def test_a_prompt_that_is_no_chat_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str], prompt: str
+) -> None:
+    row = f'{{"id": "scared-9", "kind": "user", "prompt": {prompt}}}\n'
+    (folder / "judged.jsonl").write_text(row)
+    assert run(folder, "--judged", str(folder / "judged.jsonl")) == 1
+    assert "judged.jsonl, line 1: prompt is no chat" in capsys.readouterr().err
+    assert not (folder / "out").exists()
+
+
 def test_the_choices_of_those_who_will_be_judged_are_not_learnt_from(folder: Path) -> None:
     judged = ["--judged", str(folder / "judged.jsonl")]
     assert run(folder, *judged) == 0
