@@ -1,0 +1,81 @@
+"""A small dataset of two tastes, and grids of models on it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recommenders.benchmark import commands
+from recommenders.benchmark.experiment import Experiment, ModelEntry
+from tests.recommenders.data.tiny import dataset
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from recommenders.benchmark.prepared import Places
+    from recommenders.data.dataset import Dataset
+
+USERS, ITEMS = 40, 30
+KINDS = ("heist thrillers", "talking animals")
+GRID = """
+name: two tastes
+dataset: tiny
+split: {kind: cold-items, share: 0.3, warm: 0.1}
+seeds: [1, 2]
+text: [title]
+profiles: profiles
+user_profiles: items
+scenario: cold-items
+training: {epochs: 4, patience: 2, batch_size: 64, learning_rate: 0.05}
+models:
+  - {name: lightgcn, options: {variant: base, embedding_size: 8}}
+  - {name: lightgcn, options: {variant: augmented, embedding_size: 8}}
+"""
+CHEAP = """
+name: counted
+dataset: tiny
+split: {kind: leave-last-out}
+seeds: [1, 2]
+text: [title]
+models: [{name: popularity}, {name: random}]
+"""
+
+
+def two_tastes() -> Dataset:
+    """Half of the users choose half of the items; titles say nothing, profiles will."""
+    random = np.random.default_rng(0)
+    choices = [
+        (f"u{user}", f"i{item}", int(random.integers(1_000)))
+        for user, item in itertools.product(range(USERS), range(ITEMS))
+        if user % 2 == item % 2 and random.random() < 0.7
+    ]
+    names = [f"i{item}" for item in range(ITEMS)]
+    return dataset(choices, items=names, titles=[f"number {item}" for item in range(ITEMS)])
+
+
+def run(places: Places, tmp_path: Path, text: str = GRID, *, jobs: int = 1) -> str:
+    path = tmp_path / "grid.yaml"
+    path.write_text(text)
+    return commands.benchmark(path, places, jobs=jobs, command="the command")
+
+
+def finished(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in folder.glob("runs/*/result.json")]
+
+
+def experiment(**changes: object) -> Experiment:
+    return Experiment.model_validate(
+        {
+            "name": "x",
+            "dataset": "tiny",
+            "split": {"kind": "cold-items", "share": 0.3},
+            "text": ("title",),
+            "profiles": "profiles",
+            "user_profiles": "items",
+            "models": (ModelEntry(name="lightgcn"),),
+            **changes,
+        }
+    )
