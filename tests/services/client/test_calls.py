@@ -1,75 +1,33 @@
-"""Single calls of both clients, against a real server that answers, delays and cuts."""
+"""Single calls of both clients, against a real server."""
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import io
-import socket
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-import numpy as np
-import pyarrow as pa
 import pytest
 
 from services.client import (
     AsyncReclmClient,
     Component,
-    ConnectionFailed,
     Dependency,
     Event,
-    InvalidRequest,
     Item,
-    MalformedAnswer,
-    NotFound,
     Profile,
     ProfileVersion,
     Readiness,
-    ReclmApiError,
     ReclmClient,
-    TimedOut,
-    Timeouts,
     Unavailable,
-    embeddings,
 )
 from tests.services.client import documents
-from tests.services.client.server import Cut, Handler, Reply, Request, Server
+from tests.services.client.steps import Connect, cut, good, refuse, script
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-Connect = Callable[..., Any]
-
-
-def script(*steps: Handler) -> Handler:
-    """Answers the first request with the first step, and so on; the last step stays."""
-    left = list(steps)
-
-    async def handler(request: Request, reply: Reply) -> None:
-        step = left.pop(0) if len(left) > 1 else left[0]
-        await step(request, reply)
-
-    return handler
-
-
-async def good(_: Request, reply: Reply) -> None:
-    await reply.json(documents.profile())
-
-
-async def cut(_: Request, reply: Reply) -> None:
-    await reply.start(200, "application/json", content_length="1000")
-    await reply.send(b'{"status"')
-    raise Cut
-
-
-def refuse(status: int, code: str = "overloaded", **headers: str) -> Handler:
-    async def handler(_: Request, reply: Reply) -> None:
-        await reply.problem(status, code, **headers)
-
-    return handler
+    from tests.services.client.server import Reply, Request, Server
 
 
 def test_profile_sends_what_differs_from_the_defaults(connect: Connect, server: Server) -> None:
@@ -138,121 +96,6 @@ def test_ids_arrive_whole_in_one_segment(connect: Connect, server: Server, name:
     segments = server.requests[0].path.split(b"/")
     assert [unquote_to_bytes(part).decode() for part in segments] == ["", "profiles", "user", name]
     assert server.requests[0].query == b"embedding=true"
-
-
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"status":"new"}', b"\xff", b'{"status":"cached"}'])
-def test_an_answer_that_is_no_profile_is_told(
-    connect: Connect, server: Server, body: bytes
-) -> None:
-    async def handler(_: Request, reply: Reply) -> None:
-        await reply.start(200, "application/json")
-        await reply.send(body)
-
-    server.handler = handler
-    with pytest.raises(MalformedAnswer):
-        connect().profile("user", "u1")
-    assert len(server.requests) == 1
-
-
-@pytest.mark.parametrize(
-    ("status", "error"),
-    [(404, NotFound), (422, InvalidRequest), (500, ReclmApiError), (503, Unavailable)],
-)
-def test_problems_become_errors(
-    connect: Connect, server: Server, status: int, error: type[ReclmApiError]
-) -> None:
-    server.handler = refuse(status, "some-code", retry_after="0.002")
-    with pytest.raises(error) as caught:
-        connect().profile("user", "u1")
-    assert type(caught.value) is error
-    assert (caught.value.status, caught.value.code) == (status, "some-code")
-    assert caught.value.problem["extra"] == [1]
-    assert caught.value.retry_after == 0.002
-    assert "because" in str(caught.value)
-    assert len(server.requests) == (3 if status == 503 else 1)
-
-
-def test_an_error_page_of_a_proxy_is_an_error_too(connect: Connect, server: Server) -> None:
-    async def handler(_: Request, reply: Reply) -> None:
-        await reply.start(502, "text/html")
-        await reply.send(b"<h1>Bad gateway</h1>")
-
-    server.handler = handler
-    with pytest.raises(Unavailable, match="http-502") as caught:
-        connect().profile("user", "u1")
-    assert caught.value.problem == {}
-
-
-@pytest.mark.parametrize("refresh", [False, True])
-@pytest.mark.parametrize("status", [429, 503])
-def test_overload_is_tried_again(
-    connect: Connect, server: Server, status: int, refresh: bool
-) -> None:
-    server.handler = script(refuse(status, retry_after="0"), refuse(status), good)
-    assert connect().profile("user", "u1", refresh=refresh).id == "u1"
-    assert len(server.requests) == 3
-
-
-def test_a_cut_answer_is_asked_for_again(connect: Connect, server: Server) -> None:
-    server.handler = script(cut, good)
-    assert connect().profile("user", "u1").id == "u1"
-    assert len(server.requests) == 2
-
-
-def test_a_refresh_that_may_have_happened_is_not_repeated(connect: Connect, server: Server) -> None:
-    server.handler = script(cut, good)
-    with pytest.raises(ConnectionFailed) as caught:
-        connect().profile("user", "u1", refresh=True)
-    assert caught.value.sent
-    assert len(server.requests) == 1
-
-
-def test_nobody_listening(connect: Connect) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(ConnectionFailed, match="cannot connect") as caught:
-            connect(base_url=url).profile("user", "u1")
-    assert not caught.value.sent
-
-
-def test_silence_ends_in_the_read_timeout(connect: Connect, server: Server) -> None:
-    async def silent(_: Request, reply: Reply) -> None:
-        await asyncio.sleep(30)
-
-    server.handler = script(silent, good)
-    client = connect(timeouts=Timeouts(read=0.2))
-    with pytest.raises(TimedOut):
-        client.profile("user", "u1", refresh=True)
-    server.handler = script(silent, good)
-    assert client.profile("user", "u1").id == "u1"
-
-
-def test_a_trickle_ends_in_the_total_timeout(connect: Connect, server: Server) -> None:
-    async def trickle(_: Request, reply: Reply) -> None:
-        await reply.start(200, "application/json")
-        for _step in range(1_000):
-            await reply.send(b" ")
-            await asyncio.sleep(0.02)
-
-    server.handler = trickle
-    with pytest.raises(TimedOut, match=r"0\.3 s in all"):
-        connect(timeouts=Timeouts(read=5, total=0.3)).profile("user", "u1")
-    assert len(server.requests) == 1
-
-
-def test_a_wait_longer_than_the_time_left_is_not_begun(connect: Connect, server: Server) -> None:
-    server.handler = script(refuse(503, retry_after="25"), good)
-    with pytest.raises(Unavailable):
-        connect(timeouts=Timeouts(total=20)).profile("user", "u1")
-    assert len(server.requests) == 1
-
-
-def test_a_deadline_past_the_read_timeout_is_refused(connect: Connect, server: Server) -> None:
-    client = connect(timeouts=Timeouts(read=1))
-    with pytest.raises(ValueError, match="read timeout of 1 s"):
-        client.profile("user", "u1", deadline_ms=1000)
-    assert server.requests == []
 
 
 def test_deletes_return_nothing(connect: Connect, server: Server) -> None:
@@ -369,75 +212,6 @@ def test_readiness_of_a_draining_service_is_an_error_at_once(
     with pytest.raises(Unavailable, match="draining"):
         connect().ready()
     assert len(server.requests) == 1
-
-
-def arrow(ids: list[str], dimension: int = 2) -> bytes:
-    """Vectors [i, i] for an id "i", none for ids that begin with "no".
-
-    Without a single vector the dimension is not known, and says 1.
-    """
-    missing = [name.startswith("no") for name in ids]
-    numbers = [[99.0 if name.startswith("no") else float(name)] * dimension for name in ids]
-    flat = pa.array(np.array(numbers, dtype=np.float16).ravel())
-    vectors = (
-        pa.nulls(len(ids), pa.list_(pa.float16(), 1))
-        if all(missing)
-        else pa.FixedSizeListArray.from_arrays(flat, dimension, mask=pa.array(missing))
-    )
-    versions = pa.array([None if absent else "v1" for absent in missing], pa.string())
-    table = pa.table({"id": pa.array(ids), "vector": vectors, "version": versions})
-    stream = io.BytesIO()
-    with pa.ipc.new_stream(stream, table.schema) as writer:
-        writer.write_table(table, max_chunksize=2)
-    return stream.getvalue()
-
-
-def test_embeddings_come_as_one_array(
-    connect: Connect, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def handler(request: Request, reply: Reply) -> None:
-        await reply.start(200, "application/vnd.apache.arrow.stream")
-        await reply.send(arrow(request.json()["ids"]))
-
-    server.handler = handler
-    monkeypatch.setattr(embeddings, "IDS_A_CALL", 3)
-    result = connect().embeddings("user", ["1", "no", "3", "no4", "no5", "no6", "4", "none"])
-    assert result.ids == ("1", "no", "3", "no4", "no5", "no6", "4", "none")
-    assert result.vectors.dtype == np.float32
-    expected = [[1, 1], [0, 0], [3, 3], [0, 0], [0, 0], [0, 0], [4, 4], [0, 0]]
-    assert result.vectors.tolist() == expected
-    assert result.found.tolist() == [any(vector) for vector in expected]
-    assert result.versions == tuple("v1" if any(vector) else None for vector in expected)
-    assert [len(request.json()["ids"]) for request in server.requests] == [3, 3, 2]
-    assert server.requests[0].headers["accept"] == "application/vnd.apache.arrow.stream"
-    assert connect().embeddings("user", ["no"]).vectors.shape == (1, 0)
-    assert connect().embeddings("user", []).vectors.shape == (0, 0)
-
-
-def test_embeddings_of_two_dimensions_are_not_mixed(
-    connect: Connect, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def handler(request: Request, reply: Reply) -> None:
-        await reply.start(200, "application/vnd.apache.arrow.stream")
-        await reply.send(arrow(request.json()["ids"], dimension=1 + len(server.requests)))
-
-    server.handler = handler
-    monkeypatch.setattr(embeddings, "IDS_A_CALL", 1)
-    with pytest.raises(MalformedAnswer, match="dimension"):
-        connect().embeddings("user", ["1", "2"])
-
-
-@pytest.mark.parametrize("stream", [b"", b"no arrow", arrow(["2", "1"]), arrow(["1", "2"])[:-60]])
-def test_embeddings_of_other_ids_or_damaged_are_refused(
-    connect: Connect, server: Server, stream: bytes
-) -> None:
-    async def handler(_: Request, reply: Reply) -> None:
-        await reply.start(200, "application/vnd.apache.arrow.stream")
-        await reply.send(stream)
-
-    server.handler = handler
-    with pytest.raises(MalformedAnswer):
-        connect().embeddings("user", ["1", "2"])
 
 
 def test_the_address_comes_from_the_environment(

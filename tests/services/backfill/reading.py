@@ -1,0 +1,50 @@
+"""Interactions and items as the backfill reads them, and files to read."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import TYPE_CHECKING, Any
+
+from services.backfill.inputs.interactions import read_interactions
+from services.backfill.inputs.readers import read_items
+from services.backfill.rows import BadRow
+from services.client import Item
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECOND = 1_000_000
+Read = tuple[list[tuple[str, str, int]], list[BadRow]]
+
+
+def interactions(path: Path, min_weight: float | None = None) -> Read:
+    rows: list[tuple[str, str, int]] = []
+    bad: list[BadRow] = []
+    for block in read_interactions(path, min_weight=min_weight):
+        users = block.users.take(block.user_codes).to_pylist()
+        rows += zip(users, block.items.to_pylist(), block.times.tolist(), strict=True)
+        bad += block.bad
+    return rows, bad
+
+
+def items(path: Path) -> tuple[list[Item], list[BadRow]]:
+    entries = [entry for block in read_items(path) for entry in block]
+    return (
+        [entry for entry in entries if isinstance(entry, Item)],
+        [entry for entry in entries if isinstance(entry, BadRow)],
+    )
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    raw = content.encode() if isinstance(content, str) else content
+    path.write_bytes(gzip.compress(raw) if path.name.endswith(".gz") else raw)
+    return path
+
+
+def ndjson(*rows: Any) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def places(bad: list[BadRow]) -> list[tuple[str | None, str, str]]:
+    return [(row.id, row.where, row.why) for row in bad]
