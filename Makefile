@@ -1,7 +1,7 @@
 # What a person does with this repository. `make` alone shows it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down recommend train train-demo test lint bench clean
+.PHONY: help setup demo up down recommend train train-demo prepare test lint bench clean
 
 export RECLM_HOME ?= $(CURDIR)/.reclm
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -36,8 +36,10 @@ train-demo: .venv/.dev ## Run every training job on a tiny random Llama.
 	@$(BIN)/reclm-serve models get SmolLM2-135M-Instruct
 	@$(BIN)/python -m pytest -q -s tests/training/test_all_jobs.py
 
-test: .venv/.dev ## Run all tests, with a real Redis and a real vLLM.
+prepare: .venv/.dev
 	@$(BIN)/reclm-serve prepare
+
+test: prepare ## Run all tests, with a real Redis and a real vLLM.
 	@$(BIN)/python -m pytest $(TESTS)
 
 lint: .venv/.dev ## Check format, style, types and import contracts.
@@ -46,8 +48,7 @@ lint: .venv/.dev ## Check format, style, types and import contracts.
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: .venv/.dev ## Run the benchmarks, or one group: make bench ONLY=serving
-	@$(BIN)/reclm-serve prepare
+bench: prepare ## Run the benchmarks, or one group: make bench ONLY=serving
 	@$(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY))
 
 clean: ## Delete everything that was made or fetched here.
