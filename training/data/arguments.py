@@ -157,9 +157,10 @@ def add_data(rooms: Actions) -> None:
     spread.add_argument(
         "--fewest",
         type=positive,
-        default=5,
+        default=1,
         metavar="N",
-        help="choices in a prompt, at least (%(default)s)",
+        help="choices in a prompt, at least (%(default)s); as many prompts have one or two as "
+        "have ten to twenty",
     )
     spread.add_argument(
         "--common",
@@ -167,6 +168,13 @@ def add_data(rooms: Actions) -> None:
         default=10,
         metavar="N",
         help="spread phrases that so many of the profiles have, at least (%(default)s)",
+    )
+    spread.add_argument(
+        "--at-most",
+        type=share,
+        default=1.0,
+        metavar="SHARE",
+        help="give a phrase to so many of --users (%(default)s)",
     )
 
 

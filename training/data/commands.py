@@ -251,6 +251,7 @@ def spread(args: argparse.Namespace) -> str:
         reading,
         users=args.users,
         fewest=args.fewest,
+        at_most=args.at_most,
         seed=args.seed,
     )
     refuse_nothing(len(built.kept), built.counts)
@@ -260,7 +261,9 @@ def spread(args: argparse.Namespace) -> str:
         "dataset": dataset_of(args, dataset),
         "left_out": dict(built.counts),
         "phrases": spreader.phrases,
-        "options": {name: getattr(args, name) for name in ("users", "fewest", "common", "seed")},
+        "options": {
+            name: getattr(args, name) for name in ("users", "fewest", "common", "at_most", "seed")
+        },
         "prompt": prompt_of(args),
     }
     files = {

@@ -7,7 +7,8 @@ is a profile for as many users as choose anything, of as many titles as serving 
 of what its prompt shows, and the teacher is not asked again.
 
 It is label propagation (Zhu and Ghahramani 2002) by the item vectors of PureSVD (Cremonesi, Koren
-and Turrin 2010). What that is worth: docs/decisions/0015-spreading.md.
+and Turrin 2010), whose dimensions are brought nearer to one spread: else a few say nearly all, and
+profiles are much the same. What that is worth: docs/decisions/0015-spreading.md.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ class Spreader:
         means = [
             np.mean([vectors[item] for item in row], axis=0) for row in histories.values() if row
         ]
-        self._centre = _unit(np.stack(means)).mean(axis=0)
+        directions = _unit(np.stack(means))
+        self._centre = directions.mean(axis=0)
+        self._widths = np.sqrt(directions.std(axis=0))
         read = np.stack([self._direction(row.answer.lines) for row in kept])
         if not read.any():
             raise InstructionDataError(
@@ -131,7 +134,7 @@ class Spreader:
         if not vectors:
             return np.zeros_like(self._centre)
         (own,) = _unit(np.mean(vectors, axis=0)[None])
-        direction: Numbers = own - self._centre
+        direction: Numbers = (own - self._centre) / np.where(self._widths, self._widths, 1.0)
         return direction
 
 
@@ -144,6 +147,7 @@ def spread_profiles(
     *,
     users: int,
     fewest: int,
+    at_most: float,
     seed: int,
 ) -> Spread:
     """Draws users, shows a draw of each one's choices, and writes their profiles.
@@ -155,7 +159,10 @@ def spread_profiles(
         left_out: User -> why no row is to be of that one.
         reading: At most `max_items` of each user's choices are shown.
         users: Most of them.
-        fewest: Choices that are drawn at least.
+        fewest: Choices that are drawn at least; as many users have one or two as have ten to
+            twenty.
+        at_most: Share of `users` to whom a phrase is given. A model that is unsure says what most
+            of its rows said, and so much the same of everyone.
         seed: Another seed draws others.
     """
     reasons = (
@@ -163,8 +170,10 @@ def spread_profiles(
         "too few choices",
         "nothing readable",
         "nothing fits",
+        "said of enough",
         "not drawn",
     )
+    said: Counter[str] = Counter()
     counts = Counter(dict.fromkeys(reasons, 0))
     kept: list[Kept] = []
     rng = np.random.default_rng(seed)
@@ -178,13 +187,18 @@ def spread_profiles(
         elif len(kept) == users:
             counts["not drawn"] += 1
         else:
-            size = int(rng.integers(fewest, min(len(history), reading.max_items) + 1))
+            size = _drawn(rng, fewest, min(len(history), reading.max_items))
             places = sorted(rng.choice(len(history), size, replace=False).tolist())
             shown = reading.cut([lines[history[place]] for place in places])
             profile = spreader.profile(shown)
             if profile is None:
                 counts["nothing fits" if shown else "nothing readable"] += 1
                 continue
+            phrases = [phrase.casefold() for phrase in (*profile.identities, *profile.interests)]
+            if any(said[phrase] >= at_most * users for phrase in phrases):
+                counts["said of enough"] += 1
+                continue
+            said.update(phrases)
             answer = Answer(
                 kind="user", id=name, text=profile.text, lines=tuple(shown), source="spread"
             )
@@ -281,6 +295,11 @@ def _nearest(phrases: _Phrases, direction: Numbers, used: set[str]) -> tuple[str
             if len(taken) == PHRASES["user"]:
                 break
     return tuple(taken)
+
+
+def _drawn(rng: np.random.Generator, fewest: int, most: int) -> int:
+    """Draws a number whose logarithm is uniform: the first choices are what a profile is for."""
+    return min(most, int(np.exp(rng.uniform(np.log(fewest), np.log(most + 1)))))
 
 
 def _unit(rows: Numbers) -> Numbers:

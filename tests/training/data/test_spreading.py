@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -57,11 +58,11 @@ TAUGHT = [
 
 
 def spread(
-    rows: list[Kept] = TAUGHT, judged: tuple[str, ...] = (), common: int = 2, **options: int
+    rows: list[Kept] = TAUGHT, judged: tuple[str, ...] = (), common: int = 2, **options: Any
 ) -> Spread:
     others = {name: history for name, history in HISTORIES.items() if name not in judged}
     left_out = {row.answer.id: "taught" for row in rows} | dict.fromkeys(judged, "judged")
-    chosen = {"users": 100, "fewest": 3, "seed": 0} | options
+    chosen = {"users": 100, "fewest": 3, "at_most": 1.0, "seed": 0} | options
     spreader = Spreader(rows, others, LINES, common=common)
     return spread_profiles(spreader, HISTORIES, LINES, left_out, SIX, **chosen)
 
@@ -93,9 +94,17 @@ def test_those_left_out_are_counted() -> None:
         "too few choices": 2,
         "nothing readable": 0,
         "nothing fits": 0,
+        "said of enough": 0,
         "not drawn": 23,
     }
     assert not {"scared-9", "tender-0", "scared-0"} & {row.answer.id for row in built.kept}
+
+
+def test_a_phrase_is_given_to_no_more_than_asked_for() -> None:
+    built = spread(users=40, at_most=0.25)
+    firsts = Counter(row.words.interests[0] in CHASED for row in built.kept)
+    assert firsts == {True: 10, False: 10}
+    assert built.counts["said of enough"] == 54
 
 
 def test_users_and_what_is_shown_are_a_draw_that_a_seed_decides() -> None:
@@ -135,9 +144,15 @@ def test_no_two_phrases_of_a_profile_say_the_same() -> None:
 def test_what_three_say_counts_for_more_than_what_two_say() -> None:
     rare = taught("scared-3", ("moth breeder", *SCARED[:2]), CHASED)
     twice = [rare, taught("scared-4", ("moth breeder", *SCARED[:2]), CHASED)]
-    kept = [row for row in spread([*TAUGHT, *twice]).kept if row.answer.id.startswith("scared")]
-    assert kept
-    assert not any(row.words.identities[0] == "moth breeder" for row in kept)
+    rows = [row for row in spread([*TAUGHT, *twice]).kept if row.answer.id.startswith("scared")]
+    first = Counter(row.words.identities[0] for row in rows)
+    assert first["night owl"] > 3 * first["moth breeder"]
+
+
+def test_users_with_one_choice_are_more_than_those_with_six() -> None:
+    sizes = Counter(len(row.answer.lines) for row in spread(fewest=1).kept)
+    assert set(sizes) == {1, 2, 3, 4, 5, 6}
+    assert sizes[1] > 2 * sizes[6]
 
 
 def test_too_few_phrases_make_no_row_and_unknown_items_no_profile() -> None:
@@ -199,13 +214,19 @@ def test_the_command_learns_nothing_of_those_who_will_be_judged(
 ) -> None:
     assert run(folder, "--judged", str(folder / "judged.jsonl")) == 0
     told = capsys.readouterr().out
-    assert "left out: taught 4, judged 3, too few choices 2" in told
+    assert "left out: taught 4, judged 3, too few choices 0" in told
     assert "6 phrases to choose among" in told
     rows = [json.loads(line) for line in (folder / "out" / "train.jsonl").open()]
-    assert len(rows) == 73
+    assert len(rows) == 75
     assert not {"tender-0", "tender-1", "scared-9"} & {row["id"] for row in rows}
     manifest = json.loads((folder / "out" / "manifest.json").read_text())
-    assert manifest["options"] == {"users": 1200, "fewest": 5, "common": 2, "seed": 0}
+    assert manifest["options"] == {
+        "users": 1200,
+        "fewest": 1,
+        "common": 2,
+        "at_most": 1.0,
+        "seed": 0,
+    }
     assert manifest["phrases"] == 6  # of the two tender ones, one would have taught alone
     assert len(manifest["judged"]) == 1
 
@@ -253,7 +274,7 @@ def test_the_choices_of_those_who_will_be_judged_are_not_learnt_from(folder: Pat
 def test_the_command_refuses_what_contradicts_itself(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(folder, "--max-items", "4") == 1
+    assert run(folder, "--fewest", "5", "--max-items", "4") == 1
     assert "--fewest 5 is more than --max-items 4" in capsys.readouterr().err
     assert run(folder, "--fewest", "9") == 1
     assert "nothing is left: taught 5, judged 1, too few choices 76" in capsys.readouterr().err
