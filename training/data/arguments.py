@@ -160,7 +160,7 @@ def add_data(rooms: Actions) -> None:
         default=1,
         metavar="N",
         help="choices in a prompt, at least (%(default)s); as many prompts have one or two as "
-        "have ten to twenty",
+        "have seven to twenty",
     )
     spread.add_argument(
         "--common",

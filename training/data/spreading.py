@@ -98,7 +98,8 @@ class Spreader:
         ]
         directions = _unit(np.stack(means))
         self._centre = directions.mean(axis=0)
-        self._widths = np.sqrt(directions.std(axis=0))
+        widths = directions.std(axis=0)
+        self._scale = 1 / np.sqrt(np.where(widths, widths, 1.0))
         read = np.stack([self._direction(row.answer.lines) for row in kept])
         if not read.any():
             raise InstructionDataError(
@@ -134,7 +135,7 @@ class Spreader:
         if not vectors:
             return np.zeros_like(self._centre)
         (own,) = _unit(np.mean(vectors, axis=0)[None])
-        direction: Numbers = (own - self._centre) / np.where(self._widths, self._widths, 1.0)
+        direction: Numbers = (own - self._centre) * self._scale
         return direction
 
 
@@ -159,8 +160,8 @@ def spread_profiles(
         left_out: User -> why no row is to be of that one.
         reading: At most `max_items` of each user's choices are shown.
         users: Most of them.
-        fewest: Choices that are drawn at least; as many users have one or two as have ten to
-            twenty.
+        fewest: Choices that are drawn at least; from one up, as many users have one or
+            two as have seven to twenty.
         at_most: Share of `users` to whom a phrase is given. A model that is unsure says what most
             of its rows said, and so much the same of everyone.
         seed: Another seed draws others.

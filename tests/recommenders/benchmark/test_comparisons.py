@@ -21,7 +21,7 @@ class Fixed:
 
 def results(variant: str, *seeds: dict[str, float], model: str = "m") -> ModelResults:
     chosen = {seed: Fixed(values) for seed, values in enumerate(seeds)}
-    return ModelResults(f"{model} {variant}", model, variant, chosen)  # type: ignore[arg-type]
+    return ModelResults(f"{model} {variant}", model, variant, chosen)  # type: ignore[arg-type]  # of a run, only its users' values are read
 
 
 def test_models_are_compared_user_by_user_over_the_seeds_that_both_have() -> None:

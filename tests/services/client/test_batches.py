@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,7 +21,11 @@ from services.client.batches import Chunker, items
 from tests.services.client.documents import profile, profile_lines
 from tests.services.client.server import Cut, Reply, Request, Server
 
-Connect = Callable[..., Any]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.services.client.steps import Connect
+
 NDJSON = "application/x-ndjson"
 
 

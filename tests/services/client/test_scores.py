@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,8 +25,8 @@ from tests.services.client import documents
 
 if TYPE_CHECKING:
     from tests.services.client.server import Handler, Reply, Request, Server
+    from tests.services.client.steps import Connect
 
-Connect = Callable[..., Any]
 NDJSON = "application/x-ndjson"
 SCORER = {
     "name": "s-1",
