@@ -83,10 +83,13 @@ class SupervisedOptions(JobOptions):
         max_length: Tokens of a row at most. Longer rows are left out and counted.
         packing: Compute what rows begin with once for several of them, each blind to the others.
             A batch then is as many rows as fit into `batch_size` times `max_length` tokens.
+        compile: Compile the model's layers (torch.compile), minutes before the first step of the
+            first run. On a CPU it needs a C++ compiler.
     """
 
     max_length: PositiveInt = 1024
     packing: bool = True
+    compile: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

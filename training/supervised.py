@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from trl import SFTConfig, SFTTrainer
 
 from training.chat import NO_LOSS, encode_all
+from training.compiling import compile_layers
 from training.lora import add_adapter, load_tokenizer, start_model
 from training.packing import Collator, answered, pack, take_packs
 from training.runs import arguments, finish, mean_loss, open_run, refuse_several_gpus, train, watch
@@ -84,6 +85,8 @@ def learn(
     if options.packing:
         take_packs(start)
     model = add_adapter(start, options.lora)
+    if options.compile:
+        compile_layers(start)
     args = arguments(SFTConfig, run, **_arguments(options))
     kind = _PackTrainer if options.packing else SFTTrainer
     if options.packing:

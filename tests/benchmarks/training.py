@@ -1,7 +1,8 @@
 """Training: tokens per second of our distillation against TRL's trainer with its defaults.
 
-Both train the same adapter on the same rows for the same number of rows, in alternating rounds;
-tokens are those of the rows, so padding counts for nobody.
+All train the same adapter on the same rows for the same number of rows, in alternating rounds;
+tokens are those of the rows, so padding counts for nobody. Ours has compiled layers and packs of
+2,048 tokens; compiling itself is a round before these. What it does with neither is told as well.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from training.rows import Turn
 from training.supervised import learn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from recommenders.data.dataset import Dataset as Interactions
@@ -37,24 +39,31 @@ _ANSWER = (
     "User identity: lover of old films, patient evening viewer, curious traveller; "
     "User interests: slow family stories, clever detectives, faraway places."
 )
-OPTIONS = DistillOptions(batch_size=1, checkpointing=False)
+PLAIN = DistillOptions(batch_size=1, checkpointing=False)
+OPTIONS = PLAIN.model_copy(update={"batch_size": 2, "compile": True})
 
 
 def measure(stack: Stack) -> list[Figure]:
     chats = _chats(stack.model_folder, stack.dataset)
     tokenizer = load_tokenizer(stack.model_folder)
     tokens = sum(len(encode(tokenizer, chat)["input_ids"]) for chat in chats)
-    ours: list[float] = []
-    theirs: list[float] = []
+    ways: dict[str, Callable[[Path], float]] = {
+        "sft": lambda out: _ours(stack.model_folder, chats, out, OPTIONS),
+        "plain": lambda out: _ours(stack.model_folder, chats, out, PLAIN),
+        "trl": lambda out: _theirs(stack.model_folder, chats, out),
+    }
+    ways["sft"](stack.folder / "compiling")
+    rounds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(_ROUNDS):
-        ours.append(tokens / _ours(stack.model_folder, chats, stack.folder / f"ours-{number}"))
-        theirs.append(tokens / _theirs(stack.model_folder, chats, stack.folder / f"trl-{number}"))
-    ratio = statistics.median(ours) / statistics.median(theirs)
+        for name, trained in ways.items():
+            rounds[name].append(tokens / trained(stack.folder / f"{name}-{number}"))
+    speed = {name: statistics.median(found) for name, found in rounds.items()}
     notes: dict[str, object] = {"rows": len(chats), "tokens": tokens, "rounds": _ROUNDS}
+    ratio = speed["sft"] / speed["trl"]
     return [
         Figure("training.sft_tokens_ratio", ratio, "ours/TRL", at_least(1.5), notes),
-        Figure("training.sft_tokens", statistics.median(ours), "tokens/s"),
-        Figure("training.trl_tokens", statistics.median(theirs), "tokens/s"),
+        Figure("training.plain_tokens_ratio", speed["plain"] / speed["trl"], "plain/TRL"),
+        *(Figure(f"training.{name}_tokens", found, "tokens/s") for name, found in speed.items()),
     ]
 
 
@@ -74,12 +83,12 @@ def _chats(model: Path, dataset: Interactions) -> list[Chat]:
     ]
 
 
-def _ours(model: Path, chats: list[Chat], out: Path) -> float:
+def _ours(model: Path, chats: list[Chat], out: Path, options: DistillOptions) -> float:
     """Returns the seconds of training alone, as the trainer's log has them."""
     marker = out.with_suffix(".jsonl")
     marker.write_text("{}\n", encoding="utf-8")
     places = Places(model=model, data=marker, out=out)
-    learn("distill", OPTIONS, places, read=lambda _: chats, tell=lambda _: None)
+    learn("distill", options, places, read=lambda _: chats, tell=lambda _: None)
     return _runtime((out / "log.csv").read_text(encoding="utf-8"))
 
 
