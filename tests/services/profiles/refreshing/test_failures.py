@@ -26,7 +26,7 @@ async def test_another_worker_takes_over_from_one_that_dies(make: Callable[..., 
     await eventually(lambda: dying.generator.asked)
     # As SIGKILL would: everything stops at once, and nothing is told to Redis.
     tasks = [dying.refresher._loop, *dying.refresher._under_way, *flights(dying)]
-    dying.store.give_up = dying.store.renew = _nothing  # type: ignore[method-assign,assignment]
+    dying.store.give_up = dying.store.renew = _nothing  # type: ignore[method-assign,assignment]  # the dead call nobody
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -48,7 +48,7 @@ async def test_a_history_read_before_an_erasure_brings_nobody_back(
         await worker.profiles.erase(request.key)
         return await profile(request)
 
-    worker.profiles.profile = erased_first  # type: ignore[method-assign]
+    worker.profiles.profile = erased_first  # type: ignore[method-assign]  # erases at the worst moment
     worker.refresher.start()
     await worker.did("u", "heat")
     await eventually(lambda: worker.counted("erased"))
