@@ -36,6 +36,7 @@ from tests.training import test_going_on, tiny
 from training import watch
 from training.distill import distill
 from training.grpo import GrpoOptions, grpo
+from training.options import JobOptions
 from training.ppo import PpoOptions, ppo
 from training.reward import RewardOptions, reward
 
@@ -43,7 +44,7 @@ model, folder = Path(sys.argv[1]), Path(sys.argv[2])
 rows = tiny.write_rows(folder / "rows.jsonl", tiny.distill_rows(6))
 pairs = tiny.write_rows(folder / "pairs.jsonl", tiny.preference_rows(4))
 prompts = tiny.write_rows(folder / "prompts.jsonl", tiny.policy_rows(5))
-small = test_going_on.OPTIONS.model_dump(exclude={"max_length", "packing", "batch_size"})
+small = test_going_on.OPTIONS.model_dump(include=set(JobOptions.model_fields) - {"batch_size"})
 rules = {"model": 1.0, "grammar": 0, "grounded": 0, "unlike": 0, "length": 1.0}
 
 def judge():
