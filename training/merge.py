@@ -3,9 +3,8 @@
 The result is a plain model folder, which any server serves at full speed. That it is the same
 model is measured, not assumed: logits and greedy answers, before and after.
 
-A float32 logit of some 40 is itself only known to some 1e-4: a product of matrices rounds its sum
-after each of hundreds of terms. So models are compared with those sums taken in float64, which
-leaves the differences that folding makes, and as the library takes them, which is told as well.
+In float32 a model's own logits are known to a few 1e-4 only, so what folding does is looked for
+with the rounding of arithmetic away, and told beside what float32 makes of it.
 """
 
 from __future__ import annotations
@@ -18,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from peft import PeftModel
-from torch.nn.functional import linear
-from torch.overrides import TorchFunctionMode
 from transformers import AutoModelForCausalLM
 
 from services.profiles.prompts import user_messages
 from training.adapters import chain, check_base, read_adapter
+from training.arithmetic import WideArithmetic
 from training.chat import prompt_text, token_ids
 from training.errors import TrainingError
 from training.files import MANIFEST, content_hash, licence_of, listing, whole_folder, write_json
@@ -59,8 +57,9 @@ class Agreement:
     Logits are compared at every token of the prompts and of the merged model's greedy answers.
 
     Attributes:
-        largest: Difference of two logits in float32, sums of linear layers taken in float64.
-        plain: The same with those sums in float32 too, in whatever order the library adds up.
+        largest: Difference of two logits of the models in float32, with arithmetic in float64.
+        plain: The same with arithmetic in float32 too, in whatever order the library adds up.
+        rounding: Difference of the merged model's own logits between the two arithmetics.
         stored: The same as `plain` for the model as it is stored, in its own precision.
         same_answers: Greedy answers, in float32, that are equal token for token.
         prompts: Number of prompts.
@@ -70,6 +69,7 @@ class Agreement:
 
     largest: float
     plain: float
+    rounding: float
     stored: float
     same_answers: int
     prompts: int
@@ -77,7 +77,11 @@ class Agreement:
 
     def __str__(self) -> str:
         parts = [
-            f"{self.largest:.1e} in float32 ({self.plain:.1e} with sums in float32 too)",
+            f"{self.largest:.1e} in float32 with arithmetic in float64",
+            (
+                f"{self.plain:.1e} in float32 alone, where the merged model by itself is off by "
+                f"{self.rounding:.1e}"
+            ),
             f"{self.stored:.1e} as stored",
         ]
         if self.trained is not None:
@@ -124,15 +128,17 @@ def merge(
     merged: Any = load_model(model, folders, dtype=torch.float32)
     apart = unmerged(model, folders)
     answered = []
-    largest = plain = 0.0
+    largest = plain = rounding = 0.0
     same = 0
     pace = Pace(tell, "compared prompt", len(chats))
     for done, prompt in enumerate(chats, start=1):
         ids = _answered(merged, prompt, tokenizer, answer_tokens)
-        with WideSums():
-            largest = max(largest, _difference(_logits(apart, ids), _logits(merged, ids)))
-        ours = _logits(apart, ids)
-        plain = max(plain, _difference(ours, _logits(merged, ids)))
+        ours, theirs = _logits(apart, ids), _logits(merged, ids)
+        with WideArithmetic():
+            widely = _logits(merged, ids)
+            largest = max(largest, _difference(_logits(apart, ids), widely))
+        plain = max(plain, _difference(ours, theirs))
+        rounding = max(rounding, _difference(theirs, widely))
         same += ours[len(prompt) - 1 : -1].argmax(-1).tolist() == ids[len(prompt) :]
         answered.append(ids)
         pace.at(done)
@@ -145,7 +151,7 @@ def merge(
             if path.is_file() and not weights and path.name not in {MANIFEST, "config.json"}:
                 shutil.copyfile(path, folder / path.name)
         stored = _largest(apart, load_model(folder, dtype=merged.dtype), answered)
-        agreement = Agreement(largest, plain, stored, same, len(chats), trained)
+        agreement = Agreement(largest, plain, rounding, stored, same, len(chats), trained)
         _write_manifest(folder, out.name, model, adapter, agreement)
     return agreement
 
@@ -169,18 +175,6 @@ def unmerged(model: Path, adapters: Sequence[Path]) -> PeftModel:
     result.base_model.set_adapter(names)
     result.eval()
     return result
-
-
-class WideSums(TorchFunctionMode):
-    """While entered, linear layers take their sums in float64; what goes in and out is as it was."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func is not linear:
-            return func(*args, **(kwargs or {}))
-        wide = [None if value is None else value.double() for value in args]
-        return linear(*wide).to(args[0].dtype)
 
 
 def _answered(
