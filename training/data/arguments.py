@@ -29,84 +29,106 @@ def add_data(rooms: Actions) -> None:
         "JSON lines with a manifest, whole or not at all.",
     )
     actions = data.add_subparsers(metavar="builder", required=True)
+    _data_teacher(actions)
+    _data_neighbours(actions)
+    _data_collaborative(actions)
+    _data_preferences(actions)
+    _data_unseen(actions)
+    _data_spread(actions)
 
-    teacher = _builder(
+
+def _data_teacher(actions: Actions) -> None:
+    parser = _builder(
         actions, "teacher", "a teacher's profiles, sifted, as pairs", commands.teacher
     )
-    teacher.add_argument("source", choices=commands.SOURCES, help="who wrote them")
-    teacher.add_argument(
+    parser.add_argument("source", choices=commands.SOURCES, help="who wrote them")
+    parser.add_argument(
         "path",
         type=Path,
         nargs="?",
         metavar="PATH",
         help="the release's folder, llm_response_user.json, or what `teach` wrote",
     )
-    teacher.add_argument("--kind", choices=["user", "item"], help="(default: both)")
-    teacher.add_argument("--dataset", type=Path, metavar="DIR", help="for seed and ml-1m-gear")
-    teacher.add_argument(
+    parser.add_argument("--kind", choices=["user", "item"], help="(default: both)")
+    parser.add_argument("--dataset", type=Path, metavar="DIR", help="for seed and ml-1m-gear")
+    parser.add_argument(
         "--strict", action="store_true", help="keep only what constrained decoding can write"
     )
-    teacher.add_argument(
+    parser.add_argument(
         "--held-out",
         type=share,
         default=0.1,
         metavar="SHARE",
         help="of users and items, to judge by (default: %(default)s)",
     )
-    teacher.add_argument(
+    parser.add_argument(
         "--no-muddle",
         action="store_true",
         help="of train.jsonl, leave out profiles that repeat a phrase's words, or name interests "
         "among identities",
     )
-    teacher.add_argument(
+    parser.add_argument(
         "--rarest",
         type=share,
         default=1.0,
         metavar="SHARE",
         help="of what train.jsonl has then, keep those with the rarest phrases (default: all)",
     )
-    _add_reading(teacher)
+    _add_reading(parser)
 
-    neighbours = _builder(actions, "neighbours", "similar users or items", commands.neighbours)
-    neighbours.add_argument("--kind", choices=["user", "item"], required=True)
-    _add_dataset(neighbours)
-    _add_neighbours(neighbours)
 
+def _data_neighbours(actions: Actions) -> None:
+    parser = _builder(actions, "neighbours", "similar users or items", commands.neighbours)
+    parser.add_argument("--kind", choices=["user", "item"], required=True)
+    _add_dataset(parser)
+    _add_neighbours(parser)
+
+
+def _data_collaborative(actions: Actions) -> None:
     summary = "conversations that ask for profiles, then for a choice"
-    collaborative = _builder(actions, "collaborative", summary, commands.collaborative)
-    _add_profiles(collaborative)
-    _add_dataset(collaborative)
-    _add_neighbours(collaborative)
-    _add_reading(collaborative)
-    collaborative.add_argument(
+    parser = _builder(actions, "collaborative", summary, commands.collaborative)
+    _add_profiles(parser)
+    _add_dataset(parser)
+    _add_neighbours(parser)
+    _add_reading(parser)
+    parser.add_argument(
         "--similar",
         type=positive,
         default=3,
         metavar="N",
         help="similar users in a conversation (default: %(default)s)",
     )
+    parser.add_argument(
+        "--rehearse",
+        type=whole,
+        default=1,
+        metavar="N",
+        help="profiles asked for as the service does, for each conversation (default: %(default)s; "
+        "the paper: 0)",
+    )
 
+
+def _data_preferences(actions: Actions) -> None:
     summary = "pairs for a reward model, prompts for reinforcement"
-    preferences = _builder(actions, "preferences", summary, commands.preferences)
-    _add_profiles(preferences)
-    _add_dataset(preferences)
-    _add_neighbours(preferences)
-    _add_reading(preferences)
-    preferences.add_argument(
+    parser = _builder(actions, "preferences", summary, commands.preferences)
+    _add_profiles(parser)
+    _add_dataset(parser)
+    _add_neighbours(parser)
+    _add_reading(parser)
+    parser.add_argument(
         "--share",
         type=_named_share,
         action="append",
         metavar="KIND=SHARE",
         help="of pairs with this corruption; said for one, it is said for all (default: the paper's)",
     )
-    preferences.add_argument(
+    parser.add_argument(
         "--parts",
         type=_parts,
         metavar="A,B,C",
         help="users for reward training, reward evaluation, reinforcement (default: 0.4,0.2,0.4)",
     )
-    preferences.add_argument(
+    parser.add_argument(
         "--pairs",
         type=positive,
         default=1,
@@ -114,9 +136,11 @@ def add_data(rooms: Actions) -> None:
         help="of each user of reward training, with as many neighbours (default: %(default)s)",
     )
 
+
+def _data_unseen(actions: Actions) -> None:
     summary = "prompts to judge by, of users whom no profile was taught of"
-    unseen = _builder(actions, "unseen", summary, commands.unseen)
-    unseen.add_argument(
+    parser = _builder(actions, "unseen", summary, commands.unseen)
+    parser.add_argument(
         "--profiles",
         type=Path,
         nargs="+",
@@ -124,12 +148,12 @@ def add_data(rooms: Actions) -> None:
         metavar="PATH",
         help="leave out the users of these: what `data teacher` wrote, or files of rows with an id",
     )
-    _add_dataset(unseen)
-    _add_reading(unseen, items=20, meaning="of each user's choices, drawn for the prompt")
-    unseen.add_argument(
+    _add_dataset(parser)
+    _add_reading(parser, items=20, meaning="of each user's choices, drawn for the prompt")
+    parser.add_argument(
         "--users", type=positive, default=1_200, metavar="N", help="of them, at most (%(default)s)"
     )
-    unseen.add_argument(
+    parser.add_argument(
         "--hidden",
         type=positive,
         default=20,
@@ -137,12 +161,14 @@ def add_data(rooms: Actions) -> None:
         help="choices beside those drawn, at least, for a profile to find (%(default)s)",
     )
 
+
+def _data_spread(actions: Actions) -> None:
     summary = "a teacher's phrases, for users it never read"
-    spread = _builder(actions, "spread", summary, commands.spread)
-    _add_profiles(spread)
-    _add_dataset(spread)
-    _add_reading(spread, items=20, meaning="of each user's choices, drawn for the prompt")
-    spread.add_argument(
+    parser = _builder(actions, "spread", summary, commands.spread)
+    _add_profiles(parser)
+    _add_dataset(parser)
+    _add_reading(parser, items=20, meaning="of each user's choices, drawn for the prompt")
+    parser.add_argument(
         "--judged",
         type=Path,
         nargs="+",
@@ -151,10 +177,10 @@ def add_data(rooms: Actions) -> None:
         help="learn nothing of the users of these rows, such as prompts.jsonl of `data unseen`, "
         "nor of those that --profiles holds out",
     )
-    spread.add_argument(
+    parser.add_argument(
         "--users", type=positive, default=1_200, metavar="N", help="of them, at most (%(default)s)"
     )
-    spread.add_argument(
+    parser.add_argument(
         "--fewest",
         type=positive,
         default=1,
@@ -162,14 +188,14 @@ def add_data(rooms: Actions) -> None:
         help="choices in a prompt, at least (%(default)s); as many prompts have one or two as "
         "have seven to twenty",
     )
-    spread.add_argument(
+    parser.add_argument(
         "--common",
         type=positive,
         default=10,
         metavar="N",
         help="spread phrases that so many of the profiles have, at least (%(default)s)",
     )
-    spread.add_argument(
+    parser.add_argument(
         "--at-most",
         type=share,
         default=1.0,

@@ -4,6 +4,9 @@ Collaborative instruction tuning of RecLM (arXiv 2412.19302, section 3.2): the f
 profiles of a user and of similar users, read from their histories, in which one item of the user
 is hidden; the second says whether the user will choose an item. Half the time it is the hidden
 one, which a similar user has; half the time one that a similar user has and this user lacks.
+
+A small model that learns from these alone forgets the other question: asked for one profile, it
+writes several. So profiles asked for as the service does can be rehearsed along.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import numpy as np
 
 from services.profiles.models import Message
 from services.profiles.prompts import user_messages
+from training.data.distillation import distillation_rows
 from training.data.prompts import turns
 
 if TYPE_CHECKING:
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 
     from services.profiles.models import ProfileText
     from training.data.distillation import Reading
+    from training.data.sifting import Kept
 
 YES, NO = "Yes", "No"
 
@@ -119,6 +124,25 @@ def collaborative_rows(
         for number, sample in enumerate(built)
     ]
     return Collaborative(rows, dict(counts))
+
+
+def rehearsal_rows(
+    kept: Sequence[Kept], reading: Reading, *, most: int, seed: int
+) -> list[dict[str, Any]]:
+    """Returns chats that ask for one profile as the service does: id, kind and messages.
+
+    Args:
+        kept: Profiles, and what was read for each.
+        reading: How much of that is shown.
+        most: Chats at most, of as many users.
+        seed: Where chance starts, which draws them.
+    """
+    rows = list(distillation_rows(kept, reading))
+    drawn = np.random.default_rng([seed, len(rows)]).permutation(len(rows))[:most]
+    return [
+        {"id": row["id"], "kind": row["kind"], "messages": [*row["prompt"], *row["completion"]]}
+        for row in (rows[number] for number in sorted(drawn.tolist()))
+    ]
 
 
 def _shown(history: Sequence[str], lines: Mapping[str, str], reading: Reading) -> list[str]:

@@ -112,7 +112,7 @@ def neighbours(args: argparse.Namespace) -> str:
 
 def collaborative(args: argparse.Namespace) -> str:
     """Writes collaborative conversations; returns what to print."""
-    from training.data.collaborative import collaborative_rows
+    from training.data.collaborative import collaborative_rows, rehearsal_rows
     from training.data.folder import check_place, write_folder
     from training.data.prompts import item_lines
     from training.data.sources import read_training_part
@@ -122,26 +122,33 @@ def collaborative(args: argparse.Namespace) -> str:
     dataset = read_training_part(args.dataset, args.split)
     profiles = {row.answer.id: row.words for row in kept}
     found, by = _neighbours(args, dataset, "user", list(profiles))
+    reading = _reading(args)
     built = collaborative_rows(
         profiles,
         dataset.histories(min_weight=args.min_weight),
         item_lines(dataset),
         found,
-        _reading(args),
+        reading,
         similar=args.similar,
         seed=args.seed,
     )
     refuse_nothing(len(built.rows), built.counts)
+    rehearsed = rehearsal_rows(kept, reading, most=args.rehearse * len(built.rows), seed=args.seed)
     about = {
         "profiles": origin,
         "dataset": dataset_of(args, dataset),
         "by": by,
         "left_out": dict(built.counts),
-        "options": {"similar": args.similar, "seed": args.seed, "limit": args.limit},
+        "rehearsed": len(rehearsed),
+        "options": {name: getattr(args, name) for name in ("similar", "rehearse", "seed", "limit")},
         "prompt": prompt_of(args),
     }
     manifest = write_folder(
-        args.out, {SAMPLES: built.rows}, builder="collaborative", about=about, replace=args.force
+        args.out,
+        {SAMPLES: [*built.rows, *rehearsed]},
+        builder="collaborative",
+        about=about,
+        replace=args.force,
     )
     return told(manifest, args.out)
 

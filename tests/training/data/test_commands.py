@@ -140,8 +140,18 @@ def test_conversations_and_pairs_are_written(folder: Path) -> None:
     assert run(folder, "teacher") == 0
     assert run(folder, "collaborative", "--similar", "3") == 0
     samples = lines(folder / "collaborative" / "samples.jsonl")
-    assert samples
-    assert all(len(row["neighbours"]) == 3 for row in samples)
+    talks = [row for row in samples if "neighbours" in row]
+    assert talks
+    assert all(len(row["neighbours"]) == 3 for row in talks)
+    taught = {row["id"]: row for row in lines(folder / "teacher" / "train.jsonl")}
+    rehearsed = [row for row in samples if "neighbours" not in row]
+    assert len(rehearsed) == min(len(talks), len(taught))
+    for row in rehearsed:
+        pair = taught[row["id"]]
+        assert row["messages"] == [*pair["prompt"], *pair["completion"]]
+    assert manifest(folder / "collaborative")["rehearsed"] == len(rehearsed)
+    assert run(folder, "collaborative", "--similar", "3", "--rehearse", "0", out="paper") == 0
+    assert lines(folder / "paper" / "samples.jsonl") == talks
     half = ("--share", "neighbour=0.5", "--share", "full stop=0.5", "--parts", "0.5,0.5,0")
     assert run(folder, "preferences", *half) == 0
     pairs = lines(folder / "preferences" / "reward-train.jsonl")
@@ -156,7 +166,8 @@ def test_no_builder_reads_a_held_out_user_s_profile(folder: Path) -> None:
     assert run(folder, "collaborative") == 0
     samples = lines(folder / "collaborative" / "samples.jsonl")
     assert samples
-    assert not held & {name for row in samples for name in (row["id"], *row["neighbours"])}
+    named = {name for row in samples for name in (row["id"], *row.get("neighbours", ()))}
+    assert not held & named
     assert run(folder, "preferences") == 0
     parts = ("reward-train", "reward-eval", "rl")
     rows = [row for part in parts for row in lines(folder / "preferences" / f"{part}.jsonl")]
