@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 
 from services.profiles.api import (
     access,
+    documents,
     health,
     interactions,
     items,
@@ -101,12 +102,12 @@ def _openapi(app: FastAPI, keys: Keyring) -> dict[str, Any]:
                 schemas.ProfileBody,
                 schemas.ItemProfileBody,
                 schemas.EmbeddingsBody,
-                schemas.EmbeddingsDocument,
+                documents.EmbeddingsDocument,
                 schemas.ScoreBody,
                 schemas.CatalogueItem,
                 schemas.EventsBody,
                 schemas.ItemText,
-                schemas.RowDocument,
+                documents.RowDocument,
             )
         )
         if keys:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
-from services.profiles.api.schemas import HealthDocument, ReadyDocument
+from services.profiles.api.documents import HealthDocument, ReadyDocument
 from services.profiles.api.state import parts_of
 from services.profiles.errors import ReclmError
 

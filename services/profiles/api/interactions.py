@@ -10,13 +10,10 @@ from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
 from services.profiles.api.bodies import openapi_body, read_json
+from services.profiles.api.documents import AcceptedDocument, EventsDocument
 from services.profiles.api.paths import PathId
 from services.profiles.api.problems import documented
-from services.profiles.api.schemas import (
-    AcceptedDocument,
-    EventsBody,
-    EventsDocument,
-)
+from services.profiles.api.schemas import EventsBody
 from services.profiles.api.state import parts_of
 from services.profiles.errors import InvalidInput
 from services.profiles.stores.base import Event

@@ -13,15 +13,10 @@ from pydantic_core import to_json
 
 from services.profiles.api.batches import stream_rows
 from services.profiles.api.bodies import NDJSON, openapi_body, parse, read_json, read_lines
+from services.profiles.api.documents import ItemDocument, ItemPageDocument
 from services.profiles.api.paths import PathId
 from services.profiles.api.problems import documented
-from services.profiles.api.schemas import (
-    NO_CONTROLS,
-    CatalogueItem,
-    ItemDocument,
-    ItemPageDocument,
-    ItemText,
-)
+from services.profiles.api.schemas import NO_CONTROLS, CatalogueItem, ItemText
 from services.profiles.api.state import parts_of
 from services.profiles.errors import ItemNotFound
 

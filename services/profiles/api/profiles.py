@@ -10,15 +10,10 @@ from fastapi.responses import StreamingResponse
 from services.profiles.api import arrow
 from services.profiles.api.batches import stream_rows
 from services.profiles.api.bodies import NDJSON, openapi_body, parse, read_json, read_lines
+from services.profiles.api.documents import EmbeddingsDocument, ProfileDocument
 from services.profiles.api.paths import PathId
 from services.profiles.api.problems import documented
-from services.profiles.api.schemas import (
-    EmbeddingsBody,
-    EmbeddingsDocument,
-    ItemProfileBody,
-    ProfileBody,
-    ProfileDocument,
-)
+from services.profiles.api.schemas import EmbeddingsBody, ItemProfileBody, ProfileBody
 from services.profiles.api.state import Parts, parts_of
 from services.profiles.errors import InvalidInput
 from services.profiles.models import Kind, ProfileKey

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import StringConstraints
 from pydantic_core import to_json
 
+from services.profiles.api.documents import ActiveScorerDocument, ScorersDocument
 from services.profiles.api.problems import documented
-from services.profiles.api.schemas import ActiveScorerDocument, ScorersDocument
 from services.profiles.api.state import parts_of
 from services.profiles.scoring.manifest import NAME
 

@@ -9,9 +9,10 @@ from fastapi.responses import StreamingResponse
 
 from services.profiles.api.batches import stream_rows
 from services.profiles.api.bodies import NDJSON, openapi_body, parse, read_json, read_lines
+from services.profiles.api.documents import ScoreDocument
 from services.profiles.api.problems import documented
 from services.profiles.api.profiles import to_history
-from services.profiles.api.schemas import ScoreBody, ScoreDocument
+from services.profiles.api.schemas import ScoreBody
 from services.profiles.api.state import parts_of
 from services.profiles.scoring.requests import ScoreRequest
 
