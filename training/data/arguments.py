@@ -101,7 +101,7 @@ def _data_collaborative(actions: Actions) -> None:
     parser.add_argument(
         "--rehearse",
         type=whole,
-        default=1,
+        default=4,
         metavar="N",
         help="profiles asked for as the service does, for each conversation (default: %(default)s; "
         "the paper: 0)",

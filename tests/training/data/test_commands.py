@@ -138,20 +138,23 @@ def test_builders_make_the_same_again(folder: Path) -> None:
 
 def test_conversations_and_pairs_are_written(folder: Path) -> None:
     assert run(folder, "teacher") == 0
-    assert run(folder, "collaborative", "--similar", "3") == 0
+    assert run(folder, "collaborative", "--similar", "3", "--rehearse", "1") == 0
     samples = lines(folder / "collaborative" / "samples.jsonl")
     talks = [row for row in samples if "neighbours" in row]
     assert talks
     assert all(len(row["neighbours"]) == 3 for row in talks)
     taught = {row["id"]: row for row in lines(folder / "teacher" / "train.jsonl")}
     rehearsed = [row for row in samples if "neighbours" not in row]
-    assert len(rehearsed) == min(len(talks), len(taught))
+    assert len(rehearsed) == len(talks) < len(taught)
     for row in rehearsed:
         pair = taught[row["id"]]
         assert row["messages"] == [*pair["prompt"], *pair["completion"]]
     assert manifest(folder / "collaborative")["rehearsed"] == len(rehearsed)
     assert run(folder, "collaborative", "--similar", "3", "--rehearse", "0", out="paper") == 0
     assert lines(folder / "paper" / "samples.jsonl") == talks
+    assert run(folder, "collaborative", "--similar", "3", out="usual") == 0
+    usual = lines(folder / "usual" / "samples.jsonl")
+    assert {row["id"] for row in usual[len(talks) :]} == set(taught), "four a talk: all there are"
     half = ("--share", "neighbour=0.5", "--share", "full stop=0.5", "--parts", "0.5,0.5,0")
     assert run(folder, "preferences", *half) == 0
     pairs = lines(folder / "preferences" / "reward-train.jsonl")
