@@ -236,6 +236,7 @@ def _is_the_end(checkpoint: Path) -> bool:
 
 def _load(trainer: Trainer, checkpoint: Path) -> None:
     """Puts a trainer where it was when it had taken its last step: it would take one more."""
+    trainer.accelerator.prepare_model(trainer.model, evaluation_mode=True)  # computes in bf16 too
     trainer._load_from_checkpoint(str(checkpoint))  # noqa: SLF001 - public only with a step after it
     trainer.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
     trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,6 +20,8 @@ from training import runs, supervised
 from training.adapters import read_adapter
 from training.distill import DistillOptions, distill
 from training.errors import TrainingError
+from training.reward import RewardOptions, reward
+from training.scorer import ModelReward
 from training.watch import COMPLETE
 
 ROOT = Path(__file__).parents[2]
@@ -152,6 +155,28 @@ def test_what_ended_after_its_last_step_takes_no_other(
     assert read_adapter(adapter).metrics == read_adapter(whole).metrics
     assert [step for step, _ in _logged(places.out / "log.csv", "loss")] == ["3", "4"]
     assert (places.out / "loss.svg").is_file()
+
+
+def test_what_ended_is_measured_in_the_precision_that_it_was_trained_in(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tiny.write_rows(tmp_path / "pairs.jsonl", tiny.preference_rows(4))
+    places = tiny.places(tiny_model, data, tmp_path / "run", evaluation=data)
+    options = RewardOptions(
+        lora=tiny.LORA, learning_rate=2e-2, batch_size=1, max_steps=4, checkpointing=False
+    )
+    scores: list[list[float]] = []
+    measured = ModelReward.scores
+
+    def kept(*given: object) -> list[float]:
+        scores.append(measured(*given))  # type: ignore[arg-type]
+        return scores[-1]
+
+    monkeypatch.setattr(ModelReward, "scores", kept)
+    shutil.rmtree(reward(options, places, tell=print))
+    reward(options, places, tell=print)
+    assert len(scores) == 4, "chosen and rejected, twice"
+    assert scores[:2] == scores[2:]
 
 
 def _end(_: object) -> float:
