@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -23,6 +24,11 @@ from training.errors import TrainingError
 from training.reward import RewardOptions, reward
 from training.scorer import ModelReward
 from training.watch import COMPLETE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from training.rows import Turn
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = DistillOptions(
@@ -168,8 +174,8 @@ def test_what_ended_is_measured_in_the_precision_that_it_was_trained_in(
     scores: list[list[float]] = []
     measured = ModelReward.scores
 
-    def kept(*given: object) -> list[float]:
-        scores.append(measured(*given))  # type: ignore[arg-type]
+    def kept(model: ModelReward, chats: Sequence[Sequence[Turn]]) -> list[float]:
+        scores.append(measured(model, chats))
         return scores[-1]
 
     monkeypatch.setattr(ModelReward, "scores", kept)

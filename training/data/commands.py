@@ -143,12 +143,9 @@ def collaborative(args: argparse.Namespace) -> str:
         "options": {name: getattr(args, name) for name in ("similar", "rehearse", "seed", "limit")},
         "prompt": prompt_of(args),
     }
+    files = {SAMPLES: [*built.rows, *rehearsed]}
     manifest = write_folder(
-        args.out,
-        {SAMPLES: [*built.rows, *rehearsed]},
-        builder="collaborative",
-        about=about,
-        replace=args.force,
+        args.out, files, builder="collaborative", about=about, replace=args.force
     )
     return told(manifest, args.out)
 
