@@ -34,7 +34,7 @@ train: .venv/.training ## Install what reclm-train trains with.
 
 train-demo: .venv/.dev ## Run every training job on a tiny random Llama.
 	@$(BIN)/reclm-serve models get SmolLM2-135M-Instruct
-	@$(BIN)/python -m pytest -q -s tests/training/test_all_jobs.py
+	@$(BIN)/python -m pytest -q -s tests/training/jobs/test_all_jobs.py
 
 prepare: .venv/.dev
 	@$(BIN)/reclm-serve prepare

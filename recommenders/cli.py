@@ -8,16 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recommenders.benchmark import commands as benchmark
 from recommenders.benchmark.errors import BenchmarkError
-from recommenders.data import commands
+from recommenders.commands import benchmark, export, features, study
+from recommenders.commands import data as datasets
 from recommenders.data.errors import DatasetError
 from recommenders.data.sources import PROFILES, SOURCES
-from recommenders.export import commands as export
 from recommenders.export.errors import ExportError
-from recommenders.features import commands as features
 from recommenders.models.errors import ModelError
-from recommenders.study import commands as study
 from services.assets.errors import AssetError
 from services.profiles.errors import ReclmError
 
@@ -40,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if told := args.run(args):
             print(told)
-    except commands.NotSound as answer:
+    except datasets.NotSound as answer:
         print(answer)
         return NOT_SOUND
     except (
@@ -75,13 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     get.add_argument("name", choices=["ml-100k"], help="which dataset")
     get.add_argument("--out", type=Path, metavar="DIR", help="its folder (default: in RECLM_HOME)")
     get.add_argument("--force", action="store_true", help="fetch anew what is there already")
-    get.set_defaults(run=lambda args: commands.get_ml_100k(args.out, force=args.force))
+    get.set_defaults(run=lambda args: datasets.get_ml_100k(args.out, force=args.force))
 
     _add_import(actions)
 
     show = actions.add_parser("show", help="check a dataset folder and say what is in it")
     show.add_argument("folder", type=Path, metavar="DIR")
-    show.set_defaults(run=lambda args: commands.show(args.folder))
+    show.set_defaults(run=lambda args: datasets.show(args.folder))
 
     _add_core(actions)
     _add_audit(actions)
@@ -105,7 +102,7 @@ def _add_core(actions: Actions) -> None:
     core.add_argument("--out", type=Path, required=True, metavar="DIR")
     core.add_argument("--force", action="store_true", help="replace the dataset that is there")
     core.set_defaults(
-        run=lambda args: commands.keep_core(
+        run=lambda args: datasets.keep_core(
             args.folder, args.out, users=args.users, items=args.items, force=args.force
         )
     )
@@ -128,7 +125,7 @@ def _add_audit(actions: Actions) -> None:
         "--profiles", type=Path, metavar="FILE", help="profiles of users, as JSON lines"
     )
     audit.add_argument("--json", action="store_true", help="print JSON")
-    audit.set_defaults(run=commands.audit)
+    audit.set_defaults(run=datasets.audit)
 
 
 def _add_import(actions: Actions) -> None:
@@ -151,7 +148,7 @@ def _add_import(actions: Actions) -> None:
             "--force", action="store_true", help="replace the dataset that is there"
         )
         parser.set_defaults(
-            run=lambda args, name=name: commands.import_source(
+            run=lambda args, name=name: datasets.import_source(
                 name, args.path, args.out, force=args.force
             )
         )
@@ -165,7 +162,7 @@ def _add_import(actions: Actions) -> None:
             "--out", type=Path, metavar="FILE", required=True, help="what to write"
         )
         profiles.set_defaults(
-            run=lambda args, name=name: commands.import_profiles(name, args.path, args.out)
+            run=lambda args, name=name: datasets.import_profiles(name, args.path, args.out)
         )
 
 
@@ -195,7 +192,7 @@ def _add_generic(sources: Actions) -> None:
     texts.add_argument("--title-column", default="title", metavar="NAME", help="(title)")
     texts.add_argument("--category-column", metavar="NAME", help="categories; none: all are empty")
     texts.add_argument("--description-column", metavar="NAME", help="none: all are empty")
-    parser.set_defaults(run=commands.import_generic)
+    parser.set_defaults(run=datasets.import_generic)
 
 
 if __name__ == "__main__":

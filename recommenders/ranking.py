@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from recommenders.lots import draw
+from recommenders.tie_breaking import draw
 
 if TYPE_CHECKING:
     from collections.abc import Callable

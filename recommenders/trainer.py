@@ -37,11 +37,11 @@ from recommenders.checkpoints import (
     restore_rng,
     unpack,
 )
-from recommenders.history import Best, History
+from recommenders.distributed import ALONE, Team
 from recommenders.models.base import ModelConfig
 from recommenders.models.errors import ModelError
 from recommenders.models.gradient import Batch
-from recommenders.team import ALONE, Team
+from recommenders.training_log import Best, History
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,9 +51,9 @@ if TYPE_CHECKING:
     from scipy import sparse
     from torch import Tensor
 
-    from recommenders.drawing import Draw
-    from recommenders.history import Row
     from recommenders.models.gradient import GradientModel
+    from recommenders.negative_sampling import Draw
+    from recommenders.training_log import Row
 
     Validate = Callable[[GradientModel[Any]], float | Mapping[str, float]]
 
@@ -109,7 +109,7 @@ def train(
     Args:
         model: Is moved to the team's device and stays there; the same in all its processes.
         config: How.
-        draw: Draws the negatives; see `recommenders.drawing` where there are new items.
+        draw: Draws the negatives; see `recommenders.negative_sampling` where there are new items.
         rng: Of `numpy.random.default_rng`; the order, the negatives and all noise come from it.
         validate: How good the model is, or by each of several measures, always the same ones;
             more is better. Without it the last epoch is taken. Asked in the leader alone.

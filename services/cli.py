@@ -5,10 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from services.assets import commands as models
-from services.backfill import commands as backfill
-from services.client import commands as scorers
-from services.stack import commands as stack
+from services.commands import backfill, models, scorers, stack
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from services.assets.commands import get_model
+from services.assets.fetch import get_model
 from services.assets.home import reclm_home
 from tests.support.servers import RedisServer, Service
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recommenders.data.errors import DatasetError
-from training import commands as jobs
-from training.data.arguments import (
+from training.commands import jobs
+from training.commands.data_arguments import (
     HISTORY_TOKENS,
     MAX_ITEMS,
     add_data,
@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _prompts(args: argparse.Namespace) -> str:
     from recommenders.data.dataset import Dataset
-    from services.profiles.budget import tokenizer_counter, utf8_length
+    from services.profiles.generation.token_budget import tokenizer_counter, utf8_length
     from training.data.prompts import PromptOptions, item_prompts, user_prompts, write_jsonl
 
     options = PromptOptions(

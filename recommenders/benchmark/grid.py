@@ -19,9 +19,9 @@ from recommenders.benchmark.experiment import differing
 from recommenders.benchmark.prepared import Places, prepare
 from recommenders.benchmark.run import RESULT, Run, execute
 from recommenders.data.errors import DatasetError
+from recommenders.distributed import joined, processes_started
 from recommenders.evaluation import EvaluationError
 from recommenders.models.errors import ModelError
-from recommenders.team import joined, processes_started
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

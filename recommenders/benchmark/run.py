@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 
 from recommenders import breakdown, metrics
 from recommenders.data.negatives import NegativeSampler
-from recommenders.drawing import among_chosen
+from recommenders.distributed import ALONE
 from recommenders.evaluation import CUTOFFS, evaluate
 from recommenders.models.registry import MODELS, build
-from recommenders.team import ALONE
+from recommenders.negative_sampling import among_chosen
 from recommenders.trainer import train
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from recommenders.benchmark.experiment import Experiment, ModelEntry
     from recommenders.benchmark.prepared import Prepared
     from recommenders.data.split import Part
+    from recommenders.distributed import Team
     from recommenders.evaluation import Evaluation, Scorer
-    from recommenders.history import History
-    from recommenders.team import Team
+    from recommenders.training_log import History
 
 RESULT, USERS, LOSSES = "result.json", "users.parquet", "losses.csv"
 

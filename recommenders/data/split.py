@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recommenders.lots import draw
+from recommenders.tie_breaking import draw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

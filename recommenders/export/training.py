@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from recommenders.benchmark.prepared import prepare
 from recommenders.benchmark.run import Run, fit, judged_by
+from recommenders.distributed import ALONE
 from recommenders.evaluation import evaluate
 from recommenders.export.errors import ExportError
 from recommenders.export.trained import Provenance, Trained
 from recommenders.metrics import cutoff_of
 from recommenders.models.registry import MODELS
-from recommenders.team import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from recommenders.benchmark.experiment import Experiment, ModelEntry
     from recommenders.benchmark.prepared import Places, Prepared
-    from recommenders.team import Team
+    from recommenders.distributed import Team
 
 
 def train_one(

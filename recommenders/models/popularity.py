@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from recommenders.lots import draw
 from recommenders.models.base import ModelConfig, check_scoring, check_strangers
 from recommenders.models.errors import ModelError
 from recommenders.models.files import read_folder, write_folder
 from recommenders.models.terms import FactorTerms, Stranger
+from recommenders.tie_breaking import draw
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from scipy import sparse
 from recommenders.benchmark.prepared import prepare
 from recommenders.benchmark.run import Run, fit
 from recommenders.evaluation import evaluate
-from recommenders.study.strangers import strangers, written_profiles
+from recommenders.study.new_users import strangers, written_profiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from recommenders.benchmark.prepared import Places, Prepared
     from recommenders.models.base import ScoresStrangers
+    from recommenders.study.new_users import Strangers
     from recommenders.study.plan import Study, Way
-    from recommenders.study.strangers import Strangers
 
 METRICS = ("recall@20", "ndcg@20")
 _DONE = "strangers.parquet"

@@ -15,7 +15,7 @@ from services.backfill.makers import Made, PushedBack, RowFailed, Version
 from services.profiles.api.problems import invalid
 from services.profiles.api.profiles import BODIES, to_request
 from services.profiles.api.schemas import CatalogueItem
-from services.profiles.assembly import assemble
+from services.profiles.container import assemble
 from services.profiles.errors import (
     EncoderUnavailable,
     ModelUnavailable,

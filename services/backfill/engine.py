@@ -22,11 +22,11 @@ from services.profiles.telemetry import LOGGER
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
+    from services.backfill.concurrency import Gate
+    from services.backfill.grouping.grouped import Spool
     from services.backfill.makers import Made, Maker
     from services.backfill.options import Options
-    from services.backfill.pace import Gate
     from services.backfill.rows import Row
-    from services.backfill.spool.spool import Spool
     from services.backfill.tally import Tally
 
 T = TypeVar("T")

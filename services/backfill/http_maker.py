@@ -24,7 +24,7 @@ from services.client import (
     Unavailable,
 )
 from services.client.transport import authorization
-from services.profiles.models import Component, ProfileVersion
+from services.profiles.domain.profile import Component, ProfileVersion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

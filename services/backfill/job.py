@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from services.backfill.errors import BackfillError
 from services.backfill.files import whole
+from services.backfill.grouping.grouped import Spool
 from services.backfill.manifest import NAME, Manifest
 from services.backfill.parts import WORK, failures_path
-from services.backfill.spool.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

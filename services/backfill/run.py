@@ -12,12 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from services.backfill.catalogue import put_all
+from services.backfill.concurrency import Gate, Limit
 from services.backfill.dry_run import Estimate, estimate
 from services.backfill.engine import Engine
 from services.backfill.errors import BackfillError, Misconfigured
 from services.backfill.job import Job, Summary, begun, write_refused
 from services.backfill.makers import Maker, PushedBack, Version
-from services.backfill.pace import Gate, Limit
 from services.backfill.parts import WORK, PartFile
 from services.backfill.patience import patiently
 from services.backfill.progress import Progress
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from services.backfill.grouping.grouped import Spool
     from services.backfill.options import Options
     from services.backfill.push import Push
-    from services.backfill.spool.spool import Spool
 
 _START = 32
 """Requests at a time to begin with."""

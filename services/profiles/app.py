@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from services.profiles.access.keyring import Keyring
 from services.profiles.api import (
     access,
     documents,
@@ -23,10 +24,9 @@ from services.profiles.api import (
 )
 from services.profiles.api.direct import Direct
 from services.profiles.api.middleware import Observe
-from services.profiles.assembly import assemble
+from services.profiles.container import assemble
+from services.profiles.domain.profile import PHRASES
 from services.profiles.garbage import settle
-from services.profiles.keys import Keyring
-from services.profiles.models import PHRASES
 from services.profiles.settings import Settings
 from services.profiles.telemetry import Metrics, configure_logging
 

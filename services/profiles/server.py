@@ -14,7 +14,7 @@ from pydantic_settings import SettingsError
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from services.profiles.keys import Keyring
+from services.profiles.access.keyring import Keyring
 from services.profiles.settings import Settings
 from services.profiles.telemetry import configure_logging
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from services.profiles.secret_files import SecretFiles
+from services.profiles.access.secret_files import SecretFiles
 
 Tenant = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 

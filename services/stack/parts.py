@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from services.assets.commands import get_model
+from services.assets.fetch import get_model
 from services.assets.manifest import content_hash, is_complete
-from services.profiles.keys import split_keys
+from services.profiles.access.keyring import split_keys
 from services.profiles.settings import Settings
 from services.stack import environment, probes
 from services.stack.adapters import SHIPPED, find_adapter

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from services.client import ReclmClient
-from services.profiles.models import Component, ProfileVersion
+from services.profiles.domain.profile import Component, ProfileVersion
 from tests.benchmarks.cpu import CpuWatch
 from tests.benchmarks.figures import Figure, at_least, at_most
 from tests.benchmarks.prompts import record

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from services.profiles.models import ProfileKey
-from services.profiles.stores import keys
+from services.profiles.domain.profile import ProfileKey
+from services.profiles.stores.redis import keys
 from tests.benchmarks import load
 from tests.benchmarks.cpu import CpuWatch, worker_seconds
 from tests.benchmarks.figures import Figure, at_least

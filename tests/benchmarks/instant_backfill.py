@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from services.backfill.commands import keep_memory_flat
 from services.backfill.makers import Made, RowFailed, Version
+from services.commands.backfill import keep_memory_flat
 from tests.benchmarks.peak import peak_bytes
 
 if TYPE_CHECKING:

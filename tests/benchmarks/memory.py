@@ -16,11 +16,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from services.client import ReclmClient
-from services.profiles.models import Component, Profile, ProfileKey, ProfileText, ProfileVersion
+from services.profiles.domain.profile import (
+    Component,
+    Profile,
+    ProfileKey,
+    ProfileText,
+    ProfileVersion,
+)
 from services.profiles.settings import Settings
 from services.profiles.stores import codec
-from services.profiles.stores.redis_client import RedisClient
-from services.profiles.stores.redis_profiles import RedisProfiles
+from services.profiles.stores.redis.client import RedisClient
+from services.profiles.stores.redis.profiles import RedisProfiles
 from tests.benchmarks.figures import Figure, at_most
 
 if TYPE_CHECKING:

@@ -25,9 +25,16 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import numpy as np
 
-from services.profiles.models import Component, Profile, ProfileKey, ProfileText, ProfileVersion
-from services.profiles.requests import ProfileRequest
-from services.profiles.stores import codec, keys
+from services.profiles.domain.profile import (
+    Component,
+    Profile,
+    ProfileKey,
+    ProfileText,
+    ProfileVersion,
+)
+from services.profiles.domain.requests import ProfileRequest
+from services.profiles.stores import codec
+from services.profiles.stores.redis import keys
 from tests.benchmarks import load, pacing
 from tests.benchmarks.cpu import CpuWatch
 from tests.benchmarks.figures import Figure, at_most

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import httpx
 
 from recommenders.data.readers.movielens import fetch_ml_100k
-from services.assets.commands import get_model
+from services.assets.fetch import get_model
 from services.client import Item, ProfileRequest, ReclmClient
 from services.profiles.errors import MalformedGeneration
 from tests.conftest import MODEL

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
-from services.profiles.budget import tokenizer_counter
+from services.profiles.generation.token_budget import tokenizer_counter
 from tests.benchmarks.figures import Figure, at_least
-from training.chat import encode
 from training.data.prompts import PromptOptions, user_prompts
-from training.distill import DistillOptions
-from training.lora import load_tokenizer, lora_config
-from training.options import Places
-from training.rows import Turn
-from training.supervised import learn
+from training.data.rows import Turn
+from training.jobs.distill import DistillOptions
+from training.jobs.supervised import learn
+from training.modeling.chat import encode
+from training.modeling.lora import load_tokenizer, lora_config
+from training.runs.options import Places
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from recommenders.data.dataset import Dataset as Interactions
     from tests.benchmarks.stack import Stack
-    from training.rows import Chat
+    from training.data.rows import Chat
 
 _ROWS = 40
 _ROUNDS = 3

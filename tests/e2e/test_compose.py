@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from services.backfill.commands import PARTIAL
+from services.commands.backfill import PARTIAL
 from tests.support import compose
 from tests.support.compose import Compose, docker
 from tests.support.profiles import BABE, CASINO, HEAT, TOY_STORY, assert_well_formed

@@ -9,14 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from services.profiles.prompts import user_messages
+from services.profiles.generation.prompts.profile_v1 import user_messages
 from services.stack.adapters import SHIPPED, find_adapter
 from tests.support.servers import Service
 from tests.support.vllm import MODEL, VllmServer
-from training.comparing.judgement import compare
-from training.comparing.writers import HeldOut, ServedWriter
-from training.lora import load_model
-from training.rows import Turn
+from training.data.rows import Turn
+from training.evaluation.comparison import compare
+from training.evaluation.writers import HeldOut, ServedWriter
+from training.modeling.lora import load_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from recommenders.team import Team
+from recommenders.distributed import Team
 
 
 class Member(Team):

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recommenders.lots import draw
 from recommenders.ranking import top_k
+from recommenders.tie_breaking import draw
 
 
 def ranked(scores: list[list[float]], k: int, seed: int = 0) -> list[list[int]]:

@@ -11,10 +11,10 @@ import torch
 
 from recommenders.checkpoints import Checkpoint
 from recommenders.data.negatives import NegativeSampler
-from recommenders.drawing import among_chosen
 from recommenders.models.base import Inputs
 from recommenders.models.errors import ModelError
 from recommenders.models.registry import MODELS, build
+from recommenders.negative_sampling import among_chosen
 from recommenders.trainer import TrainerConfig, train
 from tests.recommenders.models.worlds import ExactNegatives, world
 

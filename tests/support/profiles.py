@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from services.profiles.grammar import is_phrase
-from services.profiles.models import Profile, ProfileKey, ProfileText
-from services.profiles.stores import codec, keys
+from services.profiles.domain.profile import Profile, ProfileKey, ProfileText
+from services.profiles.generation.grammar import is_phrase
+from services.profiles.stores import codec
+from services.profiles.stores.redis import keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

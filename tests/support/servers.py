@@ -11,7 +11,7 @@ import httpx
 import redis
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.assets.commands import get_model
+from services.assets.fetch import get_model
 from services.assets.home import reclm_home
 from tests.support.processes import ServerProcess, free_port
 

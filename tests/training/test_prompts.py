@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 
 from recommenders.data.dataset import INTERACTION_COLUMNS, Dataset, DatasetInfo
-from services.profiles.budget import utf8_length
-from services.profiles.models import Item, ProfileKey
-from services.profiles.reading import Reader
-from services.profiles.requests import ProfileRequest
+from services.profiles.domain.profile import Item, ProfileKey
+from services.profiles.domain.requests import ProfileRequest
+from services.profiles.generation.prompt_builder import Reader
+from services.profiles.generation.token_budget import utf8_length
 from services.profiles.settings import Settings
 from training import cli
 from training.data import prompts
@@ -21,7 +21,7 @@ from training.data import prompts
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from services.profiles.models import Kind
+    from services.profiles.domain.profile import Kind
 
 TITLES = {
     "a": "Heat (1995)",

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from services.profiles.models import Item
-from services.profiles.prompts import item_line, user_messages
-from training.options import LoraOptions, Places
+from services.profiles.domain.profile import Item
+from services.profiles.generation.prompts.profile_v1 import item_line, user_messages
+from training.runs.options import LoraOptions, Places
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recommenders.data.neighbours import co_chosen
-from services.profiles.budget import newest_that_fit
-from services.profiles.models import Item
-from services.profiles.prompts import item_line, item_messages, user_messages
+from services.profiles.domain.profile import Item
+from services.profiles.generation.prompts.profile_v1 import item_line, item_messages, user_messages
+from services.profiles.generation.token_budget import newest_that_fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from recommenders.data.dataset import Dataset
-    from services.profiles.budget import TokenCounter
-    from services.profiles.models import Kind, Message
+    from services.profiles.domain.profile import Kind, Message
+    from services.profiles.generation.token_budget import TokenCounter
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recommenders.data.neighbours import co_chosen
-from services.profiles.models import PHRASES, Kind, ProfileText
-from training.data.answers import Answer
+from services.profiles.domain.profile import PHRASES, Kind, ProfileText
 from training.data.errors import InstructionDataError
 from training.data.folder import digest_of, read_lines, read_manifest
 from training.data.prompts import item_lines
+from training.data.teacher.answers import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

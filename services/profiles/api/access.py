@@ -12,7 +12,7 @@ from services.profiles.errors import AccessRefused, AdminOnly
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from services.profiles.keys import Keyring
+    from services.profiles.access.keyring import Keyring
 
 OPEN = frozenset({"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
 """What an orchestrator asks, and what says nothing but how this program is called."""

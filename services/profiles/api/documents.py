@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from services.profiles.api.problems import Problem
-from services.profiles.models import Kind, Status
+from services.profiles.domain.profile import Kind, Status
 
 
 class ComponentDocument(BaseModel):

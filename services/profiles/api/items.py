@@ -22,7 +22,7 @@ from services.profiles.errors import ItemNotFound
 
 if TYPE_CHECKING:
     from services.profiles.api.state import Parts
-    from services.profiles.models import Item
+    from services.profiles.domain.profile import Item
 
 router = APIRouter(tags=["items"])
 

@@ -15,15 +15,15 @@ from services.profiles.api.paths import PathId
 from services.profiles.api.problems import documented
 from services.profiles.api.schemas import EmbeddingsBody, ItemProfileBody, ProfileBody
 from services.profiles.api.state import Parts, parts_of
+from services.profiles.domain.profile import Kind, ProfileKey
+from services.profiles.domain.requests import ProfileRequest
 from services.profiles.errors import InvalidInput
-from services.profiles.models import Kind, ProfileKey
-from services.profiles.requests import ProfileRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.profiles.api.schemas import InlineItem
-    from services.profiles.models import Item
+    from services.profiles.domain.profile import Item
     from services.profiles.settings import Settings
 
 BODIES: dict[Kind, type[ProfileBody]] = {"user": ProfileBody, "item": ItemProfileBody}

@@ -15,7 +15,7 @@ from pydantic import (
     Tag,
 )
 
-from services.profiles.models import Item
+from services.profiles.domain.profile import Item
 
 NO_CONTROLS = r"^[^\x00-\x1f\x7f-\x9f]*$"
 """Control characters are refused wherever a person or a program names something."""

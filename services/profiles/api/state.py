@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from fastapi import Request
 
     from services.profiles.api.health import Dependency
-    from services.profiles.recording import Recorder
-    from services.profiles.refreshing import Refresher
+    from services.profiles.cache.service import ProfileService
+    from services.profiles.refresh.recorder import Recorder
+    from services.profiles.refresh.worker import Refresher
     from services.profiles.scoring.registry import Registry
     from services.profiles.scoring.service import ScoringService
-    from services.profiles.service import ProfileService
     from services.profiles.settings import Settings
     from services.profiles.stores.base import Catalogue
     from services.profiles.telemetry import Metrics

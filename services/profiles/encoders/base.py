@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from services.profiles.models import Component
+    from services.profiles.domain.profile import Component
 
 
 class Encoder(Protocol):

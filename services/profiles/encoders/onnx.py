@@ -11,10 +11,10 @@ import onnxruntime as ort
 
 from services.assets.errors import AssetError
 from services.assets.manifest import content_hash
+from services.common.tokenizer import read_tokenizer
+from services.profiles.domain.profile import Component
 from services.profiles.encoders.batcher import Batcher
 from services.profiles.errors import EncoderUnavailable
-from services.profiles.models import Component
-from services.profiles.tokenizing import read_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

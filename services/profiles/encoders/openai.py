@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import httpx
 import numpy as np
 
+from services.profiles.domain.profile import Component, canonical_hash
 from services.profiles.encoders.batcher import Batcher
 from services.profiles.errors import EncoderUnavailable
-from services.profiles.models import Component, canonical_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from services.profiles.models import Message
+from services.profiles.domain.profile import Message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.profiles.tokenizing import read_tokenizer
+from services.common.tokenizer import read_tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,8 +16,8 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
+from services.profiles.domain.profile import Component, ProfileVersion
 from services.profiles.errors import DamagedBundle
-from services.profiles.models import Component, ProfileVersion
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from services.profiles.errors import MismatchedBundle
 
 if TYPE_CHECKING:
-    from services.profiles.models import Component, ProfileVersion
+    from services.profiles.domain.profile import Component, ProfileVersion
     from services.profiles.scoring.manifest import Manifest
 
 _PARTS = ("base_model", "adapter", "prompt", "encoder")

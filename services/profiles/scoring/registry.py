@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from services.profiles.models import ProfileVersion
+    from services.profiles.domain.profile import ProfileVersion
     from services.profiles.scoring.manifest import Manifest
     from services.profiles.scoring.scorer import Scorer
     from services.profiles.stores.base import ActiveScorers

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
-from services.profiles.models import Item
+from services.profiles.domain.profile import Item
 
 if TYPE_CHECKING:
+    from services.profiles.cache.service import Answer
     from services.profiles.scoring.values import Ranking
-    from services.profiles.service import Answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from services.profiles.models import ProfileVersion
+    from services.profiles.domain.profile import ProfileVersion
     from services.profiles.scoring.bundle import Bundle
     from services.profiles.scoring.values import Question
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic_core import from_json
 
+from services.profiles.domain.profile import Item, ProfileKey, canonical_hash
+from services.profiles.domain.requests import ProfileRequest
 from services.profiles.errors import (
     EncoderUnavailable,
     NothingToRead,
@@ -16,8 +18,6 @@ from services.profiles.errors import (
     ProfileNotFound,
     StoreUnavailable,
 )
-from services.profiles.models import Item, ProfileKey, canonical_hash
-from services.profiles.requests import ProfileRequest
 from services.profiles.scoring.requests import ScoreAnswer
 from services.profiles.scoring.values import Interests, Question
 from services.profiles.telemetry import LOGGER
@@ -25,12 +25,12 @@ from services.profiles.telemetry import LOGGER
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from services.profiles.cache.service import Answer, ProfileService
     from services.profiles.scoring.phrases import Phrases
     from services.profiles.scoring.registry import Registry
     from services.profiles.scoring.requests import ScoreRequest
     from services.profiles.scoring.scorer import Scorer
     from services.profiles.scoring.values import Ranking
-    from services.profiles.service import Answer, ProfileService
     from services.profiles.stores.base import Interactions
     from services.profiles.telemetry import Metrics
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.profiles.models import Item, ProfileKey, ProfileVersion
+    from services.profiles.domain.profile import Item, ProfileKey, ProfileVersion
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic_core import to_json
 
-from services.profiles.models import Profile, timestamp
+from services.profiles.domain.profile import Profile, timestamp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from services.profiles.models import Status
+    from services.profiles.domain.profile import Status
 
 LAYOUT = 1
 """Bumped whenever the bytes change their meaning; other layouts read as absent."""

@@ -12,7 +12,7 @@ from services.profiles.stores.search import from_cursor, matches, terms, to_curs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.profiles.models import Item, ProfileKey, ProfileVersion
+    from services.profiles.domain.profile import Item, ProfileKey, ProfileVersion
 
 _FAILURE_S = 0.5
 

@@ -10,9 +10,10 @@ import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.profiles.models import Profile, ProfileKey, ProfileText
-from services.profiles.requests import ProfileRequest
-from services.profiles.stores import codec, keys
+from services.profiles.domain.profile import Profile, ProfileKey, ProfileText
+from services.profiles.domain.requests import ProfileRequest
+from services.profiles.stores import codec
+from services.profiles.stores.redis import keys
 from tests.e2e.backfill.jobs import HISTORY
 
 if TYPE_CHECKING:

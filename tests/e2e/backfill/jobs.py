@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.profiles.models import ProfileKey
-from services.profiles.stores import keys
+from services.profiles.domain.profile import ProfileKey
+from services.profiles.stores.redis import keys
 from tests.support.servers import metric
 from tests.support.waiting import eventually
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recommenders.benchmark import commands
 from recommenders.cli import main
+from recommenders.commands import benchmark
 from tests.recommenders.benchmark.tiny_grid import CHEAP, run
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def test_results_are_written_whole_or_not_at_all(
     path.write_text("old")
     mode = path.stat().st_mode
     with pytest.raises(UnicodeEncodeError):
-        commands.write_text(path, "half \ud800")
+        benchmark.write_text(path, "half \ud800")
     assert path.read_text() == "old"
-    commands.write_text(path, "new")
+    benchmark.write_text(path, "new")
     assert (path.read_text(), path.stat().st_mode) == ("new", mode)
     assert [each.name for each in tmp_path.iterdir() if "page" in each.name] == ["page.md"]
 

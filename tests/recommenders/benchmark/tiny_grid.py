@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recommenders.benchmark import commands
 from recommenders.benchmark.experiment import Experiment, ModelEntry
+from recommenders.commands import benchmark
 from tests.recommenders.data.tiny import dataset
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def two_tastes() -> Dataset:
 def run(places: Places, tmp_path: Path, text: str = GRID, *, jobs: int = 1) -> str:
     path = tmp_path / "grid.yaml"
     path.write_text(text)
-    return commands.benchmark(path, places, jobs=jobs, command="the command")
+    return benchmark.benchmark(path, places, jobs=jobs, command="the command")
 
 
 def finished(folder: Path) -> list[dict[str, Any]]:

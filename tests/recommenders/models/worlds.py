@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from recommenders.drawing import among_chosen
 from recommenders.models.base import Inputs
 from recommenders.models.registry import MODELS, build
+from recommenders.negative_sampling import among_chosen
 from recommenders.trainer import TrainerConfig, train
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from services.assets.errors import AssetError
 from services.assets.folding import fold
 from services.assets.manifest import MANIFEST
 from tests.training import tiny
-from training.lora import add_adapter, load_model
+from training.modeling.lora import add_adapter, load_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable

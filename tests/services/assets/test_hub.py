@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from services.assets.commands import hub_folder
 from services.assets.errors import AssetError
+from services.assets.fetch import hub_folder
 from services.assets.manifest import read_manifest, verify
 from tests.services.assets.hub_server import SHA, HubServer
 
@@ -26,7 +26,7 @@ FILES = {
 SAFE = {"config.json", "model.safetensors", "tokenizer.json"}
 GET = """
 import sys
-from services.assets.commands import get_model
+from services.assets.fetch import get_model
 from services.assets.errors import AssetError
 try:
     print(get_model(sys.argv[1], revision=sys.argv[2] or None))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from services.backfill.pace import Limit
+    from services.backfill.concurrency import Limit
 
 Rate = Callable[[int, float], float]
 """Answers per second with so many requests under way, at a time."""

@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from services.backfill import engine
+from services.backfill.concurrency import Gate, Limit
 from services.backfill.engine import Engine
 from services.backfill.errors import BackfillError
 from services.backfill.inputs.readers import Inputs
 from services.backfill.makers import PushedBack, RowFailed
 from services.backfill.options import Options
-from services.backfill.pace import Gate, Limit
 from services.backfill.parts import Part, PartFile, failures_path
 from services.backfill.tally import Tally
-from services.profiles.stores import redis_profiles
+from services.profiles.stores.redis import profiles
 from tests.services.backfill.made import VERSION, made, row
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ async def test_what_fails_by_chance_has_three_chances(tmp_path: Path) -> None:
     assert [failure["id"] for failure in bench.failures()] == ["b"]
     assert sorted(asked.id for asked, _ in bench.maker.asked) == ["a"] * 3 + ["b"] * 3
     # Sooner, the service gives the failure that it remembers, and that is no chance.
-    remembered_s = redis_profiles.FAILURE_MS / 1000
+    remembered_s = profiles.FAILURE_MS / 1000
     assert all(later - sooner > remembered_s for sooner, later in pairwise(times))
 
 

@@ -11,9 +11,9 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from pydantic_settings import SettingsError
 
+from services.profiles.access.keyring import Keyring
 from services.profiles.api.access import RequireKey
 from services.profiles.app import create_app
-from services.profiles.keys import Keyring
 from services.profiles.server import require_keys
 from services.profiles.settings import Settings
 from services.profiles.telemetry import Metrics

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from services.profiles.budget import utf8_length
+from services.profiles.cache.service import Answer, ProfileService
+from services.profiles.domain.profile import Component, Item, ProfileKey, ProfileVersion
+from services.profiles.domain.requests import ProfileRequest
 from services.profiles.errors import Overloaded
+from services.profiles.generation.profile_generator import Writer
+from services.profiles.generation.prompt_builder import Reader
+from services.profiles.generation.token_budget import utf8_length
 from services.profiles.generators.base import Generation, GenerationRequest
-from services.profiles.models import Component, Item, ProfileKey, ProfileVersion
-from services.profiles.reading import Reader
-from services.profiles.requests import ProfileRequest
-from services.profiles.service import Answer, ProfileService
 from services.profiles.stores.memory import MemoryCatalogue, MemoryInteractions, MemoryProfiles
 from services.profiles.telemetry import Metrics
-from services.profiles.writing import Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

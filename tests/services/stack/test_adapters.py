@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from services.assets.manifest import Origin, content_hash, verify, write_manifest
-from services.profiles.prompts import component
+from services.profiles.generation.prompts.profile_v1 import component
 from services.stack.adapters import SHIPPED, find_adapter
 from services.stack.errors import StackError
 from services.stack.parts import MODEL, Parts, _served, with_adapter, with_shipped_adapter

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from recommenders.data.dataset import INTERACTION_COLUMNS, Dataset, DatasetInfo
-from services.profiles.budget import utf8_length
-from services.profiles.models import ProfileText
-from training.data.answers import Answer
-from training.data.distillation import Reading
-from training.data.sifting import Kept
+from services.profiles.domain.profile import ProfileText
+from services.profiles.generation.token_budget import utf8_length
+from training.data.builders.distillation import Reading
+from training.data.filters.answers import Kept
+from training.data.teacher.answers import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

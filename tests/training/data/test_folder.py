@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from training.data.answers import read_answers
 from training.data.errors import InstructionDataError
 from training.data.folder import read_lines, read_manifest, write_folder
+from training.data.teacher.answers import read_answers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

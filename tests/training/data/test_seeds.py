@@ -14,13 +14,13 @@ import pyarrow as pa
 import pytest
 
 from recommenders.data.dataset import INTERACTION_COLUMNS, Dataset, DatasetInfo
-from services.profiles.grammar import parse, pattern
+from services.profiles.generation.grammar import parse, pattern
 from training.data import seeds
 from training.data.errors import InstructionDataError
 from training.data.folder import read_manifest
 
 if TYPE_CHECKING:
-    from services.profiles.models import Kind
+    from services.profiles.domain.profile import Kind
 
 ROWS: dict[Kind, int] = {"user": 400, "item": 300}
 IDS: dict[Kind, int] = {"user": 943, "item": 1682}

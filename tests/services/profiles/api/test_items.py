@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from services.profiles.stores.redis_catalogue import RedisCatalogue
+from services.profiles.stores.redis.catalogue import RedisCatalogue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import httpx
 
-    from services.profiles.models import Item
+    from services.profiles.domain.profile import Item
 
 pytestmark = [pytest.mark.anyio, pytest.mark.stack]
 

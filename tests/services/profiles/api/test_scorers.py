@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.profiles.models import Component, ProfileVersion
+from services.profiles.domain.profile import Component, ProfileVersion
 from services.profiles.scoring.registry import Registry
-from services.profiles.stores.redis_client import RedisClient
-from services.profiles.stores.redis_scorers import RedisScorers
+from services.profiles.stores.redis.client import RedisClient
+from services.profiles.stores.redis.scorers import RedisScorers
 from tests.support.asgi import running
 from tests.support.bundles import ENCODER, little
 from tests.support.waiting import eventually_async

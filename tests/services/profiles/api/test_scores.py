@@ -11,8 +11,8 @@ import pytest
 
 from services.profiles.scoring import scorer as scorers
 from services.profiles.stores.base import Event
-from services.profiles.stores.redis_client import RedisClient
-from services.profiles.stores.redis_interactions import RedisInteractions
+from services.profiles.stores.redis.client import RedisClient
+from services.profiles.stores.redis.interactions import RedisInteractions
 from tests.support.asgi import running
 from tests.support.bundles import little_weights
 
@@ -173,8 +173,8 @@ async def test_an_encoder_that_hangs_at_the_deadline_is_told_of(
     api: httpx.AsyncClient, model: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model.hanging = True
-    monkeypatch.setattr("services.profiles.service._DEGRADED_S", 0.1)
-    monkeypatch.setattr("services.profiles.writing.Writer.finish", _hang)
+    monkeypatch.setattr("services.profiles.cache.service._DEGRADED_S", 0.1)
+    monkeypatch.setattr("services.profiles.generation.profile_generator.Writer.finish", _hang)
     body = {"id": "stuck", "history": [HEAT], "deadline_ms": 100}
     async with asyncio.timeout(5):
         answer = await api.post("/profiles/user", json=body)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.assets.catalogue import MINILM, MINILM_INT8
-from services.assets.commands import get_model
+from services.assets.fetch import get_model
 from services.profiles.encoders.onnx import OnnxEncoder
 from tests.services.profiles.encoders.server import EmbeddingsServer
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 from tokenizers import Tokenizer
 
-from services.profiles import grammar
+from services.profiles.domain.profile import Message
+from services.profiles.generation import grammar
+from services.profiles.generation.prompts.profile_v1 import item_messages, user_messages
 from services.profiles.generators.base import GenerationRequest
 from services.profiles.generators.vllm import VllmGenerator
 from services.profiles.generators.vocabulary import lone_spaces
-from services.profiles.models import Message
-from services.profiles.prompts import item_messages, user_messages
 from tests.conftest import MODEL
 
 if TYPE_CHECKING:

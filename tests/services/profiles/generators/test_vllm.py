@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from services.profiles.domain.profile import Message
 from services.profiles.errors import ModelUnavailable, Overloaded
+from services.profiles.generation.grammar import pattern
 from services.profiles.generators.base import Generation, GenerationRequest
 from services.profiles.generators.vllm import VllmGenerator
-from services.profiles.grammar import pattern
-from services.profiles.models import Message
 from tests.support.model_server import MODEL, ModelServer
 from tests.support.processes import free_port
 

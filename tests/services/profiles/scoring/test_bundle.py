@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from services.profiles.domain.profile import Component, ProfileVersion
 from services.profiles.errors import DamagedBundle, MismatchedBundle
-from services.profiles.models import Component, ProfileVersion
 from services.profiles.scoring import bundle as bundles
 from services.profiles.scoring.scorer import open_scorer
 from tests.support.bundles import ENCODER, little, little_weights, record, tower

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from services.profiles.models import Component, ProfileVersion
+from services.profiles.domain.profile import Component, ProfileVersion
 from services.profiles.scoring.scorer import FEW, MOST_TRIED, open_scorer
 from services.profiles.scoring.values import Contribution, Interests, Question
 from tests.support.bundles import ENCODER, little, little_weights, neighbours, seen

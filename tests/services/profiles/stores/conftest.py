@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from services.profiles.stores.memory import MemoryCatalogue, MemoryInteractions, MemoryProfiles
-from services.profiles.stores.redis_catalogue import RedisCatalogue
-from services.profiles.stores.redis_client import RedisClient
-from services.profiles.stores.redis_interactions import RedisInteractions
-from services.profiles.stores.redis_profiles import RedisProfiles
+from services.profiles.stores.redis.catalogue import RedisCatalogue
+from services.profiles.stores.redis.client import RedisClient
+from services.profiles.stores.redis.interactions import RedisInteractions
+from services.profiles.stores.redis.profiles import RedisProfiles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

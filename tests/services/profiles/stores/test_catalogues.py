@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from services.profiles.domain.profile import Item
 from services.profiles.errors import InvalidInput
-from services.profiles.models import Item
 from services.profiles.stores.search import matches, terms, to_cursor
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.profiles.models import (
+from services.profiles.domain.profile import (
     Component,
     Profile,
     ProfileText,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from services.profiles.models import Component, ProfileKey, ProfileVersion
+from services.profiles.domain.profile import Component, ProfileKey, ProfileVersion
 from services.profiles.stores.base import Claim
 
 if TYPE_CHECKING:

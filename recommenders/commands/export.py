@@ -1,0 +1,96 @@
+"""`reclm-recommend train` and `export`. Heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recommenders.commands.arguments import add_device, add_places, places_of
+from services.assets.home import reclm_home
+
+if TYPE_CHECKING:
+    import argparse
+
+_TRAIN = """\
+Trains one model of a grid, as `benchmark` would, and keeps it in a folder with what `export` needs.
+Started by `accelerate launch` or `torchrun`, several processes train it together
+(docs/recommenders.md).
+"""
+_EXPORT = """\
+Writes a scorer bundle, which a service scores with: whole or not at all, with a checksum of every
+file, under a name that is never used for another.
+"""
+
+
+def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not name the type
+    """Adds the commands to the parser of `reclm-recommend`."""
+    train: argparse.ArgumentParser = commands.add_parser(
+        "train", help="train one model of a grid and keep it", description=_TRAIN
+    )
+    train.set_defaults(run=_train)
+    train.add_argument("file", type=Path, metavar="FILE", help="the grid, in YAML")
+    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    train.add_argument(
+        "--model", metavar="LABEL", help="which model of the grid, as its tables call it"
+    )
+    train.add_argument(
+        "--seed", type=int, metavar="N", help="one of the grid's (the first of them)"
+    )
+    add_places(train)
+    add_device(train)
+
+    export: argparse.ArgumentParser = commands.add_parser(
+        "export", help="write a trained model as a scorer bundle", description=_EXPORT
+    )
+    export.set_defaults(run=_export)
+    export.add_argument("folder", type=Path, metavar="MODEL_FOLDER", help="what `train` wrote")
+    export.add_argument(
+        "--out",
+        type=Path,
+        metavar="BUNDLES_DIR",
+        help="folder of bundles (bundles in RECLM_HOME)",
+    )
+    export.add_argument("--name", metavar="NAME", help="(the model's, with a hash of the content)")
+
+
+def _train(args: argparse.Namespace) -> str:
+    from recommenders.benchmark.experiment import read_experiment
+    from recommenders.distributed import joined
+    from recommenders.evaluation import EvaluationError
+    from recommenders.export.errors import ExportError
+    from recommenders.export.trained import refuse_occupied
+    from recommenders.export.training import train_one
+
+    refuse_occupied(args.out)
+    experiment = read_experiment(args.file)
+    places = places_of(args, out=reclm_home() / "cache")
+    seed = experiment.seeds[0] if args.seed is None else args.seed
+    try:
+        with joined(args.device) as team:
+            trained = train_one(
+                experiment,
+                args.model,
+                seed,
+                places,
+                team=team,
+                tell=lambda line: sys.stderr.write(line + "\n"),
+            )
+    except EvaluationError as error:
+        raise ExportError(f"the model cannot be judged: {error}") from error
+    if trained is None:
+        return ""  # the leader saves the model and says so
+    trained.save(args.out)
+    figures = "\n".join(
+        f"{name}: {value:.4f}" for name, value in trained.provenance.metrics.items()
+    )
+    return f"{figures}\nTrained: {args.out}"
+
+
+def _export(args: argparse.Namespace) -> str:
+    from recommenders.export.bundle import write_bundle
+    from recommenders.export.trained import Trained
+
+    bundles = args.out or reclm_home() / "bundles"
+    written = write_bundle(Trained.read(args.folder), bundles, name=args.name)
+    return f"Bundle {written.folder.name}, {written.bytes / 2**20:,.1f} MiB, in {written.folder}"

@@ -1,0 +1,81 @@
+"""`reclm-recommend study`. Heavy imports wait until the command runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recommenders.commands.arguments import add_places, places_of
+
+if TYPE_CHECKING:
+    import argparse
+
+    from recommenders.benchmark.prepared import Places
+
+_COLD_USERS = """\
+Trains models without some users, and ranks for those by more and more of their first clicks: by
+popularity, by the clicks alone, by the profile alone, and by both. What is done is not done again.
+"""
+
+
+def add_command(commands: Any) -> None:  # noqa: ANN401 - argparse does not name the type
+    """Adds the command to the parser of `reclm-recommend`."""
+    study: argparse.ArgumentParser = commands.add_parser(
+        "study", help="answer one question about recommenders", description="Studies."
+    )
+    questions = study.add_subparsers(metavar="question", required=True)
+    cold = questions.add_parser(
+        "cold-users",
+        help="how well strangers are served, by the number of their clicks",
+        description=_COLD_USERS,
+    )
+    cold.set_defaults(run=_run)
+    cold.add_argument("file", type=Path, metavar="FILE", help="the study, in YAML")
+    cold.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the results")
+    add_places(cold)
+
+
+def _run(args: argparse.Namespace) -> str:
+    from recommenders.benchmark.errors import BenchmarkError
+    from recommenders.evaluation import EvaluationError
+
+    places = places_of(args, out=args.out)
+    command = f"reclm-recommend study cold-users {args.file} --out {args.out.name}"
+    try:
+        return cold_users(args.file, places, command=command)
+    except EvaluationError as error:
+        raise BenchmarkError(f"strangers cannot be ranked for: {error}") from error
+
+
+def cold_users(file: Path, places: Places, *, command: str) -> str:
+    """Runs a study and writes its results; returns what to print.
+
+    `places.out` gets `cold-users.md`, `.parquet` and `.png`, and `runs/`.
+
+    Raises:
+        DatasetError, BenchmarkError, ModelError, EvaluationError: As `read_study` and `run_study`.
+    """
+    import pyarrow.parquet as pq
+
+    from recommenders.commands.benchmark import here, write_text
+    from recommenders.study.plan import read_study
+    from recommenders.study.plots import lines
+    from recommenders.study.report import Findings, markdown
+    from recommenders.study.run import run_study
+
+    study = read_study(file)
+    table = run_study(study, places, tell=lambda line: sys.stderr.write(line + "\n"))
+    found = Findings.of(table)
+    profiles = f"{study.profiles}; users have "
+    profiles += (
+        "the mean of those of their items" if study.user_profiles == "items" else "their own"
+    )
+    document = markdown(study, found, command=command, where=here(), profiles=profiles)
+    write_text(places.out / "cold-users.md", document)
+    scratch = places.out / ".cold-users.new"
+    pq.write_table(table, scratch, compression="zstd")
+    scratch.replace(places.out / "cold-users.parquet")
+    lines(study, found).savefig(scratch, dpi=150, format="png")
+    scratch.replace(places.out / "cold-users.png")
+    return document + f"\nWritten to {places.out}: cold-users.md, .parquet and .png"

@@ -1,0 +1,1 @@
+"""Who may call the service: keys, and secrets read from files."""

@@ -1,0 +1,1 @@
+"""Cache-aside: a stored profile if it will do, else one generation for all who wait."""

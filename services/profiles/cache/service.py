@@ -1,0 +1,393 @@
+"""Profiles on demand: from the cache, from the model, or the next best thing in time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from services.profiles import errors
+from services.profiles.cache.single_flight import Flights, compete, renewed
+from services.profiles.domain.requests import NOTHING
+from services.profiles.errors import (
+    EncoderUnavailable,
+    MalformedGeneration,
+    ModelUnavailable,
+    NothingToRead,
+    Overloaded,
+    ProfileNotFound,
+    ReclmError,
+    StoreUnavailable,
+)
+from services.profiles.stores import codec
+from services.profiles.telemetry import LOGGER
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from services.profiles.domain.profile import ProfileKey, ProfileVersion, Status
+    from services.profiles.domain.requests import ProfileRequest
+    from services.profiles.generation.profile_generator import Writer
+    from services.profiles.generation.prompt_builder import Reader, Reading
+    from services.profiles.stores.base import Interactions, Lease, ProfileStore
+    from services.profiles.stores.codec import Stored
+    from services.profiles.telemetry import Metrics
+
+_DEGRADED_S = 2.0
+"""How long the encoder may take for a degraded profile, which is made when the time is up."""
+
+_LEADER_FAILURES: dict[str, type[ReclmError]] = {
+    kind.code: kind
+    for kind in (
+        Overloaded,
+        ModelUnavailable,
+        MalformedGeneration,
+        EncoderUnavailable,
+    )
+}
+
+
+def _background_share(limit: int) -> int:
+    """Returns how much of a limit is for requests in the background; the rest they cannot take."""
+    return max(1, limit * 3 // 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A profile and how it was come by.
+
+    Attributes:
+        version: JSON of the version that made it.
+    """
+
+    stored: Stored
+    status: Status
+    version: bytes
+
+    def document(self, *, embedding: bool) -> bytes:
+        """Returns the JSON that goes to the caller."""
+        return self.stored.response(self.status, self.version, embedding=embedding)
+
+
+class ProfileService:
+    """Cache-aside with single-flight, limits, deadlines and fallbacks.
+
+    Args:
+        interactions: Where the history of a user is from when a request brings none.
+        history_limit: Most interactions of a user that are looked at.
+        version: What the profiles that this service writes are made with.
+        ttl_s: How long a profile is kept.
+        lease_s: As the store's; a lease is renewed three times in it.
+        generation_timeout_s: Limit for a whole generation, with waiting and retries.
+        max_concurrent: Most generations of this process at the model at a time; those in the
+            background have three quarters of it.
+        max_waiting: Most generations of this process under way or waiting; those in the background
+            are refused from three quarters of it on.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: ProfileStore,
+        interactions: Interactions,
+        history_limit: int,
+        reader: Reader,
+        writer: Writer,
+        version: ProfileVersion,
+        ttl_s: int,
+        lease_s: float,
+        generation_timeout_s: float,
+        max_concurrent: int,
+        max_waiting: int,
+        metrics: Metrics,
+    ) -> None:
+        self._store = store
+        self._interactions = interactions
+        self._history_limit = history_limit
+        self._reader = reader
+        self._writer = writer
+        self._version = version
+        self._digest = version.digest()
+        self._versions = {self._digest: version.to_json()}
+        self._ttl_s = ttl_s
+        self._lease_s = lease_s
+        self._generation_timeout_s = generation_timeout_s
+        self._at_model = asyncio.Semaphore(max_concurrent)
+        self._in_background = asyncio.Semaphore(_background_share(max_concurrent))
+        self._max_waiting = max_waiting
+        self._flights: Flights[Answer] = Flights()
+        self._metrics = metrics
+
+    @property
+    def version(self) -> ProfileVersion:
+        """What the profiles that this service writes are made with."""
+        return self._version
+
+    async def profile(self, request: ProfileRequest) -> Answer:
+        """Returns the profile asked for.
+
+        Raises:
+            NothingToRead, UnknownItems: The request cannot be served as it stands.
+            ModelUnavailable, MalformedGeneration, EncoderUnavailable, Overloaded: A profile
+                could not be made, and there is no older one to give instead.
+            StoreUnavailable: As the store does, or the deadline passed before it answered.
+        """
+        loop = asyncio.get_running_loop()
+        until = None if request.deadline_s is None else loop.time() + request.deadline_s
+        try:
+            async with asyncio.timeout_at(until):
+                stored = codec.look(await self._store.get(request.key))
+                if stored is not None and self._serves(stored, request):
+                    return self._count(
+                        request, Answer(stored, "cached", self._versions[self._digest])
+                    )
+                if request.digest() == NOTHING and request.key.kind == "user":
+                    request = await self._with_history(request)
+                    if not request.history:
+                        return self._count(request, await self._unread(request, stored))
+                reading = await self._reader.read(request)
+        except TimeoutError as error:
+            raise StoreUnavailable(
+                "the profile store did not answer within the deadline"
+            ) from error
+        answer = await self._generated(request, reading, stored, until)
+        return self._count(request, answer)
+
+    async def lookup(self, key: ProfileKey) -> Answer:
+        """Returns a stored profile without generating one.
+
+        Raises:
+            ProfileNotFound: There is none.
+            StoreUnavailable: As the store does.
+        """
+        stored = codec.look(await self._store.get(key))
+        if stored is None:
+            raise ProfileNotFound(f"there is no {key.kind} profile under this id")
+        if stored.version_digest == self._digest:
+            return Answer(stored, "cached", self._versions[self._digest])
+        return await self._stale(stored)
+
+    async def erase(self, key: ProfileKey) -> bool:
+        """Erases a profile and all that derives from it; one being generated is not stored.
+
+        A user's interactions go first, so that no new profile is made from them meanwhile.
+        """
+        if key.kind == "user":
+            await self._interactions.erase(key.tenant, key.id)
+        return await self._store.delete(key)
+
+    async def embeddings(self, keys: Sequence[ProfileKey]) -> list[Stored | None]:
+        """Returns stored profiles in order, without generating any."""
+        return [codec.look(value) for value in await self._store.get_many(keys)]
+
+    async def drain(self, timeout_s: float) -> None:
+        """Lets what is being generated finish."""
+        await self._flights.drain(timeout_s)
+
+    def _serves(self, stored: Stored, request: ProfileRequest) -> bool:
+        """Says whether a stored profile is what a request asks for."""
+        if request.refresh or not self._current(stored, request):
+            return False
+        digest = request.digest()
+        return digest in {NOTHING, stored.request_digest}
+
+    def _current(self, stored: Stored, request: ProfileRequest) -> bool:
+        if stored.version_digest != self._digest:
+            return False
+        if request.max_age_s is None:
+            return True
+        return time.time() * 1000 - stored.created_ms <= request.max_age_s * 1000
+
+    async def _with_history(self, request: ProfileRequest) -> ProfileRequest:
+        """Returns a request for a user with the history that the service itself has kept."""
+        history = await self._interactions.history(
+            request.key.tenant, request.key.id, limit=self._history_limit
+        )
+        return replace(request, history=tuple(history), stored=True)
+
+    async def _unread(self, request: ProfileRequest, stored: Stored | None) -> Answer:
+        """Answers a request that gives nothing to read."""
+        if stored is None or request.refresh:
+            raise NothingToRead(
+                "there is no profile under this id yet, and no `history` or interactions to make "
+                "one from"
+                if stored is None
+                else "`refresh` needs a `history` or interactions to make the profile from"
+            )
+        return await self._stale(stored)
+
+    async def _stale(self, stored: Stored) -> Answer:
+        version = self._versions.get(stored.version_digest)
+        if version is None:
+            version = await self._store.get_version(stored.version_digest)
+            if version is None:
+                raise ProfileNotFound("the profile's version is not known to the store any more")
+            self._versions[stored.version_digest] = version
+        return Answer(stored, "stale", version)
+
+    async def _generated(
+        self,
+        request: ProfileRequest,
+        reading: Reading,
+        stored: Stored | None,
+        until: float | None,
+    ) -> Answer:
+        """Waits for a generation as long as the deadline lets it, and falls back after that."""
+        seen = stored.created_ms if stored else None
+        # One in the background waits for its turn, and nobody else must wait with it.
+        key = (
+            request.key,
+            request.digest(),
+            request.stored,
+            request.refresh,
+            request.background,
+        )
+        limit = self._max_waiting
+        if request.background:
+            limit = _background_share(limit)
+        try:
+            task = self._flights.join(
+                key, lambda: self._generate(request, reading, seen), limit=limit
+            )
+            timeout = None if until is None else until - asyncio.get_running_loop().time()
+            done, _ = await asyncio.wait({task}, timeout=timeout)
+            if done:
+                return task.result()
+        except (ModelUnavailable, MalformedGeneration, EncoderUnavailable, Overloaded) as error:
+            if not request.fallback or (stored is None and not request.lenient):
+                raise
+            status = "degraded" if stored is None else "stale"
+            LOGGER.warning(
+                f"answering with a {status} profile", extra={"data": {"why": error.code}}
+            )
+        if stored is not None:
+            return await self._stale(stored)
+        try:
+            async with asyncio.timeout(None if until is None else _DEGRADED_S):
+                profile = await self._writer.finish(request, reading, reading.degraded())
+        except TimeoutError as error:
+            raise EncoderUnavailable(
+                f"the encoder did not answer for a degraded profile within {_DEGRADED_S:g} s"
+            ) from error
+        return self._answer(codec.encode(profile), "degraded")
+
+    async def _generate(
+        self, request: ProfileRequest, reading: Reading, seen: int | None
+    ) -> Answer:
+        """Leads or follows until there is a profile."""
+        try:
+            async with asyncio.timeout(self._generation_timeout_s), self._turn(request):
+                claim = await compete(
+                    self._store, request.key, lambda value: self._is_result(value, request, seen)
+                )
+                if claim.lease is not None:
+                    return await self._lead(claim.lease, claim.value, request, reading)
+                if claim.failure is not None:
+                    failure = _LEADER_FAILURES.get(claim.failure, errors.ModelUnavailable)
+                    raise failure("another process tried to generate this profile and failed")
+                return self._answer(claim.value, "cached")
+        except TimeoutError as error:
+            raise ModelUnavailable(
+                f"the profile was not generated within {self._generation_timeout_s:g} s"
+            ) from error
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, request: ProfileRequest) -> AsyncIterator[None]:
+        """Waits, before any lease is taken, until a request in the background may begin."""
+        if not request.background:
+            yield
+            return
+        async with self._in_background:
+            yield
+
+    def _is_result(self, value: bytes | None, request: ProfileRequest, seen: int | None) -> bool:
+        """Says whether a value is what a request, having seen an older one, is waiting for."""
+        stored = codec.look(value)
+        if stored is None or not self._current(stored, request):
+            return False
+        if request.refresh and stored.created_ms == seen:
+            return False
+        return request.digest() in {NOTHING, stored.request_digest}
+
+    async def _lead(
+        self, lease: Lease, value: bytes | None, request: ProfileRequest, reading: Reading
+    ) -> Answer:
+        """Generates under a lease, and stores what came of it."""
+        stored = codec.look(value)
+        try:
+            async with renewed(self._store, lease, self._lease_s / 3):
+                request, reading = await self._as_of_now(request, reading)
+                if stored is not None and self._unchanged(stored, request, reading):
+                    written, status = stored.rebound(request.digest()), "cached"
+                else:
+                    async with self._at_model:
+                        profile = await self._writer.write(request, reading)
+                    written, status = codec.encode(profile), "generated"
+            await self._commit(lease, written)
+        except NothingToRead:
+            # True of the stored history alone: whoever waits may have another.
+            await self._give_up(lease, None)
+            raise
+        except ReclmError as error:
+            await self._give_up(lease, error.code)
+            raise
+        except BaseException:
+            await self._give_up(lease, None)
+            raise
+        return self._answer(written, "cached" if status == "cached" else "generated")
+
+    async def _as_of_now(
+        self, request: ProfileRequest, reading: Reading
+    ) -> tuple[ProfileRequest, Reading]:
+        """Returns a request and its reading with the stored history read again, under the lease.
+
+        An erasure before the lease was taken found none to break. It has taken the interactions
+        by then, and one after it breaks the lease.
+
+        Raises:
+            NothingToRead: The user was erased since the request came.
+        """
+        if not request.stored:
+            return request, reading
+        latest = await self._with_history(request)
+        if not latest.history:
+            raise NothingToRead("the user was erased while the profile waited to be made")
+        if latest.history == request.history:
+            return request, reading
+        return latest, await self._reader.read(latest)
+
+    def _unchanged(self, stored: Stored, request: ProfileRequest, reading: Reading) -> bool:
+        """Says whether a generation would read just what a stored profile was made from."""
+        return (
+            not request.refresh
+            and self._current(stored, request)
+            and stored.input_hash == reading.hash
+        )
+
+    async def _commit(self, lease: Lease, value: bytes) -> None:
+        """Stores a value. Whoever waits has an answer even if that fails."""
+        try:
+            kept = await self._store.commit(lease, value, ttl_s=self._ttl_s, version=self._version)
+        except StoreUnavailable as error:
+            LOGGER.warning("a profile could not be stored", extra={"data": {"why": error.detail}})
+        else:
+            if not kept:
+                LOGGER.info("a profile was not stored: its lease was lost")
+
+    async def _give_up(self, lease: Lease, failure: str | None) -> None:
+        try:
+            await self._store.give_up(lease, failure)
+        except StoreUnavailable as error:
+            LOGGER.warning("a lease is left to run out", extra={"data": {"why": error.detail}})
+
+    def _answer(self, value: bytes | None, status: Status) -> Answer:
+        stored = codec.look(value)
+        if stored is None:
+            raise StoreUnavailable("the profile store lost a profile that it had a moment ago")
+        return Answer(stored, status, self._versions[self._digest])
+
+    def _count(self, request: ProfileRequest, answer: Answer) -> Answer:
+        self._metrics.profiles.labels(request.key.kind, answer.status).inc()
+        return answer

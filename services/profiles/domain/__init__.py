@@ -1,0 +1,1 @@
+"""The values that every part of the service hands to the next. Imports no other part."""

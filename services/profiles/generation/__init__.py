@@ -1,0 +1,1 @@
+"""From a request to a profile: prompt, grammar, token budget, generation, encoding."""

@@ -1,0 +1,160 @@
+"""From a reading to a profile: the model asked, its answer checked, the text encoded."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from services.profiles.domain.profile import Profile, ProfileText
+from services.profiles.errors import InvalidInput, MalformedGeneration
+from services.profiles.generation import grammar
+from services.profiles.generation.prompt_builder import Reading
+from services.profiles.generation.token_budget import count_messages, newest_that_fit
+from services.profiles.generators.base import GenerationRequest
+from services.profiles.telemetry import LOGGER
+
+if TYPE_CHECKING:
+    from services.profiles.domain.profile import Kind, Message, ProfileVersion
+    from services.profiles.domain.requests import ProfileRequest
+    from services.profiles.encoders.base import Encoder
+    from services.profiles.generation.token_budget import TokenCounter
+    from services.profiles.generators.base import Generator
+    from services.profiles.telemetry import Metrics
+
+ATTEMPTS = 3
+"""How often the model is asked before its answers are given up: once, and two retries, each of
+them for the phrases that are missing alone, and the last for phrases that cannot be the same."""
+
+_MAX_TOKENS: dict[Kind, int] = {"user": 128, "item": 224}
+_HOTTER = 0.2
+"""What each retry adds to the temperature and to both penalties."""
+
+
+class Writer:
+    """Writes profiles.
+
+    Args:
+        count: The model's token counter.
+        examples: Show worked examples, for a model without an adapter.
+    """
+
+    def __init__(
+        self,
+        *,
+        generator: Generator,
+        encoder: Encoder,
+        version: ProfileVersion,
+        count: TokenCounter,
+        examples: bool,
+        temperature: float,
+        presence_penalty: float,
+        frequency_penalty: float,
+        metrics: Metrics,
+    ) -> None:
+        self._generator = generator
+        self._encoder = encoder
+        self._version = version.digest()
+        self._count = count
+        self._examples = examples
+        self._temperature = temperature
+        self._presence_penalty = presence_penalty
+        self._frequency_penalty = frequency_penalty
+        self._metrics = metrics
+
+    async def write(self, request: ProfileRequest, reading: Reading) -> Profile:
+        """Has the model write a profile.
+
+        Raises:
+            ModelUnavailable, Overloaded: As the generator does.
+            MalformedGeneration: No answer was a profile.
+            EncoderUnavailable: As the encoder does.
+        """
+        messages = await self._messages(reading)
+        room = await self._generator.context_window() - count_messages(messages, self._count)
+        background = request.background
+        wrong = grammar.NotAProfile("it was not asked")
+        for attempt in range(ATTEMPTS):
+            text = await self._ask(
+                reading.kind, messages, attempt, wrong, room=room, background=background
+            )
+            try:
+                words = grammar.parse(reading.kind, text, earlier=wrong)
+            except grammar.NotAProfile as error:
+                wrong = error
+                self._metrics.model_malformed.inc()
+                LOGGER.info(
+                    "the model's answer is not a profile", extra={"data": {"why": str(error)}}
+                )
+            else:
+                return await self.finish(request, reading, words)
+        raise MalformedGeneration(
+            f"the model was asked {ATTEMPTS} times and did not write a profile ({wrong})"
+        ) from wrong
+
+    async def finish(
+        self, request: ProfileRequest, reading: Reading, words: ProfileText
+    ) -> Profile:
+        """Encodes a profile's text and notes where it comes from."""
+        (vector,) = await self._encoder.encode([words.text])
+        return Profile(
+            id=request.key.id,
+            words=words,
+            vector=vector.astype(np.float16),
+            version_digest=self._version,
+            input_hash=reading.hash,
+            request_digest=request.digest(),
+            created_ms=time.time_ns() // 1_000_000,
+        )
+
+    async def _messages(self, reading: Reading) -> list[Message]:
+        """Returns a prompt that leaves room for the answer in the model's context window."""
+        window = await self._generator.context_window()
+        messages = reading.messages(examples=self._examples)
+        over = count_messages(messages, self._count) + _MAX_TOKENS[reading.kind] - window
+        if over <= 0:
+            return messages
+        history = sum(self._count(f"- {line}\n") + 1 for line in reading.lines)
+        if history <= over:
+            raise InvalidInput(
+                f"the prompt does not fit into the model's context window of {window} tokens"
+            )
+        lines = tuple(newest_that_fit(reading.lines, history - over, self._count))
+        shorter = Reading(reading.kind, lines, reading.subject, reading.categories, reading.hash)
+        return shorter.messages(examples=self._examples)
+
+    async def _ask(
+        self,
+        kind: Kind,
+        messages: list[Message],
+        attempt: int,
+        had: grammar.NotAProfile,
+        *,
+        room: int,
+        background: bool,
+    ) -> str:
+        """Returns an answer: what it had already, and what the model wrote to it.
+
+        Both have `room`, which is in tokens.
+        """
+        last = attempt == ATTEMPTS - 1
+        begun, pattern = grammar.rest(kind, had, apart=last)
+        started = time.perf_counter()
+        generation = await self._generator.generate(
+            GenerationRequest(
+                messages=messages,
+                begun=begun,
+                pattern=pattern,
+                unwanted=() if last else (*had.identities, *had.interests),
+                max_tokens=max(1, min(_MAX_TOKENS[kind], room - self._count(begun))),
+                temperature=min(2.0, self._temperature + _HOTTER * attempt),
+                presence_penalty=min(2.0, self._presence_penalty + _HOTTER * attempt),
+                frequency_penalty=min(2.0, self._frequency_penalty + _HOTTER * attempt),
+                background=background,
+            )
+        )
+        self._metrics.model_seconds.observe(time.perf_counter() - started)
+        self._metrics.model_tokens.labels("prompt").inc(generation.prompt_tokens)
+        self._metrics.model_tokens.labels("completion").inc(generation.completion_tokens)
+        return begun + generation.text

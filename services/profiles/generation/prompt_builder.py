@@ -1,0 +1,149 @@
+"""From a request to what the model reads: items looked up, cut to the budget, and hashed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from services.profiles.domain.profile import PHRASES, Item, ProfileText, canonical_hash
+from services.profiles.errors import NothingToRead, UnknownItems
+from services.profiles.generation.grammar import is_phrase
+from services.profiles.generation.prompts.profile_v1 import (
+    as_data,
+    item_line,
+    item_messages,
+    user_messages,
+)
+from services.profiles.generation.token_budget import newest_that_fit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from services.profiles.domain.profile import Kind, Message
+    from services.profiles.domain.requests import ProfileRequest
+    from services.profiles.generation.token_budget import TokenCounter
+    from services.profiles.stores.base import Catalogue
+
+_PADDING: dict[Kind, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "user": (
+        ("new visitor", "occasional chooser", "open to suggestions"),
+        ("varied choices", "popular titles", "new discoveries"),
+    ),
+    "item": (
+        ("general audience", "curious newcomer", "occasional chooser", "casual fan", "collector"),
+        ("varied choices", "popular titles", "new discoveries", "similar items", "same category"),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the model reads for one profile.
+
+    Attributes:
+        lines: The history within the budget, oldest first.
+        subject: The item itself, for an item's profile.
+        categories: Of the whole history, the most frequent first, as far as items have any.
+        hash: 16 bytes over all of it.
+    """
+
+    kind: Kind
+    lines: tuple[str, ...]
+    subject: str | None
+    categories: tuple[str, ...]
+    hash: bytes
+
+    def messages(self, *, examples: bool) -> list[Message]:
+        """Returns the prompt."""
+        if self.subject is None:
+            return user_messages(self.lines, examples=examples)
+        return item_messages(self.subject, self.lines, examples=examples)
+
+    def degraded(self) -> ProfileText:
+        """Returns a profile made without the model, from categories alone."""
+        names = self.categories[: PHRASES[self.kind]]
+        identities, interests = _PADDING[self.kind]
+        wanted = PHRASES[self.kind]
+        return ProfileText(
+            self.kind,
+            (*(f"interested in {name}" for name in names), *identities)[:wanted],
+            (*names, *interests)[:wanted],
+        )
+
+
+class Reader:
+    """Makes readings.
+
+    Args:
+        catalogue: Where item ids are looked up.
+        tenant: Whose catalogue.
+        count: The model's token counter.
+        history_tokens: Most tokens of history, list marks included.
+    """
+
+    def __init__(
+        self, *, catalogue: Catalogue, tenant: str, count: TokenCounter, history_tokens: int
+    ) -> None:
+        self._catalogue = catalogue
+        self._tenant = tenant
+        self._count = count
+        self._history_tokens = history_tokens
+
+    async def read(self, request: ProfileRequest) -> Reading:
+        """Looks up and cuts what a request refers to.
+
+        Raises:
+            UnknownItems: The catalogue lacks some of the ids, and the request is not lenient.
+            NothingToRead: There is no history, or no readable text in it.
+        """
+        kind = request.key.kind
+        ids = [entry for entry in request.history if isinstance(entry, str)]
+        own = kind == "item" and request.item is None
+        strict = not (request.stored or request.lenient)
+        found = await self._look_up([*ids, request.key.id] if own else ids, strict=strict)
+        history = [
+            found[entry] if isinstance(entry, str) else entry
+            for entry in request.history
+            if not isinstance(entry, str) or entry in found
+        ]
+        subject = (found.get(request.key.id) if own else request.item) if kind == "item" else None
+
+        # No line costs less than a token, so no more lines than tokens can be read.
+        lines = [line for item in history[-self._history_tokens :] if (line := item_line(item))]
+        cut = tuple(newest_that_fit(lines, self._history_tokens, self._count))
+        subject_line = None
+        if subject is not None:
+            (subject_line,) = newest_that_fit(
+                [item_line(subject)], self._history_tokens, self._count
+            )
+        if not (subject_line or cut):
+            raise NothingToRead(
+                "there is no profile under this id yet, and nothing to make one from: "
+                "send `history` with at least one item that has a readable title"
+            )
+        return Reading(
+            kind=kind,
+            lines=cut,
+            subject=subject_line,
+            categories=_frequent(history if subject is None else [subject, *history]),
+            hash=canonical_hash([kind, subject_line or "", *cut], size=16),
+        )
+
+    async def _look_up(self, ids: list[str], *, strict: bool) -> dict[str, Item]:
+        distinct = list(dict.fromkeys(ids))
+        items = await self._catalogue.get_items(self._tenant, distinct)
+        unknown = [id_ for id_, item in zip(distinct, items, strict=True) if item is None]
+        if unknown and strict:
+            raise UnknownItems(unknown)
+        return {item.id: item for item in items if item is not None}
+
+
+def _frequent(items: Iterable[Item]) -> tuple[str, ...]:
+    """Returns category names as phrases, the most frequent first, ties in order of appearance."""
+    names = Counter(
+        as_data(name)[:40].rstrip()
+        for item in items
+        for name in item.category.replace("|", ",").replace(";", ",").split(",")
+    )
+    return tuple(name for name, _ in names.most_common() if is_phrase(name))

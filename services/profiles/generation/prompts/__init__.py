@@ -1,0 +1,1 @@
+"""The prompts, a module for each version."""

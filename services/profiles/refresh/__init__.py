@@ -1,0 +1,1 @@
+"""Interactions, and the profiles that they make out of date."""

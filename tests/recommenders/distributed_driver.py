@@ -1,0 +1,66 @@
+"""Trains as one of a team, or alone: `python -m`, with or without a launcher before it.
+
+The leader writes the losses of every epoch; every process writes the parameters that it ends with.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors.torch import save_file
+
+from recommenders.distributed import joined
+from recommenders.models.registry import build
+from recommenders.trainer import TrainerConfig, train
+from tests.recommenders.models.worlds import ExactNegatives, world
+
+if TYPE_CHECKING:
+    from recommenders.distributed import Team
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    with joined() as team:
+        for name in ("bias_mf", "lightgcn"):
+            _train(name, team, folder / name, epochs=2)
+        # SGL draws its views for each epoch, and they must be the same in all processes.
+        _train("sgl", team, folder / "whole", epochs=3)
+        checkpoint = folder / "checkpoint"
+        _train("sgl", team, folder / "parts", epochs=1, checkpoint=checkpoint)
+        _train("sgl", team, folder / "parts", epochs=3, checkpoint=checkpoint)
+
+
+def _train(
+    name: str, team: Team, out: Path, *, epochs: int, checkpoint: Path | None = None
+) -> None:
+    inputs = world(blocks=3, cold_items=1, cold_users=0).inputs
+    model: Any = build(name, inputs, {}, np.random.default_rng(7))
+    history = train(
+        model,
+        # An odd batch, whose halves differ, and a last one of what is left.
+        TrainerConfig(
+            epochs=epochs,
+            batch_size=51,
+            accumulate=2,
+            learning_rate=0.01,
+            weight_decay=0.01,  # Adam alone would not see whether gradients are sums or means
+        ),
+        draw=ExactNegatives(inputs.train).draw,
+        rng=np.random.default_rng(0),
+        # Another value in each process, if it were not the leader's alone.
+        validate=lambda _: 1.0 - team.rank,
+        checkpoint=checkpoint,
+        team=team,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    save_file(model.state_dict(), out / f"{team.rank}.safetensors")
+    if team.leads:
+        (out / "rows.json").write_text(json.dumps(history.rows))
+
+
+if __name__ == "__main__":
+    main()

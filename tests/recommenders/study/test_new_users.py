@@ -1,0 +1,281 @@
+"""A study on a small dataset: the same question at each number of clicks, tables, resuming."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import shutil
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from recommenders.benchmark.errors import BenchmarkError
+from recommenders.benchmark.prepared import Places, prepare
+from recommenders.commands import study as study_command
+from recommenders.data.indexed import Indexed
+from recommenders.data.split import COLD_USERS
+from recommenders.data.splits.pairs import Pairs
+from recommenders.features.snapshot import Snapshot, SnapshotInfo
+from recommenders.features.table import ProfileTable
+from recommenders.significance import paired
+from recommenders.study.new_users import strangers, written_profiles
+from recommenders.study.plan import Study, read_study
+from recommenders.study.report import Findings, markdown
+from recommenders.study.run import METRICS
+from tests.recommenders.data.tiny import dataset
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from recommenders.data.dataset import Dataset
+
+USERS, ITEMS = 60, 24
+ABOUT = {"command": "c", "where": "w", "profiles": "p"}
+STUDY = """
+name: two tastes
+dataset: tiny
+seeds: [1, 2]
+share: 0.4
+clicks: [1, 3]
+text: [title]
+profiles: profiles
+training: {epochs: 6, patience: 3, batch_size: 128, learning_rate: 0.05}
+ways:
+  - {name: popularity, model: popularity}
+  - {name: fold-in, model: lightgcn, options: &both {variant: augmented, embedding_size: 8,
+     items: both, user_dropout: 0.5, fold_in: credible}}
+  - {name: profile, model: lightgcn, options: *both}
+  - {name: both, model: lightgcn, options: *both}
+"""
+
+
+def two_tastes() -> Dataset:
+    """Half of the users choose half of the items, in an order of their own."""
+    random = np.random.default_rng(0)
+    choices = [
+        (f"u{user}", f"i{item}", int(random.integers(1_000)))
+        for user, item in itertools.product(range(USERS), range(ITEMS))
+        if user % 2 == item % 2 and random.random() < 0.8
+    ]
+    names = [f"i{item}" for item in range(ITEMS)]
+    return dataset(choices, items=names, titles=[f"number {item}" for item in range(ITEMS)])
+
+
+def _histories() -> dict[str, set[str]]:
+    pairs = Pairs.of(Indexed.of(two_tastes()))
+    ids = Indexed.of(two_tastes()).user_ids
+    return {ids[user]: set(pairs.items[pairs.users == user]) for user in range(len(ids))}
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
+    monkeypatch.setattr("recommenders.benchmark.prepared.encoder_name", lambda _: "encoder@1")
+    monkeypatch.setattr(
+        "recommenders.benchmark.prepared.encode",
+        lambda texts, *_, **__: np.ones((len(texts), 4), np.float32),
+    )
+    data = tmp_path / "data"
+    two_tastes().write(data / "tiny")
+    names = tuple(f"i{item}" for item in range(ITEMS))
+    vectors = np.eye(4, dtype=np.float32)[np.arange(ITEMS) % 2]
+    info = SnapshotInfo(dataset="tiny", split=None, source="by hand", encoder="encoder@1")
+    Snapshot(info, None, ProfileTable(names, names, vectors)).write(data / "profiles")
+    return Places(datasets=data, snapshots=data, encoder=tmp_path, out=tmp_path / "out")
+
+
+def study(tmp_path: Path, text: str = STUDY) -> Study:
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    return read_study(path)
+
+
+def test_strangers_are_asked_the_same_at_each_number_of_clicks(
+    places: Places, tmp_path: Path
+) -> None:
+    asked = study(tmp_path)
+    prepared = prepare(asked.experiment, 1, places)
+    for here in strangers(asked, 1, prepared, places):
+        pairs = Pairs.of(Indexed.of(two_tastes()))
+        assert len(here.users)
+        assert not np.diff(prepared.split.train.indptr)[here.users].any()
+        for clicks in (1, 3):
+            for place, user in enumerate(here.users):
+                in_order = pairs.items[pairs.users == user]
+                row = here.known[clicks][[place]].indices
+                assert sorted(row) == sorted(in_order[:clicks])
+                assert sorted(here.part.relevant[[user]].indices) == sorted(in_order[3:])
+        # A taste is one of two vectors, of which all clicks of a user have the same.
+        assert here.profiles[1] == pytest.approx(
+            np.eye(4)[[int(prepared.user_ids[row][1:]) % 2 for row in here.users]]
+        )
+
+
+def test_a_study_is_run_once_and_told(
+    places: Places, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY)
+    document = study_command.cold_users(path, places, command="the command")
+    assert "seed 2: fold-in, profile, both done" in capfd.readouterr().err
+    for part in ("`the command`", "| way | 1 click | 3 clicks |", "`both` against the best other"):
+        assert part in document
+    table = pq.read_table(places.out / "cold-users.parquet")
+    assert table.num_rows == 2 * 4 * 2 * 2 * 12  # seeds, ways, parts, clicks, users of a half
+    wanted = {name: len(rows) - 3 for name, rows in _histories().items()}
+    found = zip(table["user_id"].to_pylist(), table["wanted"].to_pylist(), strict=True)
+    assert all(wanted[str(name)] == count for name, count in found)
+    means = {
+        (row["label"], row["clicks"]): row["recall@20_mean"]
+        for row in table.filter(pc.field("part") == "test")
+        .group_by(["label", "clicks"])
+        .aggregate([("recall@20", "mean")])
+        .to_pylist()
+    }
+    assert means["popularity", 1] == means["popularity", 3]
+    assert (places.out / "cold-users.png").read_bytes().startswith(b"\x89PNG")
+
+    assert study_command.cold_users(path, places, command="the command") == document
+    assert "done" not in capfd.readouterr().err
+
+
+def test_those_who_are_to_find_few_items_are_told_apart_from_those_who_find_many(
+    tmp_path: Path,
+) -> None:
+    asked = study(tmp_path)
+    wanted = np.array([8, 1, 7, 2, 6, 3, 5, 4])
+    keys = list(
+        itertools.product((way.shown for way in asked.ways), ("test",), asked.clicks, METRICS)
+    )
+    found = Findings(
+        means={key: [0.0] for key in keys},
+        users={key: wanted / (10.0 if key[2] == 3 else 1.0) for key in keys},
+        wanted=wanted,
+        people=np.arange(8),
+    )
+    document = markdown(asked, found, **ABOUT)
+    assert "At 3 clicks, by how many items are to be found" in document
+    assert "| way | 1 to 2 | 3 to 4 | 5 to 6 | over 6 |" in document
+    assert "| both | 0.1500 | 0.3500 | 0.5500 | 0.7500 |" in document
+    alike = dataclasses.replace(found, wanted=np.full(8, 5))
+    assert "to be found (a quarter each)" not in markdown(asked, alike, **ABOUT)
+
+
+def _table(of: Callable[[str, int, int], float], users: Mapping[int, Sequence[int]]) -> pa.Table:
+    """A study's table: `of` says what is found by a way of a user at a seed."""
+    return pa.Table.from_pylist(
+        [
+            {
+                "label": way, "seed": seed, "part": part, "clicks": clicks, "user_id": f"u{user}",
+                "wanted": 4, **{metric: of(way, seed, user) for metric in METRICS},
+            }
+            for way in ("popularity", "fold-in", "profile", "both")
+            for part in ("validation", "test")
+            for clicks in (1, 3)
+            for seed in users
+            for user in users[seed]
+        ]
+    )  # fmt: skip
+
+
+def test_a_user_whom_several_seeds_test_counts_once() -> None:
+    def of(way: str, seed: int, user: int) -> float:
+        return (way == "both") * (0.01 * user + 0.1 * seed)
+
+    table = _table(of, {1: [1, 2, 3], 2: [3, 4]})
+    found = Findings.of(table).compared("both", "popularity", 1, "recall@20")
+    wanted = paired(np.array([0.11, 0.12, 0.18, 0.24]), np.zeros(4))
+    assert dataclasses.astuple(found) == pytest.approx(dataclasses.astuple(wanted))
+    assert found.n == 4
+
+
+@pytest.mark.parametrize(
+    ("gain", "said"), [(0.4, "no difference shown"), (1.0, "better"), (-1.0, "**worse**")]
+)
+def test_a_difference_is_claimed_if_all_comparisons_together_show_it(
+    tmp_path: Path, gain: float, said: str
+) -> None:
+    noise = np.random.default_rng(3).normal(size=40)
+    noise -= noise.mean()
+    table = _table(
+        lambda way, _, user: (way == "both") * (gain + float(noise[user])), {1: range(40)}
+    )
+    found = Findings.of(table)
+    # By itself each would be a difference; four are looked at.
+    assert found.compared("both", "fold-in", 1, "recall@20").p < 0.05
+    assert markdown(study(tmp_path), found, **ABOUT).count(f"| {said} |") == 4
+
+
+def test_a_taste_is_found_by_clicks_by_profile_and_by_both(places: Places, tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY.replace("seeds: [1, 2]", "seeds: [1]"))
+    study_command.cold_users(path, places, command="the command")
+    table = pq.read_table(places.out / "cold-users.parquet")
+    means = {
+        row["label"]: row["ndcg@20_mean"]
+        for row in table.filter((pc.field("part") == "test") & (pc.field("clicks") == 1))
+        .group_by("label")
+        .aggregate([("ndcg@20", "mean")])
+        .to_pylist()
+    }
+    for label in ("fold-in", "profile", "both"):
+        assert means[label] > means["popularity"] + 0.1
+
+
+def test_strangers_can_have_profiles_of_their_own_for_each_number_of_clicks(
+    places: Places, tmp_path: Path
+) -> None:
+    text = STUDY.replace(
+        "profiles: profiles",
+        "profiles: own-{seed}\nuser_profiles: own\nstranger_profiles: strangers-{seed}-{known}",
+    )
+    asked = study(tmp_path, text)
+    split = asked.experiment.plan(1).divide(two_tastes())
+    indexed = Indexed.of(two_tastes())
+    info = SnapshotInfo(
+        dataset="tiny", split=split.fingerprint(), source="by hand", encoder="encoder@1"
+    )
+    items = Snapshot.read(places.snapshots / "profiles").items
+    rows = split.scenarios[COLD_USERS].test.users
+    for name, value in (("own-1", 1.0), ("strangers-1-1", 2.0), ("strangers-1-3", 3.0)):
+        ids = tuple(indexed.user_ids)
+        users = ProfileTable(ids, ids, np.full((len(ids), 4), value, np.float32))
+        Snapshot(info, users, items).write(places.snapshots / name)
+    prepared = prepare(asked.experiment, 1, places)
+    _, here = strangers(asked, 1, prepared, places)
+    assert here.users.tolist() == rows.tolist()
+    assert [here.profiles[clicks][0, 0] for clicks in (1, 3)] == [2.0, 3.0]
+    before = written_profiles(asked, 1, places)
+    anew = ProfileTable(ids, ids, np.full((len(ids), 4), 4.0, np.float32))
+    shutil.rmtree(places.snapshots / "strangers-1-3")
+    Snapshot(info, anew, items).write(places.snapshots / "strangers-1-3")
+    after = written_profiles(asked, 1, places)
+    assert [one == other for one, other in zip(before, after, strict=True)] == [True, False]
+    assert written_profiles(study(tmp_path), 1, places) == []
+    other = study(tmp_path, text.replace("strangers-{seed}-{known}", "profiles"))
+    with pytest.raises(BenchmarkError, match="made from another split"):
+        strangers(other, 1, prepared, places)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("clicks: [1, 3]", "clicks: [3, 1]"), "ascending"),
+        (("model: popularity", "model: lightgbm"), "no model 'lightgbm'"),
+        (("name: popularity", "name: fold-in"), "two ways are called 'fold-in'"),
+        (("model: popularity", "model: random"), "a stranger has not"),
+        (("profiles: profiles", "profiles: profiles\nuser_profiles: own"), "stranger_profiles"),
+        (("embedding_size", "embeding_size"), "embeding_size"),
+        (("seeds: [1, 2]", "seeds: [1, 2]\nmetric: precision@20"), "precision@20"),
+        (("seeds: [1, 2]", "seeds: []"), "seeds"),
+    ],
+)
+def test_a_study_that_makes_no_sense_is_refused(
+    change: tuple[str, str], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BenchmarkError, match=message):
+        study(tmp_path, STUDY.replace(*change))

@@ -1,0 +1,1 @@
+"""Adapter folders: manifest, merging into the base model, publishing."""

@@ -1,0 +1,154 @@
+"""The adapter folder: what PEFT writes, and a manifest that says where it is from.
+
+An adapter that was trained on top of another holds that one in `parent/`, whole, so that a chain
+cannot be torn apart: `chain` gives it in the order in which it is applied to the base.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from training.errors import TrainingError
+from training.runs.files import MANIFEST, content_hash, listing, sha256_of, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from peft import PeftModel
+
+PARENT = "parent"
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdapterManifest:
+    """What an adapter says about itself.
+
+    Attributes:
+        job: What trained it: distill, collaborate, reward, ppo, grpo.
+        base_model: Name and content hash of the model that the whole chain stands on.
+        config: Options of the job.
+        data: Hash of the rows, their number, and the manifest beside them.
+        prompt: Name and hash of the prompts, as in the service's profile version.
+        reward: Content hash of the reward model that judged; None for none.
+        metrics: Name -> number.
+        parent: Content hash of the adapter in `parent/`; None for none.
+        name: Under which it was published; empty if it was not.
+        source: What made it, as the service's manifests of assets say where those are from.
+        licence: Of the base model.
+        created_at: RFC 3339, UTC.
+        files: sha256 and size by path, for every other file.
+    """
+
+    job: str
+    base_model: Mapping[str, str]
+    config: Mapping[str, Any]
+    data: Mapping[str, Any]
+    prompt: Mapping[str, str]
+    metrics: Mapping[str, float]
+    parent: str | None = None
+    reward: str | None = None
+    name: str = ""
+    source: str = ""
+    licence: str = ""
+    created_at: str = ""
+    files: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save_adapter(
+    model: PeftModel,
+    folder: Path,
+    manifest: AdapterManifest,
+    *,
+    parent: Path | None,
+    state: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes an adapter into an empty folder, with its parent inside.
+
+    Args:
+        model: Holds the adapter as its only one.
+        folder: Becomes the adapter.
+        manifest: Its `created_at`, `parent` and `files` are filled in here.
+        parent: Adapter that this one was trained on top of.
+        state: The model's weights, where the model holds only a part of them itself.
+    """
+    # PEFT spells "all-linear" out as the path of every layer; servers know layers by last names.
+    config = model.peft_config["default"]
+    config.target_modules = {str(name).rpartition(".")[2] for name in config.target_modules}
+    model.save_pretrained(str(folder), state_dict=state, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)
+    if parent is not None:
+        shutil.copytree(parent, folder / PARENT)
+    write_manifest(
+        folder, manifest, parent=None if parent is None else content_hash(folder / PARENT)
+    )
+
+
+def write_manifest(folder: Path, manifest: AdapterManifest, *, parent: str | None) -> None:
+    """Writes the manifest of a folder whose other files are all there."""
+    document = {
+        "format": _FORMAT,
+        **asdict(manifest),
+        "parent": parent,
+        "created_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "files": listing(folder),
+    }
+    write_json(folder / MANIFEST, document)
+
+
+def read_adapter(folder: Path) -> AdapterManifest:
+    """Reads an adapter's manifest, and holds its files against it.
+
+    Raises:
+        TrainingError: There is no adapter, or a file is missing or is not what was written.
+    """
+    path = folder / MANIFEST
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if document.pop("format") != _FORMAT:
+            raise TrainingError(f"{path} is of a newer RecLM")
+        manifest = AdapterManifest(**document)
+    except OSError as error:
+        raise TrainingError(f"{folder} is no adapter: cannot read its {MANIFEST}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrainingError(f"{path} is not an adapter's manifest: {error!r}") from error
+    for name, entry in manifest.files.items():
+        file = folder / name
+        if not file.is_file() or sha256_of(file) != entry["sha256"]:
+            raise TrainingError(
+                f"{file} is missing or not what was trained; copy the adapter again"
+            )
+    return manifest
+
+
+def chain(adapter: Path) -> list[Path]:
+    """Returns an adapter's folder after those of all that it was trained on top of.
+
+    Raises:
+        TrainingError: As `read_adapter` does, or a parent is not the one that it was trained on.
+    """
+    manifest = read_adapter(adapter)
+    if manifest.parent is None:
+        return [adapter]
+    parent = adapter / PARENT
+    if not parent.is_dir() or content_hash(parent) != manifest.parent:
+        raise TrainingError(f"{parent} is not the adapter {manifest.parent} that {adapter} needs")
+    return [*chain(parent), adapter]
+
+
+def check_base(adapter: Path, model: Path) -> None:
+    """Makes sure that a model is the one that an adapter was trained on.
+
+    Raises:
+        TrainingError: It is another.
+    """
+    wanted, there = read_adapter(adapter).base_model, content_hash(model)
+    if wanted["hash"] != there:
+        raise TrainingError(
+            f"{adapter} was trained on {wanted['name']} ({wanted['hash']}), and {model} is {there}"
+        )

@@ -1,0 +1,169 @@
+"""Publishing: an adapter gets a name that no adapter had before, and a server gets the adapter.
+
+A name is never given twice, not even after its adapter is deleted: vLLM may answer a known name
+from prefixes that it cached for the old adapter (vllm#42125, vllm#30931).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import torch
+from safetensors.torch import load_file, save_file
+
+from training.adapters.manifest import PARENT, chain, read_adapter, write_manifest
+from training.errors import TrainingError
+from training.runs.files import MANIFEST, listing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+WEIGHTS = "adapter_model.safetensors"
+_CONFIG = "adapter_config.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LOAD_TIMEOUT_S = 120.0
+
+
+def publish(adapter: Path, name: str, home: Path) -> Path:
+    """Puts an adapter under its name into RecLM's home, as one adapter without parents.
+
+    The same adapter under the same name again changes nothing.
+
+    Args:
+        adapter: Folder of the adapter, its parents inside.
+        name: Letters, digits, `.`, `_` and `-`, at most 64.
+        home: RecLM's home; the adapter goes to `adapters/NAME`.
+
+    Returns:
+        The published folder.
+
+    Raises:
+        TrainingError: The name is malformed or is another adapter's, or this one writes no words or
+            cannot become one with its parents.
+    """
+    if not _NAME.fullmatch(name):
+        raise TrainingError(
+            f"{name!r} is no name: letters, digits, '.', '_' and '-', at most 64, and the first a "
+            "letter or digit"
+        )
+    folders = chain(adapter)
+    if any(read_adapter(folder).job == "reward" for folder in folders):
+        raise TrainingError(f"{adapter} is a reward model: it scores, and writes no profiles")
+    target = home / "adapters" / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{name}-") as scratch:
+        folder = Path(scratch, name)
+        folder.mkdir()
+        flatten(folders, folder)
+        if target.is_dir() and read_adapter(target).files == listing(folder):
+            return target
+        manifest = replace(read_adapter(adapter), name=name)
+        write_manifest(folder, manifest, parent=None)
+        _claim(home, name)  # last of all, so that what cannot be published uses up no name
+        folder.replace(target)
+    return target
+
+
+def flatten(folders: Sequence[Path], out: Path) -> None:
+    """Writes a chain of adapters as one whose product is the sum of theirs.
+
+    With factors side by side, [B1 B2] [A1; A2] = B1 A1 + B2 A2: the rank is the sum of the ranks,
+    and nothing is lost but by the last bit of the numbers.
+
+    Args:
+        folders: Adapters of the same layers, in order.
+        out: An empty folder.
+    """
+    if len(folders) == 1:
+        for path in folders[0].iterdir():
+            if path.name not in {MANIFEST, PARENT}:
+                shutil.copy(path, out / path.name)
+        return
+    configs = [json.loads((folder / _CONFIG).read_text(encoding="utf-8")) for folder in folders]
+    weights = [load_file(folder / WEIGHTS) for folder in folders]
+    if any(one.keys() != weights[0].keys() for one in weights):
+        raise TrainingError(
+            "the adapters of this chain change different layers and cannot become one; merge them "
+            "and serve the merged model"
+        )
+    scaled = [
+        {
+            name: tensor * (config["lora_alpha"] / config["r"]) if ".lora_B." in name else tensor
+            for name, tensor in one.items()
+        }
+        for one, config in zip(weights, configs, strict=True)
+    ]
+    joined = {
+        name: torch.cat([one[name] for one in scaled], dim=1 if ".lora_B." in name else 0)
+        for name in weights[0]
+    }
+    rank = sum(config["r"] for config in configs)
+    save_file(joined, out / WEIGHTS, metadata={"format": "pt"})
+    document = {**configs[-1], "r": rank, "lora_alpha": rank}
+    (out / _CONFIG).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def check_server(url: str, name: str) -> None:
+    """Makes sure that there is a vLLM, and that it does not serve a name yet.
+
+    Raises:
+        TrainingError: The server does not answer as vLLM does, or knows the name already.
+    """
+    try:
+        answer = httpx.get(f"{url.rstrip('/')}/v1/models", timeout=_LOAD_TIMEOUT_S)
+        known = {model["id"] for model in answer.raise_for_status().json()["data"]}
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise TrainingError(f"{url} does not answer: {error!r}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{url} does not answer as vLLM does: {error!r}") from error
+    if name in known:
+        raise TrainingError(f"{url} serves {name} already; publish under a new name")
+
+
+def push(published: Path, url: str, *, served_path: str | None = None) -> None:
+    """Has a running vLLM load a published adapter.
+
+    Args:
+        published: The adapter's folder; its name is the adapter's.
+        url: Of the server.
+        served_path: The same folder as the server sees it, where that is another path.
+
+    Raises:
+        TrainingError: The server does not answer, knows the name already, or does not take
+            adapters while it runs.
+    """
+    name = published.name
+    check_server(url, name)
+    try:
+        answer = httpx.post(
+            f"{url.rstrip('/')}/v1/load_lora_adapter",
+            json={"lora_name": name, "lora_path": served_path or str(published.absolute())},
+            timeout=_LOAD_TIMEOUT_S,
+        )
+    except httpx.HTTPError as error:
+        raise TrainingError(f"{url} does not answer: {error!r}") from error
+    if answer.status_code == 404:
+        raise TrainingError(
+            f"{url} takes no adapters while it runs: start vLLM with --enable-lora and "
+            "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, or serve the merged model (on a CPU that is "
+            "eleven times faster)"
+        )
+    if answer.is_error:
+        raise TrainingError(f"{url} did not load {name}: {answer.status_code} {answer.text[:500]}")
+
+
+def _claim(home: Path, name: str) -> None:
+    """Takes a name for ever; of two that ask at once one gets it."""
+    names = home / "adapters" / ".names"
+    names.mkdir(parents=True, exist_ok=True)
+    try:
+        (names / name).touch(exist_ok=False)
+    except FileExistsError as error:
+        raise TrainingError(f"the name {name} was used before; choose one that was not") from error

@@ -1,0 +1,1 @@
+"""Builders of instruction data, one module each."""

@@ -1,0 +1,244 @@
+"""What the profiles of a model are like, by rules and by their vectors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from training.evaluation.vectors import (
+    Likeness,
+    Retrieval,
+    against,
+    beyond_popularity,
+    likenesses,
+    recalls,
+)
+from training.evaluation.writers import BESIDE, Written
+from training.rewards.rules import grounded, is_well_formed, likeness, read_profile, sameness, stems
+from training.runs.throughput import Pace, ignore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from services.profiles.domain.profile import ProfileText
+    from training.evaluation.behaviour import Behaviour
+    from training.evaluation.writers import HeldOut, Writer
+
+    Encode = Callable[[Sequence[str]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a model's answers are like. Shares are of all answers, malformed ones included.
+
+    Attributes:
+        well_formed: Share that is a profile as it stands.
+        distinct: Different texts, as a share.
+        distinct_phrases: Different phrases among all phrases of the readable answers.
+        grounded: Mean share of phrases with a word of the prompt; 0 for what is no profile.
+        copied: Share with a phrase that stands in the prompt word for word.
+        sameness: Mean likeness of an answer to its most similar one among the others.
+        to_teacher: Mean likeness to the teacher's profile; None without a teacher.
+        cosine_to_teacher: Mean cosine to the teacher's profile.
+        cosine_to_similar: Mean cosine to the profiles of those with a similar history.
+        cosine_to_others: Mean cosine to everybody else's. Near `cosine_to_similar`, profiles say
+            nothing of who is like whom; high as well, they are all the same.
+        retrieval: Recall@20 of what a user chose besides, found by the profile.
+        beyond_popularity: How much more that is than a ranking by popularity finds.
+        margin: Of `beyond_popularity`, to either side, with 95 % confidence.
+        tokens: Of an answer, on the average; None for answers that were there.
+        seconds: For all answers; None for answers that were there.
+
+    Whatever is of vectors is None without an encoder; what is of other choices, without a dataset.
+    """
+
+    well_formed: float
+    distinct: float
+    distinct_phrases: float
+    grounded: float
+    copied: float
+    sameness: float
+    to_teacher: float | None
+    cosine_to_teacher: float | None
+    cosine_to_similar: float | None
+    cosine_to_others: float | None
+    retrieval: float | None
+    beyond_popularity: float | None
+    margin: float | None
+    tokens: float | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What models wrote, and how it is judged. By name, in the order of the models.
+
+    Attributes:
+        judgements: Of every model, and of what stands beside them.
+        answers: To each prompt.
+        gains: Retrieval of every model but the first against the first model's, user by user.
+            Empty without an encoder or a dataset.
+    """
+
+    judgements: Mapping[str, Judgement]
+    answers: Mapping[str, Sequence[str]]
+    gains: Mapping[str, Retrieval]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """Profiles as vectors.
+
+    Attributes:
+        vectors: Shape (n, d), of a model's answers.
+        teacher: The same of the teacher's profiles; zero where there is none.
+        found: Recall of each user of whom there is something to find; None if nobody knows.
+    """
+
+    vectors: NDArray[np.float32]
+    teacher: NDArray[np.float32]
+    found: NDArray[np.float64] | None
+
+
+def compare(
+    writers: dict[str, Writer],
+    rows: Sequence[HeldOut],
+    *,
+    tokens: int = 96,
+    encode: Encode | None = None,
+    behaviour: Behaviour | None = None,
+    tell: Callable[[str], object] = ignore,
+) -> Comparison:
+    """Has each model answer all prompts, and judges the answers.
+
+    Beside the models stand the teacher, where all rows have one, and `categories`: a profile put
+    together from each prompt's most frequent categories, which no model should be worse than.
+
+    Args:
+        writers: By name; the others are measured against the first.
+        rows: The prompts.
+        tokens: Most of an answer.
+        encode: From n texts to unit vectors, (n, d).
+        behaviour: What the users and items of the rows have to do with each other.
+        tell: Told a line of progress now and then.
+    """
+    written = {
+        name: write(rows, tokens=tokens, done=Pace(tell, f"{name}: answer", len(rows)).at)
+        for name, write in writers.items()
+    }
+    taught = [row.taught or "" for row in rows]
+    by_teacher, by_categories = BESIDE
+    if all(taught):
+        written[by_teacher] = Written(taught)
+    written[by_categories] = Written([_categories(row) for row in rows])
+    seen: dict[str, Seen] = {}
+    if encode is not None:
+        teacher = encode(taught)
+        for name, one in written.items():
+            vectors = encode(_as_read(rows, one.texts))
+            found = None if behaviour is None else recalls(vectors, behaviour)
+            seen[name] = Seen(vectors, teacher, found)
+    return Comparison(
+        judgements={
+            name: judge(rows, one, seen=seen.get(name), behaviour=behaviour)
+            for name, one in written.items()
+        },
+        answers={name: one.texts for name, one in written.items()},
+        gains=_gains(list(writers), seen),
+    )
+
+
+def _gains(models: Sequence[str], seen: Mapping[str, Seen]) -> dict[str, Retrieval]:
+    """Holds every model against the first."""
+    found = {name: seen[name].found for name in models if name in seen}
+    base = found.pop(models[0], None) if models else None
+    return {
+        name: against(one, base)
+        for name, one in found.items()
+        if one is not None and base is not None
+    }
+
+
+def judge(
+    rows: Sequence[HeldOut],
+    written: Written,
+    *,
+    seen: Seen | None = None,
+    behaviour: Behaviour | None = None,
+) -> Judgement:
+    """Judges the answers to some prompts."""
+    answers = written.texts
+    profiles = [read_profile(row.kind, answer) for row, answer in zip(rows, answers, strict=True)]
+    phrases = [phrase.casefold() for found in profiles if found for phrase in _phrases(found)]
+    read = [row.prompt[-1].content for row in rows]
+    count = len(rows)
+    whole = sum(is_well_formed(row.kind, text) for row, text in zip(rows, answers, strict=True))
+    grounds = [grounded(one, [text]) for one, text in zip(profiles, read, strict=True) if one]
+    copies = [_copies(one, text) for one, text in zip(profiles, read, strict=True) if one]
+    same = sameness(answers)
+    taught = [
+        likeness(answer, [row.taught])
+        for row, answer in zip(rows, answers, strict=True)
+        if row.taught
+    ]
+    likes: Likeness | None = None
+    found: Retrieval | None = None
+    if seen is not None:
+        likes = likenesses(seen.vectors, seen.teacher, behaviour)
+        if behaviour is not None and seen.found is not None:
+            found = beyond_popularity(seen.found, behaviour)
+    return Judgement(
+        well_formed=whole / count,
+        distinct=len(set(answers)) / count,
+        distinct_phrases=len(set(phrases)) / len(phrases) if phrases else 0.0,
+        grounded=sum(grounds) / count,
+        copied=sum(copies) / count,
+        sameness=sum(same) / count,
+        to_teacher=sum(taught) / len(taught) if taught else None,
+        cosine_to_teacher=None if likes is None else likes.teacher,
+        cosine_to_similar=None if likes is None else likes.similar,
+        cosine_to_others=None if likes is None else likes.others,
+        retrieval=None if found is None else found.recall,
+        beyond_popularity=None if found is None else found.beyond,
+        margin=None if found is None else found.margin,
+        tokens=None if written.tokens is None else written.tokens / count,
+        seconds=written.seconds,
+    )
+
+
+def _as_read(rows: Sequence[HeldOut], answers: Sequence[str]) -> list[str]:
+    """Returns profiles; what is none stays as it stands, since whoever reads it gets that."""
+    profiles = [read_profile(row.kind, text) for row, text in zip(rows, answers, strict=True)]
+    return [one.text if one else text for one, text in zip(profiles, answers, strict=True)]
+
+
+def _phrases(profile: ProfileText) -> tuple[str, ...]:
+    return (*profile.identities, *profile.interests)
+
+
+def _copies(profile: ProfileText, read: str) -> bool:
+    there = read.casefold()
+    return any(phrase.casefold() in there for phrase in _phrases(profile) if len(stems(phrase)) > 1)
+
+
+def _categories(row: HeldOut) -> str:
+    """Returns a profile of the most frequent categories of a prompt's items."""
+    wanted = 3 if row.kind == "user" else 5
+    counts = Counter(
+        part.strip().casefold()
+        for line in row.prompt[-1].content.splitlines()
+        if line.startswith("- ")
+        for part in line.split(" | ")[1:2]
+        for part in part.split(",")
+        if part.strip()
+    )
+    top = [name for name, _ in counts.most_common(wanted)]
+    top += [f"other item {number}" for number in range(1, wanted - len(top) + 1)]
+    name = row.kind.capitalize()
+    identities = ", ".join(f"{category} viewer" for category in top)
+    interests = ", ".join(f"{category} titles" for category in top)
+    return f"{name} identity: {identities}; {name} interests: {interests}."

@@ -1,0 +1,137 @@
+"""A comparison as a table, as a page with plots and profiles side by side, and as JSON."""
+
+from __future__ import annotations
+
+import html
+import io
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from training.evaluation.comparison import Judgement
+from training.runs.files import write_json, write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from training.evaluation.comparison import Comparison
+    from training.evaluation.writers import HeldOut
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; }
+td, th { border-bottom: 1px solid #ddd; padding: .25rem .75rem; text-align: right; }
+td:first-child, th:first-child { text-align: left; }
+dt { font-weight: bold; margin-top: 1rem; }
+dd { margin: 0 0 0 1rem; }
+svg { max-width: 20rem; height: auto; }
+"""
+_MEASURES = tuple(field.name for field in fields(Judgement))
+
+
+def table(judgements: Mapping[str, Judgement]) -> str:
+    """Returns a Markdown table, a line for each model; columns without a value are left out."""
+    shown = _shown(judgements)
+    lines = ["| model | " + " | ".join(shown) + " |", "|---" + "|--:" * len(shown) + "|"]
+    for model, judgement in judgements.items():
+        lines.append("| " + " | ".join([model, *_cells(judgement, shown)]) + " |")
+    return "\n".join(lines)
+
+
+def save(
+    folder: Path,
+    rows: Sequence[HeldOut],
+    compared: Comparison,
+    *,
+    notes: Sequence[str],
+) -> None:
+    """Writes `compare.json`, `compare.md` and `compare.html`, each whole or not at all.
+
+    Args:
+        folder: Is made if need be; what is in it under these names is replaced.
+        rows: The prompts.
+        compared: Answers, judgements, and what models gain over the first.
+        notes: Lines for below the table.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    judgements, answers = compared.judgements, compared.answers
+    side_by_side = [
+        {"kind": row.kind, "id": row.id, **{name: found[at] for name, found in answers.items()}}
+        for at, row in enumerate(rows)
+    ]
+    models = {name: asdict(judgement) for name, judgement in judgements.items()}
+    first = next(iter(answers))
+    gains = {name: {"over": first, **asdict(gain)} for name, gain in compared.gains.items()}
+    write_json(
+        folder / "compare.json",
+        {"models": models, "gains": gains, "notes": notes, "profiles": side_by_side},
+    )
+    lines = [table(judgements), "", *(f"- {note}" for note in notes)]
+    write_text(folder / "compare.md", "\n".join(lines) + "\n")
+    write_text(folder / "compare.html", _page(rows, judgements, answers, notes))
+
+
+def _page(
+    rows: Sequence[HeldOut],
+    judgements: Mapping[str, Judgement],
+    answers: Mapping[str, Sequence[str]],
+    notes: Sequence[str],
+) -> str:
+    shown = _shown(judgements)
+    head = "".join(f"<th>{name}</th>" for name in ("model", *shown))
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in (name, *cells)) + "</tr>\n"
+        for name, cells in ((name, _cells(one, shown)) for name, one in judgements.items())
+    )
+    profiles = []
+    for at, row in enumerate(rows):
+        profiles.append(f"<h3>{row.kind} {html.escape(row.id)}</h3>")
+        read = html.escape(row.prompt[-1].content)
+        profiles.append(f"<details><summary>prompt</summary><pre>{read}</pre></details><dl>")
+        profiles += [
+            f"<dt>{html.escape(name)}</dt><dd>{html.escape(found[at])}</dd>"
+            for name, found in answers.items()
+        ]
+        profiles.append("</dl>")
+    return (
+        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>Profiles compared</title>\n'
+        f"<style>{_STYLE}</style>\n<h1>Profiles compared</h1>\n"
+        f"<table><tr>{head}</tr>\n{body}</table>\n"
+        + "".join(f"<p>{html.escape(note)}</p>\n" for note in notes)
+        + "\n".join(_bars(judgements, name) for name in shown)
+        + "\n<h2>Side by side</h2>\n"
+        + "\n".join(profiles)
+        + "\n</html>\n"
+    )
+
+
+def _bars(judgements: Mapping[str, Judgement], measure: str) -> str:
+    """Returns a bar for each model as SVG."""
+    values = {name: getattr(one, measure) for name, one in judgements.items()}
+    there = {name: value for name, value in values.items() if value is not None}
+    out = io.StringIO()
+    # Text as text, and the same bytes for the same figures.
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "reclm"}):
+        figure = Figure(figsize=(4, 0.3 * len(there) + 0.9), layout="tight")
+        axes = figure.subplots()
+        axes.barh(list(there), list(there.values()), color="#1f6f8b")
+        axes.invert_yaxis()
+        axes.set_title(measure, loc="left")
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()[out.getvalue().index("<svg") :]
+
+
+def _shown(judgements: Mapping[str, Judgement]) -> list[str]:
+    return [
+        name
+        for name in _MEASURES
+        if any(getattr(one, name) is not None for one in judgements.values())
+    ]
+
+
+def _cells(judgement: Judgement, shown: Sequence[str]) -> list[str]:
+    values = [getattr(judgement, name) for name in shown]
+    return ["" if value is None else f"{value:.3f}" for value in values]

@@ -1,0 +1,41 @@
+"""Knowledge distillation: a small model learns to write the profiles that a large one wrote.
+
+The first step of RecLM (arXiv 2412.19302). The prompt is the one that the service sends to a model
+with an adapter, and loss lies on the profile alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from training.data.rows import Chat, ProfileRow, read_rows
+from training.jobs.supervised import learn
+from training.runs.options import SupervisedOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from training.runs.options import Places
+
+
+class DistillOptions(SupervisedOptions):
+    """Options of distillation."""
+
+
+def distill(options: DistillOptions, places: Places, *, tell: Callable[[str], object]) -> Path:
+    """Trains an adapter on profiles of users and items, and returns its folder.
+
+    Args:
+        options: How.
+        places: Where; the data are rows of `ProfileRow`.
+        tell: Told of progress, and what is left out.
+
+    Raises:
+        TrainingError: As `learn` does.
+    """
+    return learn("distill", options, places, read=_chats, tell=tell)
+
+
+def _chats(path: Path) -> list[Chat]:
+    return [(*row.prompt, *row.completion) for row in read_rows(ProfileRow, path)]

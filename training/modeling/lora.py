@@ -1,0 +1,186 @@
+"""The model that a job trains: base, adapters that came before folded in, and a new one on top.
+
+What came before is folded into the weights, so the model with its new adapter switched off is the
+start of the job: reinforcement learning measures its divergence from there at no extra memory.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    set_seed,
+)
+
+from training.adapters.manifest import chain, check_base
+from training.errors import TrainingError
+from training.modeling.chat import set_padding
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from training.runs.options import JobOptions, LoraOptions
+
+_SCALES = ("logits_scaling", "logit_scale", "final_logit_softcapping")
+"""Options of models that do more with logits than compute them."""
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Returns a model's tokenizer, padding with a token that no chat contains."""
+    tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    if not tokenizer.chat_template:
+        raise TrainingError(f"the tokenizer in {folder} has no chat template; take a chat model")
+    set_padding(tokenizer)
+    return tokenizer
+
+
+def load_model(
+    folder: Path,
+    adapters: Sequence[Path] = (),
+    *,
+    dtype: torch.dtype,
+    scoring: bool = False,
+    quantization: BitsAndBytesConfig | None = None,
+) -> PreTrainedModel:
+    """Loads a base model and folds adapters into it, in order, in float32.
+
+    Args:
+        folder: The base model.
+        adapters: PEFT folders, each trained on what the ones before give.
+        dtype: Of the result.
+        scoring: Give it a head for one number instead of the one for words, whose weights stay as
+            `word_head`, (tokens, d), not trained and not saved; None if logits are more than their
+            product with what the body gives.
+        quantization: Load in 4 bits; then there can be no adapters.
+    """
+    options: dict[str, Any] = {"attn_implementation": "sdpa"}
+    if quantization is not None:
+        options["quantization_config"] = quantization
+        options["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
+    loaded_as = torch.float32 if adapters else dtype
+    words: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=loaded_as, **options)
+    for adapter in adapters:
+        words = PeftModel.from_pretrained(words, str(adapter)).merge_and_unload()
+    if quantization is None:
+        words.to(dtype)
+    result: PreTrainedModel = _scoring(folder, words) if scoring else words
+    return result
+
+
+class ScoringHead(nn.Linear):
+    """A linear layer that is held, and computes, in float32, whatever goes on around it.
+
+    In bfloat16 most steps would be too small to change its weights, and two scores near each other
+    would be the same.
+    """
+
+    @classmethod
+    def like(cls, head: nn.Linear) -> Self:
+        """Returns one with the weights of a head without bias."""
+        new = cls(head.in_features, head.out_features, bias=False)
+        new.weight.data = head.weight.detach().float()
+        return new
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - as the method that it takes the place of
+        """Returns scores, float32."""
+        with torch.autocast(input.device.type, enabled=False):
+            return nn.functional.linear(input.float(), self.weight.float())
+
+
+def _scoring(
+    folder: Path,
+    words: Any,
+) -> PreTrainedModel:
+    """Returns a model with an untrained head for one number on the body of one for words."""
+    scorer = AutoModelForSequenceClassification.from_pretrained(
+        str(folder), num_labels=1, dtype=words.dtype, attn_implementation="sdpa"
+    )
+    setattr(scorer, scorer.base_model_prefix, getattr(words, words.base_model_prefix))
+    scorer.score = ScoringHead.like(scorer.score)
+    head = words.get_output_embeddings()
+    more = [getattr(head, "bias", None), *(getattr(words.config, name, None) for name in _SCALES)]
+    plain = all(value is None for value in more)
+    scorer.register_buffer("word_head", head.weight.detach() if plain else None, persistent=False)
+    result: PreTrainedModel = scorer
+    return result
+
+
+def start_model(
+    folder: Path, start: Path | None, options: JobOptions, *, scoring: bool = False
+) -> PreTrainedModel:
+    """Returns where a job starts: the base with the adapters before folded in.
+
+    Raises:
+        TrainingError: The adapter is for another base, or 4 bits are asked for where they cannot
+            be.
+    """
+    adapters = [] if start is None else chain(start)
+    if start is not None:
+        check_base(start, folder)
+    quantization = four_bit(adapters) if options.lora.four_bit else None
+    set_seed(options.seed)  # what is new begins at random: the adapter, a scoring head
+    dtype = torch.bfloat16 if options.bf16 else torch.float32
+    return load_model(folder, adapters, dtype=dtype, scoring=scoring, quantization=quantization)
+
+
+def lora_config(options: LoraOptions, *, scoring: bool = False) -> LoraConfig:
+    """Returns PEFT's configuration of an adapter; a scoring head is trained and kept with it."""
+    target = options.target if isinstance(options.target, str) else list(options.target)
+    return LoraConfig(
+        r=options.rank,
+        lora_alpha=options.alpha,
+        lora_dropout=options.dropout,
+        target_modules=target,
+        task_type="SEQ_CLS" if scoring else "CAUSAL_LM",
+        modules_to_save=["score"] if scoring else None,
+    )
+
+
+def add_adapter(
+    model: PreTrainedModel, options: LoraOptions, *, scoring: bool = False
+) -> PeftModel:
+    """Puts a new, untrained adapter on a model; all else is frozen, but for a scoring head.
+
+    The adapter's own weights are float32, as a scoring head's are, whatever the model's are: in
+    bfloat16 most steps would be too small to change them.
+    """
+    return get_peft_model(model, lora_config(options, scoring=scoring))
+
+
+def four_bit(adapters: Sequence[Path]) -> BitsAndBytesConfig:
+    """Returns how a base is held in four bits (QLoRA, arXiv 2305.14314).
+
+    Raises:
+        TrainingError: There is no CUDA GPU or no bitsandbytes, or adapters would have to be
+            folded into four bits.
+    """
+    if not torch.cuda.is_available():
+        raise TrainingError(
+            "lora.four_bit needs a CUDA GPU, and there is none here; leave it out: LoRA in "
+            "bfloat16 trains the same layers"
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise TrainingError("lora.four_bit needs bitsandbytes: pip install bitsandbytes")
+    if adapters:
+        raise TrainingError(
+            "adapters cannot be folded into a model of 4 bits: merge them first (reclm-train "
+            "merge) and give the merged model as --model"
+        )
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )

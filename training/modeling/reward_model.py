@@ -1,0 +1,230 @@
+"""A reward model at work: a score for each answer, read in packs.
+
+A score is what the head says of the answer's last token and, weighed, what prompt and answer tell of
+each other (their pointwise mutual information, per token of the answer): how much likelier the answer
+is after this prompt than after the same one with nothing in the user's turns. The head learns form
+soon; whether a profile is this user's is what a model that writes profiles knows already.
+"""
+
+from __future__ import annotations
+
+from types import MethodType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from accelerate.utils import send_to_device
+from peft import PeftModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from training.adapters.manifest import chain, check_base, read_adapter
+from training.data.rows import Turn
+from training.errors import TrainingError
+from training.modeling.chat import NO_LOSS, encode
+from training.modeling.lora import load_model
+from training.modeling.packing import common, lay_out, take_packs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from training.data.rows import PolicyRow
+
+_BATCH = 16
+
+
+class Answer(NamedTuple):
+    """An answer as a model reads it.
+
+    Attributes:
+        tokens: The prompt's and the answer's.
+        plain: The same with nothing in the user's turns.
+        words: How many of the last tokens are the answer's; the same in both.
+    """
+
+    tokens: list[int]
+    plain: list[int]
+    words: int
+
+
+class ModelReward:
+    """A trained reward model, asked for its score of an answer to a prompt.
+
+    Args:
+        model: Scores rows of packs (`score_packs`).
+        tokenizer: Its tokenizer.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase
+    ) -> None:
+        self.model: Any = model.eval()
+        self._tokenizer = tokenizer
+
+    def __call__(self, rows: Sequence[PolicyRow], answers: Sequence[str]) -> list[float]:
+        """Returns a score for each answer."""
+        chats = [
+            (*row.prompt, Turn(role="assistant", content=answer))
+            for row, answer in zip(rows, answers, strict=True)
+        ]
+        return self.scores(chats)
+
+    @torch.no_grad()
+    def scores(self, chats: Sequence[Sequence[Turn]]) -> list[float]:
+        """Returns a score for the last turn of each chat."""
+        found: list[float] = []
+        for first in range(0, len(chats), _BATCH):
+            answers = [read_answer(self._tokenizer, chat) for chat in chats[first : first + _BATCH]]
+            inputs = scored(answers, padding=int(self._tokenizer.pad_token_id))
+            scores = self.model(**send_to_device(inputs, self.model.device)).logits
+            found += scores[:, 0].float().tolist()
+        return found
+
+
+def read_answer(tokenizer: PreTrainedTokenizerBase, chat: Sequence[Turn]) -> Answer:
+    """Returns the last turn of a chat, which is the assistant's, as a model reads it."""
+    read = encode(tokenizer, chat)
+    plain = [
+        turn.model_copy(update={"content": ""}) if turn.role == "user" else turn for turn in chat
+    ]
+    spoken = reversed(read["labels"])
+    words = next(place for place, label in enumerate(spoken) if label == NO_LOSS)
+    return Answer(read["input_ids"], encode(tokenizer, plain)["input_ids"], words)
+
+
+def scored(answers: Sequence[Answer], *, padding: int) -> dict[str, Any]:
+    """Returns the input of a model that `score_packs` was given, for so many answers."""
+    words = [answer.words for answer in answers]
+    plain = _pack([answer.plain for answer in answers], words, padding)
+    return {**_pack([answer.tokens for answer in answers], words, padding), "pack_plain": plain}
+
+
+def _pack(
+    rows: Sequence[Sequence[int]], words: Sequence[int], padding: int
+) -> dict[str, torch.Tensor | int]:
+    """Returns a pack of rows that end in so many words.
+
+    `pack_ends` has the place of each row's last token; `pack_words`, of shape (3, n), for each word
+    the place of the token before it, the word, and the number of its row.
+    """
+    shared = common(rows, min(map(len, rows)) - 1)
+    rest = max(map(len, rows)) - shared
+    ends = [number * rest + len(row) - 1 for number, row in enumerate(rows)]
+    found = [
+        (place if place < shared else number * rest + place, row[place + 1], number)
+        for number, (row, count) in enumerate(zip(rows, words, strict=True))
+        for place in range(len(row) - count - 1, len(row) - 1)
+    ]
+    return {
+        **lay_out(rows, shared=shared, padding=padding),
+        "pack_ends": torch.tensor(ends),
+        "pack_words": torch.tensor(found).T,
+    }
+
+
+def score_packs(model: PreTrainedModel, *, mutual_information: float) -> PreTrainedModel:
+    """Has a scoring model read packs, and score each of their rows.
+
+    Args:
+        model: With a head for one number, and `word_head` to predict words with (`load_model`).
+        mutual_information: Weight of what prompt and answer tell of each other; at 0 it is not
+            computed.
+
+    Returns:
+        The same model. Its forward takes what `scored` returns, and gives logits of shape (rows, 1),
+        in float32.
+
+    Raises:
+        TrainingError: The model predicts words in a way that is not a product alone.
+    """
+    attributes: Any = model
+    if mutual_information == 0:
+        attributes.word_head = None
+    elif attributes.word_head is None:
+        raise TrainingError(
+            "this model's logits have a bias or are scaled, which reward models do not know: set "
+            "mutual_information to 0"
+        )
+    take_packs(model)
+    attributes.mutual_information = mutual_information
+    model.forward = MethodType(_score, model)
+    return model
+
+
+def _score(
+    self: Any,  # noqa: ANN401 - a scoring model of any kind
+    *,
+    pack_ends: torch.Tensor,
+    pack_words: torch.Tensor,
+    pack_plain: dict[str, Any],
+    **inputs: Any,  # noqa: ANN401 - whatever PEFT passes on
+) -> SequenceClassifierOutput:
+    hidden = _hidden(self, inputs)
+    scores = self.score(hidden[pack_ends])
+    if self.mutual_information:
+        plain = {**pack_plain}
+        words = plain.pop("pack_words")
+        del plain["pack_ends"]
+        told = _likelihood(self, hidden, pack_words) - _likelihood(
+            self, _hidden(self, plain), words
+        )
+        scores = scores + self.mutual_information * told[:, None]
+    return SequenceClassifierOutput(logits=scores)
+
+
+def _hidden(model: Any, inputs: dict[str, Any]) -> torch.Tensor:  # noqa: ANN401 - a scoring model of any kind
+    given = {name: value for name, value in inputs.items() if value is not None}
+    body = getattr(model, model.base_model_prefix)
+    hidden: torch.Tensor = body(**{**given, "use_cache": False}).last_hidden_state[0]
+    return hidden
+
+
+def _likelihood(
+    model: Any,  # noqa: ANN401 - a scoring model of any kind
+    hidden: torch.Tensor,
+    words: torch.Tensor,
+) -> torch.Tensor:
+    """Returns the mean log-likelihood of each row's words, float32, (rows,).
+
+    In bfloat16 a word's own logit, of which there is one, is rounded by more than differences are
+    worth; the sum over all words averages that out.
+    """
+    places, tokens, rows = words
+    read = hidden[places]
+    own = (read.float() * model.word_head[tokens].float()).sum(dim=-1)
+    each = own - torch.nn.functional.linear(read, model.word_head).float().logsumexp(dim=-1)
+    # Sums that are the same each time, which those of index_add on a GPU are not.
+    members = torch.nn.functional.one_hot(rows).T.float()
+    means: torch.Tensor = (members * each).sum(dim=-1) / members.sum(dim=-1)
+    return means
+
+
+def load_reward_model(model: Path, adapter: Path, dtype: torch.dtype) -> PreTrainedModel:
+    """Returns a reward model with its adapter and head folded in.
+
+    Raises:
+        TrainingError: The adapter is no reward model, or for another base.
+    """
+    if read_adapter(adapter).job != "reward":
+        raise TrainingError(f"{adapter} is no reward model; make one with reclm-train reward")
+    check_base(adapter, model)
+    *parents, last = chain(adapter)
+    body = load_model(model, parents, dtype=torch.float32, scoring=True)
+    scorer: Any = PeftModel.from_pretrained(body, str(last)).merge_and_unload()
+    result: PreTrainedModel = scorer.to(dtype).eval()
+    scorer.score.float()
+    return result
+
+
+def load_judge(
+    model: Path, adapter: Path, tokenizer: PreTrainedTokenizerBase, *, dtype: torch.dtype
+) -> ModelReward:
+    """Returns a reward model that scores answers.
+
+    Raises:
+        TrainingError: As `load_reward_model` does.
+    """
+    scorer = load_reward_model(model, adapter, dtype)
+    weight = float(read_adapter(adapter).config.get("mutual_information", 0))
+    return ModelReward(score_packs(scorer, mutual_information=weight), tokenizer)

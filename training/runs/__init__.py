@@ -1,0 +1,1 @@
+"""A training run: its folder, options, callbacks and throughput."""
