@@ -103,11 +103,11 @@ def _of_users(evaluation: Evaluation, chosen: NDArray[np.bool_]) -> Evaluation:
 
 def _binned(counts: NDArray[np.integer], bins: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
     """Returns label -> mask of what is in the bin, for bins that hold something."""
-    places = np.searchsorted(bins, counts, side="right") - 1
+    positions = np.searchsorted(bins, counts, side="right") - 1
     labels = [
         f"{low}" if high == low else f"{low}-{high}"
         for low, high in zip(bins[:-1].tolist(), (bins[1:] - 1).tolist(), strict=True)
     ]
     labels.append(f"{bins[-1]} and more")
-    masks = {label: places == place for place, label in enumerate(labels)}
+    masks = {label: positions == place for place, label in enumerate(labels)}
     return {label: mask for label, mask in masks.items() if mask.any()}

@@ -33,7 +33,7 @@ _PATIENCE = timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True)
-class Team:
+class DistributedContext:
     """One of the processes, and how it speaks to the others.
 
     Attributes:
@@ -112,11 +112,11 @@ class Team:
         return results[0] if results else work()
 
 
-ALONE = Team(torch.device("cpu"))
+SINGLE_PROCESS = DistributedContext(torch.device("cpu"))
 
 
 @contextlib.contextmanager
-def joined(device: str = "cpu") -> Iterator[Team]:
+def joined(device: str = "cpu") -> Iterator[DistributedContext]:
     """Joins the team that this process was started in, if any, and leaves it at the end.
 
     Args:
@@ -128,13 +128,13 @@ def joined(device: str = "cpu") -> Iterator[Team]:
     if device != "cpu" and not torch.cuda.is_available():
         raise ModelError(f"there is no {device} here: torch sees no GPU. Leave `--device` out")
     if processes_started() == 1:
-        yield Team(torch.device(device))
+        yield DistributedContext(torch.device(device))
         return
     from accelerate import PartialState
 
     state = PartialState(cpu=device == "cpu", timeout=_PATIENCE)
     try:
-        yield Team(state.device, state)
+        yield DistributedContext(state.device, state)
     finally:
         state.destroy_process_group()
         PartialState._reset_state()  # noqa: SLF001 - else it could not be joined again

@@ -97,8 +97,8 @@ def hits(ranked: NDArray[np.integer], relevant: sparse.csr_array) -> NDArray[np.
     asked = users[:, None] * n_items + ranked
     if not len(wanted):
         return np.zeros(ranked.shape, np.bool_)
-    places = np.minimum(np.searchsorted(wanted, asked), len(wanted) - 1)
-    found: NDArray[np.bool_] = (wanted[places] == asked) & (ranked >= 0)
+    positions = np.minimum(np.searchsorted(wanted, asked), len(wanted) - 1)
+    found: NDArray[np.bool_] = (wanted[positions] == asked) & (ranked >= 0)
     return found
 
 
@@ -135,8 +135,8 @@ def per_user(
 
 def exposure(ranked: NDArray[np.integer], candidates: NDArray[np.int64]) -> NDArray[np.int64]:
     """Returns in how many lists each candidate is; candidates ascending."""
-    places = np.searchsorted(candidates, ranked[ranked >= 0])
-    return np.bincount(places, minlength=len(candidates))
+    positions = np.searchsorted(candidates, ranked[ranked >= 0])
+    return np.bincount(positions, minlength=len(candidates))
 
 
 def coverage(exposures: NDArray[np.int64]) -> float:

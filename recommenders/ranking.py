@@ -51,7 +51,7 @@ def top_k(
     n_users, n_items = scores.shape
     depth = min(k, n_items)
 
-    def lots(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.uint64]:
+    def draws(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.uint64]:
         return draw(seed, users[rows], items[columns])
 
     # One more than asked: an equal score just outside says that the choice was arbitrary.
@@ -63,10 +63,10 @@ def top_k(
         step = max(1, _CELLS // n_items)
         for start in range(0, len(split), step):
             rows = split[start : start + step]
-            columns[rows] = _filled(scores, values, columns, rows, lots)
+            columns[rows] = _filled(scores, values, columns, rows, draws)
     tied = np.flatnonzero((values[:, 1:] == values[:, :-1]).any(axis=1))
     if tied.size:
-        order = np.lexsort((lots(tied[:, None], columns[tied]), -values[tied]))
+        order = np.lexsort((draws(tied[:, None], columns[tied]), -values[tied]))
         columns[tied] = np.take_along_axis(columns[tied], order, axis=1)
     ranked = np.full((n_users, k), -1, np.int32)
     ranked[:, :depth] = np.where(np.isneginf(values), -1, items[columns])
@@ -78,20 +78,20 @@ def _filled(
     values: NDArray[np.float32],
     columns: NDArray[np.int64],
     split: NDArray[np.int64],
-    lots: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.uint64]],
+    draws: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.uint64]],
 ) -> NDArray[np.int64]:
     """Fills the last places of some lists by lot from all columns with the lowest score in them."""
     columns, lowest = columns[split], values[split, -1:]
     sure = (values[split] > lowest).sum(axis=1)
     rows, drawn = np.nonzero(scores[split] == lowest)
-    numbers = lots(split[rows], drawn)
+    numbers = draws(split[rows], drawn)
     kept = _small(numbers, rows, columns.shape[1] - sure)
     rows, drawn, numbers = rows[kept], drawn[kept], numbers[kept]
     order = np.lexsort((numbers, rows))
     rows, drawn = rows[order], drawn[order]
-    places = np.arange(len(rows)) - np.searchsorted(rows, rows) + sure[rows]
-    chosen = places < columns.shape[1]
-    columns[rows[chosen], places[chosen]] = drawn[chosen]
+    positions = np.arange(len(rows)) - np.searchsorted(rows, rows) + sure[rows]
+    chosen = positions < columns.shape[1]
+    columns[rows[chosen], positions[chosen]] = drawn[chosen]
     return columns
 
 

@@ -37,7 +37,7 @@ from recommenders.checkpoints import (
     restore_rng,
     unpack,
 )
-from recommenders.distributed import ALONE, Team
+from recommenders.distributed import SINGLE_PROCESS, DistributedContext
 from recommenders.models.base import ModelConfig
 from recommenders.models.errors import ModelError
 from recommenders.models.gradient import Batch
@@ -99,7 +99,7 @@ def train(
     rng: np.random.Generator,
     validate: Validate | None = None,
     checkpoint: Path | None = None,
-    team: Team = ALONE,
+    context: DistributedContext = SINGLE_PROCESS,
 ) -> History:
     """Trains a model, and leaves it with the best parameters there were, ready to score.
 
@@ -116,7 +116,7 @@ def train(
         checkpoint: A file that is written after each epoch, by the leader. If it is there, training
             goes on from it, as it would have gone on, whatever the state of `rng`; all processes
             of a team must see it.
-        team: The processes that train the model together, and where this one works.
+        context: The processes that train the model together, and where this one works.
 
     Raises:
         ModelError: There is nothing to learn from; the checkpoint is of another run or damaged;
@@ -124,8 +124,8 @@ def train(
             had before that batch.
     """
     with _determinism(config.deterministic):
-        run = _Run(model.to(team.device), config, draw, rng, team)
-        if checkpoint is not None and team.from_leader(checkpoint.exists):
+        run = _Run(model.to(context.device), config, draw, rng, context)
+        if checkpoint is not None and context.from_leader(checkpoint.exists):
             run.resume(checkpoint)
         while not run.finished():
             run.epoch(checkpoint)
@@ -145,19 +145,19 @@ class _Run:
         config: TrainerConfig,
         draw: Draw,
         rng: np.random.Generator,
-        team: Team = ALONE,
+        context: DistributedContext = SINGLE_PROCESS,
     ) -> None:
         matrix = model.inputs.train
         if not matrix.nnz:
             raise ModelError("there are no interactions to train on")
         self._model, self._config, self._draw, self._rng = model, config, draw, rng
-        self._team = team
+        self._context = context
         self._users, self._items = _with_negatives(matrix)
         if not len(self._users):
             raise ModelError("everybody chose all items there are; there are no negatives to draw")
         self._generator = torch.Generator(model.device).manual_seed(int(rng.integers(2**63)))
         # In a team, what is drawn for an epoch is the same for all, what for a share is not.
-        self._own = self._generator if team.size == 1 else torch.Generator(model.device)
+        self._own = self._generator if context.size == 1 else torch.Generator(model.device)
         self._optimizer = torch.optim.Adam(
             model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -189,7 +189,7 @@ class _Run:
         if self._own is not self._generator:
             # From the other's state, which stays what it is where one process trains alone.
             state = self._generator.get_state().numpy().tobytes()
-            digest = hashlib.sha256(state + bytes(f"{self._team.rank}", "ascii")).digest()
+            digest = hashlib.sha256(state + bytes(f"{self._context.rank}", "ascii")).digest()
             self._own.manual_seed(int.from_bytes(digest[:7]))
 
     def validate(self, validate: Validate) -> None:
@@ -198,7 +198,7 @@ class _Run:
         if epoch % self._config.validate_every and epoch != self._config.epochs:
             return
         self._model.eval()
-        found = self._team.from_leader(lambda: validate(self._model))
+        found = self._context.from_leader(lambda: validate(self._model))
         several = isinstance(found, Mapping)
         values = found if isinstance(found, Mapping) else {_ALONE: found}
         history.waited += 1
@@ -223,7 +223,7 @@ class _Run:
 
     def keep(self, path: Path) -> None:
         """Writes a checkpoint, in the leader."""
-        self._team.from_leader(lambda: self.checkpoint().write(path))
+        self._context.from_leader(lambda: self.checkpoint().write(path))
 
     def checkpoint(self) -> Checkpoint:
         """Returns where training stands."""
@@ -315,7 +315,7 @@ class _Run:
         """Makes one step; returns the terms of the loss."""
         sums: Row = {}
         self._optimizer.zero_grad()
-        own, part = self._team.share(batch)
+        own, part = self._context.share(batch)
         for piece in own.pieces(-(-len(own) // self._config.accumulate)):
             share = part * len(piece) / len(own)
             with torch.autocast(
@@ -328,7 +328,7 @@ class _Run:
                 sums[name] = sums.get(name, 0) + term.item() * share
             total = torch.stack(list(terms.values())).sum() * share
             total.backward()  # type: ignore[no-untyped-call]
-        sums = self._team.add_up(self._model, sums)
+        sums = self._context.add_up(self._model, sums)
         self._check(sums, checkpoint)
         self._optimizer.step()
         return sums

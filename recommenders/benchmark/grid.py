@@ -16,7 +16,7 @@ from numpy.linalg import LinAlgError
 
 from recommenders.benchmark.errors import BenchmarkError
 from recommenders.benchmark.experiment import differing
-from recommenders.benchmark.prepared import Places, prepare
+from recommenders.benchmark.prepared import BenchmarkPaths, prepare
 from recommenders.benchmark.run import RESULT, Run, execute
 from recommenders.data.errors import DatasetError
 from recommenders.distributed import joined, processes_started
@@ -49,20 +49,20 @@ class Outcome:
 
 def run_grid(
     experiment: Experiment,
-    places: Places,
+    paths: BenchmarkPaths,
     *,
     jobs: int = 1,
     device: str = "cpu",
-    tell: Callable[[str], object],
+    progress: Callable[[str], object],
 ) -> list[Outcome]:
     """Runs the grid; what is done already is not done again.
 
     Args:
         experiment: The grid.
-        places: Where data is and results go.
+        paths: Where data is and results go.
         jobs: Runs at a time.
         device: Where models are trained, `cpu` or `cuda`.
-        tell: Told what is done, in lines.
+        progress: Told what is done, in lines.
 
     Returns:
         What became of each run, those of before included. A run that fails costs only itself.
@@ -81,23 +81,23 @@ def run_grid(
         pass  # says at once whether there is such a device
     outcomes: list[Outcome] = []
     for seed in experiment.seeds:
-        prepared = _prepared(experiment, seed, places)
+        prepared = _prepared(experiment, seed, paths)
         for entry in experiment.models:
             for options in entry.candidates():
                 run = Run(entry=entry, options=options, seed=seed)
-                folder = places.out / "runs" / run.key(experiment, prepared, device)
+                folder = paths.out / "runs" / run.key(experiment, prepared, device)
                 outcomes.append(Outcome(run, folder))
     # Where nothing depends on the seed, several seeds share a run.
     unique = {outcome.folder: outcome for outcome in reversed(outcomes)}
     todo = [one for one in outcomes if unique[one.folder] is one and not _is_done(one)]
-    tell(f"{len(todo)} runs to do, {len(unique) - len(todo)} done before")
+    progress(f"{len(todo)} runs to do, {len(unique) - len(todo)} done before")
     started = time.monotonic()
     errors: dict[Path, str | None] = {}
-    for number, outcome in enumerate(_outcomes(todo, experiment, places, jobs, device), start=1):
+    for number, outcome in enumerate(_outcomes(todo, experiment, paths, jobs, device), start=1):
         errors[outcome.folder] = outcome.error
         spent = time.monotonic() - started
         left = spent / number * (len(todo) - number)
-        tell(
+        progress(
             f"{number}/{len(todo)} {outcome.run.entry.shown}, seed {outcome.run.seed}"
             f"{_options(outcome.run)}: {outcome.error or 'done'} ({spent:.0f} s, {left:.0f} s left)"
         )
@@ -109,15 +109,15 @@ def _is_done(outcome: Outcome) -> bool:
 
 
 def _outcomes(
-    todo: list[Outcome], experiment: Experiment, places: Places, jobs: int, device: str
+    todo: list[Outcome], experiment: Experiment, paths: BenchmarkPaths, jobs: int, device: str
 ) -> Iterator[Outcome]:
     """Yields what became of runs, as they end; a single job at a time runs in this process."""
     if jobs == 1 or len(todo) < 2:
         for one in todo:
-            yield _execute(one, experiment, places, device)
+            yield _execute(one, experiment, paths, device)
         return
     lost = []
-    for outcome in _in_processes(todo, experiment, places, jobs, device):
+    for outcome in _in_processes(todo, experiment, paths, jobs, device):
         if outcome.error == _KILLED:
             lost.append(outcome)
         else:
@@ -125,18 +125,18 @@ def _outcomes(
     # Which of them it was that had its process killed, only one at a time can tell.
     for outcome in lost:
         one = Outcome(outcome.run, outcome.folder)
-        yield from _in_processes([one], experiment, places, 1, device)
+        yield from _in_processes([one], experiment, paths, 1, device)
 
 
 def _in_processes(
-    todo: list[Outcome], experiment: Experiment, places: Places, jobs: int, device: str
+    todo: list[Outcome], experiment: Experiment, paths: BenchmarkPaths, jobs: int, device: str
 ) -> Iterator[Outcome]:
     """Yields what became of runs; where a process is killed, all that had not ended failed."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
     # Spawned, since a forked torch may hang in its threads.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, context, _set_threads, (threads,)) as pool:
-        futures = {pool.submit(_execute, one, experiment, places, device): one for one in todo}
+        futures = {pool.submit(_execute, one, experiment, paths, device): one for one in todo}
         for future in as_completed(futures):
             try:
                 yield future.result()
@@ -144,11 +144,13 @@ def _in_processes(
                 yield Outcome(futures[future].run, futures[future].folder, _KILLED)
 
 
-def _execute(outcome: Outcome, experiment: Experiment, places: Places, device: str) -> Outcome:
-    prepared = _prepared(experiment, outcome.run.seed, places)
+def _execute(
+    outcome: Outcome, experiment: Experiment, paths: BenchmarkPaths, device: str
+) -> Outcome:
+    prepared = _prepared(experiment, outcome.run.seed, paths)
     try:
-        with joined(device) as team:
-            execute(outcome.run, experiment, prepared, outcome.folder, team=team)
+        with joined(device) as distributed:
+            execute(outcome.run, experiment, prepared, outcome.folder, context=distributed)
     except _TOLD as error:
         return Outcome(outcome.run, outcome.folder, str(error))
     except _UNTOLD as error:
@@ -160,15 +162,15 @@ _CACHED = functools.lru_cache(maxsize=1)
 
 
 @_CACHED
-def _prepared_by_text(document: str, seed: int, places: Places) -> Prepared:
+def _prepared_by_text(document: str, seed: int, paths: BenchmarkPaths) -> Prepared:
     from recommenders.benchmark.experiment import Experiment
 
-    return prepare(Experiment.model_validate_json(document), seed, places)
+    return prepare(Experiment.model_validate_json(document), seed, paths)
 
 
-def _prepared(experiment: Experiment, seed: int, places: Places) -> Prepared:
+def _prepared(experiment: Experiment, seed: int, paths: BenchmarkPaths) -> Prepared:
     """Prepares a seed, or returns what this process has prepared last."""
-    return _prepared_by_text(experiment.model_dump_json(), seed, places)
+    return _prepared_by_text(experiment.model_dump_json(), seed, paths)
 
 
 def _set_threads(threads: int) -> None:

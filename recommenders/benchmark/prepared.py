@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Places:
+class BenchmarkPaths:
     """Where things are.
 
     Attributes:
@@ -79,7 +79,7 @@ class Prepared:
 def prepare(
     experiment: Experiment,
     seed: int,
-    places: Places,
+    paths: BenchmarkPaths,
     *,
     progress: Callable[[int], None] | None = None,
 ) -> Prepared:
@@ -88,7 +88,7 @@ def prepare(
     Args:
         experiment: What to prepare for.
         seed: One of its seeds.
-        places: Where to find and keep things.
+        paths: Where to find and keep things.
         progress: Told how many texts are encoded.
 
     Raises:
@@ -96,13 +96,13 @@ def prepare(
         BenchmarkError: The split has no scenario of that name; or a snapshot belongs to another
             dataset, split or encoder.
     """
-    dataset = Dataset.read(places.datasets / experiment.dataset)
+    dataset = Dataset.read(paths.datasets / experiment.dataset)
     indexed = Indexed.of(dataset)
     split = experiment.plan(seed).divide(dataset)
     if experiment.scenario is not None and experiment.scenario not in split.scenarios:
         known = ", ".join(split.scenarios)
         raise BenchmarkError(f"the split has no scenario {experiment.scenario!r}; it has {known}")
-    snapshot = _snapshot(experiment, seed, places, dataset, split)
+    snapshot = _snapshot(experiment, seed, paths, dataset, split)
     items = users = None
     if snapshot is not None:
         items = None if snapshot.items is None else snapshot.items.aligned(indexed.item_ids)
@@ -115,7 +115,7 @@ def prepare(
         profiles = _words(snapshot.items.texts_of(indexed.item_ids), warm)
     inputs = Inputs(
         train=split.train,
-        text=_text_vectors(texts, places, progress),
+        text=_text_vectors(texts, paths, progress),
         item_profiles=items,
         user_profiles=users,
         text_words=_words(texts, warm),
@@ -142,16 +142,16 @@ def prepare(
 
 
 def _snapshot(
-    experiment: Experiment, seed: int, places: Places, dataset: Dataset, split: Split
+    experiment: Experiment, seed: int, paths: BenchmarkPaths, dataset: Dataset, split: Split
 ) -> Snapshot | None:
     if experiment.profiles is None:
         return None
-    folder = places.snapshots / experiment.profiles.replace("{seed}", str(seed))
+    folder = paths.snapshots / experiment.profiles.replace("{seed}", str(seed))
     snapshot = Snapshot.read(folder)
     info = snapshot.info
     if info.dataset != dataset.info.name:
         raise BenchmarkError(f"{folder} has profiles of {info.dataset}, not {dataset.info.name}")
-    if info.encoder != (ours := encoder_name(places.encoder)):
+    if info.encoder != (ours := encoder_name(paths.encoder)):
         raise BenchmarkError(f"{folder}: vectors are by {info.encoder}, those of texts by {ours}")
     if info.split is not None and info.split != split.fingerprint():
         raise BenchmarkError(
@@ -214,15 +214,15 @@ def _words(texts: Sequence[str], warm: NDArray[np.int64]) -> sparse.csr_array:
 
 
 def _text_vectors(
-    texts: Sequence[str], places: Places, progress: Callable[[int], None] | None
+    texts: Sequence[str], paths: BenchmarkPaths, progress: Callable[[int], None] | None
 ) -> NDArray[np.float32]:
     """Returns vectors of the items' own texts; kept on disk, since they take minutes."""
-    key = hashlib.sha256(repr((encoder_name(places.encoder), texts)).encode()).hexdigest()[:16]
-    path = places.out / "texts" / f"{key}.npy"
+    key = hashlib.sha256(repr((encoder_name(paths.encoder), texts)).encode()).hexdigest()[:16]
+    path = paths.out / "texts" / f"{key}.npy"
     if path.is_file():
         kept: NDArray[np.float32] = np.load(path, allow_pickle=False)
         return kept
-    vectors = encode(texts, places.encoder, threads=2, progress=progress)
+    vectors = encode(texts, paths.encoder, threads=2, progress=progress)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{key}.new.npy")
     np.save(scratch, vectors, allow_pickle=False)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from recommenders import breakdown, metrics
 from recommenders.data.negatives import NegativeSampler
-from recommenders.distributed import ALONE
+from recommenders.distributed import SINGLE_PROCESS
 from recommenders.evaluation import CUTOFFS, evaluate
 from recommenders.models.registry import MODELS, build
 from recommenders.negative_sampling import among_chosen
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from recommenders.benchmark.experiment import Experiment, ModelEntry
     from recommenders.benchmark.prepared import Prepared
     from recommenders.data.split import Part
-    from recommenders.distributed import Team
+    from recommenders.distributed import DistributedContext
     from recommenders.evaluation import Evaluation, Scorer
     from recommenders.training_log import History
 
@@ -66,7 +66,7 @@ class Run:
             "options": self.options,
             "training": experiment.trainer(self.entry).model_dump(mode="json"),
             "seed": self.seed if MODELS[self.entry.name].chance else None,
-            "judged": [
+            "evaluated": [
                 experiment.metric,
                 experiment.scenario,
                 experiment.validation_users,
@@ -81,7 +81,12 @@ class Run:
 
 
 def execute(
-    run: Run, experiment: Experiment, prepared: Prepared, folder: Path, *, team: Team = ALONE
+    run: Run,
+    experiment: Experiment,
+    prepared: Prepared,
+    folder: Path,
+    *,
+    context: DistributedContext = SINGLE_PROCESS,
 ) -> None:
     """Trains and judges a model; `result.json` is there when all of it is.
 
@@ -92,7 +97,7 @@ def execute(
         experiment: How it is trained.
         prepared: What on.
         folder: For what comes of it; is made.
-        team: Where a model that is trained by gradient works.
+        context: Where a model that is trained by gradient works.
 
     Raises:
         ModelError: Options do not fit, or training failed.
@@ -100,7 +105,7 @@ def execute(
     """
     folder.mkdir(parents=True, exist_ok=True)
     started = time.process_time()
-    model, history = fit(run, experiment, prepared, folder, team=team)
+    model, history = fit(run, experiment, prepared, folder, context=context)
     seconds = time.process_time() - started
     if history is not None:
         seconds += history.earlier_seconds
@@ -131,7 +136,7 @@ def execute(
         "split_fingerprint": prepared.split.fingerprint(),
         "profiles": prepared.profiles if run.reads_profiles else None,
         "protocol": experiment.protocol,
-        "device": team.device.type,
+        "device": context.device.type,
         "cpu_seconds": round(seconds, 3),
         "epochs": None if history is None else len(history.rows),
         "scenarios": scenarios,
@@ -141,7 +146,7 @@ def execute(
     scratch.replace(folder / RESULT)
 
 
-def judged_by(experiment: Experiment, prepared: Prepared) -> Part:
+def validation_part(experiment: Experiment, prepared: Prepared) -> Part:
     """Returns what decides between epochs and options."""
     name = experiment.scenario or next(iter(prepared.scenarios))
     scenario = prepared.scenarios[name]
@@ -149,7 +154,12 @@ def judged_by(experiment: Experiment, prepared: Prepared) -> Part:
 
 
 def fit(
-    run: Run, experiment: Experiment, prepared: Prepared, folder: Path, *, team: Team = ALONE
+    run: Run,
+    experiment: Experiment,
+    prepared: Prepared,
+    folder: Path,
+    *,
+    context: DistributedContext = SINGLE_PROCESS,
 ) -> tuple[Any, History | None]:
     """Builds a model and, where it has to be, trains it.
 
@@ -158,10 +168,10 @@ def fit(
         experiment: How it is trained.
         prepared: What on.
         folder: That is there, for the checkpoint and the losses of every epoch.
-        team: Where a model that is trained by gradient works, and who trains it with this process.
+        context: Where a model that is trained by gradient works, and who trains it with this process.
 
     Returns:
-        The model, with the parameters that are best by `judged_by`, and how training went: the
+        The model, with the parameters that are best by `validation_part`, and how training went: the
         best by each scenario; None for one that is not trained by gradient.
 
     Raises:
@@ -195,7 +205,7 @@ def fit(
         rng=rng,
         validate=validate,
         checkpoint=checkpoint,
-        team=team,
+        context=context,
     )
     history.write_csv(folder / LOSSES)
     checkpoint.unlink(missing_ok=True)

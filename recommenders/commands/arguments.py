@@ -11,11 +11,11 @@ from services.assets.home import reclm_home
 if TYPE_CHECKING:
     import argparse
 
-    from recommenders.benchmark.prepared import Places
+    from recommenders.benchmark.prepared import BenchmarkPaths
 
 
-def add_places(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that `places_of` reads."""
+def add_paths(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that `paths_of` reads."""
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="folder of datasets (data in RECLM_HOME)"
     )
@@ -35,17 +35,17 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def places_of(args: argparse.Namespace, *, out: Path) -> Places:
+def paths_of(args: argparse.Namespace, *, out: Path) -> BenchmarkPaths:
     """Returns where the options say that things are.
 
     Args:
-        args: Of a parser with `add_places`.
+        args: Of a parser with `add_paths`.
         out: Where results go.
     """
-    from recommenders.benchmark.prepared import Places
+    from recommenders.benchmark.prepared import BenchmarkPaths
 
     datasets = args.data or reclm_home() / "data"
-    return Places(
+    return BenchmarkPaths(
         datasets=datasets,
         snapshots=args.snapshots or datasets,
         encoder=encoder_folder(args.encoder),

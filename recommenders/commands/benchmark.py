@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recommenders.benchmark.errors import BenchmarkError
-from recommenders.commands.arguments import add_device, add_places, places_of
+from recommenders.commands.arguments import add_device, add_paths, paths_of
 
 if TYPE_CHECKING:
     import argparse
 
-    from recommenders.benchmark.prepared import Places
+    from recommenders.benchmark.prepared import BenchmarkPaths
 
 _DESCRIPTION = """\
 Trains and judges every model of a grid on every seed, and writes tables, an HTML page with plots
@@ -36,7 +36,7 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
     parser.set_defaults(run=_run)
     parser.add_argument("file", type=Path, metavar="FILE", help="the grid, in YAML")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the results")
-    add_places(parser)
+    add_paths(parser)
     add_device(parser)
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="at a time (%(default)s)")
 
@@ -51,12 +51,12 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
 
 
 def _run(args: argparse.Namespace) -> str:
-    places = places_of(args, out=args.out)
+    paths = paths_of(args, out=args.out)
     command = f"reclm-recommend benchmark {args.file} --out {args.out.name}"
     if args.device != "cpu":
         command += f" --device {args.device}"
     jobs = max(1, args.jobs)
-    return benchmark(args.file, places, jobs=jobs, device=args.device, command=command)
+    return benchmark(args.file, paths, jobs=jobs, device=args.device, command=command)
 
 
 def _report(args: argparse.Namespace) -> str:
@@ -70,7 +70,9 @@ def _report(args: argparse.Namespace) -> str:
     return f"{len(args.folders)} results are in {args.out}"
 
 
-def benchmark(file: Path, places: Places, *, jobs: int, command: str, device: str = "cpu") -> str:
+def benchmark(
+    file: Path, paths: BenchmarkPaths, *, jobs: int, command: str, device: str = "cpu"
+) -> str:
     """Runs a grid and writes its results; returns what to print.
 
     `places.out` gets `results.md`, `results.html` and `results.parquet`, and `runs/`.
@@ -90,28 +92,28 @@ def benchmark(file: Path, places: Places, *, jobs: int, command: str, device: st
     experiment = read_experiment(file)
     outcomes = run_grid(
         experiment,
-        places,
+        paths,
         jobs=jobs,
         device=device,
-        tell=lambda line: sys.stderr.write(line + "\n"),
+        progress=lambda line: sys.stderr.write(line + "\n"),
     )
     results = collect(experiment, outcomes)
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     if results:
         audit = run_audit(
-            places.datasets / experiment.dataset, split=experiment.plan(experiment.seeds[0])
+            paths.datasets / experiment.dataset, split=experiment.plan(experiment.seeds[0])
         )
         document = markdown(experiment, results, audit, command=command, where=here(device))
-        write_text(places.out / "results.md", document)
-        write_text(places.out / "results.html", page(experiment, results, document=document))
-        write_table(parquet(results), places.out / "results.parquet")
+        write_text(paths.out / "results.md", document)
+        write_text(paths.out / "results.html", page(experiment, results, document=document))
+        write_table(parquet(results), paths.out / "results.parquet")
     if failed:
         first = failed[0]
         raise BenchmarkError(
             f"{len(failed)} of {len(outcomes)} runs failed, the first ({first.run.entry.shown}, "
             f"seed {first.run.seed}) so: {first.error}"
         )
-    return document + f"\nWritten to {places.out}: results.md, results.html, results.parquet"
+    return document + f"\nWritten to {paths.out}: results.md, results.html, results.parquet"
 
 
 def here(device: str = "cpu") -> str:

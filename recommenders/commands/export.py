@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recommenders.commands.arguments import add_device, add_places, places_of
+from recommenders.commands.arguments import add_device, add_paths, paths_of
 from services.assets.home import reclm_home
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
     train.add_argument(
         "--seed", type=int, metavar="N", help="one of the grid's (the first of them)"
     )
-    add_places(train)
+    add_paths(train)
     add_device(train)
 
     export: argparse.ArgumentParser = commands.add_parser(
@@ -64,17 +64,17 @@ def _train(args: argparse.Namespace) -> str:
 
     refuse_occupied(args.out)
     experiment = read_experiment(args.file)
-    places = places_of(args, out=reclm_home() / "cache")
+    paths = paths_of(args, out=reclm_home() / "cache")
     seed = experiment.seeds[0] if args.seed is None else args.seed
     try:
-        with joined(args.device) as team:
+        with joined(args.device) as context:
             trained = train_one(
                 experiment,
                 args.model,
                 seed,
-                places,
-                team=team,
-                tell=lambda line: sys.stderr.write(line + "\n"),
+                paths,
+                context=context,
+                progress=lambda line: sys.stderr.write(line + "\n"),
             )
     except EvaluationError as error:
         raise ExportError(f"the model cannot be judged: {error}") from error

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ENCODER = "all-MiniLM-L6-v2-int8"
 
-_TELL_EVERY_S = 5.0
+_PROGRESS_EVERY_S = 5.0
 
 _DESCRIPTION = """\
 Makes a snapshot of profiles and their vectors, which experiments read. Without files the running
@@ -130,14 +130,16 @@ def _from_files(args: argparse.Namespace, dataset: Dataset) -> Snapshot:
     if len(kinds) > 1:
         raise DatasetError("--users and --items: give two files, or two outputs of backfills")
     if kinds == {True}:
-        snapshot = from_backfill(dataset, users=args.users, items=args.items, tell=_tell)
+        snapshot = from_backfill(
+            dataset, users=args.users, items=args.items, progress=_print_progress
+        )
     else:
         snapshot = from_jsonl(
             dataset,
             users=args.users,
             items=args.items,
             encoder=encoder_folder(args.encoder),
-            progress=lambda count: _tell(f"Encoding: {count:,} texts ..."),
+            progress=lambda count: _print_progress(f"Encoding: {count:,} texts ..."),
         )
     snapshot.write(args.out)
     return Snapshot.read(args.out)  # vectors are rounded when they are written
@@ -152,9 +154,9 @@ def _from_service(args: argparse.Namespace, dataset: Dataset) -> Snapshot:
     def progress(kind: str, done: int, wanted: int, failed: int) -> None:
         nonlocal told_at
         now = time.monotonic()
-        if now - told_at > _TELL_EVERY_S or done + failed >= wanted:
+        if now - told_at > _PROGRESS_EVERY_S or done + failed >= wanted:
             told_at = now
-            _tell(f"{done:,}/{wanted:,} {kind}s, {failed:,} failed")
+            _print_progress(f"{done:,}/{wanted:,} {kind}s, {failed:,} failed")
 
     return fetch(
         dataset,
@@ -171,5 +173,5 @@ def _from_service(args: argparse.Namespace, dataset: Dataset) -> Snapshot:
     )
 
 
-def _tell(line: str) -> None:
+def _print_progress(line: str) -> None:
     sys.stderr.write(line + "\n")

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recommenders.commands.arguments import add_places, places_of
+from recommenders.commands.arguments import add_paths, paths_of
 
 if TYPE_CHECKING:
     import argparse
 
-    from recommenders.benchmark.prepared import Places
+    from recommenders.benchmark.prepared import BenchmarkPaths
 
 _COLD_USERS = """\
 Trains models without some users, and ranks for those by more and more of their first clicks: by
@@ -33,22 +33,22 @@ def add_command(commands: Any) -> None:  # noqa: ANN401 - argparse does not name
     cold.set_defaults(run=_run)
     cold.add_argument("file", type=Path, metavar="FILE", help="the study, in YAML")
     cold.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the results")
-    add_places(cold)
+    add_paths(cold)
 
 
 def _run(args: argparse.Namespace) -> str:
     from recommenders.benchmark.errors import BenchmarkError
     from recommenders.evaluation import EvaluationError
 
-    places = places_of(args, out=args.out)
+    paths = paths_of(args, out=args.out)
     command = f"reclm-recommend study cold-users {args.file} --out {args.out.name}"
     try:
-        return cold_users(args.file, places, command=command)
+        return cold_users(args.file, paths, command=command)
     except EvaluationError as error:
         raise BenchmarkError(f"strangers cannot be ranked for: {error}") from error
 
 
-def cold_users(file: Path, places: Places, *, command: str) -> str:
+def cold_users(file: Path, paths: BenchmarkPaths, *, command: str) -> str:
     """Runs a study and writes its results; returns what to print.
 
     `places.out` gets `cold-users.md`, `.parquet` and `.png`, and `runs/`.
@@ -65,17 +65,17 @@ def cold_users(file: Path, places: Places, *, command: str) -> str:
     from recommenders.study.run import run_study
 
     study = read_study(file)
-    table = run_study(study, places, tell=lambda line: sys.stderr.write(line + "\n"))
+    table = run_study(study, paths, progress=lambda line: sys.stderr.write(line + "\n"))
     found = Findings.of(table)
     profiles = f"{study.profiles}; users have "
     profiles += (
         "the mean of those of their items" if study.user_profiles == "items" else "their own"
     )
     document = markdown(study, found, command=command, where=here(), profiles=profiles)
-    write_text(places.out / "cold-users.md", document)
-    scratch = places.out / ".cold-users.new"
+    write_text(paths.out / "cold-users.md", document)
+    scratch = paths.out / ".cold-users.new"
     pq.write_table(table, scratch, compression="zstd")
-    scratch.replace(places.out / "cold-users.parquet")
+    scratch.replace(paths.out / "cold-users.parquet")
     lines(study, found).savefig(scratch, dpi=150, format="png")
-    scratch.replace(places.out / "cold-users.png")
-    return document + f"\nWritten to {places.out}: cold-users.md, .parquet and .png"
+    scratch.replace(paths.out / "cold-users.png")
+    return document + f"\nWritten to {paths.out}: cold-users.md, .parquet and .png"

@@ -73,9 +73,9 @@ class Part:
         users = self.users
         if most is None or len(users) <= most:
             return self
-        lots = draw(0, users, np.zeros_like(users))
+        draws = draw(0, users, np.zeros_like(users))
         chosen = np.zeros(self.relevant.shape[0], np.bool_)
-        chosen[users[np.argsort(lots, kind="stable")[:most]]] = True
+        chosen[users[np.argsort(draws, kind="stable")[:most]]] = True
         kept = np.repeat(chosen, np.diff(self.relevant.indptr))
         lengths = np.where(chosen, np.diff(self.relevant.indptr), 0)
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(self.relevant.indptr.dtype)

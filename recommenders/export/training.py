@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recommenders.benchmark.prepared import prepare
-from recommenders.benchmark.run import Run, fit, judged_by
-from recommenders.distributed import ALONE
+from recommenders.benchmark.run import Run, fit, validation_part
+from recommenders.distributed import SINGLE_PROCESS
 from recommenders.evaluation import evaluate
 from recommenders.export.errors import ExportError
 from recommenders.export.trained import Provenance, Trained
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from recommenders.benchmark.experiment import Experiment, ModelEntry
-    from recommenders.benchmark.prepared import Places, Prepared
-    from recommenders.distributed import Team
+    from recommenders.benchmark.prepared import BenchmarkPaths, Prepared
+    from recommenders.distributed import DistributedContext
 
 
 def train_one(
     experiment: Experiment,
     label: str | None,
     seed: int,
-    places: Places,
+    paths: BenchmarkPaths,
     *,
-    tell: Callable[[str], object],
-    team: Team = ALONE,
+    progress: Callable[[str], object],
+    context: DistributedContext = SINGLE_PROCESS,
 ) -> Trained | None:
     """Trains a model with each of the options that the grid tries, and takes the best.
 
@@ -38,9 +38,9 @@ def train_one(
         experiment: The grid.
         label: Which of its models, as in the tables; None where there is one alone.
         seed: Of the parameters and their order, and of the split unless it names its own.
-        places: Where data is; `out` keeps the vectors of texts.
-        tell: Told how each try came out, by the leader.
-        team: The processes that train it together.
+        paths: Where data is; `out` keeps the vectors of texts.
+        progress: Told how each try came out, by the leader.
+        context: The processes that train it together.
 
     Returns:
         The one that is best on validation, judged on the test parts of all scenarios; None in
@@ -52,8 +52,8 @@ def train_one(
         ModelError, EvaluationError: Training or judging failed.
     """
     entry = chosen(experiment, label)
-    prepared = team.leader_first(lambda: prepare(experiment, seed, places))
-    part = judged_by(experiment, prepared)
+    prepared = context.leader_first(lambda: prepare(experiment, seed, paths))
+    part = validation_part(experiment, prepared)
     cutoff = cutoff_of(experiment.metric)
     best: tuple[float, Any, Mapping[str, Any]] | None = None
     with tempfile.TemporaryDirectory(prefix="reclm-train-") as scratch:
@@ -61,11 +61,11 @@ def train_one(
             run = Run(entry=entry, options=options, seed=seed)
             folder = Path(scratch, str(number))
             folder.mkdir()
-            model, _ = fit(run, experiment, prepared, folder, team=team)
-            if not team.leads:
+            model, _ = fit(run, experiment, prepared, folder, context=context)
+            if not context.leads:
                 continue
             value = evaluate(model, part, cutoffs=[cutoff]).means()[experiment.metric]
-            tell(f"{entry.shown}: {experiment.metric} {value:.4f} on validation, {options}")
+            progress(f"{entry.shown}: {experiment.metric} {value:.4f} on validation, {options}")
             if best is None or value > best[0]:
                 best = value, model, options
     if best is None:

@@ -50,10 +50,10 @@ def from_jsonl(
             tables[kind] = None
             continue
         profiles = read_profiles(path)
-        if strangers := [id_ for id_ in profiles if id_ not in known[kind]]:
+        if unknown := [id_ for id_ in profiles if id_ not in known[kind]]:
             raise DatasetError(
-                f"{path}: {strangers[0]!r} is not among the {kind} of {dataset.info.name} (nor are "
-                f"{len(strangers) - 1} more)"
+                f"{path}: {unknown[0]!r} is not among the {kind} of {dataset.info.name} (nor are "
+                f"{len(unknown) - 1} more)"
             )
         texts = tuple(profiles.values())
         vectors = encode(texts, encoder, progress=progress)
@@ -73,7 +73,7 @@ def from_backfill(
     users: Path | None,
     items: Path | None,
     split: str | None = None,
-    tell: Callable[[str], object] | None = None,
+    progress: Callable[[str], object] | None = None,
 ) -> Snapshot:
     """Takes over the output of `reclm-serve backfill`, whose profiles have their vectors already.
 
@@ -82,7 +82,7 @@ def from_backfill(
         users: The output folder of a backfill of users.
         items: The output folder of a backfill of items.
         split: As in `from_jsonl`.
-        tell: Told how many profiles of others were left out, in a line for each output.
+        progress: Told how many profiles of others were left out, in a line for each output.
 
     Raises:
         DatasetError: A folder cannot be read, its backfill has not ended, it has nobody of the
@@ -108,9 +108,9 @@ def from_backfill(
                 f"{path}: none of its {len(table.ids):,} profiles is of the {kind} of "
                 f"{dataset.info.name}; name the output of a backfill of this dataset"
             )
-        if tell is not None and len(own.ids) < len(table.ids):
+        if progress is not None and len(own.ids) < len(table.ids):
             others = len(table.ids) - len(own.ids)
-            tell(
+            progress(
                 f"{path}: {others:,} of {len(table.ids):,} profiles are not of the {kind} of "
                 f"{dataset.info.name} and are left out"
             )

@@ -175,13 +175,13 @@ class _Asking:
             indexed.user_ids[user]: [names[item] for item in items] for user, items in rows.items()
         }
         if split is not None and options.known is not None:
-            strangers = [
+            new_users = [
                 user for user in rows if split.train.indptr[user] == split.train.indptr[user + 1]
             ]
             self._prefix += f"first-{options.known}/"
             self._histories = {
                 indexed.user_ids[user]: [names[item] for item in rows[user][: options.known]]
-                for user in strangers
+                for user in new_users
             }
         drawn = sorted(self._histories, key=lambda id_: hashlib.sha256(id_.encode()).digest())
         chosen = set(drawn[: options.max_users])

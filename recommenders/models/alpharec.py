@@ -24,7 +24,7 @@ from recommenders.models.formulas import layers, numbers, unit
 from recommenders.models.fusion import Scale, linear, profile_width, standardised
 from recommenders.models.gradient import GradientModel
 from recommenders.models.graph import Graph, HasGraph
-from recommenders.models.terms import FactorTerms, Stranger
+from recommenders.models.terms import FactorTerms, NewUser
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,14 +112,14 @@ class AlphaRec(HasGraph, GradientModel[AlphaRecConfig]):
         vectors = self._users[users]
         cold = is_cold(users, self.inputs.train)
         if cold.size:
-            places = torch.from_numpy(cold).to(users.device)
+            positions = torch.from_numpy(cold).to(users.device)
             profiles = self._user_profiles
-            vectors[places] = self._joined(
-                known[cold], None if profiles is None else profiles[users[places]]
+            vectors[positions] = self._joined(
+                known[cold], None if profiles is None else profiles[users[positions]]
             )
         return vectors @ self._items.T
 
-    def score_strangers(
+    def score_new_users(
         self, known: sparse.csr_array, profiles: NDArray[np.float32] | None
     ) -> Tensor:
         """Returns scores; without a profile a stranger has the average one."""
@@ -127,7 +127,7 @@ class AlphaRec(HasGraph, GradientModel[AlphaRecConfig]):
         if self._user_profiles is not None:
             shape = known.shape[0], self._user_profiles.shape[1]
             raw = np.zeros(shape, np.float32) if profiles is None else profiles
-            read = self._scale.of_strangers(raw, shape).to(self.device)
+            read = self._scale.of_new_users(raw, shape).to(self.device)
         return self._joined(known, read) @ self._items.T
 
     def terms(self) -> FactorTerms:
@@ -140,19 +140,19 @@ class AlphaRec(HasGraph, GradientModel[AlphaRecConfig]):
             self.make_ready()
             read = self._item_vectors[:, :split] @ first.weight[:, :split].T
             added = numbers(torch.cat([read, self._joining.handed], dim=1))
-        stranger = Stranger.asked()
-        hidden = stranger.pooled.columns(0, width) / stranger.count.at_least(1)
+        new_user = NewUser.asked()
+        hidden = new_user.pooled.columns(0, width) / new_user.count.at_least(1)
         if profiled:
-            hidden = hidden + self._scale.formula(stranger) @ numbers(first.weight[:, split:].T)
+            hidden = hidden + self._scale.formula(new_user) @ numbers(first.weight[:, split:].T)
         embedded = layers(hidden + numbers(first.bias), others)
-        handed = stranger.pooled.columns(width, added.shape[1])
+        handed = new_user.pooled.columns(width, added.shape[1])
         items = numbers(self._items)
         return FactorTerms(
             item_vectors=items,
             item_bias=np.zeros(len(items), np.float32),
             history_vectors=added,
             user_vectors=numbers(self._users),
-            tower=unit(self._joining.formula(embedded, handed, stranger.count)),
+            tower=unit(self._joining.formula(embedded, handed, new_user.count)),
             profile_dimension=profiled,
         )
 

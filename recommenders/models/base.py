@@ -59,10 +59,10 @@ class Recommender(Protocol):
         ...
 
 
-class ScoresStrangers(Protocol):
+class ScoresNewUsers(Protocol):
     """Scores items for people who are no rows of any matrix: what goes online."""
 
-    def stranger_scores(
+    def new_user_scores(
         self, known: sparse.csr_array, profiles: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
         """Returns how much each item suits each stranger.
@@ -149,8 +149,8 @@ class Inputs:
             raise ModelError(f"{name}: row {wrong[0]} has a value that is no finite number")
 
 
-def check_strangers(known: sparse.csr_array, n_items: int) -> None:
-    """Checks what `stranger_scores` is asked.
+def check_new_users(known: sparse.csr_array, n_items: int) -> None:
+    """Checks what `new_user_scores` is asked.
 
     Raises:
         ModelError: The shape does not fit.

@@ -16,7 +16,7 @@ from recommenders.losses import bce, bpr
 from recommenders.models.formulas import numbers, side_by_side
 from recommenders.models.fusion import FusionConfig, linear
 from recommenders.models.gradient import FusedModel
-from recommenders.models.terms import FactorTerms, Stranger
+from recommenders.models.terms import FactorTerms, NewUser
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,11 +75,11 @@ class BiasMF(FusedModel[BiasMFConfig]):
         scores = self._scored(self.first(users, known))
         return scores if self.user_bias is None else scores + self.user_bias[users, None]
 
-    def score_strangers(
+    def score_new_users(
         self, known: sparse.csr_array, profiles: NDArray[np.float32] | None
     ) -> Tensor:
         """Returns scores; a stranger's bias is 0."""
-        return self._scored(self.first_of_strangers(known, profiles))
+        return self._scored(self.first_of_new_users(known, profiles))
 
     def terms(self) -> FactorTerms:
         """As in `HasTerms`; a user's bias, where there is one, is a further number of theirs."""
@@ -88,13 +88,13 @@ class BiasMF(FusedModel[BiasMFConfig]):
             items, users = numbers(self._items), numbers(self._users)
             bias = numbers(self.item_bias(self._items)[:, 0])
             folded = numbers(self._items @ self._fold_in.map)
-        stranger = Stranger.asked()
-        ids = self._fold_in.formula(stranger.pooled, stranger.count)
-        tower = self.fusion.formula(ids, stranger)
+        new_user = NewUser.asked()
+        ids = self._fold_in.formula(new_user.pooled, new_user.count)
+        tower = self.fusion.formula(ids, new_user)
         if self.user_bias is not None:
             items = np.concatenate([items, np.ones_like(items[:, :1])], axis=1)
             users = np.concatenate([users, numbers(self.user_bias)[:, None]], axis=1)
-            tower = side_by_side(tower, stranger.count * 0)
+            tower = side_by_side(tower, new_user.count * 0)
         return FactorTerms(
             item_vectors=items,
             item_bias=bias,

@@ -135,12 +135,12 @@ def few_of_each(train: sparse.csr_array, generator: torch.Generator) -> sparse.c
         generator: Where chance comes from.
     """
     device, counts = generator.device, np.diff(train.indptr)
-    lots = torch.rand(train.nnz, generator=generator, device=device).cpu().numpy()
+    draws = torch.rand(train.nnz, generator=generator, device=device).cpu().numpy()
     sizes = torch.rand(len(counts), generator=generator, device=device).cpu().numpy()
     wanted = np.floor(np.exp(sizes * np.log(counts + 1.0)))  # from 1 to the count
     rows = np.repeat(np.arange(len(counts)), counts)
     place = np.arange(train.nnz) - train.indptr[rows]
-    kept = np.sort(np.lexsort((lots, rows))[place < wanted[rows]])
+    kept = np.sort(np.lexsort((draws, rows))[place < wanted[rows]])
     bounds = np.concatenate([[0], np.cumsum(np.bincount(rows[kept], minlength=len(counts)))])
     ones = np.ones(len(kept), np.float32)
     return sparse.csr_array((ones, train.indices[kept], bounds), shape=train.shape)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from recommenders.models.base import Inputs
     from recommenders.models.formulas import Formula
-    from recommenders.models.terms import Stranger
+    from recommenders.models.terms import NewUser
 
 
 class FusionConfig(ModelConfig):
@@ -156,7 +156,7 @@ class Fusion(nn.Module):
             return None
         if profiles is None:
             return torch.zeros((users, self._user_profiles.shape[1])).to(self._user_profiles)
-        return self._scale.of_strangers(profiles, (users, self._user_profiles.shape[1])).to(
+        return self._scale.of_new_users(profiles, (users, self._user_profiles.shape[1])).to(
             self._user_profiles.device
         )
 
@@ -169,11 +169,11 @@ class Fusion(nn.Module):
         """
         return self._fused_users(ids, profiles)
 
-    def formula(self, ids: Formula, stranger: Stranger) -> Formula:
+    def formula(self, ids: Formula, new_user: NewUser) -> Formula:
         """Returns what `folded` makes of an id part and a raw profile, as a formula."""
         if self.profile_network is None or self._user_profiles is None:
             return ids
-        read = unit(layers(self._scale.formula(stranger), self.profile_network))
+        read = unit(layers(self._scale.formula(new_user), self.profile_network))
         if self.fuse is None:
             return ids + read
         return layers(side_by_side(ids, read), self.fuse)
@@ -280,12 +280,12 @@ class Scale:
         scaled = np.where(there[:, None], values - self.mean, 0) / self.divisor
         return scaled.astype(np.float32)
 
-    def formula(self, stranger: Stranger) -> Formula:
+    def formula(self, new_user: NewUser) -> Formula:
         """Returns a raw profile standardised, zeros where there is none."""
         mean = self.mean.astype(np.float32)
-        return (stranger.profile - mean) * (1 / self.divisor) * stranger.has_profile
+        return (new_user.profile - mean) * (1 / self.divisor) * new_user.has_profile
 
-    def of_strangers(self, profiles: NDArray[np.float32], shape: tuple[int, int]) -> Tensor:
+    def of_new_users(self, profiles: NDArray[np.float32], shape: tuple[int, int]) -> Tensor:
         """Returns profiles standardised, on the CPU.
 
         Raises:

@@ -17,8 +17,8 @@ from torch import nn
 from recommenders.models.base import (
     Inputs,
     ModelConfig,
+    check_new_users,
     check_scoring,
-    check_strangers,
 )
 from recommenders.models.errors import ModelError
 from recommenders.models.files import read_folder, write_folder
@@ -117,10 +117,10 @@ class GradientModel(nn.Module, Generic[C]):
         """
         raise NotImplementedError
 
-    def score_strangers(
+    def score_new_users(
         self, known: sparse.csr_array, profiles: NDArray[np.float32] | None
     ) -> Tensor:
-        """Returns scores as `stranger_scores` does, after `prepare`; without gradients."""
+        """Returns scores as `new_user_scores` does, after `prepare`; without gradients."""
         raise NotImplementedError
 
     @property
@@ -141,14 +141,14 @@ class GradientModel(nn.Module, Generic[C]):
             scores = self.score(torch.from_numpy(users).to(self.device), known)
             return scores.float().cpu().numpy()
 
-    def stranger_scores(
+    def new_user_scores(
         self, known: sparse.csr_array, profiles: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
         """As in `ScoresStrangers`."""
-        check_strangers(known, self.inputs.n_items)
+        check_new_users(known, self.inputs.n_items)
         with torch.inference_mode():
             self.make_ready()
-            return self.score_strangers(known, profiles).float().cpu().numpy()
+            return self.score_new_users(known, profiles).float().cpu().numpy()
 
     def make_ready(self) -> None:
         """Works out what scoring needs, if that has not been done since training."""
@@ -234,15 +234,15 @@ class FusedModel(GradientModel[F]):
         vectors = self._users[users]
         cold = is_cold(users, self.inputs.train)
         if cold.size:
-            places = torch.from_numpy(cold).to(users.device)
-            profiles = self.fusion.profiles_of(users[places])
-            vectors[places] = self.fusion.folded(self._fold_in.ids(known[cold]), profiles)
+            positions = torch.from_numpy(cold).to(users.device)
+            profiles = self.fusion.profiles_of(users[positions])
+            vectors[positions] = self.fusion.folded(self._fold_in.ids(known[cold]), profiles)
         return vectors
 
-    def first_of_strangers(
+    def first_of_new_users(
         self, known: sparse.csr_array, profiles: NDArray[np.float32] | None
     ) -> Tensor:
-        """Returns the first embeddings of strangers, (rows, d); arguments as `stranger_scores`."""
+        """Returns the first embeddings of strangers, (rows, d); arguments as `new_user_scores`."""
         read = self.fusion.standardised(profiles, known.shape[0])
         return self.fusion.folded(self._fold_in.ids(known), read)
 

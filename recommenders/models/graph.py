@@ -73,8 +73,8 @@ class Graph:
     @classmethod
     def of(cls, train: sparse.csr_array) -> Self:
         """Makes the graph of a matrix of users x items; what is stored is an edge."""
-        places = np.arange(train.nnz, dtype=np.int32)
-        there = sparse.csr_array((places, train.indices, train.indptr), shape=train.shape)
+        positions = np.arange(train.nnz, dtype=np.int32)
+        there = sparse.csr_array((positions, train.indices, train.indptr), shape=train.shape)
         back = there.T.tocsr()
         return cls._normalised(
             _int32(there.indptr),

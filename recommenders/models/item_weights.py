@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from pydantic import Field
 
-from recommenders.models.base import ModelConfig, check_scoring, check_strangers
+from recommenders.models.base import ModelConfig, check_new_users, check_scoring
 from recommenders.models.errors import ModelError
 from recommenders.models.files import read_folder, write_folder
 from recommenders.models.terms import WeightTerms
@@ -84,15 +84,15 @@ class ItemWeights:
     def scores(self, users: NDArray[np.int64], known: sparse.csr_array) -> NDArray[np.float32]:
         """As in `Recommender`; of training users too only `known` counts."""
         check_scoring(users, known, self._n_users, self.weights.shape[1])
-        return self.stranger_scores(known)
+        return self.new_user_scores(known)
 
-    def stranger_scores(
+    def new_user_scores(
         self,
         known: sparse.csr_array,
         profiles: NDArray[np.float32] | None = None,  # noqa: ARG002 - the protocol's; not read
     ) -> NDArray[np.float32]:
         """As in `ScoresStrangers`."""
-        check_strangers(known, self.weights.shape[1])
+        check_new_users(known, self.weights.shape[1])
         useful = known[:, self.rows]
         scores: NDArray[np.float32] = useful @ self.weights
         if self.config.prior_weight:

@@ -20,7 +20,7 @@ from recommenders.models.formulas import numbers
 from recommenders.models.fusion import FusionConfig
 from recommenders.models.gradient import FusedModel
 from recommenders.models.graph import Graph, HasGraph
-from recommenders.models.terms import FactorTerms, Stranger
+from recommenders.models.terms import FactorTerms, NewUser
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,15 +80,15 @@ class GraphModel(HasGraph, FusedModel[G]):
         vectors = self._final_users[users]
         cold = is_cold(users, self.inputs.train)
         if cold.size:
-            places, rows = torch.from_numpy(cold).to(users.device), known[cold]
-            vectors[places] = self._joining.spread(self.first(users[places], rows), rows)
+            positions, rows = torch.from_numpy(cold).to(users.device), known[cold]
+            vectors[positions] = self._joining.spread(self.first(users[positions], rows), rows)
         return vectors @ self._final_items.T
 
-    def score_strangers(
+    def score_new_users(
         self, known: sparse.csr_array, profiles: NDArray[np.float32] | None
     ) -> Tensor:
         """Returns scores; a stranger is a further node of the graph."""
-        first = self.first_of_strangers(known, profiles)
+        first = self.first_of_new_users(known, profiles)
         return self._joining.spread(first, known) @ self._final_items.T
 
     def terms(self) -> FactorTerms:
@@ -96,17 +96,17 @@ class GraphModel(HasGraph, FusedModel[G]):
         with torch.no_grad():
             self.make_ready()
             added = torch.cat([self._items @ self._fold_in.map, self._joining.handed], dim=1)
-        size, stranger = self._items.shape[1], Stranger.asked()
-        ids = self._fold_in.formula(stranger.pooled.columns(0, size), stranger.count)
-        first = self.fusion.formula(ids, stranger)
-        handed = stranger.pooled.columns(size, 2 * size)
+        size, new_user = self._items.shape[1], NewUser.asked()
+        ids = self._fold_in.formula(new_user.pooled.columns(0, size), new_user.count)
+        first = self.fusion.formula(ids, new_user)
+        handed = new_user.pooled.columns(size, 2 * size)
         items = numbers(self._final_items)
         return FactorTerms(
             item_vectors=items,
             item_bias=np.zeros(len(items), np.float32),
             history_vectors=numbers(added),
             user_vectors=numbers(self._final_users),
-            tower=self._joining.formula(first, handed, stranger.count),
+            tower=self._joining.formula(first, handed, new_user.count),
             profile_dimension=self.fusion.profile_dimension,
         )
 

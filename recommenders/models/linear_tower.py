@@ -18,13 +18,13 @@ from pydantic import Field
 from scipy import linalg
 from scipy.sparse.linalg import svds
 
-from recommenders.models.base import ModelConfig, check_scoring, check_strangers
+from recommenders.models.base import ModelConfig, check_new_users, check_scoring
 from recommenders.models.errors import ModelError
 from recommenders.models.files import read_folder, write_folder
 from recommenders.models.folding import few_of_each
 from recommenders.models.formulas import inverse, log, side_by_side
 from recommenders.models.fusion import Scale
-from recommenders.models.terms import FactorTerms, Stranger
+from recommenders.models.terms import FactorTerms, NewUser
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +53,7 @@ class LinearTowerConfig(ModelConfig):
             read, times the number of examples.
         profile_regularisation: Of what is made of a profile, likewise.
         draws: How often each user is made a stranger, with other clicks each time.
-        stranger_profiles: What a profile is: `own`, what the inputs have of each user, whatever
+        new_user_profiles: What a profile is: `own`, what the inputs have of each user, whatever
             clicks it was made from; or `items`, the mean of the profiles of the items clicked on,
             of which those who are made strangers have few.
     """
@@ -63,7 +63,7 @@ class LinearTowerConfig(ModelConfig):
     regularisation: float = Field(0.01, gt=0)
     profile_regularisation: float = Field(0.1, gt=0)
     draws: int = Field(10, ge=1)
-    stranger_profiles: Literal["own", "items"] = "own"
+    new_user_profiles: Literal["own", "items"] = "own"
 
 
 class LinearTower:
@@ -136,18 +136,18 @@ class LinearTower:
             vectors[cold] = self.vectors(known[cold], own)
         return vectors @ self.items.T
 
-    def stranger_scores(self, known: sparse.csr_array, profiles: Floats | None = None) -> Floats:
+    def new_user_scores(self, known: sparse.csr_array, profiles: Floats | None = None) -> Floats:
         """As in `ScoresStrangers`."""
-        check_strangers(known, len(self.items))
+        check_new_users(known, len(self.items))
         return self.vectors(known, profiles) @ self.items.T
 
     def vectors(self, known: sparse.csr_array, profiles: Floats | None) -> Floats:
-        """Returns strangers' vectors, (rows, d); arguments as `stranger_scores`."""
+        """Returns strangers' vectors, (rows, d); arguments as `new_user_scores`."""
         read = np.zeros((known.shape[0], 0), np.float32)
         there = np.zeros(known.shape[0], np.bool_)
         if self.profiles is not None and profiles is not None:
             shape = known.shape[0], self.profiles.shape[1]
-            read = self._scale.of_strangers(profiles, shape).numpy()
+            read = self._scale.of_new_users(profiles, shape).numpy()
             there = np.asarray(profiles.any(axis=1))
         clicked, counts = known @ self.items, np.diff(known.indptr)
         vectors = np.zeros((known.shape[0], self.items.shape[1]), np.float32)
@@ -163,17 +163,17 @@ class LinearTower:
 
     def terms(self) -> FactorTerms:
         """As in `HasTerms`; a past item adds its own vector."""
-        stranger = Stranger.asked()
-        some = stranger.count.at_most(1)
-        towers = {"none": some * 0 + 1, "clicks": self._of_clicks(stranger)}
+        new_user = NewUser.asked()
+        some = new_user.count.at_most(1)
+        towers = {"none": some * 0 + 1, "clicks": self._of_clicks(new_user)}
         if self.profiles is not None:
-            read = self._scale.formula(stranger)
-            beside = read / (stranger.count + 1)
+            read = self._scale.formula(new_user)
+            beside = read / (new_user.count + 1)
             towers["profile"] = side_by_side(read, some * 0 + 1)
-            towers["both"] = side_by_side(self._of_clicks(stranger), read, beside)
+            towers["both"] = side_by_side(self._of_clicks(new_user), read, beside)
         gates = {"none": (some * -1 + 1), "clicks": some}
         if self.profiles is not None:
-            has = stranger.has_profile
+            has = new_user.has_profile
             gates = {
                 "none": gates["none"] * (has * -1 + 1),
                 "clicks": gates["clicks"] * (has * -1 + 1),
@@ -195,9 +195,9 @@ class LinearTower:
         )
 
     @staticmethod
-    def _of_clicks(stranger: Stranger) -> Formula:
+    def _of_clicks(new_user: NewUser) -> Formula:
         """Returns what `_told` makes of clicks as a formula."""
-        count, pooled = stranger.count, stranger.pooled
+        count, pooled = new_user.count, new_user.pooled
         mean, careful = pooled / count.at_least(1), pooled / (count + float(_HALF))
         return side_by_side(mean, careful, inverse(count + 1), log(count + 1), count * 0 + 1)
 
@@ -329,7 +329,7 @@ class _Examples:
     def _read_of(self, few: sparse.csr_array) -> Floats:
         if self._own is None:
             return np.zeros((few.shape[0], 0), np.float32)
-        if self._config.stranger_profiles == "own" or self._item_profiles is None:
+        if self._config.new_user_profiles == "own" or self._item_profiles is None:
             return self._scale(self._own)
         sums = np.asarray(few @ self._item_profiles, np.float32)
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
@@ -369,7 +369,7 @@ def _profiles(inputs: Inputs, config: LinearTowerConfig) -> Floats | None:
         return None
     if inputs.user_profiles is None:
         raise ModelError("variant 'augmented' needs profiles of users, and there are none")
-    if config.stranger_profiles == "items":
+    if config.new_user_profiles == "items":
         if inputs.item_profiles is None:
             raise ModelError("stranger_profiles 'items' needs profiles of items; take 'own'")
         if inputs.item_profiles.shape[1] != inputs.user_profiles.shape[1]:

@@ -76,11 +76,11 @@ class NCF(FusedModel[NCFConfig]):
         """Returns scores, some users at a time."""
         return self._scored(self.first(users, known))
 
-    def score_strangers(
+    def score_new_users(
         self, known: sparse.csr_array, profiles: NDArray[np.float32] | None
     ) -> Tensor:
         """Returns scores, some strangers at a time."""
-        return self._scored(self.first_of_strangers(known, profiles))
+        return self._scored(self.first_of_new_users(known, profiles))
 
     def _scored(self, first: Tensor) -> Tensor:
         hidden_users, hidden_items = self.of_users(first), self.of_items(self._items)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from recommenders.models.base import ModelConfig, check_scoring, check_strangers
+from recommenders.models.base import ModelConfig, check_new_users, check_scoring
 from recommenders.models.errors import ModelError
 from recommenders.models.files import read_folder, write_folder
-from recommenders.models.terms import FactorTerms, Stranger
+from recommenders.models.terms import FactorTerms, NewUser
 from recommenders.tie_breaking import draw
 
 if TYPE_CHECKING:
@@ -49,15 +49,15 @@ class Popularity:
     def scores(self, users: NDArray[np.int64], known: sparse.csr_array) -> NDArray[np.float32]:
         """As in `Recommender`: the same for everybody."""
         check_scoring(users, known, self._n_users, len(self.counts))
-        return self.stranger_scores(known)
+        return self.new_user_scores(known)
 
-    def stranger_scores(
+    def new_user_scores(
         self,
         known: sparse.csr_array,
         profiles: NDArray[np.float32] | None = None,  # noqa: ARG002 - the protocol's; not read
     ) -> NDArray[np.float32]:
         """As in `ScoresStrangers`: the same for everybody."""
-        check_strangers(known, len(self.counts))
+        check_new_users(known, len(self.counts))
         return np.tile(self.counts, (known.shape[0], 1))
 
     def terms(self) -> FactorTerms:
@@ -68,7 +68,7 @@ class Popularity:
             item_bias=self.counts,
             history_vectors=nothing,
             user_vectors=np.zeros((self._n_users, 1), np.float32),
-            tower=Stranger.asked().count * 0,
+            tower=NewUser.asked().count * 0,
         )
 
     def save(self, folder: Path) -> None:
@@ -112,8 +112,8 @@ class Random:
     def scores(self, users: NDArray[np.int64], known: sparse.csr_array) -> NDArray[np.float32]:
         """As in `Recommender`: from 0 to 1."""
         check_scoring(users, known, *self._shape)
-        lots = draw(self.seed, users[:, None], np.arange(self._shape[1])[None, :])
-        return (lots >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
+        draws = draw(self.seed, users[:, None], np.arange(self._shape[1])[None, :])
+        return (draws >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
 
     def save(self, folder: Path) -> None:
         """As in `Recommender`."""

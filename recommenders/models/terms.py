@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stranger:
+class NewUser:
     """What a tower is told of somebody.
 
     Attributes:
@@ -33,7 +33,7 @@ class Stranger:
     has_profile: Formula
 
     @classmethod
-    def asked(cls) -> Stranger:
+    def asked(cls) -> NewUser:
         """Returns the inputs, each by its name."""
         names = (each.name for each in fields(cls))
         return cls(**{name: named(name) for name in names})

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
-    from recommenders.benchmark.prepared import Places, Prepared
+    from recommenders.benchmark.prepared import BenchmarkPaths, Prepared
     from recommenders.data.split import Part
     from recommenders.study.plan import Study
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Strangers:
+class NewUsers:
     """Those of one part: the same people and the same items to be found at each number of clicks.
 
     Attributes:
@@ -43,25 +43,25 @@ class Strangers:
     profiles: Mapping[int, NDArray[np.float32]]
 
 
-def strangers(
-    study: Study, seed: int, prepared: Prepared, places: Places
-) -> tuple[Strangers, Strangers]:
+def new_users(
+    study: Study, seed: int, prepared: Prepared, paths: BenchmarkPaths
+) -> tuple[NewUsers, NewUsers]:
     """Returns the strangers of the validation and of the test part.
 
     Raises:
         DatasetError: The dataset or a snapshot cannot be read.
         BenchmarkError: Items have no profiles, or strangers' profiles are of another split.
     """
-    pairs = Pairs.of(Indexed.of(Dataset.read(places.datasets / study.dataset)))
+    pairs = Pairs.of(Indexed.of(Dataset.read(paths.datasets / study.dataset)))
     scenario = prepared.split.scenarios[COLD_USERS]
     first, second = (
-        _of(study, seed, part, pairs=pairs, prepared=prepared, places=places)
+        _of(study, seed, part, pairs=pairs, prepared=prepared, paths=paths)
         for part in (scenario.validation, scenario.test)
     )
     return first, second
 
 
-def written_profiles(study: Study, seed: int, places: Places) -> list[str]:
+def written_profiles(study: Study, seed: int, paths: BenchmarkPaths) -> list[str]:
     """Returns fingerprints of the snapshots that strangers' profiles are from, by clicks, if any.
 
     Raises:
@@ -69,13 +69,13 @@ def written_profiles(study: Study, seed: int, places: Places) -> list[str]:
     """
     if study.user_profiles == "items":
         return []
-    folders = [_folder(study, seed, count, places) for count in study.clicks]
+    folders = [_folder(study, seed, count, paths) for count in study.clicks]
     return [Snapshot.read(folder).fingerprint() for folder in folders]
 
 
 def _of(
-    study: Study, seed: int, part: Part, *, pairs: Pairs, prepared: Prepared, places: Places
-) -> Strangers:
+    study: Study, seed: int, part: Part, *, pairs: Pairs, prepared: Prepared, paths: BenchmarkPaths
+) -> NewUsers:
     users = part.users
     keys = pairs.users.astype(np.int64) * pairs.shape[1] + pairs.items
     clicks = part.known[users].tocoo()
@@ -89,10 +89,10 @@ def _of(
         profiles = {count: _means(clicked, items) for count, clicked in known.items()}
     else:
         profiles = {
-            count: _written(study, seed, count, users, prepared=prepared, places=places)
+            count: _written(study, seed, count, users, prepared=prepared, paths=paths)
             for count in study.clicks
         }
-    return Strangers(users=users, part=part, known=known, profiles=profiles)
+    return NewUsers(users=users, part=part, known=known, profiles=profiles)
 
 
 def _means(known: sparse.csr_array, items: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -110,10 +110,10 @@ def _written(
     users: NDArray[np.int64],
     *,
     prepared: Prepared,
-    places: Places,
+    paths: BenchmarkPaths,
 ) -> NDArray[np.float32]:
     """Returns the profiles that a snapshot has of strangers with so many known clicks."""
-    folder = _folder(study, seed, count, places)
+    folder = _folder(study, seed, count, paths)
     snapshot = Snapshot.read(folder)
     ours = prepared.split.fingerprint()
     if snapshot.info.split != ours:
@@ -131,6 +131,6 @@ def _written(
     return snapshot.users.aligned([prepared.user_ids[row] for row in users.tolist()])
 
 
-def _folder(study: Study, seed: int, count: int, places: Places) -> Path:
-    name = (study.stranger_profiles or "").replace("{seed}", str(seed))
-    return places.snapshots / name.replace("{known}", str(count))
+def _folder(study: Study, seed: int, count: int, paths: BenchmarkPaths) -> Path:
+    name = (study.new_user_profiles or "").replace("{seed}", str(seed))
+    return paths.snapshots / name.replace("{known}", str(count))

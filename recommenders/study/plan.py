@@ -78,7 +78,7 @@ class Study(BaseModel):
             `user_profiles` is `own`; `{seed}` in it is replaced.
         user_profiles: As in a benchmark. With `items` a stranger's profile is the mean of those
             of the known clicks.
-        stranger_profiles: With `own`, the snapshot's folder with the strangers' profiles by the
+        new_user_profiles: With `own`, the snapshot's folder with the strangers' profiles by the
             service from their known clicks alone: `{seed}` and `{known}` in it are replaced.
         metric: What decides between epochs, on validation.
         training: Options of the trainer, for all models.
@@ -95,7 +95,7 @@ class Study(BaseModel):
     text: tuple[Fields, ...] = ("title", "category", "description")
     profiles: str
     user_profiles: Literal["own", "items"] = "items"
-    stranger_profiles: str | None = None
+    new_user_profiles: str | None = None
     metric: MetricName = "ndcg@20"
     training: dict[str, Any] = Field(default_factory=dict)
     ways: tuple[Way, ...] = Field(min_length=1)
@@ -166,7 +166,7 @@ def read_study(path: Path) -> Study:
         raise BenchmarkError(
             f"{path}: random draws lots for a user's row, which a stranger has not"
         )
-    if study.user_profiles == "own" and study.stranger_profiles is None:
+    if study.user_profiles == "own" and study.new_user_profiles is None:
         raise BenchmarkError(
             f"{path}: user_profiles are `own`, so say where the strangers' are: stranger_profiles"
         )

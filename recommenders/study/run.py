@@ -15,31 +15,33 @@ from scipy import sparse
 from recommenders.benchmark.prepared import prepare
 from recommenders.benchmark.run import Run, fit
 from recommenders.evaluation import evaluate
-from recommenders.study.new_users import strangers, written_profiles
+from recommenders.study.new_users import new_users, written_profiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from recommenders.benchmark.prepared import Places, Prepared
-    from recommenders.models.base import ScoresStrangers
-    from recommenders.study.new_users import Strangers
+    from recommenders.benchmark.prepared import BenchmarkPaths, Prepared
+    from recommenders.models.base import ScoresNewUsers
+    from recommenders.study.new_users import NewUsers
     from recommenders.study.plan import Study, Way
 
 METRICS = ("recall@20", "ndcg@20")
-_DONE = "strangers.parquet"
+_DONE = "new-users.parquet"
 _FORMAT = 2
 """Of that file."""
 
 
-def run_study(study: Study, places: Places, *, tell: Callable[[str], object]) -> pa.Table:
+def run_study(
+    study: Study, paths: BenchmarkPaths, *, progress: Callable[[str], object]
+) -> pa.Table:
     """Runs a study; models that were trained and asked before are not again.
 
     Args:
         study: What is asked.
-        places: Where data is and results go.
-        tell: Told what is done, in lines.
+        paths: Where data is and results go.
+        progress: Told what is done, in lines.
 
     Returns:
         A row for each way, seed, part, number of clicks and user: `way`, `label`, `seed`, `part`,
@@ -51,15 +53,15 @@ def run_study(study: Study, places: Places, *, tell: Callable[[str], object]) ->
     """
     tables = []
     for seed in study.seeds:
-        prepared = prepare(study.experiment, seed, places)
-        halves = functools.cache(lambda: strangers(study, seed, prepared, places))  # noqa: B023 - used in this turn alone
+        prepared = prepare(study.experiment, seed, paths)
+        halves = functools.cache(lambda: new_users(study, seed, prepared, paths))  # noqa: B023 - used in this turn alone
         for entry in study.experiment.models:
             run = Run(entry=entry, options=entry.options, seed=seed)
             ways = [way for way in study.ways if _same(way, run)]
             read = (
-                written_profiles(study, seed, places) if any(w.reads_profile for w in ways) else []
+                written_profiles(study, seed, paths) if any(w.reads_profile for w in ways) else []
             )
-            folder = places.out / "runs" / _key(study, run, prepared, ways, read)
+            folder = paths.out / "runs" / _key(study, run, prepared, ways, read)
             if not (folder / _DONE).is_file():
                 folder.mkdir(parents=True, exist_ok=True)
                 model, _ = fit(run, study.experiment, prepared, folder)
@@ -67,7 +69,7 @@ def run_study(study: Study, places: Places, *, tell: Callable[[str], object]) ->
                 scratch = folder / f".{_DONE}.new"
                 pq.write_table(table, scratch, compression="zstd")
                 scratch.replace(folder / _DONE)
-                tell(f"seed {seed}: {', '.join(way.shown for way in ways)} done")
+                progress(f"seed {seed}: {', '.join(way.shown for way in ways)} done")
             tables.append(pq.read_table(folder / _DONE, partitioning=None))
     return pa.concat_tables(tables)
 
@@ -81,7 +83,7 @@ def _key(study: Study, run: Run, prepared: Prepared, ways: list[Way], read: list
         "run": run.key(study.experiment, prepared),
         "ways": [[way.name, way.shown] for way in ways],
         "clicks": study.clicks,
-        "profiles": [study.user_profiles, study.stranger_profiles, *read],
+        "profiles": [study.user_profiles, study.new_user_profiles, *read],
         "format": _FORMAT,
     }
     return hashlib.sha256(json.dumps(document).encode()).hexdigest()[:16]
@@ -90,7 +92,7 @@ def _key(study: Study, run: Run, prepared: Prepared, ways: list[Way], read: list
 class _Knowing:
     """A model that is asked about strangers, of whom it is told what a way reads."""
 
-    def __init__(self, model: ScoresStrangers, way: Way, here: Strangers, clicks: int) -> None:
+    def __init__(self, model: ScoresNewUsers, way: Way, here: NewUsers, clicks: int) -> None:
         self._model, self._way, self._here, self._clicks = model, way, here, clicks
 
     def scores(
@@ -99,19 +101,19 @@ class _Knowing:
         known: sparse.csr_array,  # noqa: ARG002 - all clicks, which are not to be ranked
     ) -> NDArray[np.float32]:
         """Returns scores by the first clicks alone."""
-        places = np.searchsorted(self._here.users, users)
-        told = self._here.known[self._clicks][places]
+        rows = np.searchsorted(self._here.users, users)
+        told = self._here.known[self._clicks][rows]
         if not self._way.reads_clicks:
             told = sparse.csr_array(np.zeros(told.shape, np.float32))
-        profiles = self._here.profiles[self._clicks][places] if self._way.reads_profile else None
-        return self._model.stranger_scores(told, profiles)
+        profiles = self._here.profiles[self._clicks][rows] if self._way.reads_profile else None
+        return self._model.new_user_scores(told, profiles)
 
 
 def _asked(
     model: Any,  # noqa: ANN401 - what a registry's entry builds; all score strangers
     ways: list[Way],
     seed: int,
-    halves: tuple[Strangers, Strangers],
+    halves: tuple[NewUsers, NewUsers],
     prepared: Prepared,
 ) -> pa.Table:
     tables = []

@@ -221,20 +221,20 @@ class Limit:
 class Slot:
     """The right to one request; told by whoever holds it how the request went."""
 
-    def __init__(self, gate: Gate, begun: float) -> None:
-        self._gate = gate
+    def __init__(self, limiter: ConcurrencyLimiter, begun: float) -> None:
+        self._limiter = limiter
         self._begun = begun
 
     def answered(self, *, cheap: bool) -> None:
         """Tells of an answer; a cheap one came without the model, and says nothing of its pace."""
-        self._gate._answered(self._begun, cheap=cheap)  # noqa: SLF001 - one thing in two classes
+        self._limiter._answered(self._begun, cheap=cheap)  # noqa: SLF001 - one thing in two classes
 
     def pushed_back(self, retry_after_s: float) -> None:
         """Tells of a refusal, and of how long to wait at least before the next request."""
-        self._gate._pushed_back(self._begun, retry_after_s)  # noqa: SLF001
+        self._limiter._pushed_back(self._begun, retry_after_s)  # noqa: SLF001
 
 
-class Gate:
+class ConcurrencyLimiter:
     """Lets as many requests through at a time as a limit says; the longest waiting goes first.
 
     After a push-back nobody goes through for as long as was asked for and some time more, drawn

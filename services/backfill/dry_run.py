@@ -79,10 +79,10 @@ async def estimate(job: Job, maker: Maker, version: Version, *, sample: int) -> 
     """
     rows = done = 0
     chosen: list[Row] = []
-    step = max(1, job.spool.ids // sample) if sample else 0
-    for number in range(job.spool.partitions):
+    step = max(1, job.grouping.ids // sample) if sample else 0
+    for number in range(job.grouping.partitions):
         part = Part(job.options.out, number, dtype=job.options.dtype)
-        for row in job.spool.rows(number):
+        for row in job.grouping.rows(number):
             rows += 1
             if part.request_of(row.id) == (row.digest, version.digest):
                 done += 1
@@ -101,9 +101,9 @@ async def estimate(job: Job, maker: Maker, version: Version, *, sample: int) -> 
         after = await maker.tokens()
         prompt = round((after[0] - before[0]) * share)
         completion = round((after[1] - before[1]) * share)
-    bad = sum(1 for _ in job.spool.bad_rows())
+    bad = sum(1 for _ in job.grouping.bad_rows())
     return Estimate(
-        interactions=job.spool.interactions,
+        interactions=job.grouping.interactions,
         bad_rows=bad,
         rows=rows,
         done=done,

@@ -22,8 +22,8 @@ from services.profiles.telemetry import LOGGER
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from services.backfill.concurrency import Gate
-    from services.backfill.grouping.grouped import Spool
+    from services.backfill.concurrency import ConcurrencyLimiter
+    from services.backfill.grouping.grouped import Grouping
     from services.backfill.makers import Made, Maker
     from services.backfill.options import Options
     from services.backfill.rows import Row
@@ -56,12 +56,12 @@ class Engine:
 
     Args:
         maker: Makes the profiles; entered.
-        spool: The rows.
+        grouping: The rows.
         options: How.
         version: Digest of what profiles are to be made with: no others go into the output.
         started_ms: When the job began, in Unix milliseconds: what is older does not count as an
             answer to a changed input.
-        gate: How many requests may be under way.
+        limiter: How many requests may be under way.
         tally: Counts outcomes.
         finished: Where the files of finished partitions are told.
         before_first: Awaited once, before the first row is asked for.
@@ -71,21 +71,21 @@ class Engine:
         self,
         *,
         maker: Maker,
-        spool: Spool,
+        grouping: Grouping,
         options: Options,
         version: str,
         started_ms: int,
-        gate: Gate,
+        limiter: ConcurrencyLimiter,
         tally: Tally,
         finished: list[PartFile],
         before_first: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._maker = maker
-        self._spool = spool
+        self._grouping = grouping
         self._options = options
         self._version = version
         self._started_ms = started_ms
-        self._gate = gate
+        self._limiter = limiter
         self._tally = tally
         self._before_first = before_first
         self._queue: asyncio.Queue[tuple[_Open, Row, bool]] = asyncio.Queue(options.concurrency)
@@ -151,7 +151,7 @@ class Engine:
 
     async def _produce_rows(self, opened: _Open) -> None:
         part = opened.part
-        for count, row in enumerate(self._spool.rows(part.number)):
+        for count, row in enumerate(self._grouping.rows(part.number)):
             if count % _TURN == 0:
                 await asyncio.sleep(0)
             opened.rows += 1
@@ -194,7 +194,7 @@ class Engine:
         while True:
             if unlucky:
                 await asyncio.sleep(_CHANCE_AFTER_S)
-            async with self._gate.slot() as slot:
+            async with self._limiter.slot() as slot:
                 if self._stop.is_set():
                     return False
                 try:

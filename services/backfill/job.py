@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from services.backfill.errors import BackfillError
 from services.backfill.files import whole
-from services.backfill.grouping.grouped import Spool
+from services.backfill.grouping.grouped import Grouping
 from services.backfill.manifest import NAME, Manifest
 from services.backfill.parts import WORK, failures_path
 
@@ -69,14 +69,14 @@ class Job:
     """A backfill under way in its folder, which nobody else uses meanwhile.
 
     Attributes:
-        spool: The rows.
+        grouping: The rows.
         started_ms: When the job began, in Unix milliseconds; starting it again does not change
             that until it is complete.
     """
 
-    def __init__(self, options: Options, spool: Spool, started_ms: int, began: float) -> None:
+    def __init__(self, options: Options, grouping: Grouping, started_ms: int, began: float) -> None:
         self.options = options
-        self.spool = spool
+        self.grouping = grouping
         self.started_ms = started_ms
         self._began = began
 
@@ -146,7 +146,7 @@ class Job:
         manifest = Manifest(
             kind=self.options.inputs.kind,
             dtype=self.options.dtype,
-            partitions=self.spool.partitions,
+            partitions=self.grouping.partitions,
             version={"digest": version.digest, **version.parts},
             complete=complete,
             parts=tuple(sorted(parts, key=lambda part: part.file)),
@@ -161,7 +161,7 @@ class Job:
         """Puts the failures of all finished partitions into one file."""
         out = self.options.out
         with whole(out / FAILURES) as gathered:
-            for number in range(self.spool.partitions):
+            for number in range(self.grouping.partitions):
                 path = failures_path(out, number)
                 if path.exists():
                     with path.open("rb") as one:
@@ -170,7 +170,7 @@ class Job:
     def _write_bad_rows(self) -> int:
         count = 0
         with whole(self.options.out / BAD_ROWS) as file:
-            for row in self.spool.bad_rows():
+            for row in self.grouping.bad_rows():
                 file.write(json.dumps(asdict(row)).encode() + b"\n")
                 count += 1
         return count
@@ -201,14 +201,14 @@ def begun(options: Options, *, progress: Callable[[int], None] | None = None) ->
     work = out / WORK
     work.mkdir(parents=True, exist_ok=True)
     with _only_one(work):
-        spool = Spool.make(
+        grouping = Grouping.make(
             work / "spool",
             options.inputs,
             history=options.history,
             partitions=earlier.partitions if earlier else options.partitions,
             progress=progress,
         )
-        yield Job(options, spool, _started(work, options, spool), began)
+        yield Job(options, grouping, _started(work, options, grouping), began)
 
 
 def write_refused(out: Path, refused: list[dict[str, Any]]) -> None:
@@ -244,10 +244,10 @@ def _only_one(work: Path) -> Iterator[None]:
         yield
 
 
-def _started(work: Path, options: Options, spool: Spool) -> int:
+def _started(work: Path, options: Options, grouping: Grouping) -> int:
     """Returns when the job began: the first time that it was started with this input."""
     path = work / "job.json"
-    this = {"input": spool.fingerprint, "refresh": options.refresh}
+    this = {"input": grouping.fingerprint, "refresh": options.refresh}
     with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
         document = json.loads(path.read_bytes())
         if document["job"] == this:

@@ -189,13 +189,13 @@ class Part:
             self._path.unlink(missing_ok=True)
             return
         ids = sorted(self._kept)
-        places = [self._known[id_] for id_ in ids]
-        sources = {place.source for place in places}
+        positions = [self._known[id_] for id_ in ids]
+        sources = {place.source for place in positions}
         tables = {
             source: pq.read_table(self._sources[source], partitioning=None) for source in sources
         }
         first = dict(zip(tables, _offsets(tables.values()), strict=True))
-        rows = np.array([first[place.source] + place.row for place in places])
+        rows = np.array([first[place.source] + place.row for place in positions])
         try:
             table = pa.concat_tables(tables.values())
         except pa.ArrowInvalid as error:

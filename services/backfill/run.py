@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from services.backfill.catalogue import put_all
-from services.backfill.concurrency import Gate, Limit
+from services.backfill.concurrency import ConcurrencyLimiter, Limit
 from services.backfill.dry_run import Estimate, estimate
 from services.backfill.engine import Engine
 from services.backfill.errors import BackfillError, Misconfigured
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from services.backfill.grouping.grouped import Spool
+    from services.backfill.grouping.grouped import Grouping
     from services.backfill.options import Options
     from services.backfill.push import Push
 
@@ -86,8 +86,8 @@ def dry_run(options: Options, *, sample: int) -> Estimate:
 async def _run(job: Job, *, ray: Ray | None, push: Push | None) -> Summary:
     options, tally = job.options, Tally()
     refused: list[dict[str, Any]] = []
-    gate = _gate(options)
-    limit = None if ray else lambda: gate.limit
+    limiter = _limiter(options)
+    limit = None if ray else lambda: limiter.limit
     async with maker_for(options) as maker:
         version = await _version(maker, options)
         job.announce(version)
@@ -107,7 +107,7 @@ async def _run(job: Job, *, ray: Ray | None, push: Push | None) -> Summary:
 
         parts: list[PartFile] = []
         failure: BackfillError | None = None
-        with Progress(tally, job.spool.ids, limit=limit), _pushed(push, tally, limit), stopping:
+        with Progress(tally, job.grouping.ids, limit=limit), _pushed(push, tally, limit), stopping:
             try:
                 if ray is not None:
                     await put_items()
@@ -123,17 +123,17 @@ async def _run(job: Job, *, ray: Ray | None, push: Push | None) -> Summary:
                 else:
                     engine = Engine(
                         maker=maker,
-                        spool=job.spool,
+                        grouping=job.grouping,
                         options=options,
                         version=version.digest,
                         started_ms=job.started_ms,
-                        gate=gate,
+                        limiter=limiter,
                         tally=tally,
                         finished=parts,
                         before_first=put_items,
                     )
                     stopping.then(engine.stop)
-                    await engine.run(range(job.spool.partitions))
+                    await engine.run(range(job.grouping.partitions))
             except BackfillError as error:
                 failure = error
     write_refused(options.out, refused)
@@ -161,7 +161,7 @@ async def _over_ray(
     work = partial(
         run_partition,
         options=job.options,
-        spool=job.spool,
+        grouping=job.grouping,
         version=version,
         started_ms=job.started_ms,
         env={name: value for name, value in os.environ.items() if name.startswith("RECLM_")},
@@ -169,7 +169,7 @@ async def _over_ray(
     stop = _stop_file(job.options)
     stop.unlink(missing_ok=True)
     stopping.then(stop.touch)
-    results = ray_engine.run(range(job.spool.partitions), work, address=ray.address)
+    results = ray_engine.run(range(job.grouping.partitions), work, address=ray.address)
 
     def take() -> None:
         with contextlib.closing(results):
@@ -185,7 +185,7 @@ def run_partition(
     number: int,
     *,
     options: Options,
-    spool: Spool,
+    grouping: Grouping,
     version: str,
     started_ms: int,
     env: Mapping[str, str],
@@ -195,7 +195,7 @@ def run_partition(
     Args:
         number: Of the partition.
         options: The job's.
-        spool: On a folder that every node of the cluster sees.
+        grouping: On a folder that every node of the cluster sees.
         version: Digest of what profiles are to be made with.
         started_ms: When the job began.
         env: The RECLM_* variables of who started the job.
@@ -214,11 +214,11 @@ def run_partition(
         async with maker_for(options) as maker:
             engine = Engine(
                 maker=maker,
-                spool=spool,
+                grouping=grouping,
                 options=options,
                 version=version,
                 started_ms=started_ms,
-                gate=_gate(options),
+                limiter=_limiter(options),
                 tally=tally,
                 finished=parts,
             )
@@ -238,8 +238,10 @@ def _stop_file(options: Options) -> Path:
     return options.out / WORK / "stop"
 
 
-def _gate(options: Options) -> Gate:
-    return Gate(Limit(highest=options.concurrency, start=min(_START, options.concurrency)))
+def _limiter(options: Options) -> ConcurrencyLimiter:
+    return ConcurrencyLimiter(
+        Limit(highest=options.concurrency, start=min(_START, options.concurrency))
+    )
 
 
 def maker_for(options: Options) -> Maker:

@@ -23,7 +23,7 @@ from training.jobs.distill import DistillOptions
 from training.jobs.supervised import learn
 from training.modeling.chat import encode
 from training.modeling.lora import load_tokenizer, lora_config
-from training.runs.options import Places
+from training.runs.options import RunPaths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,8 +87,8 @@ def _ours(model: Path, chats: list[Chat], out: Path, options: DistillOptions) ->
     """Returns the seconds of training alone, as the trainer's log has them."""
     marker = out.with_suffix(".jsonl")
     marker.write_text("{}\n", encoding="utf-8")
-    places = Places(model=model, data=marker, out=out)
-    learn("distill", options, places, read=lambda _: chats, tell=lambda _: None)
+    paths = RunPaths(model=model, data=marker, out=out)
+    learn("distill", options, paths, read=lambda _: chats, progress=lambda _: None)
     return _runtime((out / "log.csv").read_text(encoding="utf-8"))
 
 

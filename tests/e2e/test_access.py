@@ -76,8 +76,8 @@ def test_metrics_need_the_admin_key_and_count_refusals(url: str) -> None:
 def test_the_client_shows_its_key(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with ReclmClient(url) as stranger, pytest.raises(AccessDenied):
-        stranger.put_item(Item("heat", "Heat"))
+    with ReclmClient(url) as new_user, pytest.raises(AccessDenied):
+        new_user.put_item(Item("heat", "Heat"))
     with ReclmClient(url, api_key=CALLER) as client:
         client.put_item(Item("heat", "Heat"))
         rows = list(client.put_items([Item("heat", "Heat"), Item("casino", "Casino")]))

@@ -197,7 +197,7 @@ def test_what_is_installed_is_what_was_tested(stack: Stack) -> None:
                 assert f"{name}=={version.removesuffix('+cpu')}" in tested
 
 
-def test_a_stranger_is_turned_away(stack: Stack) -> None:
+def test_a_new_user_is_turned_away(stack: Stack) -> None:
     body = {"id": "ann", "history": [HEAT]}
     url = stack.compose.url
     assert httpx.post(f"{url}/profiles/user", json=body).status_code == 401

@@ -52,7 +52,7 @@ def scoring(
     running.process.stop()
 
 
-def test_a_stranger_gets_items_with_reasons_and_more_clicks_change_them(
+def test_a_new_user_gets_items_with_reasons_and_more_clicks_change_them(
     profiled: Profiled, scoring: Service, bundles: Path, tmp_path: Path
 ) -> None:
     grid = tmp_path / "grid.yaml"

@@ -39,7 +39,7 @@ class Fleet:
         self.services = services
         self.model = model
 
-    def places(self) -> list[tuple[str, int]]:
+    def workers(self) -> list[tuple[str, int]]:
         """Returns address and process id of everything that answers."""
         return [
             (service.url, process.pid)
@@ -53,7 +53,7 @@ class Fleet:
         def connected() -> list[int]:
             return [
                 pid
-                for _, pid in self.places()
+                for _, pid in self.workers()
                 if any(
                     connection.raddr and connection.raddr.port == self.model.port
                     for connection in psutil.Process(pid).net_connections()
@@ -114,12 +114,12 @@ async def connections(fleet: Fleet, each: int) -> AsyncIterator[dict[int, list[h
 
     Workers share a listening socket. While connections are made for one, the others stand still.
     """
-    places = fleet.places()
+    workers = fleet.workers()
     tls = ssl.create_default_context()
     async with contextlib.AsyncExitStack() as stack:
         opened: dict[int, list[httpx.AsyncClient]] = {}
-        for url, pid in places:
-            others = [other for at, other in places if other != pid and at == url]
+        for url, pid in workers:
+            others = [other for at, other in workers if other != pid and at == url]
             for other in others:
                 os.kill(other, signal.SIGSTOP)
             try:

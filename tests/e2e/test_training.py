@@ -71,9 +71,9 @@ def test_it_writes_the_form_without_being_held_to_it(vllm: VllmServer) -> None:
         HeldOut(kind="user", id=str(first), prompt=_prompt(FILMS[first : first + 3]))
         for first in range(len(FILMS) - 2)
     ]
-    judged = compare({SHIPPED: ServedWriter(vllm.url, SHIPPED)}, rows).judgements
-    assert judged[SHIPPED].well_formed > 0.5, "the base writes none"
-    assert judged[SHIPPED].distinct > 0.8
+    evaluated = compare({SHIPPED: ServedWriter(vllm.url, SHIPPED)}, rows).evaluations
+    assert evaluated[SHIPPED].well_formed > 0.5, "the base writes none"
+    assert evaluated[SHIPPED].distinct > 0.8
 
 
 def test_what_is_served_is_what_peft_makes_of_them(adapter: Adapter, model_folder: Path) -> None:

@@ -19,23 +19,28 @@ from recommenders.trainer import TrainerConfig, train
 from tests.recommenders.models.worlds import ExactNegatives, world
 
 if TYPE_CHECKING:
-    from recommenders.distributed import Team
+    from recommenders.distributed import DistributedContext
 
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    with joined() as team:
+    with joined() as context:
         for name in ("bias_mf", "lightgcn"):
-            _train(name, team, folder / name, epochs=2)
+            _train(name, context, folder / name, epochs=2)
         # SGL draws its views for each epoch, and they must be the same in all processes.
-        _train("sgl", team, folder / "whole", epochs=3)
+        _train("sgl", context, folder / "whole", epochs=3)
         checkpoint = folder / "checkpoint"
-        _train("sgl", team, folder / "parts", epochs=1, checkpoint=checkpoint)
-        _train("sgl", team, folder / "parts", epochs=3, checkpoint=checkpoint)
+        _train("sgl", context, folder / "parts", epochs=1, checkpoint=checkpoint)
+        _train("sgl", context, folder / "parts", epochs=3, checkpoint=checkpoint)
 
 
 def _train(
-    name: str, team: Team, out: Path, *, epochs: int, checkpoint: Path | None = None
+    name: str,
+    context: DistributedContext,
+    out: Path,
+    *,
+    epochs: int,
+    checkpoint: Path | None = None,
 ) -> None:
     inputs = world(blocks=3, cold_items=1, cold_users=0).inputs
     model: Any = build(name, inputs, {}, np.random.default_rng(7))
@@ -52,13 +57,13 @@ def _train(
         draw=ExactNegatives(inputs.train).draw,
         rng=np.random.default_rng(0),
         # Another value in each process, if it were not the leader's alone.
-        validate=lambda _: 1.0 - team.rank,
+        validate=lambda _: 1.0 - context.rank,
         checkpoint=checkpoint,
-        team=team,
+        context=context,
     )
     out.mkdir(parents=True, exist_ok=True)
-    save_file(model.state_dict(), out / f"{team.rank}.safetensors")
-    if team.leads:
+    save_file(model.state_dict(), out / f"{context.rank}.safetensors")
+    if context.leads:
         (out / "rows.json").write_text(json.dumps(history.rows))
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from recommenders.distributed import Team
+from recommenders.distributed import DistributedContext
 
 
-class Member(Team):
+class Member(DistributedContext):
     """Believes that it is one of `count`, and hears of nobody."""
 
     __slots__ = ("count", "number")

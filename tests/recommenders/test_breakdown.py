@@ -5,11 +5,11 @@ import pytest
 
 from recommenders.breakdown import by_history, by_popularity, doubling, quantiles
 from recommenders.evaluation import evaluate
-from tests.recommenders.judged import Table, part
+from tests.recommenders.evaluated import Table, part
 
 SCORES = np.tile(np.array([6, 5, 4, 3, 2, 1], np.float32), (4, 1))
 PART = part([[0], [0, 1, 2], [], [1]], [[1, 2], [3, 5], [5], [0]], 6)
-JUDGED = evaluate(Table(SCORES), PART, cutoffs=[1, 2])
+EVALUATED = evaluate(Table(SCORES), PART, cutoffs=[1, 2])
 
 
 def test_doubling_bins_end_above_the_highest_count() -> None:
@@ -21,8 +21,8 @@ def test_doubling_bins_end_above_the_highest_count() -> None:
 
 
 def test_a_bin_has_the_same_name_wherever_the_counts_end() -> None:
-    (first,) = by_popularity(JUDGED, PART, np.array([9, 9, 9, 9, 9, 9]))
-    first_of_more, *_ = by_popularity(JUDGED, PART, np.array([9, 9, 9, 99, 9, 9]))
+    (first,) = by_popularity(EVALUATED, PART, np.array([9, 9, 9, 9, 9, 9]))
+    first_of_more, *_ = by_popularity(EVALUATED, PART, np.array([9, 9, 9, 99, 9, 9]))
     assert first == first_of_more == "8-15"
 
 
@@ -32,8 +32,8 @@ def test_quantile_bins_keep_equal_counts_together() -> None:
 
 
 def test_users_are_divided_by_what_is_known_of_them() -> None:
-    found = by_history(JUDGED, PART)
-    assert {label: judged.users.tolist() for label, judged in found.items()} == {
+    found = by_history(EVALUATED, PART)
+    assert {label: evaluated.users.tolist() for label, evaluated in found.items()} == {
         "0": [2],
         "1": [0, 3],
         "2-3": [1],
@@ -44,14 +44,14 @@ def test_users_are_divided_by_what_is_known_of_them() -> None:
 
 
 def test_bins_can_be_given() -> None:
-    found = by_history(JUDGED, PART, np.array([0, 2]))
+    found = by_history(EVALUATED, PART, np.array([0, 2]))
     assert list(found) == ["0-1", "2 and more"]
 
 
 def test_relevant_items_are_divided_by_their_popularity() -> None:
     popularity = np.array([9, 8, 1, 1, 0, 1])
-    found = by_popularity(JUDGED, PART, popularity)
-    assert {label: judged.users.tolist() for label, judged in found.items()} == {
+    found = by_popularity(EVALUATED, PART, popularity)
+    assert {label: evaluated.users.tolist() for label, evaluated in found.items()} == {
         "1": [0, 1, 2],
         "8-15": [0, 3],
     }
@@ -61,5 +61,5 @@ def test_relevant_items_are_divided_by_their_popularity() -> None:
 
 
 def test_one_bin_of_popularity_is_the_whole() -> None:
-    found = by_popularity(JUDGED, PART, np.zeros(6, np.int64))
-    assert found["0"].means() == JUDGED.means()
+    found = by_popularity(EVALUATED, PART, np.zeros(6, np.int64))
+    assert found["0"].means() == EVALUATED.means()

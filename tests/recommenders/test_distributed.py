@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from recommenders.distributed import ALONE, joined
+from recommenders.distributed import SINGLE_PROCESS, joined
 from recommenders.models.errors import ModelError
 from recommenders.models.gradient import Batch
 from tests.recommenders.member import Member
@@ -64,7 +64,7 @@ def test_two_processes_learn_what_one_does(name: str, one: Path, two: Path) -> N
         torch.testing.assert_close(first[key], value, atol=2e-3, rtol=1e-3)
 
 
-def test_a_team_goes_on_as_if_it_had_not_stopped(two: Path) -> None:
+def test_a_group_of_processes_goes_on_as_if_it_had_not_stopped(two: Path) -> None:
     whole = logged(two / "whole", "loss")
     assert len(whole) == 3
     assert logged(two / "parts", "loss") == whole
@@ -83,7 +83,7 @@ def test_a_batch_is_shared_out_whole() -> None:
     assert sum(part for _, part in shares) == pytest.approx(1)
     small = batch.part(0, 2)
     assert [Member(3, rank).share(small) for rank in range(3)] == [(small, 1 / 3)] * 3
-    assert ALONE.share(batch)[1] == 1
+    assert SINGLE_PROCESS.share(batch)[1] == 1
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 from scipy import sparse
 
 from recommenders.evaluation import EvaluationError, evaluate
-from tests.recommenders.judged import Table, part
+from tests.recommenders.evaluated import Table, part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,23 +28,25 @@ SCORES = np.array([[5, 4, 3, 2, 1], [1, 2, 3, 4, 5], [9, 9, 9, 9, 9]], np.float3
 
 
 def test_known_items_and_users_with_nothing_to_find_are_left_out() -> None:
-    judged = evaluate(Table(SCORES), part([[0], [4, 3], []], [[2, 4], [2], []], 5), cutoffs=[1, 2])
-    assert judged.users.tolist() == [0, 1]
-    assert judged.ranked.tolist() == [[1, 2], [2, 1]]
-    assert judged.values["recall@2"].tolist() == [0.5, 1.0]
-    assert judged.values["mrr@2"].tolist() == [0.5, 1.0]
-    assert judged.values["hit_rate@1"].tolist() == [0.0, 1.0]
+    evaluated = evaluate(
+        Table(SCORES), part([[0], [4, 3], []], [[2, 4], [2], []], 5), cutoffs=[1, 2]
+    )
+    assert evaluated.users.tolist() == [0, 1]
+    assert evaluated.ranked.tolist() == [[1, 2], [2, 1]]
+    assert evaluated.values["recall@2"].tolist() == [0.5, 1.0]
+    assert evaluated.values["mrr@2"].tolist() == [0.5, 1.0]
+    assert evaluated.values["hit_rate@1"].tolist() == [0.0, 1.0]
     ideal = 1 + 1 / log2(3)
-    assert judged.values["ndcg@2"] == pytest.approx([1 / log2(3) / ideal, 1])
-    assert judged.means()["recall@2"] == 0.75
-    assert judged.cutoffs == (1, 2)
+    assert evaluated.values["ndcg@2"] == pytest.approx([1 / log2(3) / ideal, 1])
+    assert evaluated.means()["recall@2"] == 0.75
+    assert evaluated.cutoffs == (1, 2)
 
 
 def test_only_candidates_are_ranked() -> None:
     given = part([[3], [], []], [[4], [1], []], 5, candidates=[1, 3, 4])
-    judged = evaluate(Table(SCORES), given, cutoffs=[3])
-    assert judged.ranked.tolist() == [[1, 4, -1], [4, 3, 1]]
-    assert judged.values["mrr@3"] == pytest.approx([1 / 2, 1 / 3])
+    evaluated = evaluate(Table(SCORES), given, cutoffs=[3])
+    assert evaluated.ranked.tolist() == [[1, 4, -1], [4, 3, 1]]
+    assert evaluated.values["mrr@3"] == pytest.approx([1 / 2, 1 / 3])
 
 
 def test_results_do_not_depend_on_blocks() -> None:
@@ -71,8 +73,8 @@ def test_a_scorer_that_says_nothing_gains_nothing_from_the_order_of_rows() -> No
     n_users, n_items = 500, 100
     given = part([[]] * n_users, [[0]] * n_users, n_items)  # the first row is what all want
     nothing = Table(np.zeros((n_users, n_items), np.float32))
-    judged = evaluate(nothing, given, cutoffs=[20])
-    assert judged.means()["recall@20"] == pytest.approx(0.2, abs=5 * 0.018)
+    evaluated = evaluate(nothing, given, cutoffs=[20])
+    assert evaluated.means()["recall@20"] == pytest.approx(0.2, abs=5 * 0.018)
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
@@ -109,5 +111,5 @@ def test_relevance_may_be_stored_unsorted() -> None:
         (np.ones(2, np.float32), np.array([4, 2]), given.relevant.indptr), shape=(3, 5)
     )
     object.__setattr__(given, "relevant", backwards)
-    judged = evaluate(Table(SCORES), given, cutoffs=[3])
-    assert judged.values["recall@3"].tolist() == [0.5]
+    evaluated = evaluate(Table(SCORES), given, cutoffs=[3])
+    assert evaluated.values["recall@3"].tolist() == [0.5]

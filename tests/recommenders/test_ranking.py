@@ -42,8 +42,8 @@ def test_equal_scores_are_ordered_by_lot_and_nothing_else(
     scores, k, seed = case
     users, items = 5 + np.arange(len(scores)), 3 * np.arange(scores.shape[1])
     found = top_k(scores, k, users=users, items=items, seed=seed)
-    lots = draw(seed, users[:, None], items[None, :])
-    for row, (values, numbers) in enumerate(zip(scores, lots, strict=True)):
+    draws = draw(seed, users[:, None], items[None, :])
+    for row, (values, numbers) in enumerate(zip(scores, draws, strict=True)):
         order = [items[i] for i in np.lexsort((numbers, -values)) if values[i] > -np.inf]
         assert found[row].tolist() == (order + [-1] * k)[:k]
 
@@ -57,7 +57,7 @@ def test_every_item_has_the_same_chance_in_a_tie() -> None:
     assert (abs(first - 200) < 5 * 14).all()
 
 
-def test_lots_are_the_same_on_every_machine_and_differ_by_seed() -> None:
+def test_tie_breaking_draws_are_the_same_on_every_machine_and_differ_by_seed() -> None:
     def split_mix(state: int) -> int:
         state = (state + 0x9E3779B97F4A7C15) % 2**64
         state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 % 2**64

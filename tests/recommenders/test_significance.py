@@ -78,7 +78,7 @@ def test_randomisation_and_t_test_agree_where_there_are_many_users() -> None:
     assert found == pytest.approx(t, abs=4 * (t / 2000) ** 0.5)
 
 
-def test_nothing_to_tell_apart_has_a_p_of_one() -> None:
+def test_nothing_to_distinguish_has_a_p_of_one() -> None:
     assert randomisation(np.ones(3), np.ones(3), rng=np.random.default_rng(0), rounds=9) == 1
 
 

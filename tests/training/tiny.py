@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from services.profiles.domain.profile import Item
 from services.profiles.generation.prompts.profile_v1 import item_line, user_messages
-from training.runs.options import LoraOptions, Places
+from training.runs.options import LoraOptions, RunPaths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,7 +127,7 @@ def write_rows(path: Path, rows: list[dict[str, object]]) -> Path:
     return path
 
 
-def places(
+def paths(
     model: Path, data: Path, out: Path, *, start: Path | None = None, evaluation: Path | None = None
-) -> Places:
-    return Places(model=model, data=data, out=out, start=start, evaluation=evaluation)
+) -> RunPaths:
+    return RunPaths(model=model, data=data, out=out, start=start, evaluation=evaluation)

@@ -34,7 +34,7 @@ from training.runs.files import (
     whole_folder,
     write_json,
 )
-from training.runs.throughput import Pace, ignore
+from training.runs.progress import ProgressReporter, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,7 +106,7 @@ def merge(
     *,
     prompts: Sequence[Sequence[Turn]],
     answer_tokens: int = 32,
-    tell: Callable[[str], object] = ignore,
+    progress: Callable[[str], object] = ignore,
 ) -> Agreement:
     """Writes the merged model, in the base's precision, with the service's manifest.
 
@@ -116,7 +116,7 @@ def merge(
         out: Becomes the merged model's folder; its name is the model's name.
         prompts: Chats over which both are compared.
         answer_tokens: Length of the answers that are compared.
-        tell: Told a line of progress now and then.
+        progress: Told a line of progress now and then.
 
     Raises:
         TrainingError: The adapter is for another base or no causal language model, `out` is there
@@ -137,7 +137,7 @@ def merge(
     answered = []
     largest = plain = rounding = 0.0
     same = 0
-    pace = Pace(tell, "compared prompt", len(chats))
+    reporter = ProgressReporter(progress, "compared prompt", len(chats))
     for done, prompt in enumerate(chats, start=1):
         ids = _answered(merged, prompt, tokenizer, answer_tokens)
         ours, theirs = _logits(apart, ids), _logits(merged, ids)
@@ -148,7 +148,7 @@ def merge(
         rounding = max(rounding, _difference(theirs, widely))
         same += ours[len(prompt) - 1 : -1].argmax(-1).tolist() == ids[len(prompt) :]
         answered.append(ids)
-        pace.at(done)
+        reporter.at(done)
     trained = _against_four_bits(model, adapter, merged, answered)
     merged.to(_stored_dtype(model))
     with whole_folder(out) as folder:

@@ -22,7 +22,7 @@ SOURCES = ("seed", "reclm-mind", "reclm-netflix", "ml-1m-gear", "answers")
 PROFILES, TRAIN, HELD_OUT = "profiles.jsonl", "train.jsonl", "held-out.jsonl"
 UNTAUGHT = "untaught.jsonl"
 NEIGHBOURS, SAMPLES, PROMPTS = "neighbours.jsonl", "samples.jsonl", "prompts.jsonl"
-JUDGED = "judged.jsonl"
+EVALUATION = "evaluation.jsonl"
 
 _KINDS: tuple[Kind, ...] = ("user", "item")
 
@@ -35,16 +35,16 @@ def teacher(args: argparse.Namespace) -> str:
     """
     from services.profiles.generation.grammar import parse
     from training.data.builders.distillation import distillation_rows, is_held_out, untaught_rows
-    from training.data.filters.answers import sift, sift_prose
-    from training.data.filters.near_duplicates import muddled
+    from training.data.filters.answers import filter_answers, filter_prose
     from training.data.filters.rarity import rarest
+    from training.data.filters.repetition import repetitive
     from training.data.folder import check_place, write_folder
 
     check_place(args.out, replace=args.force)
     answers = [row for row in _answers(args) if args.kind in {None, row.kind}]
     about: dict[str, Any] = {"source": args.source, "kind": args.kind, "answers": len(answers)}
     if args.source == "ml-1m-gear":
-        prose, dropped = sift_prose(answers)
+        prose, dropped = filter_prose(answers)
         refuse_nothing(len(prose), dropped)
         rows: Iterator[Mapping[str, Any]] = (answer.to_row() for answer in prose)
         about |= {"form": "prose", "dropped": dropped}
@@ -52,7 +52,7 @@ def teacher(args: argparse.Namespace) -> str:
             args.out, {PROFILES: rows}, builder="teacher", about=about, replace=args.force
         )
         return told(manifest, args.out) + "\nform: prose, which no profile is trained on"
-    found = sift(answers, strict=args.strict)
+    found = filter_answers(answers, strict=args.strict)
     refuse_nothing(len(found.kept), found.dropped)
     reading = _reading(args)
     pairs = list(distillation_rows(found.kept, reading))
@@ -64,7 +64,9 @@ def teacher(args: argparse.Namespace) -> str:
         for row, out in zip(pairs, held, strict=True)
         if not out
     ]
-    mixed = muddled([words for _, words in learnt]) if args.no_muddle else [False] * len(learnt)
+    mixed = (
+        repetitive([words for _, words in learnt]) if args.no_repetitive else [False] * len(learnt)
+    )
     plain = [pair for pair, out in zip(learnt, mixed, strict=True) if not out]
     rare = rarest([words for _, words in plain], args.rarest)
     profiles = (row.answer.to_row() | {"text": row.words.text} for row in found.kept)
@@ -73,12 +75,12 @@ def teacher(args: argparse.Namespace) -> str:
         "dropped": dict(found.dropped),
         "undecodable_kept": found.undecodable,
         "nothing_readable": len(found.kept) - len(pairs),
-        "muddled": len(learnt) - len(plain),
+        "repetitive": len(learnt) - len(plain),
         "bland": rare.count(False),
         "options": {
             "strict": args.strict,
             "held_out": args.held_out,
-            "no_muddle": args.no_muddle,
+            "no_muddle": args.no_repetitive,
             "rarest": args.rarest,
             "seed": args.seed,
         },
@@ -223,7 +225,7 @@ def unseen(args: argparse.Namespace) -> str:
 def spread(args: argparse.Namespace) -> str:
     """Writes profiles of a teacher's phrases for users it never read; returns what to print."""
     from training.data.builders.distillation import distillation_rows
-    from training.data.builders.spreading import Spreader, judged_profiles, spread_profiles
+    from training.data.builders.spreading import Spreader, evaluation_profiles, spread_profiles
     from training.data.folder import check_place, digest_of, write_folder
     from training.data.prompts import item_lines
     from training.data.sources import read_training_part
@@ -235,23 +237,24 @@ def spread(args: argparse.Namespace) -> str:
         )
     reading = _reading(args)
     kept, origin = _profiles(args.profiles)
-    judged = _held_out(_profiles_file(args.profiles).with_name(HELD_OUT))
-    judged = judged.union(*map(_users, args.judged))
-    kept = [row for row in kept if row.answer.id not in judged]
-    refuse_nothing(len(kept), {"judged": len(judged)})
+    evaluated = _held_out(_profiles_file(args.profiles).with_name(HELD_OUT))
+    evaluated = evaluated.union(*map(_users, args.evaluation_prompts))
+    kept = [row for row in kept if row.answer.id not in evaluated]
+    refuse_nothing(len(kept), {"evaluation prompts": len(evaluated)})
     dataset = read_training_part(args.dataset, args.split)
     lines = item_lines(dataset)
     histories = {
         name: list(dict.fromkeys(history))
         for name, history in dataset.histories(min_weight=args.min_weight).items()
     }
-    others = {name: history for name, history in histories.items() if name not in judged}
+    others = {name: history for name, history in histories.items() if name not in evaluated}
     spreader = Spreader(kept, others, lines, common=args.common)
     built = spread_profiles(
         spreader,
         histories,
         lines,
-        dict.fromkeys((row.answer.id for row in kept), "taught") | dict.fromkeys(judged, "judged"),
+        dict.fromkeys((row.answer.id for row in kept), "taught")
+        | dict.fromkeys(evaluated, "evaluation prompts"),
         reading,
         users=args.users,
         fewest=args.fewest,
@@ -261,7 +264,7 @@ def spread(args: argparse.Namespace) -> str:
     refuse_nothing(len(built.kept), built.counts)
     about = {
         "profiles": origin,
-        "judged": [digest_of(file) for file in args.judged],
+        "evaluation_prompts": [digest_of(file) for file in args.evaluation_prompts],
         "dataset": dataset_of(args, dataset),
         "left_out": dict(built.counts),
         "phrases": spreader.phrases,
@@ -273,7 +276,9 @@ def spread(args: argparse.Namespace) -> str:
     files = {
         PROFILES: [row.answer.to_row() for row in built.kept],
         TRAIN: list(distillation_rows(built.kept, reading)),
-        JUDGED: [row for file in args.judged for row in judged_profiles(spreader, file)],
+        EVALUATION: [
+            row for file in args.evaluation_prompts for row in evaluation_profiles(spreader, file)
+        ],
     }
     manifest = write_folder(args.out, files, builder="spread", about=about, replace=args.force)
     return told(manifest, args.out)

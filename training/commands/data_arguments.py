@@ -62,7 +62,7 @@ def _data_teacher(actions: Actions) -> None:
         help="of users and items, to judge by (default: %(default)s)",
     )
     parser.add_argument(
-        "--no-muddle",
+        "--no-repetitive",
         action="store_true",
         help="of train.jsonl, leave out profiles that repeat a phrase's words, or name interests "
         "among identities",
@@ -169,7 +169,7 @@ def _data_spread(actions: Actions) -> None:
     _add_dataset(parser)
     _add_reading(parser, items=20, meaning="of each user's choices, drawn for the prompt")
     parser.add_argument(
-        "--judged",
+        "--evaluation-prompts",
         type=Path,
         nargs="+",
         default=[],

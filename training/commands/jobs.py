@@ -142,10 +142,10 @@ def _add_prompts(parser: argparse.ArgumentParser) -> None:
 
 def _train(args: argparse.Namespace) -> str:
     from training.runs.files import model_folder
-    from training.runs.options import Places, read_options
+    from training.runs.options import RunPaths, read_options
 
     _be_quiet()
-    places = Places(
+    paths = RunPaths(
         model=model_folder(args.model),
         data=args.data,
         out=args.out,
@@ -155,25 +155,32 @@ def _train(args: argparse.Namespace) -> str:
     if args.job == "distill":
         from training.jobs.distill import DistillOptions, distill
 
-        adapter = distill(read_options(DistillOptions, args.config), places, tell=_tell)
+        adapter = distill(
+            read_options(DistillOptions, args.config), paths, progress=_print_progress
+        )
     elif args.job == "collaborate":
         from training.jobs.collaborate import CollaborateOptions, collaborate
 
-        adapter = collaborate(read_options(CollaborateOptions, args.config), places, tell=_tell)
+        adapter = collaborate(
+            read_options(CollaborateOptions, args.config), paths, progress=_print_progress
+        )
     elif args.job == "reward":
         from training.jobs.reward import RewardOptions, reward
 
-        adapter = reward(read_options(RewardOptions, args.config), places, tell=_tell)
+        adapter = reward(read_options(RewardOptions, args.config), paths, progress=_print_progress)
     elif args.job == "ppo":
         from training.jobs.ppo import PpoOptions, ppo
 
         options = read_options(PpoOptions, args.config)
-        adapter = ppo(options, places, judge=args.reward, tell=_tell)
+        adapter = ppo(options, paths, reward_model=args.reward, progress=_print_progress)
     else:
         from training.jobs.grpo import GrpoOptions, grpo
 
         adapter = grpo(
-            read_options(GrpoOptions, args.config), places, judge=args.reward, tell=_tell
+            read_options(GrpoOptions, args.config),
+            paths,
+            reward_model=args.reward,
+            progress=_print_progress,
         )
     return f"adapter in {adapter}"
 
@@ -188,7 +195,7 @@ def _merge(args: argparse.Namespace) -> str:
         args.adapter,
         args.out,
         prompts=_prompts(args),
-        tell=_tell,
+        progress=_print_progress,
     )
     return f"merged model in {args.out}: {agreement}"
 
@@ -210,12 +217,16 @@ def _publish(args: argparse.Namespace) -> str:
         check_server(args.vllm, args.name)
     published = publish(args.adapter, args.name, home)
     lines = [f"adapter in {published}"]
-    _tell(lines[0])
+    _print_progress(lines[0])
     if args.merged:
         merged = home / "models" / args.name
         if not is_merged_from(merged, published):
             agreement = merge(
-                model_folder(args.model), published, merged, prompts=_prompts(args), tell=_tell
+                model_folder(args.model),
+                published,
+                merged,
+                prompts=_prompts(args),
+                progress=_print_progress,
             )
             lines.append(f"merged model in {merged}: {agreement}")
     if args.vllm:
@@ -275,7 +286,7 @@ def _compare(args: argparse.Namespace) -> str:
         tokens=args.tokens,
         encode=encode,
         behaviour=behaviour,
-        tell=_tell,
+        progress=_print_progress,
     )
     first = next(iter(writers))
     notes += [
@@ -284,7 +295,7 @@ def _compare(args: argparse.Namespace) -> str:
     ]
     if args.out is not None:
         save(args.out, rows, compared, notes=notes)
-    return "\n".join([table(compared.judgements), "", *(f"- {note}" for note in notes)])
+    return "\n".join([table(compared.evaluations), "", *(f"- {note}" for note in notes)])
 
 
 def _prompts(args: argparse.Namespace) -> list[Any]:
@@ -306,5 +317,5 @@ def _be_quiet() -> None:
     disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _tell(line: str) -> None:
+def _print_progress(line: str) -> None:
     print(line, file=sys.stderr, flush=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from training.data.teacher.journal import Journal
     from training.data.teacher.run import Outcome
 
-_TELL_EVERY_S = 5.0
+_PROGRESS_EVERY_S = 5.0
 
 
 def teach(args: argparse.Namespace) -> str:
@@ -148,7 +148,7 @@ async def _ask(
     def progress(outcome: Outcome) -> None:
         nonlocal told
         now = time.monotonic()
-        if now - told < _TELL_EVERY_S:
+        if now - told < _PROGRESS_EVERY_S:
             return
         told = now
         done = outcome.answered + outcome.failures.total()
@@ -173,12 +173,12 @@ def _report(
     outcome: Outcome,
     prices: Prices | None,
 ) -> str:
-    from training.data.filters.answers import sift
+    from training.data.filters.answers import filter_answers
     from training.data.teacher.answers import read_answers
     from training.data.teacher.journal import ANSWERS, FAILURES
 
     asked = {prompt.id for prompt in prompts}
-    found = sift(row for row in read_answers(args.out / ANSWERS) if row.id in asked)
+    found = filter_answers(row for row in read_answers(args.out / ANSWERS) if row.id in asked)
     lacking = len(asked - journal.done)
     lines = [f"{len(asked & journal.done):,} of {len(asked):,} answers in {args.out / ANSWERS}"]
     if outcome.failures:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from training.errors import TrainingError
 from training.evaluation.writers import LocalWriter, Writer, Written
 from training.runs.files import listing, write_json
-from training.runs.throughput import ignore
+from training.runs.progress import ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -76,11 +76,11 @@ def behaviour(
 def _similar(rows: Sequence[HeldOut], histories: Mapping[str, Sequence[str]]) -> list[list[int]]:
     found: list[list[int]] = [[] for _ in rows]
     for kind, choices in (("user", histories), ("item", chosen_by(histories))):
-        places = {row.id: place for place, row in enumerate(rows) if row.kind == kind}
-        if places:
-            neighbours = neighbours_by_choice(choices, list(places), limit=_SIMILAR)
+        positions = {row.id: place for place, row in enumerate(rows) if row.kind == kind}
+        if positions:
+            neighbours = neighbours_by_choice(choices, list(positions), limit=_SIMILAR)
             for id_, others in neighbours.items():
-                found[places[id_]] = [places[other] for other in others]
+                found[positions[id_]] = [positions[other] for other in others]
     return found
 
 

@@ -16,7 +16,7 @@ from training.evaluation.vectors import (
 )
 from training.evaluation.writers import BESIDE, Written
 from training.rewards.rules import grounded, is_well_formed, likeness, read_profile, sameness, stems
-from training.runs.throughput import Pace, ignore
+from training.runs.progress import ProgressReporter, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Evaluation:
     """What a model's answers are like. Shares are of all answers, malformed ones included.
 
     Attributes:
@@ -78,13 +78,13 @@ class Comparison:
     """What models wrote, and how it is judged. By name, in the order of the models.
 
     Attributes:
-        judgements: Of every model, and of what stands beside them.
+        evaluations: Of every model, and of what stands beside them.
         answers: To each prompt.
         gains: Retrieval of every model but the first against the first model's, user by user.
             Empty without an encoder or a dataset.
     """
 
-    judgements: Mapping[str, Judgement]
+    evaluations: Mapping[str, Evaluation]
     answers: Mapping[str, Sequence[str]]
     gains: Mapping[str, Retrieval]
 
@@ -111,7 +111,7 @@ def compare(
     tokens: int = 96,
     encode: Encode | None = None,
     behaviour: Behaviour | None = None,
-    tell: Callable[[str], object] = ignore,
+    progress: Callable[[str], object] = ignore,
 ) -> Comparison:
     """Has each model answer all prompts, and judges the answers.
 
@@ -124,10 +124,12 @@ def compare(
         tokens: Most of an answer.
         encode: From n texts to unit vectors, (n, d).
         behaviour: What the users and items of the rows have to do with each other.
-        tell: Told a line of progress now and then.
+        progress: Told a line of progress now and then.
     """
     written = {
-        name: write(rows, tokens=tokens, done=Pace(tell, f"{name}: answer", len(rows)).at)
+        name: write(
+            rows, tokens=tokens, done=ProgressReporter(progress, f"{name}: answer", len(rows)).at
+        )
         for name, write in writers.items()
     }
     taught = [row.taught or "" for row in rows]
@@ -143,8 +145,8 @@ def compare(
             found = None if behaviour is None else recalls(vectors, behaviour)
             seen[name] = Seen(vectors, teacher, found)
     return Comparison(
-        judgements={
-            name: judge(rows, one, seen=seen.get(name), behaviour=behaviour)
+        evaluations={
+            name: evaluate(rows, one, seen=seen.get(name), behaviour=behaviour)
             for name, one in written.items()
         },
         answers={name: one.texts for name, one in written.items()},
@@ -163,13 +165,13 @@ def _gains(models: Sequence[str], seen: Mapping[str, Seen]) -> dict[str, Retriev
     }
 
 
-def judge(
+def evaluate(
     rows: Sequence[HeldOut],
     written: Written,
     *,
     seen: Seen | None = None,
     behaviour: Behaviour | None = None,
-) -> Judgement:
+) -> Evaluation:
     """Judges the answers to some prompts."""
     answers = written.texts
     profiles = [read_profile(row.kind, answer) for row, answer in zip(rows, answers, strict=True)]
@@ -191,7 +193,7 @@ def judge(
         likes = likenesses(seen.vectors, seen.teacher, behaviour)
         if behaviour is not None and seen.found is not None:
             found = beyond_popularity(seen.found, behaviour)
-    return Judgement(
+    return Evaluation(
         well_formed=whole / count,
         distinct=len(set(answers)) / count,
         distinct_phrases=len(set(phrases)) / len(phrases) if phrases else 0.0,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from training.evaluation.comparison import Judgement
+from training.evaluation.comparison import Evaluation
 from training.runs.files import write_json, write_text
 
 if TYPE_CHECKING:
@@ -29,15 +29,15 @@ dt { font-weight: bold; margin-top: 1rem; }
 dd { margin: 0 0 0 1rem; }
 svg { max-width: 20rem; height: auto; }
 """
-_MEASURES = tuple(field.name for field in fields(Judgement))
+_MEASURES = tuple(field.name for field in fields(Evaluation))
 
 
-def table(judgements: Mapping[str, Judgement]) -> str:
+def table(evaluations: Mapping[str, Evaluation]) -> str:
     """Returns a Markdown table, a line for each model; columns without a value are left out."""
-    shown = _shown(judgements)
+    shown = _shown(evaluations)
     lines = ["| model | " + " | ".join(shown) + " |", "|---" + "|--:" * len(shown) + "|"]
-    for model, judgement in judgements.items():
-        lines.append("| " + " | ".join([model, *_cells(judgement, shown)]) + " |")
+    for model, evaluation in evaluations.items():
+        lines.append("| " + " | ".join([model, *_cells(evaluation, shown)]) + " |")
     return "\n".join(lines)
 
 
@@ -57,34 +57,34 @@ def save(
         notes: Lines for below the table.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    judgements, answers = compared.judgements, compared.answers
+    evaluations, answers = compared.evaluations, compared.answers
     side_by_side = [
         {"kind": row.kind, "id": row.id, **{name: found[at] for name, found in answers.items()}}
         for at, row in enumerate(rows)
     ]
-    models = {name: asdict(judgement) for name, judgement in judgements.items()}
+    models = {name: asdict(evaluation) for name, evaluation in evaluations.items()}
     first = next(iter(answers))
     gains = {name: {"over": first, **asdict(gain)} for name, gain in compared.gains.items()}
     write_json(
         folder / "compare.json",
         {"models": models, "gains": gains, "notes": notes, "profiles": side_by_side},
     )
-    lines = [table(judgements), "", *(f"- {note}" for note in notes)]
+    lines = [table(evaluations), "", *(f"- {note}" for note in notes)]
     write_text(folder / "compare.md", "\n".join(lines) + "\n")
-    write_text(folder / "compare.html", _page(rows, judgements, answers, notes))
+    write_text(folder / "compare.html", _page(rows, evaluations, answers, notes))
 
 
 def _page(
     rows: Sequence[HeldOut],
-    judgements: Mapping[str, Judgement],
+    evaluations: Mapping[str, Evaluation],
     answers: Mapping[str, Sequence[str]],
     notes: Sequence[str],
 ) -> str:
-    shown = _shown(judgements)
+    shown = _shown(evaluations)
     head = "".join(f"<th>{name}</th>" for name in ("model", *shown))
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in (name, *cells)) + "</tr>\n"
-        for name, cells in ((name, _cells(one, shown)) for name, one in judgements.items())
+        for name, cells in ((name, _cells(one, shown)) for name, one in evaluations.items())
     )
     profiles = []
     for at, row in enumerate(rows):
@@ -101,16 +101,16 @@ def _page(
         f"<style>{_STYLE}</style>\n<h1>Profiles compared</h1>\n"
         f"<table><tr>{head}</tr>\n{body}</table>\n"
         + "".join(f"<p>{html.escape(note)}</p>\n" for note in notes)
-        + "\n".join(_bars(judgements, name) for name in shown)
+        + "\n".join(_bars(evaluations, name) for name in shown)
         + "\n<h2>Side by side</h2>\n"
         + "\n".join(profiles)
         + "\n</html>\n"
     )
 
 
-def _bars(judgements: Mapping[str, Judgement], measure: str) -> str:
+def _bars(evaluations: Mapping[str, Evaluation], measure: str) -> str:
     """Returns a bar for each model as SVG."""
-    values = {name: getattr(one, measure) for name, one in judgements.items()}
+    values = {name: getattr(one, measure) for name, one in evaluations.items()}
     there = {name: value for name, value in values.items() if value is not None}
     out = io.StringIO()
     # Text as text, and the same bytes for the same figures.
@@ -124,14 +124,14 @@ def _bars(judgements: Mapping[str, Judgement], measure: str) -> str:
     return out.getvalue()[out.getvalue().index("<svg") :]
 
 
-def _shown(judgements: Mapping[str, Judgement]) -> list[str]:
+def _shown(evaluations: Mapping[str, Evaluation]) -> list[str]:
     return [
         name
         for name in _MEASURES
-        if any(getattr(one, name) is not None for one in judgements.values())
+        if any(getattr(one, name) is not None for one in evaluations.values())
     ]
 
 
-def _cells(judgement: Judgement, shown: Sequence[str]) -> list[str]:
-    values = [getattr(judgement, name) for name in shown]
+def _cells(evaluation: Evaluation, shown: Sequence[str]) -> list[str]:
+    values = [getattr(evaluation, name) for name in shown]
     return ["" if value is None else f"{value:.3f}" for value in values]

@@ -160,10 +160,10 @@ def _recalls(vectors: Vectors, behaviour: Behaviour, users: NDArray[np.int64]) -
     ranked = np.empty((len(users), min(DEPTH, chosen.shape[1])), np.int64)
     # By place, not drawn: the same rows are judged in the same way each time.
     fold = np.arange(len(users)) % _FOLDS
-    for judged in (fold == number for number in range(_FOLDS)):
-        scores = _ridge(read[~judged], chosen[~judged], read[judged])
-        scores[shown[judged]] = -np.inf
-        ranked[judged] = np.argsort(-scores, axis=1, kind="stable")[:, : ranked.shape[1]]
+    for evaluated in (fold == number for number in range(_FOLDS)):
+        scores = _ridge(read[~evaluated], chosen[~evaluated], read[evaluated])
+        scores[shown[evaluated]] = -np.inf
+        ranked[evaluated] = np.argsort(-scores, axis=1, kind="stable")[:, : ranked.shape[1]]
     relevant: sparse.csr_array = behaviour.hidden[users]
     sizes = np.diff(relevant.indptr).astype(np.int64)
     return recall(hits(ranked, relevant), sizes, ranked.shape[1])

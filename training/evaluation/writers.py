@@ -15,7 +15,7 @@ from training.data.rows import Chat, Prompted, Row, read_rows
 from training.errors import TrainingError
 from training.modeling.chat import prompt_text, token_ids
 from training.modeling.lora import load_model, load_tokenizer
-from training.runs.throughput import ignore
+from training.runs.progress import ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,9 +88,9 @@ class LocalWriter:
         answers = [""] * len(rows)
         counted = 0
         for first in range(0, len(rows), _BATCH):
-            places = order[first : first + _BATCH]
+            positions = order[first : first + _BATCH]
             batch = tokenizer(
-                [texts[at] for at in places],
+                [texts[at] for at in positions],
                 return_tensors="pt",
                 padding=True,
                 add_special_tokens=False,
@@ -105,9 +105,9 @@ class LocalWriter:
             new = output[:, batch["input_ids"].shape[1] :]
             counted += int((new != tokenizer.pad_token_id).sum())
             written = tokenizer.batch_decode(new, skip_special_tokens=True)
-            for at, answer in zip(places, written, strict=True):
+            for at, answer in zip(positions, written, strict=True):
                 answers[at] = answer
-            done(first + len(places))
+            done(first + len(positions))
         return Written(answers, counted, time.monotonic() - began)
 
 

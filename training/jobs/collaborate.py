@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from training.runs.options import Places
+    from training.runs.options import RunPaths
 
 
 class CollaborateOptions(SupervisedOptions):
@@ -25,19 +25,19 @@ class CollaborateOptions(SupervisedOptions):
 
 
 def collaborate(
-    options: CollaborateOptions, places: Places, *, tell: Callable[[str], object]
+    options: CollaborateOptions, paths: RunPaths, *, progress: Callable[[str], object]
 ) -> Path:
     """Trains an adapter on two-turn chats about users, and returns its folder.
 
     Args:
         options: How.
-        places: Where; the data are rows of `DialogueRow`.
-        tell: Told of progress, and what is left out.
+        paths: Where; the data are rows of `DialogueRow`.
+        progress: Told of progress, and what is left out.
 
     Raises:
         TrainingError: As `learn` does.
     """
-    return learn("collaborate", options, places, read=_chats, tell=tell)
+    return learn("collaborate", options, paths, read=_chats, progress=progress)
 
 
 def _chats(path: Path) -> list[Chat]:

@@ -16,25 +16,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from training.runs.options import Places
+    from training.runs.options import RunPaths
 
 
 class DistillOptions(SupervisedOptions):
     """Options of distillation."""
 
 
-def distill(options: DistillOptions, places: Places, *, tell: Callable[[str], object]) -> Path:
+def distill(options: DistillOptions, paths: RunPaths, *, progress: Callable[[str], object]) -> Path:
     """Trains an adapter on profiles of users and items, and returns its folder.
 
     Args:
         options: How.
-        places: Where; the data are rows of `ProfileRow`.
-        tell: Told of progress, and what is left out.
+        paths: Where; the data are rows of `ProfileRow`.
+        progress: Told of progress, and what is left out.
 
     Raises:
         TrainingError: As `learn` does.
     """
-    return learn("distill", options, places, read=_chats, tell=tell)
+    return learn("distill", options, paths, read=_chats, progress=progress)
 
 
 def _chats(path: Path) -> list[Chat]:

@@ -17,7 +17,7 @@ from trl import GRPOConfig, GRPOTrainer
 from training.data.rows import PolicyRow, read_rows
 from training.errors import TrainingError
 from training.modeling.lora import load_tokenizer, lora_config, start_model
-from training.modeling.reward_model import load_judge
+from training.modeling.reward_model import load_reward_scorer
 from training.rewards.registry import RewardWeights, chosen
 from training.runs.options import JobOptions
 from training.runs.run import arguments, finish, open_run, processes, train, watch
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from training.rewards.registry import Reward
-    from training.runs.options import Places
+    from training.runs.options import RunPaths
 
 
 class PolicyOptions(JobOptions):
@@ -60,7 +60,7 @@ class GrpoOptions(PolicyOptions):
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
+class _NamedReward:
     """A reward as TRL calls it: with columns of the rows, and answers as chats."""
 
     name: str
@@ -76,38 +76,42 @@ class _Judged:
 
 
 def grpo(
-    options: GrpoOptions, places: Places, *, judge: Path | None, tell: Callable[[str], object]
+    options: GrpoOptions,
+    paths: RunPaths,
+    *,
+    reward_model: Path | None,
+    progress: Callable[[str], object],
 ) -> Path:
     """Trains a policy and returns its adapter's folder.
 
     Args:
         options: How.
-        places: Where; the data are rows of `PolicyRow`.
-        judge: Adapter of the reward model; None if rewards.model is 0.
-        tell: Told of progress.
+        paths: Where; the data are rows of `PolicyRow`.
+        reward_model: Adapter of the reward model; None if rewards.model is 0.
+        progress: Told of progress.
 
     Raises:
         TrainingError: A batch does not hold all answers to a prompt, or as `open_run`,
             `start_model`, `chosen` and `train` do.
     """
-    rows = read_rows(PolicyRow, places.data)
+    rows = read_rows(PolicyRow, paths.data)
     batch = options.batch_size * options.accumulation * processes()
     if batch % options.answers:
         raise TrainingError(
             f"a batch of {batch} (batch_size times accumulation times processes) has to hold all "
             f"{options.answers} answers to each of its prompts: make it a multiple"
         )
-    judge = judge if options.rewards.model else None
-    run = open_run("grpo", options, places, rows=len(rows), judge=judge)
-    tokenizer = load_tokenizer(places.model)
-    policy = start_model(places.model, places.start, options)
+    reward_model = reward_model if options.rewards.model else None
+    run = open_run("grpo", options, paths, rows=len(rows), reward_model=reward_model)
+    tokenizer = load_tokenizer(paths.model)
+    policy = start_model(paths.model, paths.start, options)
     scorer = None
-    if judge is not None:
-        scorer = load_judge(places.model, judge, tokenizer, dtype=policy.dtype)
+    if reward_model is not None:
+        scorer = load_reward_scorer(paths.model, reward_model, tokenizer, dtype=policy.dtype)
     rewards = chosen(options.rewards, scorer)
     trainer = GRPOTrainer(
         model=policy,
-        reward_funcs=[_Judged(name, function) for name, function, _ in rewards],
+        reward_funcs=[_NamedReward(name, function) for name, function, _ in rewards],
         args=arguments(
             GRPOConfig,
             run,
@@ -129,7 +133,7 @@ def grpo(
         processing_class=tokenizer,
         peft_config=lora_config(options.lora),
     )
-    watch(trainer, run, tell)
+    watch(trainer, run, progress)
     train(trainer, run)
     return finish(run, trainer, trainer.model, _last(trainer.state.log_history))
 

@@ -30,7 +30,7 @@ from training.errors import TrainingError
 from training.jobs.grpo import PolicyOptions
 from training.modeling.chat import prompt_text, token_ids
 from training.modeling.lora import load_tokenizer, lora_config, start_model
-from training.modeling.reward_model import load_judge, load_reward_model
+from training.modeling.reward_model import load_reward_model, load_reward_scorer
 from training.rewards.registry import chosen
 from training.runs.run import arguments, finish, open_run, processes, saved, watch
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     )
 
     from training.rewards.registry import Reward
-    from training.runs.options import Places
+    from training.runs.options import RunPaths
     from training.runs.run import Run
 
 _VALUE = "value_model.safetensors"
@@ -80,52 +80,56 @@ class PpoOptions(PolicyOptions):
         return self
 
 
-def ppo(options: PpoOptions, places: Places, *, judge: Path, tell: Callable[[str], object]) -> Path:
+def ppo(
+    options: PpoOptions, paths: RunPaths, *, reward_model: Path, progress: Callable[[str], object]
+) -> Path:
     """Trains a policy and returns its adapter's folder.
 
     Args:
         options: How.
-        places: Where; the data are rows of `PolicyRow`.
-        judge: Adapter of the reward model, whose body and head the value model starts from,
+        paths: Where; the data are rows of `PolicyRow`.
+        reward_model: Adapter of the reward model, whose body and head the value model starts from,
             whatever its weight among the rewards.
-        tell: Told of progress.
+        progress: Told of progress.
 
     Raises:
         TrainingError: There are fewer rows than in a batch, or as `open_run`, `start_model`,
             `chosen` and `saved` do.
     """
-    rows = read_rows(PolicyRow, places.data)
+    rows = read_rows(PolicyRow, paths.data)
     batch = options.batch_size * options.accumulation
     if len(rows) < batch:
-        raise TrainingError(f"{places.data} has {len(rows)} rows, fewer than a batch of {batch}")
-    run = open_run("ppo", options, places, rows=len(rows), judge=judge)
-    tokenizer = load_tokenizer(places.model)
+        raise TrainingError(f"{paths.data} has {len(rows)} rows, fewer than a batch of {batch}")
+    run = open_run("ppo", options, paths, rows=len(rows), reward_model=reward_model)
+    tokenizer = load_tokenizer(paths.model)
     tokenizer.padding_side = "left"
     prompts = [token_ids(tokenizer, prompt_text(tokenizer, row.prompt)) for row in rows]
-    policy = start_model(places.model, places.start, options)
-    scorer = load_judge(places.model, judge, tokenizer, dtype=policy.dtype)
+    policy = start_model(paths.model, paths.start, options)
+    scorer = load_reward_scorer(paths.model, reward_model, tokenizer, dtype=policy.dtype)
     rewards = chosen(options.rewards, scorer)
     trainer = _Trainer(
-        judge=_Judge(rewards, dict(zip(map(tuple, prompts), rows, strict=True)), tokenizer),
+        reward_model=_RewardSum(
+            rewards, dict(zip(map(tuple, prompts), rows, strict=True)), tokenizer
+        ),
         args=arguments(PPOConfig, run, **_arguments(options, tokenizer, len(rows))),
         processing_class=tokenizer,
         model=policy,
-        value_model=_value_model(places.model, judge, options, policy.dtype),
+        value_model=_value_model(paths.model, reward_model, options, policy.dtype),
         train_dataset=Dataset.from_list([{"input_ids": ids} for ids in prompts]),
         peft_config=lora_config(options.lora),
     )
-    watch(trainer, run, tell)
+    watch(trainer, run, progress)
     last = run.last_checkpoint()
     trainer.order_prompts(options.seed, last)
     if last is not None:
-        tell(f"going on from {last}")
+        progress(f"going on from {last}")
     # TRL announces its loop on stdout, where only the result belongs.
     with saved(run), contextlib.redirect_stdout(sys.stderr):
         trainer.train()
     return finish(run, trainer, trainer.policy_model, _last(run, trainer.state.log_history))
 
 
-class _Judge(nn.Module):
+class _RewardSum(nn.Module):
     """Sums rewards where TRL's PPO expects a reward model: it shows a body and a head.
 
     Args:
@@ -154,11 +158,11 @@ class _Judge(nn.Module):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: Any
     ) -> SimpleNamespace:
         """Returns the summed reward of each answer, at every place of its sequence."""
-        judged = [
+        evaluated = [
             self._split(ids[mask.bool()])
             for ids, mask in zip(input_ids, attention_mask, strict=True)
         ]
-        rows, answers = [row for row, _ in judged], [answer for _, answer in judged]
+        rows, answers = [row for row, _ in evaluated], [answer for _, answer in evaluated]
         total = torch.zeros(len(rows))
         for name, reward, weight in self._rewards:
             values = reward(rows, answers)
@@ -180,9 +184,9 @@ class _Judge(nn.Module):
 class _Trainer(PPOTrainer):  # type: ignore[misc]  # TRL has no types
     """TRL's PPO, with checkpoints that hold all of it, and each reward in the log."""
 
-    def __init__(self, *, judge: _Judge, **kwargs: Any) -> None:
-        super().__init__(ref_model=None, reward_model=judge, **kwargs)
-        self._judge = judge
+    def __init__(self, *, reward_model: _RewardSum, **kwargs: Any) -> None:
+        super().__init__(ref_model=None, reward_model=reward_model, **kwargs)
+        self._reward_model = reward_model
 
     def order_prompts(self, seed: int, checkpoint: Path | None) -> None:
         """Has batches come in an order that the seed decides, from where a checkpoint left off."""
@@ -207,7 +211,7 @@ class _Trainer(PPOTrainer):  # type: ignore[misc]  # TRL has no types
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the mean of each reward since the last time."""
-        seen, self._judge.seen = self._judge.seen, {}
+        seen, self._reward_model.seen = self._reward_model.seen, {}
         means = {f"rewards/{name}/mean": sum(v) / len(v) for name, v in seen.items() if v}
         super().log({**logs, **means}, start_time)
 
@@ -317,10 +321,10 @@ def _arguments(
 
 
 def _value_model(
-    model: Path, judge: Path, options: PpoOptions, dtype: torch.dtype
+    model: Path, reward_model: Path, options: PpoOptions, dtype: torch.dtype
 ) -> PreTrainedModel:
     """Returns the reward model with a new adapter of its own; adapter and head are trained."""
-    value: Any = load_reward_model(model, judge, dtype)
+    value: Any = load_reward_model(model, reward_model, dtype)
     value.word_head = None
     value.requires_grad_(requires_grad=False)
     adapter = lora_config(options.lora)
@@ -337,7 +341,7 @@ def _value_model(
 
 def _last(run: Run, history: Sequence[dict[str, float]]) -> dict[str, float]:
     if not history:
-        raise TrainingError(f"{run.places.out} was trained for no step")
+        raise TrainingError(f"{run.paths.out} was trained for no step")
     kept = ("objective/kl", "objective/scores")
     return {
         name: value

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-    from training.runs.options import Places
+    from training.runs.options import RunPaths
 
 
 class RewardOptions(JobOptions):
@@ -46,28 +46,28 @@ class RewardOptions(JobOptions):
     mutual_information: NonNegativeFloat = 10.0
 
 
-def reward(options: RewardOptions, places: Places, *, tell: Callable[[str], object]) -> Path:
+def reward(options: RewardOptions, paths: RunPaths, *, progress: Callable[[str], object]) -> Path:
     """Trains a reward model on preference pairs, and returns its adapter's folder.
 
     Args:
         options: How.
-        places: Where; data and evaluation are rows of `PreferenceRow`.
-        tell: Told of progress, what is left out, and the accuracy.
+        paths: Where; data and evaluation are rows of `PreferenceRow`.
+        progress: Told of progress, what is left out, and the accuracy.
 
     Raises:
         TrainingError: There is no evaluation, or as `open_run`, `start_model` and `train` do.
     """
-    if places.evaluation is None:
+    if paths.evaluation is None:
         raise TrainingError("a reward model needs pairs of other users to be measured on")
-    rows = read_rows(PreferenceRow, places.data)
-    held_out = read_rows(PreferenceRow, places.evaluation)
-    run = open_run("reward", options, places, rows=len(rows))
-    tokenizer = load_tokenizer(places.model)
+    rows = read_rows(PreferenceRow, paths.data)
+    held_out = read_rows(PreferenceRow, paths.evaluation)
+    run = open_run("reward", options, paths, rows=len(rows))
+    tokenizer = load_tokenizer(paths.model)
     prompts, left_out = _prompts(tokenizer, rows, options.max_length)
     if left_out:
-        tell(f"train: {left_out:,} pairs of more than {options.max_length} tokens left out")
+        progress(f"train: {left_out:,} pairs of more than {options.max_length} tokens left out")
     body = score_packs(
-        start_model(places.model, places.start, options, scoring=True),
+        start_model(paths.model, paths.start, options, scoring=True),
         mutual_information=options.mutual_information,
     )
     model = add_adapter(body, options.lora, scoring=True)
@@ -86,12 +86,12 @@ def reward(options: RewardOptions, places: Places, *, tell: Callable[[str], obje
         train_dataset=Dataset.from_list(prompts),
         processing_class=tokenizer,
     )
-    watch(trainer, run, tell)
+    watch(trainer, run, progress)
     # As in supervised training.
     with disable_input_dtype_casting(model, active=options.bf16):
         train(trainer, run)
     metrics = accuracy(ModelReward(trainer.model, tokenizer), held_out)
-    tell(", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
+    progress(", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
     return finish(run, trainer, trainer.model, metrics)
 
 
@@ -142,14 +142,14 @@ class _Collator:
         self._padding = padding
 
     def __call__(self, prompts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        places: dict[tuple[int, ...], int] = {}
+        paths: dict[tuple[int, ...], int] = {}
         answers: list[Answer] = []
         pairs: list[list[int]] = []
         for pair in (pair for prompt in prompts for pair in prompt["pairs"]):
             pairs.append([])
             for document in pair:
                 read = Answer(**document)
-                place = places.setdefault(tuple(read.tokens), len(places))
+                place = paths.setdefault(tuple(read.tokens), len(paths))
                 if place == len(answers):
                     answers.append(read)
                 pairs[-1].append(place)

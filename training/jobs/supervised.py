@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from training.data.rows import Chat
-    from training.runs.options import Places, SupervisedOptions
+    from training.runs.options import RunPaths, SupervisedOptions
 
 
 class _PackTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
@@ -59,37 +59,37 @@ class _PackTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
 def learn(
     job: str,
     options: SupervisedOptions,
-    places: Places,
+    paths: RunPaths,
     *,
     read: Callable[[Path], Sequence[Chat]],
-    tell: Callable[[str], object],
+    progress: Callable[[str], object],
 ) -> Path:
     """Trains an adapter to give the answers of some chats, and returns its folder.
 
     Args:
         job: Name of the job, for the manifest.
         options: How.
-        places: Where.
+        paths: Where.
         read: Returns the chats of a file; each assistant turn is learnt, nothing else.
-        tell: Told of progress, and what is left out.
+        progress: Told of progress, and what is left out.
 
     Raises:
         TrainingError: As `open_run`, `start_model`, `encode_all` and `train` do.
     """
-    chats = read(places.data)
-    run = open_run(job, options, places, rows=len(chats))
-    tokenizer = load_tokenizer(places.model)
+    chats = read(paths.data)
+    run = open_run(job, options, paths, rows=len(chats))
+    tokenizer = load_tokenizer(paths.model)
     sets = {}
-    for name, found in (("train", chats), *_evaluation(places, read)):
+    for name, found in (("train", chats), *_evaluation(paths, read)):
         encoded = encode_all(tokenizer, found, max_length=options.max_length)
         if encoded.too_long:
-            tell(
+            progress(
                 f"{name}: {encoded.too_long:,} rows of more than {options.max_length} tokens left out"
             )
         tokens = options.batch_size * options.max_length
         rows = pack(encoded, tokens=tokens, seed=options.seed) if options.packing else encoded.rows
         sets[name] = Dataset.from_list(rows)
-    start = start_model(places.model, places.start, options)
+    start = start_model(paths.model, paths.start, options)
     if options.packing:
         take_packs(start)
     model = add_adapter(start, options.lora)
@@ -107,7 +107,7 @@ def learn(
         eval_dataset=sets.get("evaluation"),
         processing_class=tokenizer,
     )
-    watch(trainer, run, tell)
+    watch(trainer, run, progress)
     # In a bfloat16 run PEFT would widen what every layer reads, for autocast to narrow it again.
     with disable_input_dtype_casting(model, active=options.bf16):
         train(trainer, run)
@@ -118,9 +118,9 @@ def learn(
 
 
 def _evaluation(
-    places: Places, read: Callable[[Path], Sequence[Chat]]
+    paths: RunPaths, read: Callable[[Path], Sequence[Chat]]
 ) -> list[tuple[str, Sequence[Chat]]]:
-    return [] if places.evaluation is None else [("evaluation", read(places.evaluation))]
+    return [] if paths.evaluation is None else [("evaluation", read(paths.evaluation))]
 
 
 @torch.no_grad()

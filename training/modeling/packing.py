@@ -86,13 +86,13 @@ def lay_out(rows: Sequence[Sequence[int]], *, shared: int, padding: int) -> dict
         `input_ids` and `position_ids`, of shape (1, tokens), and how they divide.
     """
     longest = max(map(len, rows))
-    ids, places = list(rows[0][:shared]), list(range(shared))
+    ids, positions = list(rows[0][:shared]), list(range(shared))
     for row in rows:
         ids += [*row[shared:], *[padding] * (longest - len(row))]
-        places += range(shared, longest)
+        positions += range(shared, longest)
     return {
         "input_ids": torch.tensor([ids]),
-        "position_ids": torch.tensor([places]),
+        "position_ids": torch.tensor([positions]),
         "pack_shared": shared,
         "pack_rows": len(rows),
     }

@@ -190,8 +190,8 @@ def _likelihood(
     In bfloat16 a word's own logit, of which there is one, is rounded by more than differences are
     worth; the sum over all words averages that out.
     """
-    places, tokens, rows = words
-    read = hidden[places]
+    positions, tokens, rows = words
+    read = hidden[positions]
     own = (read.float() * model.word_head[tokens].float()).sum(dim=-1)
     each = own - torch.nn.functional.linear(read, model.word_head).float().logsumexp(dim=-1)
     # Sums that are the same each time, which those of index_add on a GPU are not.
@@ -217,7 +217,7 @@ def load_reward_model(model: Path, adapter: Path, dtype: torch.dtype) -> PreTrai
     return result
 
 
-def load_judge(
+def load_reward_scorer(
     model: Path, adapter: Path, tokenizer: PreTrainedTokenizerBase, *, dtype: torch.dtype
 ) -> ModelReward:
     """Returns a reward model that scores answers.

@@ -10,7 +10,7 @@ import torch
 from transformers import TrainerCallback
 
 from training.errors import TrainingError
-from training.runs.throughput import Pace
+from training.runs.progress import ProgressReporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -131,12 +131,12 @@ class Progress(TrainerCallback):
     """Tells how far the job is, by the clock, and how long the rest takes.
 
     Args:
-        tell: Told a line.
+        progress: Told a line.
     """
 
-    def __init__(self, tell: Callable[[str], object]) -> None:
-        self._tell = tell
-        self._pace: Pace | None = None
+    def __init__(self, progress: Callable[[str], object]) -> None:
+        self._print_progress = progress
+        self._reporter: ProgressReporter | None = None
 
     def on_train_begin(
         self,
@@ -147,7 +147,9 @@ class Progress(TrainerCallback):
     ) -> None:
         """Starts the clock."""
         if state.is_world_process_zero:
-            self._pace = Pace(self._tell, "step", state.max_steps, first=state.global_step)
+            self._reporter = ProgressReporter(
+                self._print_progress, "step", state.max_steps, first=state.global_step
+            )
 
     def on_step_end(
         self,
@@ -157,10 +159,10 @@ class Progress(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Tells, if it is time to."""
-        if self._pace is not None:
+        if self._reporter is not None:
             losses = (entry["loss"] for entry in reversed(state.log_history) if "loss" in entry)
             loss = next(losses, None)
-            self._pace.at(state.global_step, "" if loss is None else f"loss {loss:.4g}")
+            self._reporter.at(state.global_step, "" if loss is None else f"loss {loss:.4g}")
 
 
 def write_csv(history: Sequence[Mapping[str, float]], path: Path) -> None:

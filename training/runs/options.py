@@ -93,7 +93,7 @@ class SupervisedOptions(JobOptions):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Places:
+class RunPaths:
     """Where a job reads and writes.
 
     Attributes:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import Trainer, TrainerCallback
 
-    from training.runs.options import JobOptions, Places
+    from training.runs.options import JobOptions, RunPaths
 
 ArgumentsT = TypeVar("ArgumentsT", bound=TrainingArguments)
 _KEPT = 2
@@ -48,28 +48,28 @@ class Run:
     Attributes:
         job: Which.
         options: How.
-        places: Where.
+        paths: Where.
         identity: All that the result depends on, as `run.json` and the adapter's manifest say it.
     """
 
     job: str
     options: JobOptions
-    places: Places
+    paths: RunPaths
     identity: Mapping[str, Any]
 
     @property
     def adapter(self) -> Path:
         """Where the result will be."""
-        return self.places.out / "adapter"
+        return self.paths.out / "adapter"
 
     @property
     def checkpoints(self) -> Path:
         """Where checkpoints are."""
-        return self.places.out / "checkpoints"
+        return self.paths.out / "checkpoints"
 
     @property
     def _record(self) -> Path:
-        return self.places.out / "run.json"
+        return self.paths.out / "run.json"
 
     def check(self) -> None:
         """Makes sure that the folder is this run's to write to.
@@ -86,7 +86,7 @@ class Run:
             differing = [name for name in names if there.get(name) != self.identity.get(name)]
             if differing:
                 raise TrainingError(
-                    f"{self.places.out} holds another run (its {', '.join(differing)} differ); give "
+                    f"{self.paths.out} holds another run (its {', '.join(differing)} differ); give "
                     "another --out, or delete that folder"
                 )
         if self.adapter.exists():
@@ -94,7 +94,7 @@ class Run:
 
     def begin(self) -> None:
         """Says in the folder which run it holds from now on."""
-        self.places.out.mkdir(parents=True, exist_ok=True)
+        self.paths.out.mkdir(parents=True, exist_ok=True)
         write_json(self._record, self.identity)
 
     def last_checkpoint(self) -> Path | None:
@@ -110,7 +110,7 @@ class Run:
 
 
 def open_run(
-    job: str, options: JobOptions, places: Places, *, rows: int, judge: Path | None = None
+    job: str, options: JobOptions, paths: RunPaths, *, rows: int, reward_model: Path | None = None
 ) -> Run:
     """Returns the run that begins in a folder, or goes on there.
 
@@ -119,9 +119,9 @@ def open_run(
     Args:
         job: Name of the job.
         options: How it trains.
-        places: Where it reads and writes.
+        paths: Where it reads and writes.
         rows: How many rows the data has.
-        judge: Adapter of the reward model, where there is one.
+        reward_model: Adapter of the reward model, where there is one.
 
     Raises:
         TrainingError: As `Run.check` does, or something that it reads is not there.
@@ -129,15 +129,15 @@ def open_run(
     prompt = component(examples=False)
     identity: dict[str, Any] = {
         "job": job,
-        "base_model": {"name": places.model.name, "hash": content_hash(places.model)},
-        "parent": None if places.start is None else content_hash(places.start),
+        "base_model": {"name": paths.model.name, "hash": content_hash(paths.model)},
+        "parent": None if paths.start is None else content_hash(paths.start),
         "config": options.model_dump(mode="json"),
-        "data": fingerprint(places.data, rows),
-        "evaluation": None if places.evaluation is None else sha256_of(places.evaluation),
-        "reward": None if judge is None else content_hash(judge),
+        "data": fingerprint(paths.data, rows),
+        "evaluation": None if paths.evaluation is None else sha256_of(paths.evaluation),
+        "reward": None if reward_model is None else content_hash(reward_model),
         "prompt": {"name": prompt.name, "hash": prompt.hash},
     }
-    run = Run(job, options, places, identity)
+    run = Run(job, options, paths, identity)
     run.check()
     return run
 
@@ -195,17 +195,17 @@ def refuse_several_gpus(args: TrainingArguments) -> None:
         )
 
 
-def watch(trainer: Trainer, run: Run, tell: Callable[[str], object]) -> None:
+def watch(trainer: Trainer, run: Run, progress: Callable[[str], object]) -> None:
     """Begins a run: has its trainer guarded, logged and told of."""
     from torch.utils.tensorboard import SummaryWriter
 
     run.begin()
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Guard())
-    trainer.add_callback(Log(run.places.out))
-    trainer.add_callback(Progress(tell))
+    trainer.add_callback(Log(run.paths.out))
+    trainer.add_callback(Progress(progress))
     if trainer.is_world_process_zero():
-        writer = SummaryWriter(str(run.places.out / "tensorboard"))
+        writer = SummaryWriter(str(run.paths.out / "tensorboard"))
         board: TrainerCallback = TensorBoardCallback(writer)  # type: ignore[no-untyped-call]
         trainer.add_callback(board)
 
@@ -296,10 +296,10 @@ def finish(run: Run, trainer: Trainer, model: PeftModel, metrics: Mapping[str, f
             reward=run.identity["reward"],
             prompt=run.identity["prompt"],
             source=f"reclm-train {run.job}",
-            licence=licence_of(run.places.model),
+            licence=licence_of(run.paths.model),
             metrics={name: float(value) for name, value in metrics.items()},
         )
         with whole_folder(run.adapter) as folder:
-            save_adapter(model, folder, manifest, parent=run.places.start, state=state)
+            save_adapter(model, folder, manifest, parent=run.paths.start, state=state)
     trainer.accelerator.wait_for_everyone()
     return run.adapter

@@ -39,7 +39,7 @@ class ProfileLeaks:
 
     Attributes:
         profiles: Profiles of users in the file.
-        strangers: Of these, how many are of users whom the dataset lacks.
+        new_users: Of these, how many are of users whom the dataset lacks.
         with_history: Of these, how many list the items that they were made from.
         leaking: Of these, how many list an item that is to be found for their user.
         leaked: How many such items, over all users.
@@ -52,7 +52,7 @@ class ProfileLeaks:
     """
 
     profiles: int
-    strangers: int
+    new_users: int
     with_history: int
     leaking: int
     leaked: int
@@ -87,12 +87,12 @@ def find_profile_leaks(
     texts: dict[int, str] = {}
     users: list[int] = []
     items: list[str] = []
-    profiles = strangers = with_history = 0
+    profiles = new_users = with_history = 0
     for name, text, history in _read(path):
         profiles += 1
         row = rows.get(name)
         if row is None:
-            strangers += 1
+            new_users += 1
             continue
         texts[row] = text
         if history is not None:
@@ -106,7 +106,7 @@ def find_profile_leaks(
     trained = titles.sample(*split.train.nonzero())
     return ProfileLeaks(
         profiles=profiles,
-        strangers=strangers,
+        new_users=new_users,
         with_history=with_history,
         leaking=leaking,
         leaked=leaked,
@@ -192,7 +192,7 @@ class _Titles:
     ) -> None:
         raw: list[Any] = dataset.items["title"].to_pylist()
         self._titles = [plain_title(title) for title in raw]
-        self._telling = np.array([" " in title for title in self._titles], np.bool_)
+        self._distinctive = np.array([" " in title for title in self._titles], np.bool_)
         self._texts = texts
         self._speaking = np.zeros(indexed.shape[0], np.bool_)
         self._speaking[[row for row, text in texts.items() if text]] = True
@@ -203,7 +203,7 @@ class _Titles:
         self, users: NDArray[np.integer], items: NDArray[np.integer]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Draws pairs of users with a profile and items with a title of two words."""
-        wanted = np.flatnonzero(self._speaking[users] & self._telling[items])
+        wanted = np.flatnonzero(self._speaking[users] & self._distinctive[items])
         wanted = wanted[np.argsort(self._rng.random(len(wanted)), kind="stable")[:_SAMPLE]]
         return users[wanted].astype(np.int64), items[wanted].astype(np.int64)
 
@@ -215,8 +215,8 @@ class _Titles:
         Pairs for which none is found in a few tries are left out.
         """
         popularity = np.bincount(self._indexed.items, minlength=self._indexed.shape[1])
-        telling = np.flatnonzero(self._telling)
-        order = telling[np.argsort(-popularity[telling], kind="stable")]
+        distinctive = np.flatnonzero(self._distinctive)
+        order = distinctive[np.argsort(-popularity[distinctive], kind="stable")]
         place = np.zeros(self._indexed.shape[1], np.int64)
         place[order] = np.arange(len(order))
         chosen = self._indexed.matrix()

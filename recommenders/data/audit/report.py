@@ -136,7 +136,7 @@ def _leaks(audit: Audit) -> Iterator[tuple[str, str]]:
         hint = f"; hint: {part.twins:,} cold items have a twin in training" if part.twins else ""
         yield "", f"  {part.scenario}/{part.part}: {part.users:,} users, {leaks}{hint}"
     if profiles := audit.profiles:
-        users = f"{profiles.profiles:,} of users, {profiles.strangers:,} unknown here"
+        users = f"{profiles.profiles:,} of users, {profiles.new_users:,} unknown here"
         leaking = f"{profiles.with_history:,} with a history, {profiles.leaking:,} of which leak"
         named = f"{profiles.named:,} of {profiles.compared:,} test items"
         others = f"{profiles.named_by_chance:,} of as many others, as popular and not chosen"

@@ -113,8 +113,8 @@ class _Builder:
                 [users, block.items, pa.array(block.times)], schema=INTERACTION_SCHEMA
             )
             if batch.num_rows:
-                places = partitions_of(block.users, self._partitions)[block.user_codes]
-                writer.add(batch, places)
+                positions = partitions_of(block.users, self._partitions)[block.user_codes]
+                writer.add(batch, positions)
             self._note(block.bad)
             self._count(block.read)
         writer.flush()

@@ -34,7 +34,7 @@ _FORM = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Spool:
+class Grouping:
     """The input on disk, every id in exactly one of `partitions` files.
 
     Attributes:
@@ -66,7 +66,7 @@ class Spool:
         history: int,
         partitions: int | None = None,
         progress: Callable[[int], None] | None = None,
-    ) -> Spool:
+    ) -> Grouping:
         """Finds the spool of an input, or builds it.
 
         Args:
@@ -155,7 +155,7 @@ class Spool:
                 yield BadRow(**json.loads(line))
 
     @classmethod
-    def _of(cls, folder: Path, marker: dict[str, Any]) -> Spool:
+    def _of(cls, folder: Path, marker: dict[str, Any]) -> Grouping:
         names = (
             "kind",
             "source",

@@ -47,14 +47,14 @@ class PartitionWriter:
         self._partitions = partitions
         self._limit = max(_LEAST_BUFFER, partitions * _BUFFER_A_PARTITION)
         self._batches: list[pa.RecordBatch] = []
-        self._places: list[NDArray[np.uint16]] = []
+        self._positions: list[NDArray[np.uint16]] = []
         self._held = 0
 
-    def add(self, batch: pa.RecordBatch, places: NDArray[np.uint16]) -> None:
+    def add(self, batch: pa.RecordBatch, positions: NDArray[np.uint16]) -> None:
         """Takes rows, and for each the partition that it belongs to."""
         if batch.num_rows:
             self._batches.append(batch)
-            self._places.append(places)
+            self._positions.append(positions)
             self._held += batch.nbytes
         if self._held >= self._limit:
             self.flush()
@@ -63,19 +63,19 @@ class PartitionWriter:
         """Writes what is held."""
         if not self._batches:
             return
-        places = np.concatenate(self._places)
+        positions = np.concatenate(self._positions)
         # A stable sort of 16-bit numbers is a radix sort.
-        order = np.argsort(places, kind="stable")
+        order = np.argsort(positions, kind="stable")
         table = pa.Table.from_batches(self._batches).take(order).combine_chunks()
-        bounds = np.searchsorted(places[order], np.arange(self._partitions + 1)).tolist()
-        for partition in np.unique(places).tolist():
+        bounds = np.searchsorted(positions[order], np.arange(self._partitions + 1)).tolist()
+        for partition in np.unique(positions).tolist():
             start, end = bounds[partition : partition + 2]
             with (
                 partition_path(self._folder, partition).open("ab") as file,
                 pa.ipc.new_stream(file, self._schema) as stream,
             ):
                 stream.write_table(table.slice(start, end - start))
-        self._batches, self._places, self._held = [], [], 0
+        self._batches, self._positions, self._held = [], [], 0
         del table
         # What is freed stays the process's otherwise, many times the buffer.
         pa.default_memory_pool().release_unused()

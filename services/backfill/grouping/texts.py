@@ -109,14 +109,14 @@ class Texts:
         if self._loaded is not None:
             names, known, sums = self._loaded
             wanted = checksums(ids)
-            places, ends = (np.searchsorted(sums, wanted, side) for side in _SIDES)
+            positions, ends = (np.searchsorted(sums, wanted, side) for side in _SIDES)
             # Items with one checksum lie side by side; seldom are there two.
-            while (trying := missing[places[missing] < ends[missing]]).size:
-                equal = np.asarray(pc.equal(ids.take(trying), names.take(places[trying])))
+            while (trying := missing[positions[missing] < ends[missing]]).size:
+                equal = np.asarray(pc.equal(ids.take(trying), names.take(positions[trying])))
                 hits = trying[equal]
-                found[hits] = known[places[hits]]
+                found[hits] = known[positions[hits]]
                 missing = np.setdiff1d(missing, hits, assume_unique=True)
-                places[missing] += 1
+                positions[missing] += 1
         if missing.size:
             unknown = map(unknown_digest, listed(ids.take(missing)))
             found[missing] = _matrix(b"".join(unknown))

@@ -98,10 +98,10 @@ class _Parser:
 
     def arrays(self, records: Sequence[Record]) -> dict[str, pa.Array[Any]]:
         """Returns the wanted columns of records, as bytes."""
-        places = {name: self._header.index(name) for name in self._wanted}
+        positions = {name: self._header.index(name) for name in self._wanted}
         return {
             name: pa.array([record.fields[place] for record in records], pa.binary())
-            for name, place in places.items()
+            for name, place in positions.items()
         }
 
     def _fast(self, data: bytes) -> pa.Table | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from services.profiles import errors
-from services.profiles.cache.single_flight import Flights, compete, renewed
+from services.profiles.cache.single_flight import SingleFlight, compete, renewed
 from services.profiles.domain.requests import NOTHING
 from services.profiles.errors import (
     EncoderUnavailable,
@@ -117,7 +117,7 @@ class ProfileService:
         self._at_model = asyncio.Semaphore(max_concurrent)
         self._in_background = asyncio.Semaphore(_background_share(max_concurrent))
         self._max_waiting = max_waiting
-        self._flights: Flights[Answer] = Flights()
+        self._single_flight: SingleFlight[Answer] = SingleFlight()
         self._metrics = metrics
 
     @property
@@ -184,7 +184,7 @@ class ProfileService:
 
     async def drain(self, timeout_s: float) -> None:
         """Lets what is being generated finish."""
-        await self._flights.drain(timeout_s)
+        await self._single_flight.drain(timeout_s)
 
     def _serves(self, stored: Stored, request: ProfileRequest) -> bool:
         """Says whether a stored profile is what a request asks for."""
@@ -248,7 +248,7 @@ class ProfileService:
         if request.background:
             limit = _background_share(limit)
         try:
-            task = self._flights.join(
+            task = self._single_flight.join(
                 key, lambda: self._generate(request, reading, seen), limit=limit
             )
             timeout = None if until is None else until - asyncio.get_running_loop().time()

@@ -26,7 +26,7 @@ T = TypeVar("T")
 _POLL_S = 0.03
 
 
-class Flights(Generic[T]):
+class SingleFlight(Generic[T]):
     """The tasks under way in this process, by what they fetch.
 
     A task belongs to nobody: it goes on when all who wait for it have gone, so that what the

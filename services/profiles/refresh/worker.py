@@ -146,7 +146,9 @@ class Refresher:
         """Makes one profile, and tells the queue what came of it."""
         try:
             if refresh.tries > self._attempts:
-                await self._bury(refresh, "each worker that tried it ended before it was done")
+                await self._dead_letter(
+                    refresh, "each worker that tried it ended before it was done"
+                )
                 return
             try:
                 outcome = await self._refresh(refresh)
@@ -202,13 +204,13 @@ class Refresher:
         if counts:
             self._metrics.refreshes.labels("failed").inc()
         if isinstance(error, InvalidInput) or (counts and refresh.tries >= self._attempts):
-            await self._bury(refresh, f"{error.code}: {error.detail}")
+            await self._dead_letter(refresh, f"{error.code}: {error.detail}")
             return
         pause = min(_LONGEST_PAUSE_S, self._first_pause_s * 2.0 ** min(refresh.tries - 1, 32))
         pause *= random.uniform(0.8, 1.2)  # noqa: S311 - jitter
         await self._refreshes.later(self._tenant, refresh, pause_s=pause, counts=counts)
 
-    async def _bury(self, refresh: Refresh, reason: str) -> None:
-        await self._refreshes.bury(self._tenant, refresh, reason)
+    async def _dead_letter(self, refresh: Refresh, reason: str) -> None:
+        await self._refreshes.dead_letter(self._tenant, refresh, reason)
         self._metrics.refreshes.labels("dead").inc()
         LOGGER.error("a refresh was given up", extra={"data": {"why": reason}})

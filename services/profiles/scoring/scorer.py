@@ -114,8 +114,8 @@ class Scorer(abc.ABC):
         else:
             rows = np.setdiff1d(np.asarray(question.candidates, np.intp), barred)
             scores = reader.scores(rows)
-            places = top_k(scores, question.k)
-            best, values = rows[places], scores[places]
+            positions = top_k(scores, question.k)
+            best, values = rows[positions], scores[positions]
 
         why = reader.carried(best) if question.reasons else [((), ())] * len(best)
         ids = self.bundle.item_ids
@@ -238,11 +238,11 @@ class _FactorReader:
         if self._screen is not None:
             scores, error = self._screen.approximate(self._vector)
             scores[barred] = -np.inf
-            places = within(scores, k, 2 * error)
-            if len(places) <= len(scores) // _FEW_LEFT:
-                exact = self.scores(places)
+            positions = within(scores, k, 2 * error)
+            if len(positions) <= len(scores) // _FEW_LEFT:
+                exact = self.scores(positions)
                 chosen = top_k(exact, k)
-                return places[chosen], exact[chosen]
+                return positions[chosen], exact[chosen]
         scores = np.empty(len(self._items), np.float32)
         np.dot(self._items, self._vector, out=scores)
         scores += self._bundle.item_bias
@@ -321,10 +321,10 @@ def _best(
     return [
         tuple(
             Contribution(names[place], value)
-            for place, value in zip(places, column, strict=True)
+            for place, value in zip(positions, column, strict=True)
             if value > bound
         )
-        for places, column, bound in zip(
+        for positions, column, bound in zip(
             order.T.tolist(), values.T.tolist(), least.tolist(), strict=True
         )
     ]

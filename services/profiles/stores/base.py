@@ -156,7 +156,7 @@ class Interactions(Protocol):
 class Refreshes(Protocol):
     """Profiles to make anew, one entry a user. Every method may raise StoreUnavailable.
 
-    A refresh that was taken stays pending until it is ended by `done`, `later` or `bury`; until
+    A refresh that was taken stays pending until it is ended by `done`, `later` or `dead_letter`; until
     then, another of the same user has to wait. One whose worker has not called `take` for the
     lease's time is given to the next that does.
     """
@@ -179,7 +179,7 @@ class Refreshes(Protocol):
         """Ends a try; the next is due after a pause. `counts`: whether it was one of the tries."""
         ...
 
-    async def bury(self, tenant: str, refresh: Refresh, reason: str) -> None:
+    async def dead_letter(self, tenant: str, refresh: Refresh, reason: str) -> None:
         """Gives a refresh up, and notes why."""
         ...
 

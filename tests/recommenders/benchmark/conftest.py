@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from recommenders.benchmark.prepared import Places
+from recommenders.benchmark.prepared import BenchmarkPaths
 from recommenders.features.encoding import encode, encoder_name
 from recommenders.features.snapshot import Snapshot, SnapshotInfo
 from recommenders.features.table import ProfileTable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def places(tmp_path: Path, encoder_folder: Path) -> Places:
+def paths(tmp_path: Path, encoder_folder: Path) -> BenchmarkPaths:
     two_tastes().write(tmp_path / "data" / "tiny")
     texts = tuple(f"who loves {KINDS[item % 2]}" for item in range(ITEMS))
     names = tuple(f"i{item}" for item in range(ITEMS))
@@ -27,4 +27,6 @@ def places(tmp_path: Path, encoder_folder: Path) -> Places:
     table = ProfileTable(names, texts, encode(texts, encoder_folder))
     Snapshot(info, None, table).write(tmp_path / "data" / "profiles")
     data = tmp_path / "data"
-    return Places(datasets=data, snapshots=data, encoder=encoder_folder, out=tmp_path / "out")
+    return BenchmarkPaths(
+        datasets=data, snapshots=data, encoder=encoder_folder, out=tmp_path / "out"
+    )

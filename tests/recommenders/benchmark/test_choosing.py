@@ -15,7 +15,7 @@ import pytest
 from recommenders.benchmark.errors import BenchmarkError
 from recommenders.benchmark.experiment import ModelEntry, read_experiment
 from recommenders.benchmark.grid import Outcome
-from recommenders.benchmark.prepared import Places, prepare
+from recommenders.benchmark.prepared import BenchmarkPaths, prepare
 from recommenders.benchmark.results import collect
 from recommenders.benchmark.run import Run
 from recommenders.data.dataset import Dataset
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("metric", ["ndcg@10", "recall@50"])
 def test_a_metric_at_a_length_of_its_own_decides(
-    places: Places, tmp_path: Path, metric: str
+    paths: BenchmarkPaths, tmp_path: Path, metric: str
 ) -> None:
     text = GRID.replace("scenario: cold-items", f"metric: {metric}")
-    assert f"by {metric} on each scenario's own validation" in run(places, tmp_path, text)
-    for path in places.out.glob("runs/*/losses.csv"):
+    assert f"by {metric} on each scenario's own validation" in run(paths, tmp_path, text)
+    for path in paths.out.glob("runs/*/losses.csv"):
         with path.open(newline="") as file:
             values = [float(row["validation warm"]) for row in csv.DictReader(file)]
         figures = json.loads((path.parent / "result.json").read_text())["scenarios"]["warm"]
@@ -46,37 +46,39 @@ def test_a_metric_at_a_length_of_its_own_decides(
     # How much of the catalogue is shown is asked of the same lists as ever.
     shown = []
     for text in (CHEAP, f"{CHEAP}metric: {metric}\n"):
-        here = replace(places, out=tmp_path / f"of {len(shown)}")
+        here = replace(paths, out=tmp_path / f"of {len(shown)}")
         run(here, tmp_path, text)
         found = [one["scenarios"]["warm"] | {"label": one["label"]} for one in finished(here.out)]
         shown.append(sorted((one["label"], one["coverage"], one["gini"]) for one in found))
     assert shown[0] == shown[1]
 
 
-def test_a_scenario_that_the_split_has_not_is_named(places: Places) -> None:
+def test_a_scenario_that_the_split_has_not_is_named(paths: BenchmarkPaths) -> None:
     with pytest.raises(BenchmarkError, match="no scenario 'typo'; it has cold-items"):
-        prepare(experiment(scenario="typo"), 1, places)
+        prepare(experiment(scenario="typo"), 1, paths)
 
 
-def test_each_scenario_has_its_own_best_epoch_and_options(places: Places, tmp_path: Path) -> None:
+def test_each_scenario_has_its_own_best_epoch_and_options(
+    paths: BenchmarkPaths, tmp_path: Path
+) -> None:
     grid = GRID.replace("scenario: cold-items\n", "validation_users: 9\ntest_users: 12\n")
     grid = grid.replace("cold-items, share", "combined, known: 2, users: 0.3, items")
     grid = grid.replace(
         "{variant: base, embedding_size: 8}", "{variant: base}, search: {embedding_size: [2, 8]}"
     )
-    document = run(places, tmp_path, grid)
+    document = run(paths, tmp_path, grid)
     assert "by ndcg@20 on each scenario's own validation; validation ranks for 9" in document
     experiment = read_experiment(tmp_path / "grid.yaml")
-    results = finished(places.out)
+    results = finished(paths.out)
     assert len(results) == 6
     for result in results:
         assert set(result["scenarios"]) == {"warm", "cold-items", "cold-users"}
         assert all(figures["users"] <= 12 for figures in result["scenarios"].values())
-    ready = prepare(experiment, 1, places)
+    ready = prepare(experiment, 1, paths)
     assert len(ready.split.scenarios["warm"].validation.users) > 9
     assert len(ready.scenarios["warm"].validation.users) == 9
     # The run's own validation of the parameters of a scenario is the highest that there was.
-    for path in places.out.glob("runs/*/losses.csv"):
+    for path in paths.out.glob("runs/*/losses.csv"):
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
         figures = json.loads((path.parent / "result.json").read_text())["scenarios"]
@@ -85,7 +87,7 @@ def test_each_scenario_has_its_own_best_epoch_and_options(places: Places, tmp_pa
             assert found["validation"]["ndcg@20"] == pytest.approx(max(values), abs=1e-9)
             assert found["best_epoch"] == values.index(max(values)) + 1
     tried = [one for one in results if one["options"]["variant"] == "base"]
-    table = pq.read_table(places.out / "results.parquet").to_pylist()
+    table = pq.read_table(paths.out / "results.parquet").to_pylist()
     for name in ("warm", "cold-items", "cold-users"):
         shown = {
             row["value"]
@@ -128,21 +130,21 @@ def test_options_are_chosen_by_validation_for_each_scenario(
 
 
 def test_the_papers_figures_stand_beside_those_of_its_protocol(
-    places: Places, tmp_path: Path
+    paths: BenchmarkPaths, tmp_path: Path
 ) -> None:
     data = two_tastes()
     items = data.interactions["item_id"].to_pylist()
     parts = ["cold-items/test" if item > "i4" else "train" for item in items]
     marked = data.interactions.append_column("part", pa.array(parts))
-    Dataset(data.info, data.items, marked).write(places.datasets / "tiny", replace=True)
+    Dataset(data.info, data.items, marked).write(paths.datasets / "tiny", replace=True)
     grid = GRID.replace("{kind: cold-items, share: 0.3, warm: 0.1}", "{kind: paper}")
     more = "protocol: paper\npaper: netflix\nvalidation_users: 5"
     grid = grid.replace("scenario: cold-items", more)
-    document = run(places, tmp_path, grid)
+    document = run(paths, tmp_path, grid)
     assert "best epoch **on the test part**" in document
     full, cold = document.split("## cold-items")
     # The epoch is chosen on the same users of the test part that validation reports.
-    for path in places.out.glob("runs/*/losses.csv"):
+    for path in paths.out.glob("runs/*/losses.csv"):
         with path.open(newline="") as file:
             values = [float(row["validation full"]) for row in csv.DictReader(file)]
         figures = json.loads((path.parent / "result.json").read_text())["scenarios"]["full"]
@@ -151,4 +153,4 @@ def test_the_papers_figures_stand_beside_those_of_its_protocol(
     assert re.search(r"\| lightgcn base \| [01]\.\d{4} \| 0\.0467 \| [01]\.\d{4} \| 0\.1488 ", full)
     assert re.search(r"\| lightgcn augmented \| [01]\.\d{4} \| 0\.1371 ", cold)
     with pytest.raises(BenchmarkError, match="is for `protocol: paper` alone"):
-        run(places, tmp_path, grid.replace("protocol: paper\n", ""))
+        run(paths, tmp_path, grid.replace("protocol: paper\n", ""))

@@ -10,7 +10,7 @@ import pytest
 
 from recommenders.benchmark import prepared
 from recommenders.benchmark.errors import BenchmarkError
-from recommenders.benchmark.prepared import Places, prepare
+from recommenders.benchmark.prepared import BenchmarkPaths, prepare
 from recommenders.features.snapshot import Snapshot
 from recommenders.features.table import ProfileTable
 from tests.recommenders.benchmark.tiny_grid import GRID, USERS, experiment, run
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_users_can_have_the_mean_of_what_they_chose_in_training(places: Places) -> None:
-    ready = prepare(experiment(), 1, places)
+def test_users_can_have_the_mean_of_what_they_chose_in_training(paths: BenchmarkPaths) -> None:
+    ready = prepare(experiment(), 1, paths)
     inputs = ready.inputs
     assert inputs.user_profiles is not None
     assert inputs.item_profiles is not None
@@ -30,14 +30,16 @@ def test_users_can_have_the_mean_of_what_they_chose_in_training(places: Places) 
     assert inputs.user_profiles[user] == pytest.approx(expected, abs=1e-5)
 
 
-def test_users_without_a_profile_of_their_own_can_have_that_of_their_items(places: Places) -> None:
-    snapshot = Snapshot.read(places.snapshots / "profiles")
-    split = prepare(experiment(), 1, places).split.fingerprint()
+def test_users_without_a_profile_of_their_own_can_have_that_of_their_items(
+    paths: BenchmarkPaths,
+) -> None:
+    snapshot = Snapshot.read(paths.snapshots / "profiles")
+    split = prepare(experiment(), 1, paths).split.fingerprint()
     users = ProfileTable(("u3", "of another"), ("x", "y"), np.eye(2, 384, dtype=np.float32))
     info = replace(snapshot.info, split=split)
-    Snapshot(info, users, snapshot.items).write(places.snapshots / "some")
+    Snapshot(info, users, snapshot.items).write(paths.snapshots / "some")
     found, own, means = (
-        prepare(experiment(profiles="some", user_profiles=kind), 1, places)
+        prepare(experiment(profiles="some", user_profiles=kind), 1, paths)
         for kind in ("both", "own", "items")
     )
     row = found.user_ids.index("u3")
@@ -49,9 +51,9 @@ def test_users_without_a_profile_of_their_own_can_have_that_of_their_items(place
     assert "1 of their own, the others the mean" in found.profiles
 
 
-def test_new_users_have_the_mean_of_what_is_known_of_them(places: Places) -> None:
+def test_new_users_have_the_mean_of_what_is_known_of_them(paths: BenchmarkPaths) -> None:
     split = {"kind": "cold-users", "share": 0.5, "known": 2}
-    ready = prepare(experiment(split=split), 1, places)
+    ready = prepare(experiment(split=split), 1, paths)
     assert ready.inputs.user_profiles is not None
     assert ready.inputs.item_profiles is not None
     part = ready.split.scenarios["cold-users"].test
@@ -70,41 +72,41 @@ def test_new_users_have_the_mean_of_what_is_known_of_them(places: Places) -> Non
     ],
 )
 def test_profiles_of_something_else_are_refused(
-    places: Places, change: dict[str, str], message: str
+    paths: BenchmarkPaths, change: dict[str, str], message: str
 ) -> None:
-    snapshot = Snapshot.read(places.snapshots / "profiles")
+    snapshot = Snapshot.read(paths.snapshots / "profiles")
     other = Snapshot(replace(snapshot.info, **change), None, snapshot.items)
-    other.write(places.snapshots / "other")
+    other.write(paths.snapshots / "other")
     with pytest.raises(BenchmarkError, match=message):
-        prepare(experiment(profiles="other"), 1, places)
+        prepare(experiment(profiles="other"), 1, paths)
 
 
-def test_users_profiles_that_nobody_vouches_for_are_refused(places: Places) -> None:
-    snapshot = Snapshot.read(places.snapshots / "profiles")
+def test_users_profiles_that_nobody_vouches_for_are_refused(paths: BenchmarkPaths) -> None:
+    snapshot = Snapshot.read(paths.snapshots / "profiles")
     users = ProfileTable(("u0",), ("x",), np.ones((1, 384), np.float32))
-    Snapshot(snapshot.info, users, snapshot.items).write(places.snapshots / "unseen")
+    Snapshot(snapshot.info, users, snapshot.items).write(paths.snapshots / "unseen")
     with pytest.raises(BenchmarkError, match="nobody can say what they read"):
-        prepare(experiment(profiles="unseen", user_profiles="own"), 1, places)
+        prepare(experiment(profiles="unseen", user_profiles="own"), 1, paths)
 
 
-def test_texts_are_encoded_once(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = prepare(experiment(), 1, places)
+def test_texts_are_encoded_once(paths: BenchmarkPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = prepare(experiment(), 1, paths)
     monkeypatch.setattr(prepared, "encode", None)
-    second = prepare(experiment(), 1, places)
+    second = prepare(experiment(), 1, paths)
     assert np.array_equal(first.inputs.text, second.inputs.text)
     assert first.digest == second.digest
-    assert prepare(experiment(), 2, places).digest != first.digest
+    assert prepare(experiment(), 2, paths).digest != first.digest
 
 
 def test_other_profiles_make_another_run_only_of_who_reads_them(
-    places: Places, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    paths: BenchmarkPaths, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    run(places, tmp_path)
-    snapshot = Snapshot.read(places.snapshots / "profiles")
+    run(paths, tmp_path)
+    snapshot = Snapshot.read(paths.snapshots / "profiles")
     assert snapshot.items is not None
     other = replace(snapshot.items, vectors=snapshot.items.vectors[::-1].copy())
-    Snapshot(snapshot.info, None, other).write(places.snapshots / "others")
+    Snapshot(snapshot.info, None, other).write(paths.snapshots / "others")
     capfd.readouterr()
-    document = run(places, tmp_path, GRID.replace("profiles: profiles", "profiles: others"))
+    document = run(paths, tmp_path, GRID.replace("profiles: profiles", "profiles: others"))
     assert "2 runs to do, 2 done before" in capfd.readouterr().err
     assert document.count("by hand (snapshot") == 1

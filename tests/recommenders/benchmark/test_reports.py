@@ -15,7 +15,7 @@ from tests.recommenders.benchmark.tiny_grid import CHEAP, run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from recommenders.benchmark.prepared import Places
+    from recommenders.benchmark.prepared import BenchmarkPaths
 
 
 def test_results_are_put_into_a_document_and_its_text_is_left(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_results_are_put_into_a_document_and_its_text_is_left(tmp_path: Path) ->
 
 
 def test_results_are_written_whole_or_not_at_all(
-    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    paths: BenchmarkPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "page.md"
     path.write_text("old")
@@ -49,8 +49,8 @@ def test_results_are_written_whole_or_not_at_all(
     assert (path.read_text(), path.stat().st_mode) == ("new", mode)
     assert [each.name for each in tmp_path.iterdir() if "page" in each.name] == ["page.md"]
 
-    run(places, tmp_path, CHEAP)
-    whole = (places.out / "results.parquet").read_bytes()
+    run(paths, tmp_path, CHEAP)
+    whole = (paths.out / "results.parquet").read_bytes()
 
     def full(_: pa.Table, where: Path, **__: object) -> None:
         where.write_bytes(b"half")
@@ -58,8 +58,8 @@ def test_results_are_written_whole_or_not_at_all(
 
     monkeypatch.setattr(pq, "write_table", full)
     with pytest.raises(OSError, match="no space"):
-        run(places, tmp_path, CHEAP)
-    assert (places.out / "results.parquet").read_bytes() == whole
+        run(paths, tmp_path, CHEAP)
+    assert (paths.out / "results.parquet").read_bytes() == whole
 
 
 def test_a_report_says_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from recommenders.benchmark import grid
 from recommenders.benchmark.errors import BenchmarkError
-from recommenders.benchmark.prepared import Places, prepare
+from recommenders.benchmark.prepared import BenchmarkPaths, prepare
 from recommenders.benchmark.run import Run, execute
 from recommenders.checkpoints import Checkpoint
 from recommenders.data.errors import DatasetError
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 def test_a_grid_is_run_once_and_reported(
-    places: Places, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    paths: BenchmarkPaths, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    document = run(places, tmp_path)
+    document = run(paths, tmp_path)
     assert "4 runs to do, 0 done before" in capfd.readouterr().err
     for part in (
         "`the command`",
@@ -40,7 +40,7 @@ def test_a_grid_is_run_once_and_reported(
         "by ndcg@20 on cold-items's validation",
     ):
         assert part in document
-    table = pq.read_table(places.out / "results.parquet").to_pylist()
+    table = pq.read_table(paths.out / "results.parquet").to_pylist()
     cold = {
         row["label"]: row["value"]
         for row in table
@@ -49,27 +49,27 @@ def test_a_grid_is_run_once_and_reported(
     }
     assert set(cold) == {"lightgcn base", "lightgcn augmented"}
     assert cold["lightgcn augmented"] > cold["lightgcn base"]
-    page = (places.out / "results.html").read_text()
+    page = (paths.out / "results.html").read_text()
     assert page.count("<svg") == 6
     assert "<td>lightgcn augmented</td>" in page
-    losses = list(places.out.glob("runs/*/losses.csv"))
+    losses = list(paths.out.glob("runs/*/losses.csv"))
     assert len(losses) == 4
 
-    assert run(places, tmp_path) == document
+    assert run(paths, tmp_path) == document
     assert "0 runs to do, 4 done before" in capfd.readouterr().err
     # Another option is another run; what else there is stays.
-    run(places, tmp_path, GRID.replace("augmented, embedding_size: 8", "augmented"), jobs=2)
+    run(paths, tmp_path, GRID.replace("augmented, embedding_size: 8", "augmented"), jobs=2)
     assert "2 runs to do, 2 done before" in capfd.readouterr().err
 
 
-def test_a_run_that_fails_costs_only_itself(places: Places, tmp_path: Path) -> None:
+def test_a_run_that_fails_costs_only_itself(paths: BenchmarkPaths, tmp_path: Path) -> None:
     broken = GRID.replace(
         "  - {name: lightgcn, options: {variant: base, embedding_size: 8}}",
         "  - {name: lightgcn, options: {variant: base}, training: {learning_rate: 1.0e+30}}",
     )
     with pytest.raises(BenchmarkError, match=r"2 of 4 runs failed, the first \(lightgcn base"):
-        run(places, tmp_path, broken)
-    assert "lightgcn augmented" in (places.out / "results.md").read_text()
+        run(paths, tmp_path, broken)
+    assert "lightgcn augmented" in (paths.out / "results.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,11 @@ def test_a_run_that_fails_costs_only_itself(places: Places, tmp_path: Path) -> N
     ],
 )
 def test_a_run_may_fail_in_any_library(
-    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+    paths: BenchmarkPaths,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    told: str,
 ) -> None:
     def fails(run: Run, *arguments: Any, **options: Any) -> None:
         if run.entry.name == "random":
@@ -91,8 +95,8 @@ def test_a_run_may_fail_in_any_library(
 
     monkeypatch.setattr(grid, "execute", fails)
     with pytest.raises(BenchmarkError, match=f"2 of 4 runs failed, .* {told}$"):
-        run(places, tmp_path, CHEAP)
-    assert "| popularity |" in (places.out / "results.md").read_text()
+        run(paths, tmp_path, CHEAP)
+    assert "| popularity |" in (paths.out / "results.md").read_text()
 
 
 EXECUTE = grid._execute
@@ -106,26 +110,26 @@ def dies(outcome: Outcome, *arguments: Any) -> Outcome:
 
 
 def test_a_process_that_is_killed_costs_only_its_run(
-    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    paths: BenchmarkPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(grid, "_execute", dies)
     with pytest.raises(BenchmarkError, match=r"2 of 4 runs failed, .* its process was killed"):
-        run(places, tmp_path, CHEAP, jobs=2)
-    assert "| popularity |" in (places.out / "results.md").read_text()
+        run(paths, tmp_path, CHEAP, jobs=2)
+    assert "| popularity |" in (paths.out / "results.md").read_text()
 
 
 def test_a_grid_is_not_run_by_several_processes_at_once(
-    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    paths: BenchmarkPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(BenchmarkError, match="each would run all of it; `--jobs`"):
-        run(places, tmp_path)
+        run(paths, tmp_path)
 
 
 def test_what_no_chance_is_in_is_not_repeated_on_a_split_without_any(
-    places: Places, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    paths: BenchmarkPaths, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    document = run(places, tmp_path, CHEAP, jobs=2)
+    document = run(paths, tmp_path, CHEAP, jobs=2)
     assert "3 runs to do, 0 done before" in capfd.readouterr().err
     popular, random = (
         next(line for line in document.splitlines() if line.startswith(f"| {name}"))
@@ -136,10 +140,10 @@ def test_what_no_chance_is_in_is_not_repeated_on_a_split_without_any(
 
 
 def test_a_run_that_was_resumed_counts_all_that_it_took(
-    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    paths: BenchmarkPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grid_of = experiment(training={"epochs": 2})
-    ready = prepare(grid_of, 1, places)
+    ready = prepare(grid_of, 1, paths)
     one = Run(entry=grid_of.models[0], options={}, seed=1)
     (tmp_path / "run").mkdir()
     clock = itertools.count()  # a second from each look to the next

@@ -15,7 +15,7 @@ from tests.recommenders.data.tiny import dataset
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from recommenders.benchmark.prepared import Places
+    from recommenders.benchmark.prepared import BenchmarkPaths
     from recommenders.data.dataset import Dataset
 
 USERS, ITEMS = 40, 30
@@ -56,10 +56,10 @@ def two_tastes() -> Dataset:
     return dataset(choices, items=names, titles=[f"number {item}" for item in range(ITEMS)])
 
 
-def run(places: Places, tmp_path: Path, text: str = GRID, *, jobs: int = 1) -> str:
+def run(paths: BenchmarkPaths, tmp_path: Path, text: str = GRID, *, jobs: int = 1) -> str:
     path = tmp_path / "grid.yaml"
     path.write_text(text)
-    return benchmark.benchmark(path, places, jobs=jobs, command="the command")
+    return benchmark.benchmark(path, paths, jobs=jobs, command="the command")
 
 
 def finished(folder: Path) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from recommenders.data.dataset import Dataset
-    from recommenders.distributed import Team
+    from recommenders.distributed import DistributedContext
 
 USERS, ITEMS = 30, 16
 VERSION = {
@@ -151,11 +151,11 @@ def test_what_cannot_be_trained_says_why(grid: Path, capsys: pytest.CaptureFixtu
     assert "there already" in capsys.readouterr().err
 
 
-def test_in_a_team_the_leader_alone_keeps_the_model(
+def test_in_a_group_of_processes_the_leader_alone_keeps_the_model(
     grid: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextlib.contextmanager
-    def second(_: str) -> Iterator[Team]:
+    def second(_: str) -> Iterator[DistributedContext]:
         yield Member(2, 1)
 
     monkeypatch.setattr("recommenders.distributed.joined", second)

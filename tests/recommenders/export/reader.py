@@ -50,7 +50,7 @@ class Reader:
             return self._weighed(seen)
         return self._product(self.arrays["user_vectors"][row])
 
-    def stranger(
+    def new_user(
         self, items: Sequence[int], profile: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
         """Scores all items for somebody by their item rows and profile."""

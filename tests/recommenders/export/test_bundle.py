@@ -31,9 +31,9 @@ WAYS: dict[str, dict[str, Any]] = {
     "added": {"variant": "augmented", "fusion": "add", "items": "both"},
     "ids": {"items": "ids"},
     "pointwise": {"variant": "augmented", "loss": "bce"},
-    "of items": {"variant": "augmented", "stranger_profiles": "items", "draws": 3},
+    "of items": {"variant": "augmented", "new_user_profiles": "items", "draws": 3},
     "prior": {"prior_weight": 0.5},
-    "strangers": {"variant": "augmented", "user_dropout": 0.5, "fold_in": "credible"},
+    "new users": {"variant": "augmented", "user_dropout": 0.5, "fold_in": "credible"},
 }
 NAMES = [name for name in MODELS if name not in {"ncf", "random"}]
 CASES = [
@@ -93,7 +93,7 @@ def test_a_bundle_scores_as_its_model_does(name: str, way: str, tmp_path: Path) 
     reader = Reader(write_bundle(one, tmp_path).folder)
     profiles = HERE.inputs.user_profiles
     assert profiles is not None
-    reads = way in {"augmented", "added", "pointwise", "strangers", "of items"} and name in {
+    reads = way in {"augmented", "added", "pointwise", "new users", "of items"} and name in {
         *("bias_mf", "lightgcn", "sgl", "simgcl", "alpharec", "linear_tower"),
     }
     assert reader.manifest["profile_dimension"] == (profiles.shape[1] if reads else 0)
@@ -108,14 +108,14 @@ def test_a_bundle_scores_as_its_model_does(name: str, way: str, tmp_path: Path) 
     cold_item = int(HERE.cold_items[0])
     histories = [[0], [0, 1, 2], [12, cold_item], [cold_item], []]
     for history in histories:
-        near(reader.stranger(history), model.stranger_scores(matrix([history]))[0])
+        near(reader.new_user(history), model.new_user_scores(matrix([history]))[0])
         cold = HERE.cold_users[:1]
-        asked = model.stranger_scores(matrix([history]), profiles[cold])[0]
-        near(reader.stranger(history, profiles[cold][0]), asked)
+        asked = model.new_user_scores(matrix([history]), profiles[cold])[0]
+        near(reader.new_user(history, profiles[cold][0]), asked)
         # A stranger in the model's own matrix is no other than one from outside.
         near(model.scores(cold, matrix([history]))[0], asked)
         if reads and history:
-            assert np.abs(asked - reader.stranger(history)).max() > 1e-4
+            assert np.abs(asked - reader.new_user(history)).max() > 1e-4
 
 
 def test_rows_of_a_batch_are_scored_alone(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from services.client import Kind
 
 
-def test_strangers_are_asked_about_by_their_first_clicks_alone() -> None:
+def test_new_users_are_asked_about_by_their_first_clicks_alone() -> None:
     random = np.random.default_rng(0)
     choices = [
         (f"u{user}", f"i{item}", int(random.integers(1_000)))
@@ -35,14 +35,14 @@ def test_strangers_are_asked_about_by_their_first_clicks_alone() -> None:
     whole = dataset(choices, items=[f"i{item}" for item in range(8)])
     split = read_plan("cold-users,share=0.4,known=4,seed=1").divide(whole)
     everybody = _Asking(whole, split, FetchOptions())
-    strangers = _Asking(whole, split, FetchOptions(known=2))
+    new_users = _Asking(whole, split, FetchOptions(known=2))
     cold = [
         part.users
         for part in (split.scenarios[COLD_USERS].validation, split.scenarios[COLD_USERS].test)
     ]
-    assert len(strangers.user_ids) == sum(map(len, cold)) == 8
-    assert set(strangers.user_ids) < set(everybody.user_ids)
-    wanted, requests = strangers.of("user")
+    assert len(new_users.user_ids) == sum(map(len, cold)) == 8
+    assert set(new_users.user_ids) < set(everybody.user_ids)
+    wanted, requests = new_users.of("user")
     for id_, request in requests(wanted):
         own = sorted((time, item) for user, item, time in choices if user == id_)
         assert [item.id for item in request.history] == [item for _, item in own[:2]]

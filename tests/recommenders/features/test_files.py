@@ -50,7 +50,7 @@ def test_profiles_of_any_model_become_a_snapshot(tmp_path: Path, encoder_folder:
     assert snapshot.info.split is None
 
 
-def test_profiles_of_strangers_are_refused(tmp_path: Path, encoder_folder: Path) -> None:
+def test_profiles_of_new_users_are_refused(tmp_path: Path, encoder_folder: Path) -> None:
     write_profiles(tmp_path / "users.jsonl", {"u": "x", "v": "y"})
     with pytest.raises(DatasetError, match="'v' is not among the users of tiny"):
         from_jsonl(DATASET, users=tmp_path / "users.jsonl", items=None, encoder=encoder_folder)

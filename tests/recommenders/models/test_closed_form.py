@@ -78,7 +78,7 @@ def test_items_without_interactions_are_found_by_their_text(fit: Fit) -> None:
 
 
 @pytest.mark.parametrize("fit", LEARNING)
-def test_users_whom_training_did_not_see_are_judged_by_what_is_known_of_them(fit: Fit) -> None:
+def test_users_whom_training_did_not_see_are_evaluated_by_what_is_known_of_them(fit: Fit) -> None:
     dense = checkerboard().train.toarray()
     dense[5] = 0
     inputs = Inputs(train=sparse.csr_array(dense), text=COLOURS)

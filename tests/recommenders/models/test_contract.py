@@ -29,7 +29,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "added": {"variant": "augmented", "fusion": "add", "items": "both"},
     "ids": {"items": "ids"},
     "pointwise": {"loss": "bce"},
-    "strangers": {"variant": "augmented", "user_dropout": 0.5, "fold_in": "credible"},
+    "new users": {"variant": "augmented", "user_dropout": 0.5, "fold_in": "credible"},
 }
 CASES = [
     pytest.param(name, way, id=f"{name}-{way}")
@@ -110,24 +110,24 @@ def test_a_new_user_of_whom_only_a_profile_is_known_is_ranked_for_by_it(name: st
 @pytest.mark.parametrize(
     "name", [name for name in NAMES if "user_dropout" in MODELS[name].config.model_fields]
 )
-def test_clicks_alone_a_profile_alone_and_both_serve_a_stranger(name: str) -> None:
+def test_clicks_alone_a_profile_alone_and_both_serve_a_new_user(name: str) -> None:
     here = cold_world()
     profiles = here.inputs.user_profiles
     assert profiles is not None
-    model: Any = in_cold_world(name, "strangers")
+    model: Any = in_cold_world(name, "new users")
     clicks, nothing = here.known(here.cold_users, shown=1), here.known(here.cold_users, shown=0)
     warm = np.setdiff1d(np.arange(here.inputs.n_items), here.cold_items)
     blocks = here.user_blocks[here.cold_users], here.item_blocks[warm]
     own = profiles[here.cold_users]
     for known, read in ((clicks, None), (nothing, own), (clicks, own)):
-        scores = model.stranger_scores(known, read)[:, warm]
+        scores = model.new_user_scores(known, read)[:, warm]
         assert share_above(scores, *blocks) > 0.9
-    average = model.stranger_scores(nothing)
+    average = model.new_user_scores(nothing)
     np.testing.assert_allclose(average, np.tile(average[:1], (len(average), 1)), atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "way"), CASES)
-def test_a_stranger_is_scored_as_a_new_user_with_the_same_clicks_and_profile(
+def test_a_new_user_is_scored_as_a_new_user_with_the_same_clicks_and_profile(
     name: str, way: str
 ) -> None:
     here = cold_world()
@@ -136,7 +136,7 @@ def test_a_stranger_is_scored_as_a_new_user_with_the_same_clicks_and_profile(
     model: Any = in_cold_world(name, way)
     known = here.known(here.cold_users)
     np.testing.assert_allclose(
-        model.stranger_scores(known, profiles[here.cold_users]),
+        model.new_user_scores(known, profiles[here.cold_users]),
         model.scores(here.cold_users, known),
         rtol=1e-5,
         atol=1e-5,
@@ -144,14 +144,14 @@ def test_a_stranger_is_scored_as_a_new_user_with_the_same_clicks_and_profile(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_strangers_clicks_and_profile_have_to_fit(name: str) -> None:
+def test_a_new_users_clicks_and_profile_have_to_fit(name: str) -> None:
     here = cold_world()
     model: Any = in_cold_world(name, "augmented")
     known = here.known(here.cold_users)
     with pytest.raises(ModelError, match="known is of shape"):
-        model.stranger_scores(known[:, :3])
+        model.new_user_scores(known[:, :3])
     with pytest.raises(ModelError, match="profiles are of shape"):
-        model.stranger_scores(known, np.ones((len(here.cold_users), 2), np.float32))
+        model.new_user_scores(known, np.ones((len(here.cold_users), 2), np.float32))
 
 
 @pytest.mark.parametrize(("name", "way"), CASES)

@@ -20,7 +20,7 @@ SMALL = {"factors": 8, "draws": 20}
 WAYS: dict[str, dict[str, Any]] = {
     "base": SMALL,
     "own": {**SMALL, "variant": "augmented"},
-    "items": {**SMALL, "variant": "augmented", "stranger_profiles": "items"},
+    "items": {**SMALL, "variant": "augmented", "new_user_profiles": "items"},
 }
 HERE = world(blocks=4, cold_items=0, cold_users=3)
 
@@ -46,16 +46,16 @@ def test_the_withheld_item_is_above_those_of_other_blocks(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["own", "items"])
-def test_clicks_alone_a_profile_alone_and_both_serve_a_stranger(way: str) -> None:
+def test_clicks_alone_a_profile_alone_and_both_serve_a_new_user(way: str) -> None:
     model = fit(HERE, WAYS[way])
     profiles = HERE.inputs.user_profiles
     assert profiles is not None
     one, nothing = HERE.known(HERE.cold_users, shown=1), HERE.known(HERE.cold_users, shown=0)
     own = profiles[HERE.cold_users]
     for known, read in ((one, None), (nothing, own), (one, own)):
-        assert share(model.stranger_scores(known, read)) > 0.9
+        assert share(model.new_user_scores(known, read)) > 0.9
     # Of whom nothing is known gets what everybody chooses.
-    scores = model.stranger_scores(nothing)
+    scores = model.new_user_scores(nothing)
     assert np.ptp(scores, axis=0).max() < 1e-6
 
 
@@ -66,7 +66,7 @@ def test_how_often_items_are_chosen_decides_where_nothing_is_known() -> None:
     inputs = Inputs(train=sparse.csr_array(dense))
     config = LinearTowerConfig(factors=3, draws=5)
     model = LinearTower.fit(inputs, config, np.random.default_rng(0))
-    scores = model.stranger_scores(sparse.csr_array(np.zeros((1, 4), np.float32)))
+    scores = model.new_user_scores(sparse.csr_array(np.zeros((1, 4), np.float32)))
     assert scores.argmax() == 0
 
 
@@ -85,7 +85,7 @@ def test_what_is_saved_scores_as_before(way: str, tmp_path: Path) -> None:
 def test_a_seed_gives_one_result_and_another_seed_another() -> None:
     known = HERE.known(HERE.cold_users)
     first, again, other = (
-        fit(HERE, WAYS["own"], seed).stranger_scores(known) for seed in (1, 1, 2)
+        fit(HERE, WAYS["own"], seed).new_user_scores(known) for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recommenders.benchmark.errors import BenchmarkError
-from recommenders.benchmark.prepared import Places, prepare
+from recommenders.benchmark.prepared import BenchmarkPaths, prepare
 from recommenders.commands import study as study_command
 from recommenders.data.indexed import Indexed
 from recommenders.data.split import COLD_USERS
@@ -22,7 +22,7 @@ from recommenders.data.splits.pairs import Pairs
 from recommenders.features.snapshot import Snapshot, SnapshotInfo
 from recommenders.features.table import ProfileTable
 from recommenders.significance import paired
-from recommenders.study.new_users import strangers, written_profiles
+from recommenders.study.new_users import new_users, written_profiles
 from recommenders.study.plan import Study, read_study
 from recommenders.study.report import Findings, markdown
 from recommenders.study.run import METRICS
@@ -73,7 +73,7 @@ def _histories() -> dict[str, set[str]]:
 
 
 @pytest.fixture
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BenchmarkPaths:
     monkeypatch.setattr("recommenders.benchmark.prepared.encoder_name", lambda _: "encoder@1")
     monkeypatch.setattr(
         "recommenders.benchmark.prepared.encode",
@@ -85,7 +85,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
     vectors = np.eye(4, dtype=np.float32)[np.arange(ITEMS) % 2]
     info = SnapshotInfo(dataset="tiny", split=None, source="by hand", encoder="encoder@1")
     Snapshot(info, None, ProfileTable(names, names, vectors)).write(data / "profiles")
-    return Places(datasets=data, snapshots=data, encoder=tmp_path, out=tmp_path / "out")
+    return BenchmarkPaths(datasets=data, snapshots=data, encoder=tmp_path, out=tmp_path / "out")
 
 
 def study(tmp_path: Path, text: str = STUDY) -> Study:
@@ -94,12 +94,12 @@ def study(tmp_path: Path, text: str = STUDY) -> Study:
     return read_study(path)
 
 
-def test_strangers_are_asked_the_same_at_each_number_of_clicks(
-    places: Places, tmp_path: Path
+def test_new_users_are_asked_the_same_at_each_number_of_clicks(
+    paths: BenchmarkPaths, tmp_path: Path
 ) -> None:
     asked = study(tmp_path)
-    prepared = prepare(asked.experiment, 1, places)
-    for here in strangers(asked, 1, prepared, places):
+    prepared = prepare(asked.experiment, 1, paths)
+    for here in new_users(asked, 1, prepared, paths):
         pairs = Pairs.of(Indexed.of(two_tastes()))
         assert len(here.users)
         assert not np.diff(prepared.split.train.indptr)[here.users].any()
@@ -116,15 +116,15 @@ def test_strangers_are_asked_the_same_at_each_number_of_clicks(
 
 
 def test_a_study_is_run_once_and_told(
-    places: Places, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    paths: BenchmarkPaths, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(STUDY)
-    document = study_command.cold_users(path, places, command="the command")
+    document = study_command.cold_users(path, paths, command="the command")
     assert "seed 2: fold-in, profile, both done" in capfd.readouterr().err
     for part in ("`the command`", "| way | 1 click | 3 clicks |", "`both` against the best other"):
         assert part in document
-    table = pq.read_table(places.out / "cold-users.parquet")
+    table = pq.read_table(paths.out / "cold-users.parquet")
     assert table.num_rows == 2 * 4 * 2 * 2 * 12  # seeds, ways, parts, clicks, users of a half
     wanted = {name: len(rows) - 3 for name, rows in _histories().items()}
     found = zip(table["user_id"].to_pylist(), table["wanted"].to_pylist(), strict=True)
@@ -137,9 +137,9 @@ def test_a_study_is_run_once_and_told(
         .to_pylist()
     }
     assert means["popularity", 1] == means["popularity", 3]
-    assert (places.out / "cold-users.png").read_bytes().startswith(b"\x89PNG")
+    assert (paths.out / "cold-users.png").read_bytes().startswith(b"\x89PNG")
 
-    assert study_command.cold_users(path, places, command="the command") == document
+    assert study_command.cold_users(path, paths, command="the command") == document
     assert "done" not in capfd.readouterr().err
 
 
@@ -210,11 +210,13 @@ def test_a_difference_is_claimed_if_all_comparisons_together_show_it(
     assert markdown(study(tmp_path), found, **ABOUT).count(f"| {said} |") == 4
 
 
-def test_a_taste_is_found_by_clicks_by_profile_and_by_both(places: Places, tmp_path: Path) -> None:
+def test_a_taste_is_found_by_clicks_by_profile_and_by_both(
+    paths: BenchmarkPaths, tmp_path: Path
+) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(STUDY.replace("seeds: [1, 2]", "seeds: [1]"))
-    study_command.cold_users(path, places, command="the command")
-    table = pq.read_table(places.out / "cold-users.parquet")
+    study_command.cold_users(path, paths, command="the command")
+    table = pq.read_table(paths.out / "cold-users.parquet")
     means = {
         row["label"]: row["ndcg@20_mean"]
         for row in table.filter((pc.field("part") == "test") & (pc.field("clicks") == 1))
@@ -226,12 +228,12 @@ def test_a_taste_is_found_by_clicks_by_profile_and_by_both(places: Places, tmp_p
         assert means[label] > means["popularity"] + 0.1
 
 
-def test_strangers_can_have_profiles_of_their_own_for_each_number_of_clicks(
-    places: Places, tmp_path: Path
+def test_new_users_can_have_profiles_of_their_own_for_each_number_of_clicks(
+    paths: BenchmarkPaths, tmp_path: Path
 ) -> None:
     text = STUDY.replace(
         "profiles: profiles",
-        "profiles: own-{seed}\nuser_profiles: own\nstranger_profiles: strangers-{seed}-{known}",
+        "profiles: own-{seed}\nuser_profiles: own\nnew_user_profiles: strangers-{seed}-{known}",
     )
     asked = study(tmp_path, text)
     split = asked.experiment.plan(1).divide(two_tastes())
@@ -239,26 +241,26 @@ def test_strangers_can_have_profiles_of_their_own_for_each_number_of_clicks(
     info = SnapshotInfo(
         dataset="tiny", split=split.fingerprint(), source="by hand", encoder="encoder@1"
     )
-    items = Snapshot.read(places.snapshots / "profiles").items
+    items = Snapshot.read(paths.snapshots / "profiles").items
     rows = split.scenarios[COLD_USERS].test.users
     for name, value in (("own-1", 1.0), ("strangers-1-1", 2.0), ("strangers-1-3", 3.0)):
         ids = tuple(indexed.user_ids)
         users = ProfileTable(ids, ids, np.full((len(ids), 4), value, np.float32))
-        Snapshot(info, users, items).write(places.snapshots / name)
-    prepared = prepare(asked.experiment, 1, places)
-    _, here = strangers(asked, 1, prepared, places)
+        Snapshot(info, users, items).write(paths.snapshots / name)
+    prepared = prepare(asked.experiment, 1, paths)
+    _, here = new_users(asked, 1, prepared, paths)
     assert here.users.tolist() == rows.tolist()
     assert [here.profiles[clicks][0, 0] for clicks in (1, 3)] == [2.0, 3.0]
-    before = written_profiles(asked, 1, places)
+    before = written_profiles(asked, 1, paths)
     anew = ProfileTable(ids, ids, np.full((len(ids), 4), 4.0, np.float32))
-    shutil.rmtree(places.snapshots / "strangers-1-3")
-    Snapshot(info, anew, items).write(places.snapshots / "strangers-1-3")
-    after = written_profiles(asked, 1, places)
+    shutil.rmtree(paths.snapshots / "strangers-1-3")
+    Snapshot(info, anew, items).write(paths.snapshots / "strangers-1-3")
+    after = written_profiles(asked, 1, paths)
     assert [one == other for one, other in zip(before, after, strict=True)] == [True, False]
-    assert written_profiles(study(tmp_path), 1, places) == []
+    assert written_profiles(study(tmp_path), 1, paths) == []
     other = study(tmp_path, text.replace("strangers-{seed}-{known}", "profiles"))
     with pytest.raises(BenchmarkError, match="made from another split"):
-        strangers(other, 1, prepared, places)
+        new_users(other, 1, prepared, paths)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +270,7 @@ def test_strangers_can_have_profiles_of_their_own_for_each_number_of_clicks(
         (("model: popularity", "model: lightgbm"), "no model 'lightgbm'"),
         (("name: popularity", "name: fold-in"), "two ways are called 'fold-in'"),
         (("model: popularity", "model: random"), "a stranger has not"),
-        (("profiles: profiles", "profiles: profiles\nuser_profiles: own"), "stranger_profiles"),
+        (("profiles: profiles", "profiles: profiles\nuser_profiles: own"), "new_user_profiles"),
         (("embedding_size", "embeding_size"), "embeding_size"),
         (("seeds: [1, 2]", "seeds: [1, 2]\nmetric: precision@20"), "precision@20"),
         (("seeds: [1, 2]", "seeds: []"), "seeds"),

@@ -46,5 +46,5 @@ def ndjson(*rows: Any) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-def places(bad: list[BadRow]) -> list[tuple[str | None, str, str]]:
+def positions(bad: list[BadRow]) -> list[tuple[str | None, str, str]]:
     return [(row.id, row.where, row.why) for row in bad]

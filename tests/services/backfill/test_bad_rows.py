@@ -12,7 +12,7 @@ import pytest
 from services.backfill.inputs.readers import read_items
 from services.backfill.rows import BadRow
 from services.client import Item
-from tests.services.backfill.reading import SECOND, interactions, items, ndjson, places, write
+from tests.services.backfill.reading import SECOND, interactions, items, ndjson, positions, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ def test_bad_rows_of_csv_cost_only_themselves(tmp_path: Path) -> None:
     path = write(tmp_path / "x.csv", b"\n".join(lines))
     rows, bad = interactions(path, min_weight=1)
     assert [user for user, _, _ in rows] == ["u1", "u15", "u17"]
-    assert sorted(places(bad), key=lambda place: int(place[1].split()[-1])) == [
+    assert sorted(positions(bad), key=lambda place: int(place[1].split()[-1])) == [
         (None, "x.csv, line 3", "user_id is empty"),
         ("u3", "x.csv, line 4", "item_id has a control character"),
         (None, "x.csv, line 5", "user_id has 257 characters; 256 are the most"),
@@ -177,7 +177,7 @@ def test_bad_rows_of_parquet(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "x.parquet", row_group_size=2)
     rows, bad = interactions(tmp_path / "x.parquet")
     assert rows == [("u", "a", SECOND), ("z", "f", 6 * SECOND)]
-    assert places(bad) == [
+    assert positions(bad) == [
         (None, "x.parquet, row 1", "user_id is not UTF-8"),
         ("w", "x.parquet, row 2", "item_id is empty"),
         (
@@ -204,7 +204,7 @@ def test_bad_items(tmp_path: Path) -> None:
     )
     good, bad = items(path)
     assert good == [Item("1", "1917"), Item("3", "", "", "d"), Item("1", "again")]
-    assert places(bad) == [
+    assert positions(bad) == [
         ("2", "x.ndjson, line 2", "title is a list, not a string"),
         (None, "x.ndjson, line 4", "item_id is empty"),
         ("1", "x.ndjson, line 5", "category is an object, not a string"),

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from services.backfill.concurrency import Gate, Limit
+from services.backfill.concurrency import ConcurrencyLimiter, Limit
 from tests.services.backfill.model_server import saturating, serve
 
 SEEDS = range(5)
@@ -77,12 +77,12 @@ def test_the_limit_stays_between_its_bounds() -> None:
 
 @pytest.mark.anyio
 async def test_no_more_than_the_limit_are_let_in_and_the_first_goes_first() -> None:
-    gate = Gate(Limit(start=3))
+    limiter = ConcurrencyLimiter(Limit(start=3))
     order: list[int] = []
     leave = asyncio.Event()
 
     async def go(number: int) -> None:
-        async with gate.slot():
+        async with limiter.slot():
             order.append(number)
             await leave.wait()
 
@@ -90,39 +90,41 @@ async def test_no_more_than_the_limit_are_let_in_and_the_first_goes_first() -> N
     for _ in range(10):
         await asyncio.sleep(0)
     assert order == [0, 1, 2]
-    assert gate.under_way == 3
+    assert limiter.under_way == 3
     leave.set()
     await asyncio.gather(*tasks)
     assert order == list(range(10))
-    assert gate.under_way == 0
+    assert limiter.under_way == 0
 
 
 @pytest.mark.anyio
 async def test_who_stops_waiting_leaves_nothing_behind() -> None:
-    gate = Gate(Limit(start=1))
-    async with gate.slot():
-        waiting = [asyncio.create_task(_through(gate)) for _ in range(3)]
+    limiter = ConcurrencyLimiter(Limit(start=1))
+    async with limiter.slot():
+        waiting = [asyncio.create_task(_through(limiter)) for _ in range(3)]
         await asyncio.sleep(0)
         waiting[0].cancel()
         await asyncio.sleep(0)
     # One that was just let in, and is cancelled before it could go on, gives its place back.
     waiting[1].cancel()
     assert await waiting[2] is None
-    assert gate.under_way == 0
+    assert limiter.under_way == 0
 
 
-async def _through(gate: Gate) -> None:
-    async with gate.slot():
+async def _through(limiter: ConcurrencyLimiter) -> None:
+    async with limiter.slot():
         pass
 
 
 @pytest.mark.anyio
 async def test_after_a_push_back_nobody_goes_through_for_as_long_as_was_asked_for() -> None:
     now = 100.0
-    gate = Gate(Limit(start=4), uniform=lambda: 0.5, shortest_pause_s=0.2, clock=lambda: now)
-    async with gate.slot() as slot:
+    limiter = ConcurrencyLimiter(
+        Limit(start=4), uniform=lambda: 0.5, shortest_pause_s=0.2, clock=lambda: now
+    )
+    async with limiter.slot() as slot:
         slot.pushed_back(0.03)
-    waiting = asyncio.create_task(_through(gate))
+    waiting = asyncio.create_task(_through(limiter))
     await asyncio.sleep(0.2)
     assert not waiting.done()
     now += 0.131
@@ -132,7 +134,7 @@ async def test_after_a_push_back_nobody_goes_through_for_as_long_as_was_asked_fo
 @pytest.mark.anyio
 async def test_pauses_grow_until_there_is_an_answer() -> None:
     now = 0.0
-    gate = Gate(
+    limiter = ConcurrencyLimiter(
         Limit(start=4),
         uniform=lambda: 1.0,
         shortest_pause_s=1.0,
@@ -141,11 +143,11 @@ async def test_pauses_grow_until_there_is_an_answer() -> None:
     )
     pauses = []
     for answers in (False, False, False, False, True, False):
-        async with gate.slot() as slot:
+        async with limiter.slot() as slot:
             if answers:
                 slot.answered(cheap=True)
                 continue
             slot.pushed_back(0.0)
-        pauses.append(gate._closed_until - now)
-        now = gate._closed_until + 0.001
+        pauses.append(limiter._closed_until - now)
+        now = limiter._closed_until + 0.001
     assert pauses == pytest.approx([1, 2, 4, 4, 1], abs=0.01)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from services.backfill import engine
-from services.backfill.concurrency import Gate, Limit
+from services.backfill.concurrency import ConcurrencyLimiter, Limit
 from services.backfill.engine import Engine
 from services.backfill.errors import BackfillError
 from services.backfill.inputs.readers import Inputs
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-class ListSpool:
+class ListGrouping:
     """Rows that are in memory already, partition by partition."""
 
     def __init__(self, *partitions: list[Row]) -> None:
@@ -79,14 +79,16 @@ class Bench:
         async def before_first() -> None:
             self.first += 1
 
-        gate = Gate(Limit(start=8, highest=8), shortest_pause_s=0.001, longest_pause_s=0.01)
+        limiter = ConcurrencyLimiter(
+            Limit(start=8, highest=8), shortest_pause_s=0.001, longest_pause_s=0.01
+        )
         return Engine(
             maker=self.maker,  # type: ignore[arg-type]
-            spool=ListSpool(*self.partitions),  # type: ignore[arg-type]
+            grouping=ListGrouping(*self.partitions),  # type: ignore[arg-type]
             options=self.options,
             version=VERSION,
             started_ms=time.time_ns() // 1_000_000 - 5_000,
-            gate=gate,
+            limiter=limiter,
             tally=self.tally,
             finished=self.finished,
             before_first=before_first,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from services.backfill.inputs import files as inputs_files
 from services.client import Item
-from tests.services.backfill.reading import SECOND, interactions, items, ndjson, places, write
+from tests.services.backfill.reading import SECOND, interactions, items, ndjson, positions, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,7 +130,7 @@ def test_csv_in_blocks_of_any_size(
         patch.setattr(inputs_files, "BLOCK", block)
         rows, bad = interactions(path)
     assert rows == whole[0]
-    assert sorted(places(bad), key=str) == sorted(places(whole[1]), key=str)
+    assert sorted(positions(bad), key=str) == sorted(positions(whole[1]), key=str)
     # The last line may belong to a field that was opened before it, and to nothing else.
     assert ("u", "i", 0) in rows or '"' in body
 
@@ -159,7 +159,7 @@ def test_a_folder_is_all_files_in_it(tmp_path: Path) -> None:
     write(tmp_path / "in" / "_SUCCESS", "")
     rows, bad = interactions(tmp_path / "in")
     assert [user for user, _, _ in rows] == ["u1", "u2", "u4"]
-    assert places(bad) == [("u3", "b/x.csv, line 2", "item_id is empty")]
+    assert positions(bad) == [("u3", "b/x.csv, line 2", "item_id is empty")]
 
 
 def test_a_moment_of_python_is_taken_too() -> None:

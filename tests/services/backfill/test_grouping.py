@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.backfill.errors import BackfillError
-from services.backfill.grouping import rows as spool_rows
-from services.backfill.grouping.grouped import Spool
+from services.backfill.grouping import rows as grouping_rows
+from services.backfill.grouping.grouped import Grouping
 from services.backfill.grouping.texts import Texts, item_digest, unknown_digest, write_texts
 from services.backfill.inputs.readers import Inputs
 from services.backfill.rows import BadRow, Row
@@ -48,24 +48,26 @@ def write_interactions(path: Path, rows: list[tuple[Any, Any, Any]]) -> Path:
     return path
 
 
-def all_rows(spool: Spool) -> dict[str, Row]:
-    rows = [row for partition in range(spool.partitions) for row in spool.rows(partition)]
+def all_rows(grouping: Grouping) -> dict[str, Row]:
+    rows = [row for partition in range(grouping.partitions) for row in grouping.rows(partition)]
     found = {row.id: row for row in rows}
-    assert len(found) == len(rows) == spool.ids
+    assert len(found) == len(rows) == grouping.ids
     return found
 
 
-def histories_of(spool: Spool) -> dict[str, tuple[str | Item, ...]]:
-    return {id_: row.history for id_, row in all_rows(spool).items()}
+def histories_of(grouping: Grouping) -> dict[str, tuple[str | Item, ...]]:
+    return {id_: row.history for id_, row in all_rows(grouping).items()}
 
 
-def user_spool(tmp_path: Path, rows: list[Any], items: list[Any] = ITEMS, **options: Any) -> Spool:
+def user_grouping(
+    tmp_path: Path, rows: list[Any], items: list[Any] = ITEMS, **options: Any
+) -> Grouping:
     inputs = Inputs(
         kind="user",
         interactions=write_interactions(tmp_path / "x.parquet", rows),
         items=write_lines(tmp_path / "items.ndjson", *items),
     )
-    return Spool.make(tmp_path / "spool", inputs, **{"history": 10, **options})
+    return Grouping.make(tmp_path / "spool", inputs, **{"history": 10, **options})
 
 
 def test_users_by_hand(tmp_path: Path) -> None:
@@ -77,11 +79,11 @@ def test_users_by_hand(tmp_path: Path) -> None:
         ("v", "a", 4),
         ("u", "b", 1),
     ]
-    spool = user_spool(tmp_path, rows, history=3)
-    assert histories_of(spool) == {"u": ("c", "b", "a"), "v": ("a", "a")}
-    assert (spool.partitions, spool.interactions, spool.bad) == (8, 6, 0)
-    assert list(spool.bad_rows()) == []
-    assert all(len(row.digest) == 16 for row in all_rows(spool).values())
+    grouping = user_grouping(tmp_path, rows, history=3)
+    assert histories_of(grouping) == {"u": ("c", "b", "a"), "v": ("a", "a")}
+    assert (grouping.partitions, grouping.interactions, grouping.bad) == (8, 6, 0)
+    assert list(grouping.bad_rows()) == []
+    assert all(len(row.digest) == 16 for row in all_rows(grouping).values())
 
 
 def test_without_times_the_order_of_the_input_counts(tmp_path: Path) -> None:
@@ -90,11 +92,11 @@ def test_without_times_the_order_of_the_input_counts(tmp_path: Path) -> None:
     (tmp_path / "in" / "2.ndjson").write_text('{"user_id":"u","item_id":7,"weight":2}\nno\n')
     inputs = Inputs(kind="user", interactions=tmp_path / "in", min_weight=1)
     seen: list[int] = []
-    spool = Spool.make(tmp_path / "deep" / "spool", inputs, history=9, progress=seen.append)
-    assert histories_of(spool) == {"u": ("a", "b", "7"), "v": ("a",)}
-    assert (spool.interactions, spool.bad, seen) == (6, 1, [4, 6])
+    grouping = Grouping.make(tmp_path / "deep" / "spool", inputs, history=9, progress=seen.append)
+    assert histories_of(grouping) == {"u": ("a", "b", "7"), "v": ("a",)}
+    assert (grouping.interactions, grouping.bad, seen) == (6, 1, [4, 6])
     why = "not JSON: expected ident at line 1 column 2"
-    assert list(spool.bad_rows()) == [BadRow(None, "2.ndjson, line 2", why, "no")]
+    assert list(grouping.bad_rows()) == [BadRow(None, "2.ndjson, line 2", why, "no")]
 
 
 @given(
@@ -122,14 +124,14 @@ def test_grouping_is_that_of_a_dict(
         entries.sort(key=lambda entry: entry[0])
     folder = tmp_path_factory.mktemp("spool")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spool_rows, "_COMPACT_ROWS", sizes[0])
-        patch.setattr(spool_rows, "_ROWS_AT_ONCE", sizes[1])
-        spool = user_spool(folder, interactions, history=history, partitions=partitions)
-        assert histories_of(spool) == {
+        patch.setattr(grouping_rows, "_COMPACT_ROWS", sizes[0])
+        patch.setattr(grouping_rows, "_ROWS_AT_ONCE", sizes[1])
+        grouping = user_grouping(folder, interactions, history=history, partitions=partitions)
+        assert histories_of(grouping) == {
             user: tuple(item for _, item in entries[-history:]) for user, entries in wanted.items()
         }
         for partition in range(partitions):
-            rows = list(spool.rows(partition))
+            rows = list(grouping.rows(partition))
             assert rows == sorted(rows, key=lambda row: (row.history[:4], row.id))
 
 
@@ -138,8 +140,8 @@ def test_a_digest_is_over_all_that_is_referred_to(tmp_path: Path) -> None:
 
     def digests(name: str, rows: list[Any], items: list[Any], **options: Any) -> dict[str, bytes]:
         (tmp_path / name).mkdir()
-        spool = user_spool(tmp_path / name, rows, items, **options)
-        return {id_: row.digest for id_, row in all_rows(spool).items()}
+        grouping = user_grouping(tmp_path / name, rows, items, **options)
+        return {id_: row.digest for id_, row in all_rows(grouping).items()}
 
     def changed(name: str, *args: Any, **options: Any) -> set[str]:
         other = digests(name, *args, **options)
@@ -168,8 +170,8 @@ def test_an_item_without_a_text_is_not_the_one_with_an_empty_one(tmp_path: Path)
     rows = [("u", "a", 1), ("v", "b", 1)]
     (tmp_path / "none").mkdir()
     (tmp_path / "empty").mkdir()
-    none = all_rows(user_spool(tmp_path / "none", rows, []))
-    empty = all_rows(user_spool(tmp_path / "empty", rows, [{"item_id": "a", "title": ""}]))
+    none = all_rows(user_grouping(tmp_path / "none", rows, []))
+    empty = all_rows(user_grouping(tmp_path / "empty", rows, [{"item_id": "a", "title": ""}]))
     assert none["u"].digest != empty["u"].digest
     assert none["v"] == empty["v"]
     assert none["u"].digest != none["v"].digest
@@ -179,12 +181,14 @@ def test_items(tmp_path: Path) -> None:
     path = write_lines(
         tmp_path / "x.ndjson", *ITEMS, {"item_id": "b", "title": "B2"}, {"item_id": "", "title": ""}
     )
-    spool = Spool.make(tmp_path / "one", Inputs(kind="item", items=path), history=5)
-    assert histories_of(spool) == {"a": (), "b": (), "c": ()}
-    assert (spool.interactions, spool.bad) == (5, 1)
+    grouping = Grouping.make(tmp_path / "one", Inputs(kind="item", items=path), history=5)
+    assert histories_of(grouping) == {"a": (), "b": (), "c": ()}
+    assert (grouping.interactions, grouping.bad) == (5, 1)
     only = write_lines(tmp_path / "y.ndjson", {"item_id": "b", "title": "B2"}, *ITEMS[::2])
-    other = Spool.make(tmp_path / "two", Inputs(kind="item", items=only), history=5, partitions=1)
-    assert all_rows(other) == all_rows(spool)
+    other = Grouping.make(
+        tmp_path / "two", Inputs(kind="item", items=only), history=5, partitions=1
+    )
+    assert all_rows(other) == all_rows(grouping)
     assert [row.id for row in other.rows(0)] == ["a", "b", "c"]
 
 
@@ -201,17 +205,17 @@ def test_histories(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "x.ndjson", *HISTORIES)
     items = write_lines(tmp_path / "i.ndjson", *ITEMS)
     inputs = Inputs(kind="user", histories=path, items=items)
-    spool = Spool.make(tmp_path / "spool", inputs, history=3, partitions=1)
-    assert histories_of(spool) == {"u": INLINE, "v": (), "w": ("a",)}
-    assert [row.id for row in spool.rows(0)] == ["v", "w", "u"]
-    assert list(spool.bad_rows()) == [
+    grouping = Grouping.make(tmp_path / "spool", inputs, history=3, partitions=1)
+    assert histories_of(grouping) == {"u": INLINE, "v": (), "w": ("a",)}
+    assert [row.id for row in grouping.rows(0)] == ["v", "w", "u"]
+    assert list(grouping.bad_rows()) == [
         BadRow(
             "u", "x.ndjson, line 3", "a second row with this id", '{"id": "u", "history": ["b"]}'
         )
     ]
-    assert (spool.interactions, spool.bad) == (4, 1)
-    first = all_rows(spool)
-    interactions = user_spool(tmp_path, [("w", "a", 1)])
+    assert (grouping.interactions, grouping.bad) == (4, 1)
+    first = all_rows(grouping)
+    interactions = user_grouping(tmp_path, [("w", "a", 1)])
     assert all_rows(interactions)["w"] == first["w"]
 
     write_lines(
@@ -219,7 +223,7 @@ def test_histories(tmp_path: Path) -> None:
         {"id": "u", "history": ["a", {"id": "z", "title": "Zz"}, *HISTORIES[0]["history"][2:]]},
         *HISTORIES[1:],
     )
-    changed = all_rows(Spool.make(tmp_path / "spool", inputs, history=3, partitions=1))
+    changed = all_rows(Grouping.make(tmp_path / "spool", inputs, history=3, partitions=1))
     assert {id_ for id_ in first if first[id_].digest != changed[id_].digest} == {"u"}
 
 
@@ -229,30 +233,30 @@ def test_items_with_histories(tmp_path: Path) -> None:
     )
     items = write_lines(tmp_path / "i.ndjson", *ITEMS)
     inputs = Inputs(kind="item", histories=path, items=items)
-    spool = Spool.make(tmp_path / "spool", inputs, history=3)
-    first = all_rows(spool)
-    assert histories_of(spool) == {"a": ("b",), "x": ()}
+    grouping = Grouping.make(tmp_path / "spool", inputs, history=3)
+    first = all_rows(grouping)
+    assert histories_of(grouping) == {"a": ("b",), "x": ()}
     write_lines(items, {**ITEMS[0], "title": "else"}, *ITEMS[1:])
-    changed = all_rows(Spool.make(tmp_path / "spool", inputs, history=3))
+    changed = all_rows(Grouping.make(tmp_path / "spool", inputs, history=3))
     assert first["a"].digest != changed["a"].digest
     assert first["x"] == changed["x"]
 
 
-def _rows_elsewhere(spool: Spool) -> list[Row]:
-    return list(all_rows(spool).values())
+def _rows_elsewhere(grouping: Grouping) -> list[Row]:
+    return list(all_rows(grouping).values())
 
 
 def test_the_order_is_the_same_each_time_and_in_any_process(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     rows = [(f"u{user}", f"i{item}", 0) for user, item in rng.integers(0, 40, (500, 2)).tolist()]
-    spool = user_spool(tmp_path, rows, partitions=5)
-    first = list(all_rows(spool).values())
-    assert list(all_rows(spool).values()) == first
+    grouping = user_grouping(tmp_path, rows, partitions=5)
+    first = list(all_rows(grouping).values())
+    assert list(all_rows(grouping).values()) == first
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.apply(_rows_elsewhere, (spool,)) == first
+        assert pool.apply(_rows_elsewhere, (grouping,)) == first
 
 
-def test_a_complete_spool_is_found_again(tmp_path: Path) -> None:
+def test_a_complete_grouping_is_found_again(tmp_path: Path) -> None:
     rows = [("u", "a", 1), ("v", "b", 1)]
     inputs = Inputs(kind="user", interactions=write_interactions(tmp_path / "x.parquet", rows))
 
@@ -260,13 +264,15 @@ def test_a_complete_spool_is_found_again(tmp_path: Path) -> None:
 
     def made(**options: Any) -> int:
         """Returns how many builds there have been."""
-        Spool.make(tmp_path / "spool", inputs, **{"history": 5, **options}, progress=builds.append)
+        Grouping.make(
+            tmp_path / "spool", inputs, **{"history": 5, **options}, progress=builds.append
+        )
         return len(builds)
 
     assert made() == 1
     assert made() == 1
-    spool = Spool.make(tmp_path / "spool", inputs, history=5)
-    assert histories_of(spool) == {"u": ("a",), "v": ("b",)}
+    grouping = Grouping.make(tmp_path / "spool", inputs, history=5)
+    assert histories_of(grouping) == {"u": ("a",), "v": ("b",)}
     assert made(history=4) == 2
     assert made(history=4, partitions=2) == 3
     assert made(history=4, partitions=2) == 3
@@ -274,8 +280,8 @@ def test_a_complete_spool_is_found_again(tmp_path: Path) -> None:
     assert made(history=4, partitions=2) == 4
     next((tmp_path / "spool").glob("partition-*")).unlink()
     assert made(history=4, partitions=2) == 5
-    spool = Spool.make(tmp_path / "spool", inputs, history=4, partitions=2)
-    assert set(histories_of(spool)) == {"u", "v", "w"}
+    grouping = Grouping.make(tmp_path / "spool", inputs, history=4, partitions=2)
+    assert set(histories_of(grouping)) == {"u", "v", "w"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["spool", "x.parquet"]
 
 
@@ -292,41 +298,43 @@ def test_an_interrupted_build_is_begun_anew(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Spool.make(tmp_path / "spool", inputs, history=5, progress=stop)
+        Grouping.make(tmp_path / "spool", inputs, history=5, progress=stop)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
     # Killed, nothing is cleared away.
     with monkeypatch.context() as patch:
         patch.setattr("shutil.rmtree", lambda *_, **__: None)
         with pytest.raises(KeyboardInterrupt):
-            Spool.make(tmp_path / "spool", inputs, history=5, progress=stop)
+            Grouping.make(tmp_path / "spool", inputs, history=5, progress=stop)
     assert (tmp_path / "spool.partial").is_dir()
     (tmp_path / "spool.old").mkdir()
-    spool = Spool.make(tmp_path / "spool", inputs, history=5)
-    assert histories_of(spool) == {"u": ("i0", "i1", "i2")}
+    grouping = Grouping.make(tmp_path / "spool", inputs, history=5)
+    assert histories_of(grouping) == {"u": ("i0", "i1", "i2")}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "spool"]
 
 
-def test_what_is_no_spool_is_left_alone(tmp_path: Path) -> None:
+def test_what_is_no_grouping_is_left_alone(tmp_path: Path) -> None:
     inputs = Inputs(kind="user", interactions=write_interactions(tmp_path / "x.parquet", []))
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "a.txt").write_text("years of work")
     with pytest.raises(BackfillError, match="something other than a spool"):
-        Spool.make(tmp_path / "thesis", inputs, history=5)
+        Grouping.make(tmp_path / "thesis", inputs, history=5)
     assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["a.txt"]
     (tmp_path / "empty").mkdir()
-    assert histories_of(Spool.make(tmp_path / "empty", inputs, history=5)) == {}
+    assert histories_of(Grouping.make(tmp_path / "empty", inputs, history=5)) == {}
     for options in (
         {"history": 0},
         {"history": 1, "partitions": 0},
         {"history": 1, "partitions": 5000},
     ):
         with pytest.raises(BackfillError):
-            Spool.make(tmp_path / "spool", inputs, **options)
+            Grouping.make(tmp_path / "spool", inputs, **options)
     with pytest.raises(BackfillError, match="is not there"):
-        Spool.make(tmp_path / "spool", replace(inputs, interactions=tmp_path / "y.csv"), history=5)
+        Grouping.make(
+            tmp_path / "spool", replace(inputs, interactions=tmp_path / "y.csv"), history=5
+        )
     with pytest.raises(ValueError, match="partition 8 is none"):
-        Spool.make(tmp_path / "empty", inputs, history=5).rows(8)
+        Grouping.make(tmp_path / "empty", inputs, history=5).rows(8)
 
 
 def test_thousands_of_partitions_need_few_open_files(tmp_path: Path) -> None:
@@ -335,8 +343,8 @@ def test_thousands_of_partitions_need_few_open_files(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, limits[1]))
     try:
-        spool = Spool.make(tmp_path / "spool", inputs, history=5, partitions=4096)
-        assert len(all_rows(spool)) == 9_000
+        grouping = Grouping.make(tmp_path / "spool", inputs, history=5, partitions=4096)
+        assert len(all_rows(grouping)) == 9_000
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert len(list((tmp_path / "spool").glob("partition-*"))) > 3_000

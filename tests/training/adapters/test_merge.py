@@ -31,9 +31,9 @@ PROMPTS = [ProfileRow.model_validate(row).prompt for row in tiny.distill_rows(4)
 def adapters(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("adapters")
     data = tiny.write_rows(folder / "rows.jsonl", tiny.distill_rows(6))
-    first = distill(OPTIONS, tiny.places(tiny_model, data, folder / "one"), tell=print)
+    first = distill(OPTIONS, tiny.paths(tiny_model, data, folder / "one"), progress=print)
     second = distill(
-        OPTIONS, tiny.places(tiny_model, data, folder / "two", start=first), tell=print
+        OPTIONS, tiny.paths(tiny_model, data, folder / "two", start=first), progress=print
     )
     return first, second
 
@@ -50,7 +50,7 @@ def test_a_chain_merges_and_agrees_with_itself_unmerged(
 ) -> None:
     told: list[str] = []
     agreement = merge(
-        tiny_model, adapters[1], tmp_path / "merged", prompts=PROMPTS, tell=told.append
+        tiny_model, adapters[1], tmp_path / "merged", prompts=PROMPTS, progress=told.append
     )
     assert told[-1] == "compared prompt 4 of 4, 0:00:00 left"
     assert 0 < agreement.largest < agreement.rounding < 1e-4

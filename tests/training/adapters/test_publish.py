@@ -31,11 +31,11 @@ def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An adapter on top of another of a different rank."""
     folder = tmp_path_factory.mktemp("adapter")
     data = tiny.write_rows(folder / "rows.jsonl", tiny.distill_rows(4))
-    first = distill(OPTIONS, tiny.places(tiny_model, data, folder / "one"), tell=print)
+    first = distill(OPTIONS, tiny.paths(tiny_model, data, folder / "one"), progress=print)
     wider = OPTIONS.model_copy(
         update={"lora": OPTIONS.lora.model_copy(update={"rank": 2, "alpha": 12})}
     )
-    return distill(wider, tiny.places(tiny_model, data, folder / "two", start=first), tell=print)
+    return distill(wider, tiny.paths(tiny_model, data, folder / "two", start=first), progress=print)
 
 
 def test_a_chain_is_published_as_one_adapter_that_does_the_same(

@@ -16,7 +16,7 @@ from services.profiles.settings import Settings
 from tests.training.data.made import dataset, words
 from training import cli
 from training.commands.data_arguments import HISTORY_TOKENS
-from training.data.filters.near_duplicates import muddled
+from training.data.filters.repetition import repetitive
 from training.data.sources import fingerprint, read_training_part
 
 if TYPE_CHECKING:
@@ -107,15 +107,15 @@ def test_rows_that_say_a_thing_twice_are_left_out_before_the_blandest(folder: Pa
         row["text"] = row["text"].replace("interest one", "identity")
     (folder / "answers.jsonl").write_text("\n".join(json.dumps(row) for row in answers))
     assert run(folder, "teacher", "--held-out", "0.3") == 0
-    options = ("--held-out", "0.3", "--no-muddle")
+    options = ("--held-out", "0.3", "--no-repetitive")
     assert run(folder, "teacher", *options, out="plain") == 0
     assert run(folder, "teacher", *options, "--rarest", "0.5", out="rare") == 0
     whole, plain, rare = (
         lines(folder / name / "train.jsonl") for name in ("teacher", "plain", "rare")
     )
     said = [parse("user", row["completion"][0]["content"]) for row in whole]
-    assert plain == [row for row, out in zip(whole, muddled(said), strict=True) if not out]
-    assert manifest(folder / "plain")["muddled"] == len(whole) - len(plain) > 0
+    assert plain == [row for row, out in zip(whole, repetitive(said), strict=True) if not out]
+    assert manifest(folder / "plain")["repetitive"] == len(whole) - len(plain) > 0
     assert len(rare) == round(len(plain) / 2)
     for name in ("held-out.jsonl", "profiles.jsonl"):
         assert lines(folder / "plain" / name) == lines(folder / "teacher" / name)

@@ -11,7 +11,7 @@ from training.errors import TrainingError
 from training.evaluation.answers_cache import KeepingWriter, keeping
 from training.evaluation.writers import HeldOut, LocalWriter, ServedWriter, Written
 from training.runs.files import listing, write_json
-from training.runs.throughput import ignore
+from training.runs.progress import ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,7 +15,7 @@ from tests.training.rewards.test_rules import GOOD, ROW
 from training.data.rows import Turn
 from training.errors import TrainingError
 from training.evaluation.behaviour import Behaviour, behaviour
-from training.evaluation.comparison import compare, judge
+from training.evaluation.comparison import compare, evaluate
 from training.evaluation.report import save, table
 from training.evaluation.vectors import (
     _PENALTIES,
@@ -31,7 +31,7 @@ from training.evaluation.vectors import (
 )
 from training.evaluation.writers import HeldOut, ServedWriter, Writer, Written, writer
 from training.rewards.rules import likeness
-from training.runs.throughput import ignore
+from training.runs.progress import ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,12 +45,12 @@ def _held_out(number: int, taught: str = "") -> HeldOut:
     return HeldOut(id=str(number), prompt=ROW.prompt, completion=completion)
 
 
-def test_answers_are_judged_by_shares_of_all_of_them() -> None:
+def test_answers_are_evaluated_by_shares_of_all_of_them() -> None:
     copy = GOOD.replace("slow horror", "horror, sci-fi").replace(
         "artificial minds", "robotics 1999"
     )
     answers = [GOOD, GOOD, "no profile", copy]
-    found = judge([_held_out(number) for number in range(4)], Written(answers))
+    found = evaluate([_held_out(number) for number in range(4)], Written(answers))
     assert found.well_formed == 0.5
     assert found.distinct == 0.75
     assert found.to_teacher is None
@@ -61,8 +61,8 @@ def test_answers_are_judged_by_shares_of_all_of_them() -> None:
 
 def test_a_phrase_out_of_the_prompt_is_a_copy() -> None:
     row = HeldOut(id="1", prompt=(Turn(role="user", content="- Lonely Detectives (1999)"),))
-    assert judge([row], Written([GOOD])).copied == 1
-    assert judge([_held_out(1)], Written([GOOD])).copied == 0
+    assert evaluate([row], Written([GOOD])).copied == 1
+    assert evaluate([_held_out(1)], Written([GOOD])).copied == 0
 
 
 def _parrot(
@@ -75,19 +75,19 @@ def _parrot(
 def test_teacher_and_categories_stand_beside_the_models() -> None:
     rows = [_held_out(1, GOOD), _held_out(2, GOOD)]
     told: list[str] = []
-    compared = compare({"parrot": _parrot}, rows, tell=told.append)
-    judgements = compared.judgements
+    compared = compare({"parrot": _parrot}, rows, progress=told.append)
+    evaluations = compared.evaluations
     assert told == ["parrot: answer 2 of 2, 0:00:00 left"]
-    assert list(judgements) == ["parrot", "teacher", "categories"]
-    assert judgements["teacher"].to_teacher == 1
-    assert judgements["teacher"].tokens is None
-    assert judgements["parrot"].tokens == 96
-    assert judgements["categories"].well_formed == 1
+    assert list(evaluations) == ["parrot", "teacher", "categories"]
+    assert evaluations["teacher"].to_teacher == 1
+    assert evaluations["teacher"].tokens is None
+    assert evaluations["parrot"].tokens == 96
+    assert evaluations["categories"].well_formed == 1
     assert "crime viewer" in compared.answers["categories"][0]
     assert compared.gains == {}
-    assert table(judgements).count("\n") == 4
+    assert table(evaluations).count("\n") == 4
     without = compare({}, [_held_out(1)])
-    assert list(without.judgements) == ["categories"]
+    assert list(without.evaluations) == ["categories"]
 
 
 @pytest.mark.parametrize("name", ["teacher", "categories"])
@@ -175,7 +175,7 @@ def _known(hidden: np.ndarray, similar: list[list[int]]) -> Behaviour:
     )
 
 
-def test_smoothing_shows_where_strangers_are_as_like_as_neighbours() -> None:
+def test_smoothing_shows_where_new_users_are_as_like_as_neighbours() -> None:
     groups = np.repeat(np.eye(3, dtype=np.float32), 2, axis=0)
     similar = [[1], [0], [3], [2], [5], [4]]
     known = _known(np.zeros((6, 4)), similar)
@@ -186,7 +186,7 @@ def test_smoothing_shows_where_strangers_are_as_like_as_neighbours() -> None:
     assert smooth.teacher == pytest.approx(1 / 3)
 
 
-def test_profiles_that_tell_tastes_apart_find_more_than_popularity() -> None:
+def test_profiles_that_separate_tastes_find_more_than_popularity() -> None:
     rng = np.random.default_rng(0)
     taste = rng.integers(0, 4, 60)
     # Each taste has forty items of its own, of which a user chose ten.
@@ -228,7 +228,7 @@ def test_models_are_held_against_the_first_user_by_user(tmp_path: Path) -> None:
     )
     assert list(compared.gains) == ["taste", "guess"]
     gain = compared.gains["taste"]
-    each = {name: one.retrieval for name, one in compared.judgements.items()}
+    each = {name: one.retrieval for name, one in compared.evaluations.items()}
     assert gain.recall == each["taste"]
     assert each["blank"] is not None
     assert gain.beyond == pytest.approx(gain.recall - each["blank"])
@@ -312,7 +312,7 @@ def test_profiles_that_differ_by_chance_are_held_back_to_popularity() -> None:
     assert abs(found.beyond) < 0.005
 
 
-def test_what_prompts_name_is_judged_as_it_is() -> None:
+def test_what_prompts_name_is_evaluated_as_it_is() -> None:
     """Of four tastes, a prompt names one item; whoever chose it chose the others of that taste."""
     rng = np.random.default_rng(0)
     taste = rng.integers(0, 4, 60)
@@ -350,11 +350,11 @@ def test_the_page_has_plots_and_profiles_side_by_side(tmp_path: Path) -> None:
         return Written(["<script>alert(1)</script>"] * len(rows), 8, 1.0)
 
     compared = compare({"mine": write}, rows, encode=_letters)
-    judgements = compared.judgements
+    evaluations = compared.evaluations
     save(tmp_path / "out", rows, compared, notes=["two prompts"])
     page = (tmp_path / "out/compare.html").read_text()
     assert "<script>" not in page
-    assert page.count("<svg") == sum(line.count("--:") for line in table(judgements).splitlines())
+    assert page.count("<svg") == sum(line.count("--:") for line in table(evaluations).splitlines())
     assert page.count(GOOD.split(";")[0]) == 2
     document = json.loads((tmp_path / "out/compare.json").read_text())
     assert document["profiles"][0]["teacher"] == GOOD

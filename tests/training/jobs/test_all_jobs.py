@@ -72,9 +72,9 @@ def test_the_jobs_follow_on_each_other(
 
     distilled = train("distill", "distill", config)
     tuned = train("collaborate", "collaborate", config, "--start", distilled)
-    judge = train("reward", "reward", config, "--start", tuned, "--evaluation", unseen)
-    train("ppo", "policy", policy, "--start", tuned, "--reward", judge)
-    last = train("grpo", "policy", group, "--start", tuned, "--reward", judge)
+    reward_model = train("reward", "reward", config, "--start", tuned, "--evaluation", unseen)
+    train("ppo", "policy", policy, "--start", tuned, "--reward", reward_model)
+    last = train("grpo", "policy", group, "--start", tuned, "--reward", reward_model)
 
     command = ["publish", last, "--name", "tiny-1", "--merged", "--model", str(tiny_model)]
     assert main([*command, "--prompts", held_out]) == 0

@@ -15,7 +15,7 @@ from training.jobs.ppo import PpoOptions
 from training.jobs.reward import RewardOptions
 from training.runs.options import read_options
 
-CONFIGS = Path(__file__).parents[2] / "training" / "configs"
+CONFIGS = Path(__file__).parents[3] / "training" / "configs"
 KINDS = {
     "distill": DistillOptions,
     "collaborate": CollaborateOptions,

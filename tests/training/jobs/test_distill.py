@@ -33,7 +33,7 @@ def test_distillation_learns_and_leaves_adapter_log_and_plot(
 ) -> None:
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(6))
     out = tmp_path / "run"
-    adapter = distill(OPTIONS, tiny.places(tiny_model, data, out, evaluation=data), tell=_ignore)
+    adapter = distill(OPTIONS, tiny.paths(tiny_model, data, out, evaluation=data), progress=_ignore)
     with (out / "log.csv").open() as file:
         losses = [float(row["loss"]) for row in csv.DictReader(file) if row["loss"]]
     assert losses[-1] < losses[0] - 1
@@ -62,8 +62,8 @@ def test_the_loss_on_evaluation_rows_does_not_depend_on_how_they_are_packed(
         "large packs": {"batch_size": 2},
     }.items():
         options = OPTIONS.model_copy(update={"max_steps": 1, "learning_rate": 1e-9, **how})
-        places = tiny.places(tiny_model, data, tmp_path / name, evaluation=data)
-        losses.append(read_adapter(distill(options, places, tell=_ignore)).metrics["eval_loss"])
+        paths = tiny.paths(tiny_model, data, tmp_path / name, evaluation=data)
+        losses.append(read_adapter(distill(options, paths, progress=_ignore)).metrics["eval_loss"])
     assert losses[1:] == pytest.approx(losses[:1] * 2, rel=1e-5)
 
 
@@ -76,8 +76,8 @@ def test_packs_are_learnt_from_in_bfloat16_and_with_checkpointing(
         options = OPTIONS.model_copy(
             update={"max_steps": 2, "batch_size": 2, "accumulation": 2, **how}
         )
-        places = tiny.places(tiny_model, data, tmp_path / str(number))
-        losses.append(read_adapter(distill(options, places, tell=_ignore)).metrics["loss"])
+        paths = tiny.paths(tiny_model, data, tmp_path / str(number))
+        losses.append(read_adapter(distill(options, paths, progress=_ignore)).metrics["loss"])
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
     assert losses[2] == pytest.approx(losses[0], rel=2e-2)
 
@@ -85,9 +85,9 @@ def test_packs_are_learnt_from_in_bfloat16_and_with_checkpointing(
 def test_an_adapter_on_top_of_another_carries_it(tiny_model: Path, tmp_path: Path) -> None:
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(4))
     options = OPTIONS.model_copy(update={"epochs": 1.0})
-    first = distill(options, tiny.places(tiny_model, data, tmp_path / "one"), tell=_ignore)
+    first = distill(options, tiny.paths(tiny_model, data, tmp_path / "one"), progress=_ignore)
     second = distill(
-        options, tiny.places(tiny_model, data, tmp_path / "two", start=first), tell=_ignore
+        options, tiny.paths(tiny_model, data, tmp_path / "two", start=first), progress=_ignore
     )
     assert [read_adapter(folder).job for folder in chain(second)] == ["distill", "distill"]
     weights = load_file(first / "adapter_model.safetensors")
@@ -101,13 +101,13 @@ def test_an_adapter_on_top_of_another_carries_it(tiny_model: Path, tmp_path: Pat
 def test_a_folder_of_another_run_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(2))
     options = OPTIONS.model_copy(update={"max_steps": 1})
-    places = tiny.places(tiny_model, data, tmp_path / "run")
-    distill(options, places, tell=_ignore)
+    paths = tiny.paths(tiny_model, data, tmp_path / "run")
+    distill(options, paths, progress=_ignore)
     with pytest.raises(TrainingError, match="this run is done"):
-        distill(options, places, tell=_ignore)
+        distill(options, paths, progress=_ignore)
     other = options.model_copy(update={"learning_rate": 1e-4})
     with pytest.raises(TrainingError, match=r"holds another run \(its config differ"):
-        distill(other, places, tell=_ignore)
+        distill(other, paths, progress=_ignore)
 
 
 def test_an_adapter_for_another_base_is_refused(
@@ -115,10 +115,10 @@ def test_an_adapter_for_another_base_is_refused(
 ) -> None:
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(2))
     options = OPTIONS.model_copy(update={"max_steps": 1})
-    first = distill(options, tiny.places(tiny_model, data, tmp_path / "one"), tell=_ignore)
+    first = distill(options, tiny.paths(tiny_model, data, tmp_path / "one"), progress=_ignore)
     other = tiny.make_model(tmp_path / "other", model_folder, seed=1)
     with pytest.raises(TrainingError, match="was trained on tiny-llama"):
-        distill(options, tiny.places(other, data, tmp_path / "two", start=first), tell=_ignore)
+        distill(options, tiny.paths(other, data, tmp_path / "two", start=first), progress=_ignore)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA GPU is here: four bits are possible")
@@ -126,7 +126,7 @@ def test_four_bits_without_a_gpu_are_refused(tiny_model: Path, tmp_path: Path) -
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(2))
     options = OPTIONS.model_copy(update={"lora": LoraOptions(four_bit=True)})
     with pytest.raises(TrainingError, match="needs a CUDA GPU, and there is none here"):
-        distill(options, tiny.places(tiny_model, data, tmp_path / "run"), tell=_ignore)
+        distill(options, tiny.paths(tiny_model, data, tmp_path / "run"), progress=_ignore)
 
 
 @pytest.mark.parametrize("scoring", [False, True])
@@ -145,4 +145,4 @@ def test_several_gpus_in_one_process_are_refused(
     monkeypatch.setattr("trl.SFTConfig.n_gpu", 2, raising=False)
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(6))
     with pytest.raises(TrainingError, match="2 GPUs in one process take no packs"):
-        distill(OPTIONS, tiny.places(tiny_model, data, tmp_path / "run"), tell=_ignore)
+        distill(OPTIONS, tiny.paths(tiny_model, data, tmp_path / "run"), progress=_ignore)

@@ -27,20 +27,20 @@ RULES = RewardWeights(model=0.5, grammar=1, grounded=0, unlike=1, length=2)
 
 
 @pytest.fixture(scope="module")
-def judge(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def reward_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("judge")
     data = tiny.write_rows(folder / "pairs.jsonl", tiny.preference_rows(24))
     told: list[str] = []
     options = RewardOptions(**SMALL, learning_rate=2e-2, batch_size=8, epochs=4)
     adapter = reward(
-        options, tiny.places(tiny_model, data, folder / "run", evaluation=data), tell=told.append
+        options, tiny.paths(tiny_model, data, folder / "run", evaluation=data), progress=told.append
     )
     assert told[-1].startswith("accuracy ")
     return adapter
 
 
-def test_the_reward_model_tells_better_from_worse_by_kind(judge: Path) -> None:
-    metrics = read_adapter(judge).metrics
+def test_the_reward_model_tells_better_from_worse_by_kind(reward_model: Path) -> None:
+    metrics = read_adapter(reward_model).metrics
     assert set(metrics) == {
         "accuracy", "accuracy_neighbour", "accuracy_full_stop", "accuracy_empty_template",
         "accuracy_identity_only",
@@ -54,13 +54,15 @@ def _rewards(out: Path) -> list[str]:
         return [name for name in csv.DictReader(file).fieldnames or () if "rewards/" in name]
 
 
-def test_grpo_logs_each_reward_that_counts(tiny_model: Path, judge: Path, tmp_path: Path) -> None:
+def test_grpo_logs_each_reward_that_counts(
+    tiny_model: Path, reward_model: Path, tmp_path: Path
+) -> None:
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.policy_rows(4))
     options = GrpoOptions(
         **SMALL, rewards=RULES, batch_size=4, answers=2, answer_tokens=8, max_steps=2
     )
-    places = tiny.places(tiny_model, data, tmp_path / "run")
-    adapter = grpo(options, places, judge=judge, tell=print)
+    paths = tiny.paths(tiny_model, data, tmp_path / "run")
+    adapter = grpo(options, paths, reward_model=reward_model, progress=print)
     names = {name.split("/")[1] for name in _rewards(tmp_path / "run")}
     assert names == {"model", "grammar", "unlike", "length"}
     manifest = read_adapter(adapter)
@@ -69,13 +71,15 @@ def test_grpo_logs_each_reward_that_counts(tiny_model: Path, judge: Path, tmp_pa
     assert manifest.metrics["rewards/length/mean"] > 0
 
 
-def test_ppo_logs_each_reward_that_counts(tiny_model: Path, judge: Path, tmp_path: Path) -> None:
+def test_ppo_logs_each_reward_that_counts(
+    tiny_model: Path, reward_model: Path, tmp_path: Path
+) -> None:
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.policy_rows(4))
     options = PpoOptions(
         **SMALL, rewards=RULES, batch_size=2, answer_tokens=8, max_steps=2, updates=1
     )
-    places = tiny.places(tiny_model, data, tmp_path / "run")
-    adapter = ppo(options, places, judge=judge, tell=print)
+    paths = tiny.paths(tiny_model, data, tmp_path / "run")
+    adapter = ppo(options, paths, reward_model=reward_model, progress=print)
     names = {name.split("/")[1] for name in _rewards(tmp_path / "run")}
     assert names == {"model", "grammar", "unlike", "length"}
     assert read_adapter(adapter).job == "ppo"
@@ -83,9 +87,9 @@ def test_ppo_logs_each_reward_that_counts(tiny_model: Path, judge: Path, tmp_pat
 
 
 def test_the_value_model_trains_its_head_in_float32_and_puts_no_adapter_on_it(
-    tiny_model: Path, judge: Path
+    tiny_model: Path, reward_model: Path
 ) -> None:
-    value = _value_model(tiny_model, judge, PpoOptions(lora=tiny.LORA), torch.bfloat16)
+    value = _value_model(tiny_model, reward_model, PpoOptions(lora=tiny.LORA), torch.bfloat16)
     trained = {name: one.dtype for name, one in value.named_parameters() if one.requires_grad}
     assert set(trained.values()) == {torch.float32}
     assert [name for name in trained if "score" in name] == ["score.weight"]
@@ -94,26 +98,31 @@ def test_the_value_model_trains_its_head_in_float32_and_puts_no_adapter_on_it(
 
 
 def test_a_run_is_gone_on_with_under_the_same_reward_model_only(
-    tiny_model: Path, judge: Path, tmp_path: Path
+    tiny_model: Path, reward_model: Path, tmp_path: Path
 ) -> None:
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.policy_rows(4))
-    places = tiny.places(tiny_model, data, tmp_path / "run")
-    open_run("grpo", GrpoOptions(), places, rows=4, judge=judge).begin()
-    open_run("grpo", GrpoOptions(), places, rows=4, judge=judge)
+    paths = tiny.paths(tiny_model, data, tmp_path / "run")
+    open_run("grpo", GrpoOptions(), paths, rows=4, reward_model=reward_model).begin()
+    open_run("grpo", GrpoOptions(), paths, rows=4, reward_model=reward_model)
     with pytest.raises(TrainingError, match="its reward differ"):
-        open_run("grpo", GrpoOptions(), places, rows=4)
+        open_run("grpo", GrpoOptions(), paths, rows=4)
 
 
 def test_what_cannot_be_trained_with_leaves_no_run_behind(
-    tiny_model: Path, judge: Path, tmp_path: Path
+    tiny_model: Path, reward_model: Path, tmp_path: Path
 ) -> None:
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.policy_rows(6))
-    places = tiny.places(tiny_model, data, tmp_path / "run")
+    paths = tiny.paths(tiny_model, data, tmp_path / "run")
     with pytest.raises(TrainingError, match=r"batch of 4 .* all 3 answers"):
-        grpo(GrpoOptions(**SMALL, batch_size=4, answers=3), places, judge=judge, tell=print)
+        grpo(
+            GrpoOptions(**SMALL, batch_size=4, answers=3),
+            paths,
+            reward_model=reward_model,
+            progress=print,
+        )
     with pytest.raises(TrainingError, match="give --reward ADAPTER"):
-        grpo(GrpoOptions(**SMALL), places, judge=None, tell=print)
-    assert not places.out.exists()
+        grpo(GrpoOptions(**SMALL), paths, reward_model=None, progress=print)
+    assert not paths.out.exists()
     with pytest.raises(ValidationError, match="mini_batches, 3, have to divide a batch of 4"):
         PpoOptions(batch_size=2, accumulation=2, mini_batches=3)
 
@@ -130,26 +139,28 @@ def test_ppo_counts_steps_of_all_processes_together(
 
 def test_a_policy_without_a_reward_model_needs_rules(tiny_model: Path, tmp_path: Path) -> None:
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.policy_rows(4))
-    places = tiny.places(tiny_model, data, tmp_path / "run")
+    paths = tiny.paths(tiny_model, data, tmp_path / "run")
     with pytest.raises(TrainingError, match="give --reward ADAPTER"):
-        grpo(GrpoOptions(**SMALL), places, judge=None, tell=print)
+        grpo(GrpoOptions(**SMALL), paths, reward_model=None, progress=print)
     nothing = RewardWeights(model=0, grammar=0, grounded=0, unlike=0, length=0)
-    other = tiny.places(tiny_model, data, tmp_path / "other")
+    other = tiny.paths(tiny_model, data, tmp_path / "other")
     with pytest.raises(TrainingError, match="nothing to learn from"):
-        grpo(GrpoOptions(**SMALL, rewards=nothing), other, judge=None, tell=print)
+        grpo(GrpoOptions(**SMALL, rewards=nothing), other, reward_model=None, progress=print)
 
 
-def test_only_a_reward_model_judges(tiny_model: Path, judge: Path, tmp_path: Path) -> None:
+def test_only_a_reward_model_scores(tiny_model: Path, reward_model: Path, tmp_path: Path) -> None:
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.policy_rows(4))
     options = GrpoOptions(
         **SMALL, rewards=RewardWeights(model=0), batch_size=2, answers=2, answer_tokens=4,
         max_steps=1,
     )  # fmt: skip
-    policy = grpo(options, tiny.places(tiny_model, data, tmp_path / "one"), judge=None, tell=print)
+    policy = grpo(
+        options, tiny.paths(tiny_model, data, tmp_path / "one"), reward_model=None, progress=print
+    )
     with pytest.raises(TrainingError, match="is no reward model"):
         ppo(
             PpoOptions(**SMALL, batch_size=2),
-            tiny.places(tiny_model, data, tmp_path / "two"),
-            judge=policy,
-            tell=print,
+            tiny.paths(tiny_model, data, tmp_path / "two"),
+            reward_model=policy,
+            progress=print,
         )

@@ -14,7 +14,7 @@ from tests.training import tiny
 from training.adapters.manifest import read_adapter
 from training.jobs.distill import DistillOptions, distill
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def _losses(run: Path) -> list[float]:
@@ -29,7 +29,7 @@ def test_two_gloo_processes_have_the_loss_of_one(
     # Eight rows are two packs, one for each process in each step.
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(8))
     before = DistillOptions(lora=tiny.LORA, max_steps=1, max_length=512, checkpointing=False)
-    start = distill(before, tiny.places(tiny_model, data, tmp_path / "before"), tell=print)
+    start = distill(before, tiny.paths(tiny_model, data, tmp_path / "before"), progress=print)
     options = {
         "learning_rate": 1e-2, "max_steps": 3, "log_every": 1, "bf16": False, "packing": packing,
         "checkpointing": False, "max_length": 512, "lora": {"rank": 4, "alpha": 8},
@@ -53,8 +53,8 @@ def test_two_gloo_processes_have_the_loss_of_one(
     assert done.returncode == 0, done.stderr[-6000:]
     twice = {"batch_size": 1, "accumulation": 2} if packing else {"batch_size": 2}
     one = DistillOptions.model_validate({**options, **twice})
-    places = tiny.places(tiny_model, data, tmp_path / "one", start=start, evaluation=data)
-    distill(one, places, tell=print)
+    paths = tiny.paths(tiny_model, data, tmp_path / "one", start=start, evaluation=data)
+    distill(one, paths, progress=print)
     assert _losses(tmp_path / "two") == pytest.approx(_losses(tmp_path / "one"), rel=1e-4)
     found, wanted = (
         read_adapter(tmp_path / run / "adapter").metrics["eval_loss"] for run in ("two", "one")

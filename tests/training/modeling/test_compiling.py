@@ -30,8 +30,8 @@ def test_compiled_layers_learn_what_others_learn(model_folder: Path, tmp_path: P
     for name in ("plain", "compiled"):
         assert not counters["stats"]["unique_graphs"], "else this compares a thing with itself"
         options = OPTIONS.model_copy(update={"compile": name == "compiled"})
-        places = tiny.places(model, data, tmp_path / name)
-        distill(options, places, tell=print)
+        paths = tiny.paths(model, data, tmp_path / name)
+        distill(options, paths, progress=print)
         with (tmp_path / name / "log.csv").open() as file:
             losses[name] = [float(row["loss"]) for row in csv.DictReader(file) if row["loss"]]
     assert losses["compiled"] == pytest.approx(losses["plain"], rel=1e-3)

@@ -16,7 +16,7 @@ from training.modeling.lora import add_adapter, load_model, load_tokenizer
 from training.modeling.reward_model import (
     Answer,
     ModelReward,
-    load_judge,
+    load_reward_scorer,
     read_answer,
     score_packs,
     scored,
@@ -48,7 +48,7 @@ def test_a_row_s_score_is_what_the_model_gives_it_alone(
             float(alone(input_ids=torch.tensor([encode(tokenizer, chat)["input_ids"]])).logits)
             for chat in chats
         ]
-    found = _judge(tiny_model, tokenizer, mutual_information=0.0).scores(chats)
+    found = _reward_model(tiny_model, tokenizer, mutual_information=0.0).scores(chats)
     assert found == pytest.approx(wanted, abs=1e-5)
     assert max(wanted) - min(wanted) > 0.1
 
@@ -72,41 +72,41 @@ def test_mutual_information_is_how_much_likelier_a_prompt_makes_the_words_of_an_
         - likelihood([_emptied(turn) if turn.role == "user" else turn for turn in chat])
         for chat in chats
     ]
-    without = _judge(model, tokenizer, mutual_information=0.0).scores(chats)
-    found = _judge(model, tokenizer, mutual_information=3.0).scores(chats)
+    without = _reward_model(model, tokenizer, mutual_information=0.0).scores(chats)
+    found = _reward_model(model, tokenizer, mutual_information=3.0).scores(chats)
     told = [(more - less) / 3.0 for more, less in zip(found, without, strict=True)]
     assert told == pytest.approx(wanted, abs=1e-5)
     assert max(wanted) - min(wanted) > 0.01
 
 
-def test_a_judge_scores_as_what_was_trained(
+def test_a_reward_model_scores_as_what_was_trained(
     tiny_model: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
     data = tiny.write_rows(tmp_path / "pairs.jsonl", tiny.preference_rows(4))
-    places = tiny.places(tiny_model, data, tmp_path / "run", evaluation=data)
+    paths = tiny.paths(tiny_model, data, tmp_path / "run", evaluation=data)
     options = RewardOptions(lora=tiny.LORA, learning_rate=0.01, epochs=5, mutual_information=7.0)
-    adapter = reward(options, places, tell=lambda _: None)
+    adapter = reward(options, paths, progress=lambda _: None)
     rows = read_rows(PreferenceRow, data)
     chats = [(*row.prompt, *answer) for row in rows for answer in (row.chosen, row.rejected)]
     body = score_packs(_scoring(tiny_model), mutual_information=7.0)
     trained = ModelReward(PeftModel.from_pretrained(body, str(adapter)), tokenizer)
-    judge = load_judge(tiny_model, adapter, tokenizer, dtype=torch.float32)
-    assert judge.scores(chats) == pytest.approx(trained.scores(chats), abs=1e-4)
-    untrained = _judge(tiny_model, tokenizer, mutual_information=7.0)
-    assert judge.scores(chats) != pytest.approx(untrained.scores(chats), abs=0.01)
+    reward_model = load_reward_scorer(tiny_model, adapter, tokenizer, dtype=torch.float32)
+    assert reward_model.scores(chats) == pytest.approx(trained.scores(chats), abs=1e-4)
+    untrained = _reward_model(tiny_model, tokenizer, mutual_information=7.0)
+    assert reward_model.scores(chats) != pytest.approx(untrained.scores(chats), abs=0.01)
 
 
-def test_a_judge_of_an_adapter_from_before_reads_no_likelihood(
+def test_a_reward_model_of_an_adapter_from_before_reads_no_likelihood(
     tiny_model: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
     data = tiny.write_rows(tmp_path / "pairs.jsonl", tiny.preference_rows(4))
-    places = tiny.places(tiny_model, data, tmp_path / "run", evaluation=data)
-    adapter = reward(RewardOptions(lora=tiny.LORA, max_steps=1), places, tell=lambda _: None)
+    paths = tiny.paths(tiny_model, data, tmp_path / "run", evaluation=data)
+    adapter = reward(RewardOptions(lora=tiny.LORA, max_steps=1), paths, progress=lambda _: None)
     manifest = json.loads((adapter / MANIFEST).read_text())
     assert manifest["config"].pop("mutual_information") == 10
     (adapter / MANIFEST).write_text(json.dumps(manifest))
-    judge = load_judge(tiny_model, adapter, tokenizer, dtype=torch.float32)
-    assert judge.model.mutual_information == 0
+    reward_model = load_reward_scorer(tiny_model, adapter, tokenizer, dtype=torch.float32)
+    assert reward_model.model.mutual_information == 0
 
 
 def test_scores_in_bfloat16_are_not_rounded_to_it(
@@ -200,9 +200,9 @@ def test_several_gpus_in_one_process_are_refused(
 ) -> None:
     monkeypatch.setattr("trl.RewardConfig.n_gpu", 2, raising=False)
     data = tiny.write_rows(tmp_path / "pairs.jsonl", tiny.preference_rows(6))
-    places = tiny.places(tiny_model, data, tmp_path / "run", evaluation=data)
+    paths = tiny.paths(tiny_model, data, tmp_path / "run", evaluation=data)
     with pytest.raises(TrainingError, match="2 GPUs in one process take no packs"):
-        reward(RewardOptions(lora=tiny.LORA), places, tell=print)
+        reward(RewardOptions(lora=tiny.LORA), paths, progress=print)
 
 
 def _margin(model: Any, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
@@ -217,7 +217,7 @@ def _emptied(turn: Turn) -> Turn:
     return Turn(role=turn.role, content="")
 
 
-def _judge(
+def _reward_model(
     folder: Path, tokenizer: PreTrainedTokenizerBase, *, mutual_information: float
 ) -> ModelReward:
     return ModelReward(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from training.data.rows import Turn
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OPTIONS = DistillOptions(
     lora=tiny.LORA, learning_rate=1e-2, batch_size=1, max_length=512, max_steps=4,
     checkpointing=False, bf16=False, save_every=2, log_every=1,
@@ -42,8 +42,9 @@ OPTIONS = DistillOptions(
 _SCRIPT = """
 import os, signal, sys, traceback
 from pathlib import Path
-from tests.training import test_going_on, tiny
-from training import watch
+from tests.training import tiny
+from tests.training.runs import test_resuming
+from training.runs import callbacks
 from training.jobs.distill import distill
 from training.jobs.grpo import GrpoOptions, grpo
 from training.runs.options import JobOptions
@@ -54,27 +55,27 @@ model, folder = Path(sys.argv[1]), Path(sys.argv[2])
 rows = tiny.write_rows(folder / "rows.jsonl", tiny.distill_rows(6))
 pairs = tiny.write_rows(folder / "pairs.jsonl", tiny.preference_rows(4))
 prompts = tiny.write_rows(folder / "prompts.jsonl", tiny.policy_rows(5))
-small = test_going_on.OPTIONS.model_dump(include=set(JobOptions.model_fields) - {"batch_size"})
+small = test_resuming.OPTIONS.model_dump(include=set(JobOptions.model_fields) - {"batch_size"})
 rules = {"model": 1.0, "grammar": 0, "grounded": 0, "unlike": 0, "length": 1.0}
 
-def judge():
+def reward_job():
     options = RewardOptions(**{**small, "max_steps": 1}, batch_size=2)
-    places = tiny.places(model, pairs, folder / "judge", evaluation=pairs)
-    reward(options, places, tell=print)
+    paths = tiny.paths(model, pairs, folder / "reward", evaluation=pairs)
+    reward(options, paths, progress=print)
 
 def job(name, out):
     more = {"batch_size": 2, "answer_tokens": 4, "rewards": rules}
     if name == "distill":
-        distill(test_going_on.OPTIONS, tiny.places(model, rows, out), tell=print)
+        distill(test_resuming.OPTIONS, tiny.paths(model, rows, out), progress=print)
     elif name == "reward":
         options = RewardOptions(**small, batch_size=1)
-        reward(options, tiny.places(model, pairs, out, evaluation=pairs), tell=print)
+        reward(options, tiny.paths(model, pairs, out, evaluation=pairs), progress=print)
     elif name == "grpo":
         options = GrpoOptions(**small, **more, answers=2)
-        grpo(options, tiny.places(model, prompts, out), judge=folder / "judge/adapter", tell=print)
+        grpo(options, tiny.paths(model, prompts, out), reward_model=folder / "reward/adapter", progress=print)
     else:
         options = PpoOptions(**small, **more, updates=1)
-        ppo(options, tiny.places(model, prompts, out), judge=folder / "judge/adapter", tell=print)
+        ppo(options, tiny.paths(model, prompts, out), reward_model=folder / "reward/adapter", progress=print)
 
 def forked(run):
     child = os.fork()
@@ -91,10 +92,10 @@ def killed(name):
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step == 3:
             os.kill(os.getpid(), signal.SIGKILL)
-    watch.Progress.on_step_end = on_step_end
+    callbacks.Progress.on_step_end = on_step_end
     job(name, folder / name / "killed")
 
-assert forked(judge) == 0
+assert forked(reward_job) == 0
 for name in ("distill", "reward", "grpo", "ppo"):
     assert forked(lambda: killed(name)) == -signal.SIGKILL
     assert (folder / name / "killed/checkpoints/checkpoint-2").is_dir()
@@ -147,28 +148,28 @@ def test_what_ended_after_its_last_step_takes_no_other(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(6))
-    places = tiny.places(tiny_model, data, tmp_path / "run", evaluation=data)
+    paths = tiny.paths(tiny_model, data, tmp_path / "run", evaluation=data)
     changed = {"schedule": "constant", "log_every": 3, "packing": False}
     options = OPTIONS.model_copy(update=changed)  # its last step is in the middle of an epoch
-    whole = distill(options, replace(places, out=tmp_path / "whole"), tell=print)
+    whole = distill(options, replace(paths, out=tmp_path / "whole"), progress=print)
     with monkeypatch.context() as patch:
         patch.setattr(supervised, "_loss", _end)
         with pytest.raises(KeyboardInterrupt):
-            distill(options, places, tell=print)
-    (places.out / "loss.svg").unlink()
-    adapter = distill(options, places, tell=print)
+            distill(options, paths, progress=print)
+    (paths.out / "loss.svg").unlink()
+    adapter = distill(options, paths, progress=print)
     found, wanted = (load_file(one / "adapter_model.safetensors") for one in (adapter, whole))
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
     assert read_adapter(adapter).metrics == read_adapter(whole).metrics
-    assert [step for step, _ in _logged(places.out / "log.csv", "loss")] == ["3", "4"]
-    assert (places.out / "loss.svg").is_file()
+    assert [step for step, _ in _logged(paths.out / "log.csv", "loss")] == ["3", "4"]
+    assert (paths.out / "loss.svg").is_file()
 
 
 def test_what_ended_is_measured_in_the_precision_that_it_was_trained_in(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = tiny.write_rows(tmp_path / "pairs.jsonl", tiny.preference_rows(4))
-    places = tiny.places(tiny_model, data, tmp_path / "run", evaluation=data)
+    paths = tiny.paths(tiny_model, data, tmp_path / "run", evaluation=data)
     options = RewardOptions(
         lora=tiny.LORA, learning_rate=2e-2, batch_size=1, max_steps=4, checkpointing=False
     )
@@ -180,8 +181,8 @@ def test_what_ended_is_measured_in_the_precision_that_it_was_trained_in(
         return scores[-1]
 
     monkeypatch.setattr(ModelReward, "scores", kept)
-    shutil.rmtree(reward(options, places, tell=print))
-    reward(options, places, tell=print)
+    shutil.rmtree(reward(options, paths, progress=print))
+    reward(options, paths, progress=print)
     assert len(scores) == 4, "chosen and rejected, twice"
     assert scores[:2] == scores[2:]
 
@@ -214,7 +215,7 @@ def test_a_full_disk_keeps_the_last_whole_checkpoint(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(6))
-    places = tiny.places(tiny_model, data, tmp_path / "run")
+    paths = tiny.paths(tiny_model, data, tmp_path / "run")
     checkpoints = tmp_path / "run" / "checkpoints"
 
     def fill(_: object) -> None:
@@ -224,9 +225,9 @@ def test_a_full_disk_keeps_the_last_whole_checkpoint(
     with monkeypatch.context() as patch:
         _train_with(patch, _At(3, fill))
         with pytest.raises(TrainingError, match=r"could not be written .*checkpoint-2 is kept"):
-            distill(OPTIONS, places, tell=print)
+            distill(OPTIONS, paths, progress=print)
     assert [folder.name for folder in checkpoints.glob("checkpoint-*")] == ["checkpoint-2"]
-    assert distill(OPTIONS, places, tell=print).is_dir()
+    assert distill(OPTIONS, paths, progress=print).is_dir()
 
 
 def test_a_gradient_that_is_not_a_number_stops_before_it_is_used(
@@ -240,7 +241,7 @@ def test_a_gradient_that_is_not_a_number_stops_before_it_is_used(
 
     _train_with(monkeypatch, _At(3, poison))
     with pytest.raises(TrainingError, match="step 4: a gradient is not a number"):
-        distill(OPTIONS, tiny.places(tiny_model, data, tmp_path / "run"), tell=print)
+        distill(OPTIONS, tiny.paths(tiny_model, data, tmp_path / "run"), progress=print)
     checkpoints = tmp_path / "run" / "checkpoints"
     assert [folder.name for folder in checkpoints.glob("checkpoint-*")] == ["checkpoint-2"]
     weights = load_file(checkpoints / "checkpoint-2" / "adapter_model.safetensors")
@@ -252,8 +253,8 @@ def test_a_checkpoint_without_its_mark_is_not_gone_on_from(
     tiny_model: Path, tmp_path: Path
 ) -> None:
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(6))
-    places = tiny.places(tiny_model, data, tmp_path / "run")
-    run = runs.open_run("distill", OPTIONS, places, rows=6)
+    paths = tiny.paths(tiny_model, data, tmp_path / "run")
+    run = runs.open_run("distill", OPTIONS, paths, rows=6)
     for step in (2, 10):
         (run.checkpoints / f"checkpoint-{step}").mkdir(parents=True)
     assert run.last_checkpoint() is None

@@ -189,8 +189,8 @@ def spread_profiles(
             counts["not drawn"] += 1
         else:
             size = _drawn(rng, fewest, min(len(history), reading.max_items))
-            places = sorted(rng.choice(len(history), size, replace=False).tolist())
-            shown = reading.cut([lines[history[place]] for place in places])
+            positions = sorted(rng.choice(len(history), size, replace=False).tolist())
+            shown = reading.cut([lines[history[place]] for place in positions])
             profile = spreader.profile(shown)
             if profile is None:
                 counts["nothing fits" if shown else "nothing readable"] += 1
@@ -207,7 +207,7 @@ def spread_profiles(
     return Spread(kept, dict(counts))
 
 
-def judged_profiles(spreader: Spreader, file: Path) -> Iterator[dict[str, str]]:
+def evaluation_profiles(spreader: Spreader, file: Path) -> Iterator[dict[str, str]]:
     """Yields id, kind and text of what would be written of those who will be judged.
 
     Args:
@@ -272,13 +272,15 @@ def item_vectors(
 def _phrases(of: Sequence[Sequence[str]], read: Numbers, common: int) -> _Phrases:
     """Puts phrases where the profiles are that have them; rare and empty ones are left out."""
     texts: dict[str, str] = {}
-    places: defaultdict[str, list[int]] = defaultdict(list)
+    positions: defaultdict[str, list[int]] = defaultdict(list)
     for at, phrases in enumerate(of):
         for phrase in phrases:
             texts.setdefault(phrase.casefold(), phrase)
-            places[phrase.casefold()].append(at)
-    told = [key for key in texts if len(places[key]) >= common and stems(key)]
-    vectors = [read[places[key]].sum(axis=0) / (len(places[key]) + _SHRINKAGE) for key in told]
+            positions[phrase.casefold()].append(at)
+    told = [key for key in texts if len(positions[key]) >= common and stems(key)]
+    vectors = [
+        read[positions[key]].sum(axis=0) / (len(positions[key]) + _SHRINKAGE) for key in told
+    ]
     return _Phrases(
         [texts[key] for key in told],
         np.stack(vectors) if vectors else np.zeros((0, read.shape[1])),

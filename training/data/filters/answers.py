@@ -41,7 +41,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Sifted:
+class FilteredAnswers:
     """What is left of a teacher's answers.
 
     Attributes:
@@ -55,7 +55,7 @@ class Sifted:
     undecodable: int
 
 
-def sift(answers: Iterable[Answer], *, strict: bool = False) -> Sifted:
+def filter_answers(answers: Iterable[Answer], *, strict: bool = False) -> FilteredAnswers:
     """Drops what is no profile, says nothing, or was there before.
 
     An answer is dropped for the first of these that holds:
@@ -98,10 +98,10 @@ def sift(answers: Iterable[Answer], *, strict: bool = False) -> Sifted:
             seen.update(traces)
             undecodable += not decodable
             kept.append(Kept(answer, words))
-    return Sifted(kept, dict(dropped), undecodable)
+    return FilteredAnswers(kept, dict(dropped), undecodable)
 
 
-def sift_prose(answers: Iterable[Answer]) -> tuple[list[Answer], dict[str, int]]:
+def filter_prose(answers: Iterable[Answer]) -> tuple[list[Answer], dict[str, int]]:
     """Sifts answers that are paragraphs, and so have no form that could be wrong.
 
     Returns:

@@ -35,13 +35,13 @@ def rarest(profiles: Sequence[ProfileText], share: float) -> list[bool]:
     ]
     kept = [False] * len(profiles)
     for kind in sorted({words.kind for words in profiles}):
-        places = [place for place, words in enumerate(profiles) if words.kind == kind]
-        counts = Counter(phrase for place in places for phrase in set(phrases[place]))
+        positions = [place for place, words in enumerate(profiles) if words.kind == kind]
+        counts = Counter(phrase for place in positions for phrase in set(phrases[place]))
 
         def bland(place: int, counts: Counter[str] = counts) -> float:
             found = phrases[place]
             return sum(math.log(counts[phrase]) for phrase in found) / len(found)
 
-        for place in sorted(places, key=bland)[: round(share * len(places))]:
+        for place in sorted(positions, key=bland)[: round(share * len(positions))]:
             kept[place] = True
     return kept

@@ -116,7 +116,7 @@ redis.call('ZADD', KEYS[4], 'GT', now + ARGV[4], ARGV[3])
 )
 # KEYS: stream, under way, tries, dead letters, history. ARGV: group, entry, user, most, reason.
 # Of a user who was erased meanwhile, nothing is written down.
-_BURY = (
+_DEAD_LETTER = (
     _END
     + """
 if ended == 0 then return end
@@ -202,14 +202,16 @@ class RedisRefreshes:
         pause_ms = int(pause_s * 1000)
         await self._client.run(_LATER, names, *_named(refresh), pause_ms, int(counts))
 
-    async def bury(self, tenant: str, refresh: Refresh, reason: str) -> None:
+    async def dead_letter(self, tenant: str, refresh: Refresh, reason: str) -> None:
         """Writes a dead letter."""
         names = [
             *_ended(tenant),
             keys.refresh_dead(tenant),
             keys.interactions(tenant, refresh.user_id),
         ]
-        await self._client.run(_BURY, names, *_named(refresh), _DEAD_LETTERS, reason.encode())
+        await self._client.run(
+            _DEAD_LETTER, names, *_named(refresh), _DEAD_LETTERS, reason.encode()
+        )
 
     async def leave(self, tenant: str, worker: str) -> None:
         """Removes consumers that will not come back."""

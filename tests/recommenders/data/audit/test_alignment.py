@@ -79,7 +79,7 @@ def test_popular_items_that_resemble_each_other_are_no_sign_of_alignment() -> No
     assert found.lift == pytest.approx(1, abs=0.1)
 
 
-def test_too_little_is_not_judged() -> None:
+def test_too_little_is_not_evaluated() -> None:
     data = dataset([("u", "a", 0), ("u", "b", 0)], titles=["one", "two"])
     text, category = both(data)
     assert (text.verdict, category.verdict) == ("untested", "untested")

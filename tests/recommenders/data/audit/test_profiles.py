@@ -50,7 +50,7 @@ def test_histories_of_training_items_are_fair(tmp_path: Path) -> None:
     found = find(
         tmp_path / "p", [*rows, {"id": "stranger"}, {"id": "i00", "kind": "item", "text": "x"}]
     )
-    assert (found.profiles, found.strangers, found.with_history) == (21, 1, 20)
+    assert (found.profiles, found.new_users, found.with_history) == (21, 1, 20)
     assert (found.leaking, found.leaked) == (0, 0)
     assert found.reasons() == []
 

@@ -10,7 +10,7 @@ import pytest
 from services.profiles.domain.requests import ProfileRequest
 from services.profiles.errors import StoreUnavailable
 from services.profiles.stores.redis import keys
-from tests.services.profiles.refresh.worker import LEASE_S, Worker, eventually, flights
+from tests.services.profiles.refresh.worker import LEASE_S, Worker, eventually, single_flight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ async def test_another_worker_takes_over_from_one_that_dies(make: Callable[..., 
     await dying.did("u", "heat")
     await eventually(lambda: dying.generator.asked)
     # As SIGKILL would: everything stops at once, and nothing is told to Redis.
-    tasks = [dying.refresher._loop, *dying.refresher._under_way, *flights(dying)]
+    tasks = [dying.refresher._loop, *dying.refresher._under_way, *single_flight(dying)]
     dying.store.give_up = dying.store.renew = _nothing  # type: ignore[method-assign,assignment]  # the dead call nobody
     for task in tasks:
         task.cancel()

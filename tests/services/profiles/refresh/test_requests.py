@@ -10,7 +10,7 @@ import pytest
 from services.profiles.domain.requests import ProfileRequest
 from services.profiles.errors import NothingToRead
 from services.profiles.stores.redis.catalogue import RedisCatalogue
-from tests.services.profiles.refresh.worker import Worker, eventually, flights
+from tests.services.profiles.refresh.worker import Worker, eventually, single_flight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +63,7 @@ async def waiting_behind_others(worker: Worker, user: str) -> list[asyncio.Task[
         await worker.did(id_, "heat")
         request = ProfileRequest(worker.key(id_), background=True)
         asked.append(asyncio.create_task(worker.profiles.profile(request)))
-        await eventually(lambda: len(flights(worker)) == len(asked))
+        await eventually(lambda: len(single_flight(worker)) == len(asked))
     await eventually(lambda: len(worker.generator.asked) == 3)
     return asked
 

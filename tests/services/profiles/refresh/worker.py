@@ -113,6 +113,6 @@ async def eventually(probe: Callable[[], Any]) -> Any:
     raise AssertionError("not within 10 s")
 
 
-def flights(worker: Worker) -> list[asyncio.Task[Any]]:
+def single_flight(worker: Worker) -> list[asyncio.Task[Any]]:
     """Returns what a worker is writing for requests."""
-    return list(worker.profiles._flights._tasks.values())
+    return list(worker.profiles._single_flight._tasks.values())

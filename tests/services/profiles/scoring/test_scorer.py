@@ -64,7 +64,7 @@ def test_a_user_of_whom_nothing_is_known_gets_what_the_tower_says_of_nobody(
     assert all(item.history == item.interests == () for item in ranking.items)
 
 
-def test_a_stranger_is_scored_by_clicks_and_each_item_names_those_that_carried_it(
+def test_a_new_user_is_scored_by_clicks_and_each_item_names_those_that_carried_it(
     factors: Scorer,
 ) -> None:
     ranking = factors.rank(replace(NOBODY, clicks=(A, C)))
@@ -74,7 +74,7 @@ def test_a_stranger_is_scored_by_clicks_and_each_item_names_those_that_carried_i
     assert ranking.items[1].history == (Contribution("a", 2),)
 
 
-def test_the_most_telling_click_is_named_first(factors: Scorer) -> None:
+def test_the_most_informative_click_is_named_first(factors: Scorer) -> None:
     (item,) = factors.rank(replace(NOBODY, clicks=(A, B, C), candidates=(D,))).items
     assert item.history == (Contribution("c", 2),)
     question = replace(NOBODY, clicks=(C, D), candidates=(A, B), exclude=(A,))
@@ -83,7 +83,7 @@ def test_the_most_telling_click_is_named_first(factors: Scorer) -> None:
     assert made[0].history == (Contribution("d", 2),)
 
 
-def test_a_stranger_is_scored_by_a_profile_alone_and_interests_are_named(factors: Scorer) -> None:
+def test_a_new_user_is_scored_by_a_profile_alone_and_interests_are_named(factors: Scorer) -> None:
     profile = (unit(0, 0.6) + unit(1, 0.8)).astype(np.float32)
     phrases = Interests(("ones", "twos", "neither"), np.stack([unit(0), unit(1), unit(2)]))
     ranking = factors.rank(replace(NOBODY, profile=profile, interests=phrases))
@@ -176,7 +176,7 @@ def test_differences_that_are_only_rounding_are_no_reasons(tmp_path: Path) -> No
     assert [item.history for item in items] == [(Contribution("c", 2),), (Contribution("a", 2),)]
 
 
-def test_the_few_most_telling_of_many_clicks_are_named_and_the_newest_are_tried(
+def test_the_few_most_informative_of_many_clicks_are_named_and_the_newest_are_tried(
     tmp_path: Path,
 ) -> None:
     n = MOST_TRIED + 50
@@ -221,7 +221,7 @@ def test_weights_know_a_user_by_the_rows_of_what_training_saw(weights: Scorer) -
     assert (newer.known_by, ranked(newer)) == ("history", [("d", 2.25)])
 
 
-def test_weights_rank_candidates_and_strangers(weights: Scorer) -> None:
+def test_weights_rank_candidates_and_new_users(weights: Scorer) -> None:
     assert ranked(weights.rank(replace(NOBODY, clicks=(A,), candidates=(B, C)))) == [
         ("c", 2),
         ("b", 1),

@@ -58,10 +58,12 @@ TAUGHT = [
 
 
 def spread(
-    rows: list[Kept] = TAUGHT, judged: tuple[str, ...] = (), common: int = 2, **options: Any
+    rows: list[Kept] = TAUGHT, evaluated: tuple[str, ...] = (), common: int = 2, **options: Any
 ) -> Spread:
-    others = {name: history for name, history in HISTORIES.items() if name not in judged}
-    left_out = {row.answer.id: "taught" for row in rows} | dict.fromkeys(judged, "judged")
+    others = {name: history for name, history in HISTORIES.items() if name not in evaluated}
+    left_out = {row.answer.id: "taught" for row in rows} | dict.fromkeys(
+        evaluated, "evaluation prompts"
+    )
     chosen = {"users": 100, "fewest": 3, "at_most": 1.0, "seed": 0} | options
     spreader = Spreader(rows, others, LINES, common=common)
     return spread_profiles(spreader, HISTORIES, LINES, left_out, SIX, **chosen)
@@ -86,11 +88,11 @@ def test_what_is_shown_is_a_draw_in_the_order_of_the_history() -> None:
 
 
 def test_those_left_out_are_counted() -> None:
-    built = spread(judged=("scared-9", "tender-0", "stranger"), users=50)
+    built = spread(evaluated=("scared-9", "tender-0", "stranger"), users=50)
     assert len(built.kept) == 50
     assert built.counts == {
         "taught": 5,
-        "judged": 2,
+        "evaluation prompts": 2,
         "too few choices": 2,
         "nothing readable": 0,
         "nothing fits": 0,
@@ -162,7 +164,7 @@ def test_too_few_phrases_make_no_row_and_unknown_items_no_profile() -> None:
     assert Spreader(TAUGHT, HISTORIES, LINES, common=2).profile(["Heat (1995)"]) is None
 
 
-def test_vectors_tell_tastes_apart_and_leave_out_popularity() -> None:
+def test_vectors_separate_tastes_and_leave_out_popularity() -> None:
     everybody = {name: [*history, "hit"] for name, history in HISTORIES.items()}
     vectors = item_vectors(everybody, dimensions=1)
     sides = {film: float(np.sign(vectors[film][0])) for film in vectors}
@@ -194,12 +196,12 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "taught" / "manifest.json").write_text('{"format": 1, "fingerprint": "f"}')
     (tmp_path / "taught" / "held-out.jsonl").write_text('{"id": "tender-0", "kind": "user"}\n')
     prompt = [{"role": "user", "content": "Items the user chose:\n- H0 | Drama\n- H1 | Drama"}]
-    judged = [
+    evaluated = [
         {"id": "scared-9", "kind": "user", "prompt": prompt},
         {"id": "tender-1", "kind": "user"},
         {"id": "r1", "kind": "item", "prompt": prompt},
     ]
-    (tmp_path / "judged.jsonl").write_text("".join(json.dumps(row) + "\n" for row in judged))
+    (tmp_path / "evaluation.jsonl").write_text("".join(json.dumps(row) + "\n" for row in evaluated))
     return tmp_path
 
 
@@ -209,12 +211,12 @@ def run(folder: Path, *options: str) -> int:
     return cli.main(["data", "spread", *given, *out, *options])
 
 
-def test_the_command_learns_nothing_of_those_who_will_be_judged(
+def test_the_command_learns_nothing_of_those_who_will_be_evaluated(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(folder, "--judged", str(folder / "judged.jsonl")) == 0
+    assert run(folder, "--evaluation-prompts", str(folder / "evaluation.jsonl")) == 0
     told = capsys.readouterr().out
-    assert "left out: taught 4, judged 3, too few choices 0" in told
+    assert "left out: taught 4, evaluation prompts 3, too few choices 0" in told
     assert "6 phrases to choose among" in told
     rows = [json.loads(line) for line in (folder / "out" / "train.jsonl").open()]
     assert len(rows) == 75
@@ -228,7 +230,7 @@ def test_the_command_learns_nothing_of_those_who_will_be_judged(
         "seed": 0,
     }
     assert manifest["phrases"] == 6  # of the two tender ones, one would have taught alone
-    assert len(manifest["judged"]) == 1
+    assert len(manifest["evaluation_prompts"]) == 1
 
 
 def test_its_profiles_are_read_as_a_teachers(folder: Path) -> None:
@@ -241,11 +243,11 @@ def test_its_profiles_are_read_as_a_teachers(folder: Path) -> None:
     assert chosen["prompt"] == row[chosen["id"]]["prompt"]
 
 
-def test_the_command_says_what_it_would_have_written_of_those_who_will_be_judged(
+def test_the_command_says_what_it_would_have_written_of_those_who_will_be_evaluated(
     folder: Path,
 ) -> None:
-    assert run(folder, "--judged", str(folder / "judged.jsonl")) == 0
-    written = [json.loads(line) for line in (folder / "out" / "judged.jsonl").open()]
+    assert run(folder, "--evaluation-prompts", str(folder / "evaluation.jsonl")) == 0
+    written = [json.loads(line) for line in (folder / "out" / "evaluation.jsonl").open()]
     assert [(row["id"], row["kind"]) for row in written] == [("scared-9", "user")]
     assert all(phrase in written[0]["text"] for phrase in (*SCARED, *CHASED))
 
@@ -255,19 +257,19 @@ def test_a_prompt_that_is_no_chat_is_named(
     folder: Path, capsys: pytest.CaptureFixture[str], prompt: str
 ) -> None:
     row = f'{{"id": "scared-9", "kind": "user", "prompt": {prompt}}}\n'
-    (folder / "judged.jsonl").write_text(row)
-    assert run(folder, "--judged", str(folder / "judged.jsonl")) == 1
-    assert "judged.jsonl, line 1: prompt is no chat" in capsys.readouterr().err
+    (folder / "evaluation.jsonl").write_text(row)
+    assert run(folder, "--evaluation-prompts", str(folder / "evaluation.jsonl")) == 1
+    assert "evaluation.jsonl, line 1: prompt is no chat" in capsys.readouterr().err
     assert not (folder / "out").exists()
 
 
-def test_the_choices_of_those_who_will_be_judged_are_not_learnt_from(folder: Path) -> None:
-    judged = ["--judged", str(folder / "judged.jsonl")]
-    assert run(folder, *judged) == 0
+def test_the_choices_of_those_who_will_be_evaluated_are_not_learnt_from(folder: Path) -> None:
+    evaluated = ["--evaluation-prompts", str(folder / "evaluation.jsonl")]
+    assert run(folder, *evaluated) == 0
     before = (folder / "out" / "train.jsonl").read_bytes()
     other = {name: HISTORIES[name] for name in HISTORIES} | {"scared-9": [*ROMANCE, *HORROR]}
     dataset(other).write(folder / "data", replace=True)
-    assert run(folder, *judged, "--force") == 0
+    assert run(folder, *evaluated, "--force") == 0
     assert (folder / "out" / "train.jsonl").read_bytes() == before
 
 
@@ -277,5 +279,8 @@ def test_the_command_refuses_what_contradicts_itself(
     assert run(folder, "--fewest", "5", "--max-items", "4") == 1
     assert "--fewest 5 is more than --max-items 4" in capsys.readouterr().err
     assert run(folder, "--fewest", "9") == 1
-    assert "nothing is left: taught 5, judged 1, too few choices 76" in capsys.readouterr().err
+    assert (
+        "nothing is left: taught 5, evaluation prompts 1, too few choices 76"
+        in capsys.readouterr().err
+    )
     assert not (folder / "out").exists()

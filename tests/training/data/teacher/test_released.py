@@ -13,7 +13,7 @@ import pytest
 
 from tests.training.data.made import dataset
 from training.data.errors import InstructionDataError
-from training.data.filters.answers import sift, sift_prose
+from training.data.filters.answers import filter_answers, filter_prose
 from training.data.teacher.released import (
     RELEASES,
     read_gear_answers,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SHARED = Path(
     os.environ.get("RECLM_TEST_DATA")
-    or Path(__file__).resolve().parents[3].parent / "shared" / "data"
+    or Path(__file__).resolve().parents[4].parent / "shared" / "data"
 )
 RELEASE = SHARED / "reclm-release"
 PROFILE = "User identity: a b, c d, e f; User interests: g h, i j, k l."
@@ -129,7 +129,7 @@ def test_the_release_itself_is_read_and_its_junk_found(name: str) -> None:
     users, items = list(read_release_users(RELEASE, name)), list(read_release_items(RELEASE, name))
     assert (len(users), len(items)) == {"mind": (1694, 892), "netflix": (1530, 1071)}[name]
     assert all(row.lines and all(row.lines) for row in (*users, *items))
-    found = sift(users)
+    found = filter_answers(users)
     assert found.dropped["placeholder"] == {"mind": 1, "netflix": 8}[name]
     assert len(found.kept) + sum(found.dropped.values()) == len(users)
 
@@ -141,6 +141,8 @@ def test_gear_rec_s_own_profiles_are_read() -> None:
     from recommenders.data.readers.gear_rec import read_gear_rec
 
     whole: Dataset = read_gear_rec(folder)
-    kept, dropped = sift_prose(read_gear_answers(folder / "llm_response_item.json", whole, limit=5))
+    kept, dropped = filter_prose(
+        read_gear_answers(folder / "llm_response_item.json", whole, limit=5)
+    )
     assert len(kept) + sum(dropped.values()) == 3260
-    assert not sift(kept).kept  # paragraphs are not in the form
+    assert not filter_answers(kept).kept  # paragraphs are not in the form

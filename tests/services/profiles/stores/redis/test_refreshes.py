@@ -205,7 +205,7 @@ async def test_erasing_leaves_a_user_nowhere(
     await queue.schedule(tenant, [user, "other"])
     await asyncio.sleep(0.2)
     for refresh in await taken(queue, tenant):
-        await queue.bury(tenant, refresh, "because")
+        await queue.dead_letter(tenant, refresh, "because")
     await queue.schedule(tenant, [user])
     assert len(server.xrange(keys.refresh_dead(tenant))) == 2
     assert len(holding(server, user)) == 4  # history, due, first and a dead letter
@@ -223,7 +223,7 @@ async def test_giving_up_on_who_was_erased_writes_nothing_down(
     await asyncio.sleep(0.2)
     (refresh,) = await taken(queue, tenant)
     await RedisInteractions(redis_client, cap=5, ttl_s=1000).erase(tenant, "u")
-    await queue.bury(tenant, refresh, "because")
+    await queue.dead_letter(tenant, refresh, "because")
     assert not server.exists(keys.refresh_dead(tenant))
     assert not server.exists(keys.refresh_tries(tenant))
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _WORDS = re.compile(r"\w+")
 
 
-def muddled(profiles: Sequence[ProfileText]) -> list[bool]:
+def repetitive(profiles: Sequence[ProfileText]) -> list[bool]:
     """Says which profiles repeat themselves, or name an interest where an identity should be.
 
     A profile repeats itself when all words of one phrase stand in another, the plural's s not
