@@ -24,6 +24,8 @@ MODEL_CHAIN = "model"
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(PeakMemory())
+    if hasattr(config, "workerinput"):  # one of several processes, which share the cores
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(tryfirst=True)
