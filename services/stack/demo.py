@@ -195,6 +195,6 @@ def _show_next() -> None:
         "  make up      the same stack, left running at http://127.0.0.1:8080\n"
         "  make down    stop it\n"
         "  README.md    the calls, with curl\n"
-        "The model is a small one; what its adapter has learnt, docs/training.md tells with figures.\n"
+        "The model is a small one; docs/results/training.md has figures for its adapter.\n"
         "reclm-train makes one from your own users and items."
     )
