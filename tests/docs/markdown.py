@@ -23,9 +23,7 @@ def files(*suffixes: str, root: Path = ROOT) -> list[Path]:
         folders[:] = sorted(
             name for name in folders if name not in _SKIPPED and (name[0] != "." or name == ".ci")
         )
-        found += [
-            Path(folder, name) for name in sorted(names) if Path(name).suffix in suffixes
-        ]
+        found += [Path(folder, name) for name in sorted(names) if Path(name).suffix in suffixes]
     return found
 
 
@@ -37,6 +35,12 @@ def pages(root: Path = ROOT) -> list[Path]:
 def without_blocks(text: str) -> str:
     """Returns Markdown without fenced and indented blocks of code."""
     return _INDENTED.sub("", _FENCE.sub("", text))
+
+
+def blocks(text: str) -> list[str]:
+    """Returns the fenced and the indented blocks of code."""
+    fenced = [match.group() for match in _FENCE.finditer(text)]
+    return fenced + [match.group() for match in _INDENTED.finditer(_FENCE.sub("", text))]
 
 
 def prose(text: str) -> str:
