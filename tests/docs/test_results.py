@@ -1,4 +1,4 @@
-"""The pages of docs/results: what each opens with, and the places that `report` fills in."""
+"""The pages of docs/results: what each opens with, and the markers that `report` fills in."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def test_the_index_links_each_page(page: Path) -> None:
 
 
 def test_each_grid_has_one_place_that_ends() -> None:
-    places: Counter[str] = Counter()
+    markers: Counter[str] = Counter()
     for page in PAGES:
         marks = _PLACE.findall(page.read_text(encoding="utf-8"))
         starts, ends = marks[::2], marks[1::2]
         assert starts == [("results", name) for _, name in ends], page.name
         assert ends == [("end", name) for _, name in starts], page.name
-        places.update(name for _, name in starts)
-    assert places
-    assert set(places.values()) == {1}
+        markers.update(name for _, name in starts)
+    assert markers
+    assert set(markers.values()) == {1}
     configs = ROOT / "recommenders" / "configs"
-    assert [name for name in places if not (configs / f"{name}.yaml").is_file()] == []
+    assert [name for name in markers if not (configs / f"{name}.yaml").is_file()] == []
