@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
+    from reclm_client import Item, Kind
+
     from services.backfill.rows import Row
-    from services.client import Item, Kind
     from services.profiles.api.state import Parts
     from services.profiles.settings import Settings
 

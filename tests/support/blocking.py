@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from services.client import AsyncReclmClient
+from reclm_client import AsyncReclmClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
+    from reclm_client import Kind
 
     from services.backfill.grouping.texts import Texts
     from services.backfill.inputs.columns import Strings
-    from services.client import Kind
 
 _INTERACTION_COLUMNS: Mapping[str, pa.DataType] = {
     "user": pa.string(),

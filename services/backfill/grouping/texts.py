@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from reclm_client import Item
 
     from services.backfill.inputs.columns import Strings
-    from services.client import Item
 
 HALF = 8
 DIGEST_SIZE = 2 * HALF

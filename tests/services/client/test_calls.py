@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 import pytest
-
-from services.client import (
+from reclm_client import (
     AsyncReclmClient,
     Component,
     Dependency,
@@ -21,6 +20,7 @@ from services.client import (
     ReclmClient,
     Unavailable,
 )
+
 from tests.services.client import documents
 from tests.services.client.steps import Connect, cut, good, refuse, script
 

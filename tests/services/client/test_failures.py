@@ -7,8 +7,7 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
-
-from services.client import (
+from reclm_client import (
     ConnectionFailed,
     InvalidRequest,
     MalformedAnswer,
@@ -18,6 +17,7 @@ from services.client import (
     Timeouts,
     Unavailable,
 )
+
 from tests.services.client.steps import Connect, cut, good, refuse, script
 
 if TYPE_CHECKING:

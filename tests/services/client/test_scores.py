@@ -6,9 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from services import cli
-from services.client import (
+from reclm_client import (
     ActiveScorer,
     Contribution,
     InvalidRequest,
@@ -21,6 +19,8 @@ from services.client import (
     Timeouts,
     Unavailable,
 )
+
+from services import cli
 from tests.services.client import documents
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import httpx
 
-from services.client import batches, calls
-from services.client import embeddings as vectors
-from services.client.batches import Batch, Chunk, Chunker
-from services.client.errors import ReclmClientError
-from services.client.reading import Answer
-from services.client.results import (
+from reclm_client import batches, calls
+from reclm_client import embeddings as vectors
+from reclm_client.batches import Batch, Chunk, Chunker
+from reclm_client.errors import ReclmClientError
+from reclm_client.reading import Answer
+from reclm_client.results import (
     ActiveScorer,
     Embeddings,
     Event,
@@ -31,8 +31,8 @@ from services.client.results import (
     ScoreRequest,
     ScoreRow,
 )
-from services.client.retries import Attempts, Retries, Timeouts
-from services.client.transport import (
+from reclm_client.retries import Attempts, Retries, Timeouts
+from reclm_client.transport import (
     Clock,
     authorization,
     check_deadline,
@@ -43,7 +43,7 @@ from services.client.transport import (
 )
 
 if TYPE_CHECKING:
-    from services.client.calls import Call
+    from reclm_client.calls import Call
 
 T = TypeVar("T")
 R = TypeVar("R")

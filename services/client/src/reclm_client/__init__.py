@@ -4,8 +4,8 @@ with ReclmClient("http://127.0.0.1:8080") as client:
     profile = client.profile("user", "u1", history=["movie-1", "movie-2"])
 """
 
-from services.client.asynchronous import AsyncReclmClient
-from services.client.errors import (
+from reclm_client.asynchronous import AsyncReclmClient
+from reclm_client.errors import (
     AccessDenied,
     ConnectionFailed,
     InvalidRequest,
@@ -16,7 +16,7 @@ from services.client.errors import (
     TimedOut,
     Unavailable,
 )
-from services.client.results import (
+from reclm_client.results import (
     ActiveScorer,
     Component,
     Contribution,
@@ -40,8 +40,8 @@ from services.client.results import (
     ScoreRow,
     Status,
 )
-from services.client.retries import Retries, Timeouts
-from services.client.sync import ReclmClient
+from reclm_client.retries import Retries, Timeouts
+from reclm_client.sync import ReclmClient
 
 __all__ = [
     "AccessDenied",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar, cast, get_args
 
-from services.client import reading
-from services.client.results import (
+from reclm_client import reading
+from reclm_client.results import (
     ActiveScorer,
     Contribution,
     KnownBy,
@@ -17,7 +17,7 @@ from services.client.results import (
 )
 
 if TYPE_CHECKING:
-    from services.client.reading import Document
+    from reclm_client.reading import Document
 
 Scalar = TypeVar("Scalar", str, int, bool)
 

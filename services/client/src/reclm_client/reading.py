@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar, cast, get_args
 
-from services.client.errors import MalformedAnswer, ReclmApiError, api_error_type
-from services.client.results import (
+from reclm_client.errors import MalformedAnswer, ReclmApiError, api_error_type
+from reclm_client.results import (
     Component,
     Dependency,
     Event,

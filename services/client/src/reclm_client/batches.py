@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from services.client.calls import encode, item_body, profile_body, score_body
-from services.client.errors import ConnectionFailed, MalformedAnswer
-from services.client.reading import Document, parse_object, read_item_row, read_profile_row
-from services.client.reading_scores import read_score_row
+from reclm_client.calls import encode, item_body, profile_body, score_body
+from reclm_client.errors import ConnectionFailed, MalformedAnswer
+from reclm_client.reading import Document, parse_object, read_item_row, read_profile_row
+from reclm_client.reading_scores import read_score_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from services.client.results import (
+    from reclm_client.results import (
         Item,
         ItemRow,
         Kind,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         ScoreRequest,
         ScoreRow,
     )
-    from services.client.retries import Repeat
+    from reclm_client.retries import Repeat
 
 R = TypeVar("R")
 Row = TypeVar("Row")

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import quote
 
-from services.client import reading, reading_scores
-from services.client.reading import Answer, parse_object
+from reclm_client import reading, reading_scores
+from reclm_client.reading import Answer, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from services.client.results import (
+    from reclm_client.results import (
         ActiveScorer,
         Event,
         Item,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         Scorer,
         ScoreRequest,
     )
-    from services.client.retries import Repeat
+    from reclm_client.retries import Repeat
 
 T = TypeVar("T")
 

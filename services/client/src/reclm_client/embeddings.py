@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.client.calls import Call, encode, raise_for_status
-from services.client.errors import MalformedAnswer
-from services.client.results import Embeddings
+from reclm_client.calls import Call, encode, raise_for_status
+from reclm_client.errors import MalformedAnswer
+from reclm_client.results import Embeddings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.client.reading import Answer
-    from services.client.results import Kind
+    from reclm_client.reading import Answer
+    from reclm_client.results import Kind
 
 ARROW = "application/vnd.apache.arrow.stream"
 IDS_A_CALL = 1_000

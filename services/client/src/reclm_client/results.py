@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from services.client.errors import ReclmApiError
+    from reclm_client.errors import ReclmApiError
 
 Kind = Literal["user", "item"]
 Status = Literal["generated", "cached", "stale", "degraded"]
