@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from reclm_client import Item, ProfileRequest, ReclmClient, ReclmClientError
-
 from recommenders.data.errors import DatasetError
 from recommenders.data.indexed import Indexed
 from recommenders.data.neighbours import co_chosen
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reclm_client import Kind, ProfileVersion
-
     from recommenders.data.dataset import Dataset
     from recommenders.data.split import Split
     from recommenders.features.table import ProfileTable

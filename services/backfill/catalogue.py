@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reclm_client import Item
-
     from services.backfill.makers import Maker
 
 _PORTION = 1_000

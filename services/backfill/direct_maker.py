@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from reclm_client import Item, Kind
-
     from services.backfill.rows import Row
     from services.profiles.api.state import Parts
     from services.profiles.settings import Settings

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import numpy as np
+
 from reclm_client import (
     AccessDenied,
     AsyncReclmClient,
@@ -21,7 +22,6 @@ from reclm_client import (
     Unavailable,
 )
 from reclm_client.transport import authorization
-
 from services.backfill.errors import BackfillError
 from services.backfill.makers import Made, PushedBack, RowFailed, Version
 from services.profiles.domain.profile import Component, ProfileVersion
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import reclm_client as client
     from reclm_client import Item, Kind
     from reclm_client import ProfileVersion as VersionDocument
-
     from services.backfill.rows import Row
 
 _ONCE = Retries(attempts=1)

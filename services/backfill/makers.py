@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
-    from reclm_client import Item
 
+    from reclm_client import Item
     from services.backfill.rows import Row
 
 

@@ -53,7 +53,6 @@ def _guarded(run: Command) -> Callable[[argparse.Namespace], int]:
 
     def guarded(args: argparse.Namespace) -> int:
         from reclm_client import ReclmClientError
-
         from services.assets.errors import AssetError
         from services.stack.errors import StackError
         from services.stack.interrupts import Interrupted, Interrupts

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reclm_client import Item, ReclmClient
-
 from services.stack import parts
 from services.stack.errors import StackError
 from services.stack.processes import free_port
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reclm_client import Profile
-
     from services.stack.interrupts import Interrupts
     from services.stack.steps import Steps
 

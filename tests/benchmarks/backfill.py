@@ -20,8 +20,8 @@ import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from reclm_client import ReclmClient
 
+from reclm_client import ReclmClient
 from services.profiles.domain.profile import Component, ProfileVersion
 from tests.benchmarks.cpu import CpuWatch
 from tests.benchmarks.figures import Figure, at_least, at_most
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import reclm_client as client
-
     from tests.benchmarks.stack import Stack, User
 
 _SET = 128

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reclm_client import Item
-
     from services.backfill.rows import Row
 
 DIMENSION = 384

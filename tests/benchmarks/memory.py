@@ -14,8 +14,8 @@ import uuid
 from typing import TYPE_CHECKING
 
 import numpy as np
-from reclm_client import ReclmClient
 
+from reclm_client import ReclmClient
 from services.profiles.domain.profile import (
     Component,
     Profile,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import reclm_client as client
-
     from tests.benchmarks.stack import Stack
 
 _PROFILES = 100_000

@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import httpx
-from reclm_client import Item, ProfileRequest, ReclmClient
 
+from reclm_client import Item, ProfileRequest, ReclmClient
 from recommenders.data.readers.movielens import fetch_ml_100k
 from services.assets.fetch import get_model
 from services.profiles.errors import MalformedGeneration

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 import pytest
-from reclm_client import ReclmClient
 
+from reclm_client import ReclmClient
 from recommenders.data.dataset import Dataset
 from recommenders.data.readers.movielens import fetch_ml_100k
 from recommenders.data.splits.text import read_plan

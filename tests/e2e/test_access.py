@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from reclm_client import AccessDenied, Item, ReclmClient
 
+from reclm_client import AccessDenied, Item, ReclmClient
 from tests.support.model_server import MODEL, ModelServer
 from tests.support.servers import RedisServer, Service
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+
 from reclm_client import (
     InvalidRequest,
     Item,
@@ -14,7 +15,6 @@ from reclm_client import (
     ProfileRequest,
     ReclmClient,
 )
-
 from tests.support.blocking import Blocking
 from tests.support.profiles import copy_profile
 from tests.support.servers import RedisServer, Service, successes

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from reclm_client import Event, Item, ReclmClient, Unavailable
 
+from reclm_client import Event, Item, ReclmClient, Unavailable
 from tests.e2e.conftest import command
 from tests.support.servers import Service
 from tests.support.waiting import eventually
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reclm_client import Score
-
     from tests.e2e.conftest import Profiled
 
 pytestmark = [pytest.mark.stack, pytest.mark.model, pytest.mark.timeout(600)]

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reclm_client import Item
-
     from services.backfill.inputs.readers import Inputs
 
 TEXTS = "items.arrow"

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reclm_client import Kind
-
     from services.backfill.inputs.readers import Inputs
     from services.backfill.rows import Row
 

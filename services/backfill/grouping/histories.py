@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from reclm_client import Item, Kind
-
     from services.backfill.grouping.texts import Texts
     from services.backfill.inputs.histories import HistoryLine
 

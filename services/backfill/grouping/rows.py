@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
-    from reclm_client import Kind
 
+    from reclm_client import Kind
     from services.backfill.grouping.texts import Texts
     from services.backfill.inputs.columns import Strings
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from reclm_client import Item
 
+    from reclm_client import Item
     from services.backfill.inputs.columns import Strings
 
 HALF = 8

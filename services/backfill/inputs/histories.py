@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reclm_client import Item
-
 from services.backfill.errors import BackfillError
 from services.backfill.inputs.files import shown, sources
 from services.backfill.inputs.ndjson_files import read_objects

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reclm_client import Item
-
 from services.backfill.errors import BackfillError
 from services.backfill.inputs.columns import values_of
 from services.backfill.inputs.csv_files import read_csv

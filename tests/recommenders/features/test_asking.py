@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from reclm_client import Component, ProfileRequest, ProfileRow
 
+from reclm_client import Component, ProfileRequest, ProfileRow
 from recommenders.data.errors import DatasetError
 from recommenders.data.split import COLD_USERS
 from recommenders.data.splits.text import read_plan

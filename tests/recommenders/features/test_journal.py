@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from reclm_client import Component, Profile, ProfileVersion
 
+from reclm_client import Component, Profile, ProfileVersion
 from recommenders.data.errors import DatasetError
 from recommenders.features.journal import Journal
 

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from reclm_client import Item
 
+from reclm_client import Item
 from services.backfill.inputs.readers import read_items
 from services.backfill.rows import BadRow
 from tests.services.backfill.reading import SECOND, interactions, items, ndjson, positions, write

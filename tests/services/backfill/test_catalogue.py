@@ -10,8 +10,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from reclm_client import Item
 
+from reclm_client import Item
 from services.backfill import catalogue
 from services.backfill import run as running
 from services.backfill.catalogue import put_all

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reclm_client import Item
 
+from reclm_client import Item
 from services.backfill.inputs import files as inputs_files
 from tests.services.backfill.reading import SECOND, interactions, items, ndjson, positions, write
 

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reclm_client import Item
 
+from reclm_client import Item
 from services.backfill.errors import BackfillError
 from services.backfill.grouping import rows as grouping_rows
 from services.backfill.grouping.grouped import Grouping

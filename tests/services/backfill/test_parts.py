@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from reclm_client import Item
 
+from reclm_client import Item
 from services.backfill.errors import BackfillError
 from services.backfill.makers import RowFailed
 from services.backfill.parts import WORK, Part, failures_path

@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from reclm_client import ReclmClient, Retries
 
+from reclm_client import ReclmClient, Retries
 from tests.services.client.server import Server, running
 from tests.support.blocking import Blocking
 

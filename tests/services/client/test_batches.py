@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from reclm_client import (
     ConnectionFailed,
     InvalidRequest,
@@ -17,7 +18,6 @@ from reclm_client import (
     Unavailable,
 )
 from reclm_client.batches import Chunker, items
-
 from tests.services.client.documents import profile, profile_lines
 from tests.services.client.server import Cut, Reply, Request, Server
 

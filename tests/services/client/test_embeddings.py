@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from reclm_client import MalformedAnswer, embeddings
 
 if TYPE_CHECKING:

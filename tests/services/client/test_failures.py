@@ -7,6 +7,7 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
+
 from reclm_client import (
     ConnectionFailed,
     InvalidRequest,
@@ -17,7 +18,6 @@ from reclm_client import (
     Timeouts,
     Unavailable,
 )
-
 from tests.services.client.steps import Connect, cut, good, refuse, script
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
+
 from reclm_client.errors import ConnectionFailed, InvalidRequest, MalformedAnswer, Unavailable
 from reclm_client.retries import Attempts, Repeat, Retries, Timeouts, may_repeat
 

@@ -1,113 +1,47 @@
-"""What goes into and comes out of the client, as frozen values."""
+"""What a batch and a read of many vectors come back as, also as tables."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Sequence
 
     import numpy as np
+    import pandas as pd
     from numpy.typing import NDArray
 
     from reclm_client.errors import ReclmApiError
-
-Kind = Literal["user", "item"]
-Status = Literal["generated", "cached", "stale", "degraded"]
-KnownBy = Literal["training", "history", "profile", "nothing"]
+    from reclm_client.schemas.profile import Profile
+    from reclm_client.schemas.score import Score
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """An item of the catalogue, or one given inline in a history, where the id may be empty."""
+class Row(Protocol):
+    """The answer to one row of a batch."""
 
-    id: str
-    title: str
-    category: str = ""
-    description: str = ""
+    def records(self) -> list[dict[str, Any]]:
+        """Returns the lines of a table that the row makes."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """One interaction: a user chose an item of the catalogue.
+class ItemRow:
+    """The answer to one item of a batch; `error` is None where it is in the catalogue now.
 
     Attributes:
-        at: When, to the millisecond, with a time zone; now where none is given. The same user, item
-            and time are the same event, however often they are sent.
-
-    Raises:
-        ValueError: `at` has no time zone.
+        row: The row's number in the whole batch, from 0.
+        id: The row's id as the service read it; None where it could not.
     """
 
-    user_id: str
-    item_id: str
-    at: datetime | None = None
+    row: int
+    id: str | None
+    status_code: int
+    error: ReclmApiError | None
 
-    def __post_init__(self) -> None:
-        if self.at is not None and self.at.tzinfo is None:
-            raise ValueError(f"{self.at} has no time zone; give one, such as datetime.UTC")
-
-
-@dataclass(frozen=True, slots=True)
-class ProfileRequest:
-    """One row of a batch of profiles.
-
-    Attributes:
-        id: Whose profile it is.
-        history: Oldest first: ids of catalogue items, or the items themselves. For an item's
-            profile, what the same people chose.
-        item: For an item's profile: the item itself, instead of the catalogue's entry.
-        refresh: Generate anew, whatever is cached.
-        max_age_s: Generate anew if the cached profile is older.
-        deadline_ms: Answer within this time, with a degraded profile if need be.
-        embedding: Return the profile's vector too.
-        background: Let all other requests go first: for jobs that have time.
-    """
-
-    id: str
-    history: Sequence[str | Item] = ()
-    item: Item | None = None
-    refresh: bool = False
-    max_age_s: float | None = None
-    deadline_ms: int | None = None
-    embedding: bool = False
-    background: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Component:
-    """A part that a profile depends on: its name and a short hash of its content."""
-
-    name: str
-    hash: str
-
-
-@dataclass(frozen=True, slots=True)
-class ProfileVersion:
-    """All that decides what a profile says, apart from what the model read."""
-
-    base_model: Component
-    adapter: Component | None
-    prompt: Component
-    encoder: Component
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """A profile as the service gives it; `embedding` only where it was asked for."""
-
-    status: Status
-    kind: Kind
-    id: str
-    identities: tuple[str, ...]
-    interests: tuple[str, ...]
-    text: str
-    input_hash: str
-    created_at: datetime
-    version: ProfileVersion
-    embedding: tuple[float, ...] | None = None
+    def records(self) -> list[dict[str, Any]]:
+        """Returns one line: `row`, `id`, `status_code` and the error's code, None for none."""
+        return [_record(self.row, "id", self.id, self.status_code, self.error)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,82 +59,11 @@ class ProfileRow:
     profile: Profile | None
     error: ReclmApiError | None
 
-
-@dataclass(frozen=True, slots=True)
-class ItemRow:
-    """The answer to one item of a batch; `error` is None where it is in the catalogue now."""
-
-    row: int
-    id: str | None
-    status_code: int
-    error: ReclmApiError | None
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreRequest:
-    """One row of a batch of scores.
-
-    Attributes:
-        user_id: Whose stored profile and interactions count too; None for somebody without an id.
-        history: Oldest first: ids of catalogue items, or the items themselves.
-        candidates: Ids to rank; None for all items.
-        exclude: Ids not to return.
-        k: Items to return at most.
-        deadline_ms: Answer within this time, with a degraded profile if need be.
-        reasons: Say for each item what carried it.
-    """
-
-    user_id: str | None = None
-    history: Sequence[str | Item] = ()
-    candidates: Sequence[str] | None = None
-    exclude: Sequence[str] = ()
-    k: int = 20
-    deadline_ms: int | None = None
-    reasons: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Contribution:
-    """What carried an item: a past item by id, or an interest by phrase; positive."""
-
-    name: str
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class Reasons:
-    """What carried an item, the most first; `interests` is None where it could not be found out."""
-
-    history: tuple[Contribution, ...]
-    interests: tuple[Contribution, ...] | None
-
-
-@dataclass(frozen=True, slots=True)
-class ScoredItem:
-    """An item of a ranking; `reasons` only where they were asked for."""
-
-    item_id: str
-    score: float
-    reasons: Reasons | None
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """A user's best items, best first.
-
-    Attributes:
-        scorer: The bundle that made the ranking.
-        known_by: What the scores are made from.
-        profile: The profile that went in; its status says whether it is the real one.
-        ignored: Ids of the history and the candidates that the scorer lacks.
-    """
-
-    scorer: str
-    user_id: str | None
-    known_by: KnownBy
-    profile: Profile | None
-    ignored: tuple[str, ...]
-    items: tuple[ScoredItem, ...]
+    def records(self) -> list[dict[str, Any]]:
+        """Returns one line; what is of the profile is None where there is none."""
+        names = ("status", "identities", "interests", "text", "created_at", "embedding")
+        members = {name: getattr(self.profile, name, None) for name in names}
+        return [{**_record(self.row, "id", self.id, self.status_code, self.error), **members}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,39 +80,17 @@ class ScoreRow:
     score: Score | None
     error: ReclmApiError | None
 
-
-@dataclass(frozen=True, slots=True)
-class Scorer:
-    """A scorer bundle that the service found.
-
-    Attributes:
-        previous: It was active before the one that is.
-        loaded: The worker that answered scores with it.
-        refused: Why it cannot be activated; None where it can.
-    """
-
-    name: str
-    active: bool
-    previous: bool
-    loaded: bool
-    refused: str | None
-    kind: str | None
-    model: str | None
-    created_at: str | None
-    n_items: int | None
-    n_users: int | None
-    metrics: Mapping[str, float]
+    def records(self) -> list[dict[str, Any]]:
+        """Returns a line for each item, `rank` from 1 on; without any, one without an item."""
+        record = _record(self.row, "user_id", self.user_id, self.status_code, self.error)
+        items = () if self.score is None else self.score.items
+        return [
+            {**record, "rank": rank, "item_id": item.item_id, "score": item.score}
+            for rank, item in enumerate(items, start=1)
+        ] or [{**record, "rank": None, "item_id": None, "score": None}]
 
 
-@dataclass(frozen=True, slots=True)
-class ActiveScorer:
-    """The names of the active scorer and of the one before it."""
-
-    active: str | None
-    previous: str | None
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Embeddings:
     """Vectors of many profiles.
 
@@ -267,24 +108,39 @@ class Embeddings:
     found: NDArray[np.bool_]
     versions: tuple[str | None, ...]
 
+    def __repr__(self) -> str:
+        n, dimension = self.vectors.shape
+        return f"<embeddings of {n} ids, {self.found.sum()} found, {dimension} numbers each>"
 
-@dataclass(frozen=True, slots=True)
-class Dependency:
-    """How one thing that the service depends on is doing."""
+    def to_pandas(self) -> pd.DataFrame:
+        """Returns a table with a line for each id: the vector's numbers, NaN where there is none.
 
-    status: Literal["up", "down"]
-    latency_ms: float
-    error: str | None = None
+        Its index is the ids, and its columns are 0 to dimension - 1. Needs pandas.
+        """
+        import numpy as np
+
+        pd = _pandas()
+        numbers = np.where(self.found[:, None], self.vectors, np.float32("nan"))
+        return pd.DataFrame(numbers, index=pd.Index(self.ids, name="id"))
 
 
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """Whether the service can work: `degraded` answers from the cache only.
+def to_pandas(rows: Sequence[Row]) -> pd.DataFrame:
+    """Returns the answers to a batch as a table. Needs pandas."""
+    return _pandas().DataFrame([record for row in rows for record in row.records()])
 
-    Attributes:
-        version: What the service makes profiles with now.
-    """
 
-    status: Literal["ready", "degraded", "unready"]
-    dependencies: Mapping[str, Dependency]
-    version: ProfileVersion
+def _pandas() -> Any:  # noqa: ANN401 - a module
+    try:
+        import pandas as pd
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "a table needs pandas: pip install 'reclm-client[pandas]'", name="pandas"
+        ) from error
+    return pd
+
+
+def _record(
+    row: int, name: str, id_: str | None, status_code: int, error: ReclmApiError | None
+) -> dict[str, Any]:
+    code = None if error is None else error.code
+    return {"row": row, name: id_, "status_code": status_code, "error": code}

@@ -16,8 +16,9 @@ from reclm_client.errors import ConnectionFailed, TimedOut
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from reclm_client.results import ProfileRequest, ScoreRequest
     from reclm_client.retries import Timeouts
+    from reclm_client.schemas.profile import ProfileRequest
+    from reclm_client.schemas.score import ScoreRequest
 
 T = TypeVar("T")
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from reclm_client.reading import row_error
 
+from reclm_client.reading import row_error
 from services.profiles.api.problems import document
 from services.profiles.errors import InvalidInput, Overloaded
 
