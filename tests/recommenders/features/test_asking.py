@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from services.profiles.api.schemas import ItemText
 
 from reclm_client import Component, ProfileRequest, ProfileRow
 from recommenders.data.errors import DatasetError
@@ -14,7 +15,6 @@ from recommenders.data.split import COLD_USERS
 from recommenders.data.splits.text import read_plan
 from recommenders.features.journal import Journal
 from recommenders.features.service import FetchOptions, _ask, _Asking
-from services.profiles.api.schemas import ItemText
 from tests.recommenders.data.tiny import dataset
 from tests.recommenders.features.test_journal import profile
 

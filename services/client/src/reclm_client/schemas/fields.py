@@ -14,7 +14,7 @@ from pydantic import (
     StringConstraints,
 )
 
-REQUEST = ConfigDict(extra="forbid", strict=True)
+REQUEST = ConfigDict(extra="forbid", strict=True, json_schema_serialization_defaults_required=True)
 """For the bodies of requests: no unknown members, no conversions."""
 
 NO_CONTROLS = r"^[^\x00-\x1f\x7f-\x9f]*$"
