@@ -52,8 +52,8 @@ def _guarded(run: Command) -> Callable[[argparse.Namespace], int]:
     """Turns errors of ours into a message, and signals into an orderly end."""
 
     def guarded(args: argparse.Namespace) -> int:
+        from reclm_client import ReclmClientError
         from services.assets.errors import AssetError
-        from services.client import ReclmClientError
         from services.stack.errors import StackError
         from services.stack.interrupts import Interrupted, Interrupts
 

@@ -12,8 +12,6 @@ import socket
 from typing import TYPE_CHECKING
 
 from services.assets.home import reclm_home
-from services.profiles.api.health import Dependency
-from services.profiles.api.state import Parts
 from services.profiles.cache.service import ProfileService
 from services.profiles.domain.model_identity import adapter_component, model_component
 from services.profiles.domain.profile import ProfileVersion
@@ -22,6 +20,7 @@ from services.profiles.generation.prompt_builder import Reader
 from services.profiles.generation.prompts import profile_v1
 from services.profiles.generation.token_budget import tokenizer_counter, utf8_length
 from services.profiles.generators.vocabulary import lone_spaces
+from services.profiles.parts import Dependency, Parts
 from services.profiles.refresh.recorder import Recorder
 from services.profiles.refresh.worker import Refresher
 from services.profiles.scoring.phrases import Phrases

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from services.client import Item, ReclmClient
+from reclm_client import Item, ReclmClient
 from services.stack import parts
 from services.stack.errors import StackError
 from services.stack.processes import free_port
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from services.client import Profile
+    from reclm_client import Profile
     from services.stack.interrupts import Interrupts
     from services.stack.steps import Steps
 

@@ -1,9 +1,9 @@
-"""What goes into a scorer and comes out of it, in rows and numbers."""
+"""What goes into a scorer, in rows of the bundle, and the ranking that comes out of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-KnownBy = Literal["training", "history", "profile", "nothing"]
+    from reclm_client.schemas.score import KnownBy, ScoredItem
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +34,7 @@ class Question:
         user: The row of a user that training knew, None for others.
         clicks: What is known of the user besides, oldest first, none twice.
         profile: Shape (profile_dimension,): the profile's vector; None for none.
-        interests: For reasons; None where there are none to give.
+        interests: For reasons; None where they are not known.
         exclude: Not to be returned, besides what is known.
         candidates: All that may be returned; None for every item.
         reasons: Say what carried each item.
@@ -51,26 +51,8 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Contribution:
-    """What one past item (by id) or one interest (by phrase) added to a score."""
-
-    name: str
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """An item of the answer; contributions are positive, the highest first."""
-
-    item_id: str
-    score: float
-    history: tuple[Contribution, ...] = ()
-    interests: tuple[Contribution, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Ranking:
     """Items, best first, and what the scores are made from."""
 
     known_by: KnownBy
-    items: list[Scored]
+    items: list[ScoredItem]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from services.client.calls import Call, encode, raise_for_status
-from services.client.errors import MalformedAnswer
-from services.client.results import Embeddings
+from reclm_client.calls import Call, encode
+from reclm_client.errors import MalformedAnswer
+from reclm_client.reading import raise_for_status
+from reclm_client.results import Embeddings
+from reclm_client.schemas.embedding import EmbeddingsRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.client.reading import Answer
-    from services.client.results import Kind
+    from reclm_client.reading import Answer
+    from reclm_client.schemas.profile import Kind
 
 ARROW = "application/vnd.apache.arrow.stream"
 IDS_A_CALL = 1_000
@@ -25,7 +27,7 @@ def embeddings(kind: Kind, ids: Sequence[str]) -> Call[Embeddings]:
         raise_for_status(answer)
         return read_embeddings(answer.body, ids)
 
-    body = encode({"ids": list(ids), "dtype": "float16"})
+    body = encode(EmbeddingsRequest(list(ids), dtype="float16"))
     return Call("POST", f"/embeddings/{kind}", parse, body=body, accept=ARROW)
 
 
@@ -42,10 +44,7 @@ def read_embeddings(stream: bytes, ids: Sequence[str]) -> Embeddings:
     Raises:
         MalformedAnswer: The stream is damaged, or is not the table asked for.
     """
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
+    np, pa, pc = _arrow()
     try:
         with pa.ipc.open_stream(stream) as reader:
             table = reader.read_all().combine_chunks()
@@ -62,6 +61,18 @@ def read_embeddings(stream: bytes, ids: Sequence[str]) -> Embeddings:
         # list_flatten leaves out what stands behind a null: these are the found ones' numbers.
         dense[found] = np.asarray(pc.list_flatten(vectors)).reshape(-1, dense.shape[1])
     return Embeddings(tuple(ids), dense, found, tuple(versions.to_pylist()))
+
+
+def _arrow() -> tuple[Any, Any, Any]:
+    try:
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "vectors need numpy and pyarrow: pip install 'reclm-client[arrow]'", name=error.name
+        ) from error
+    return np, pa, pc
 
 
 def join(parts: Sequence[Embeddings]) -> Embeddings:

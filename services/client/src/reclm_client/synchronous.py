@@ -1,39 +1,26 @@
-"""The blocking client. It may be shared by threads."""
+# Generated from asynchronous.py by services/client/generate.py. Do not edit.
+"""The client. This is the source of both: the blocking one is generated from it."""
 
 from __future__ import annotations
 
-import threading
-import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Self, TypeVar
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
 
-from services.client import batches, calls
-from services.client import embeddings as vectors
-from services.client.batches import Batch, Chunk, Chunker
-from services.client.errors import ReclmClientError
-from services.client.reading import Answer
-from services.client.results import (
-    ActiveScorer,
-    Embeddings,
-    Event,
-    Item,
-    ItemRow,
-    Kind,
-    Profile,
-    ProfileRequest,
-    ProfileRow,
-    Readiness,
-    Score,
-    Scorer,
-    ScoreRequest,
-    ScoreRow,
-)
-from services.client.retries import Attempts, Retries, Timeouts
-from services.client.transport import (
+from reclm_client import batches, calls
+from reclm_client import embeddings as vectors
+from reclm_client.batches import Batch, Chunk, Chunker
+from reclm_client.errors import ReclmClientError
+from reclm_client.lanes import Lanes, Source, each, pause
+from reclm_client.reading import Answer, raise_for_status
+from reclm_client.results import Embeddings, ItemRow, ProfileRow, Row, ScoreRow, to_pandas
+from reclm_client.retries import Attempts, Retries, Timeouts
+from reclm_client.schemas.profile import Kind, Profile, ProfileRequest
+from reclm_client.schemas.score import ActiveScorer, Score, Scorer, ScoreRequest
+from reclm_client.transport import (
     Clock,
     authorization,
     check_deadline,
@@ -44,25 +31,53 @@ from services.client.transport import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    import pandas as pd
 
-    from services.client.calls import Call
+    from reclm_client.calls import Call
+    from reclm_client.schemas.event import Event
+    from reclm_client.schemas.health import Readiness
+    from reclm_client.schemas.item import Item
 
 T = TypeVar("T")
-R = TypeVar("R")
-Row = TypeVar("Row")
-Asked = TypeVar("Asked", ProfileRequest, ScoreRequest)
+R = TypeVar("R", bound=Row)
+Asked = TypeVar("Asked")
+Limited = TypeVar("Limited", ProfileRequest, ScoreRequest)
 
 
-class _End:
-    """The end of a chunk's rows in its queue, with what went wrong."""
+class Rows(Generator[R, None, None]):
+    """The answers to a batch, in order. Close it if you leave it early."""
 
-    def __init__(self, failure: BaseException | None = None) -> None:
-        self.failure = failure
+    def __init__(self, rows: Generator[R, None, None]) -> None:
+        self._rows = rows
+
+    def __repr__(self) -> str:
+        return "<answers to a batch: iterate over them, or call to_pandas()>"
+
+    def send(self, value: None) -> R:
+        """Returns the next answer."""
+        return self._rows.send(value)
+
+    def throw(self, *failure: Any) -> R:  # noqa: ANN401 - passed on as it is
+        """Raises an exception where the iteration stands."""
+        return self._rows.throw(*failure)
+
+    def close(self) -> None:
+        """Stops, and gives up what is under way."""
+        self._rows.close()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Reads the answers that are left into a table; its columns are those of their `records`.
+
+        Needs pandas.
+        """
+        return to_pandas([row for row in self])
 
 
 class ReclmClient:
     """Calls the profile service. Close it, or use it as a context manager.
+
+    ReclmClient blocks, and its threads may share it; AsyncReclmClient has the same methods as
+    coroutines, and the tasks of one event loop may share it.
 
     Every method raises ReclmApiError (NotFound, InvalidRequest, Unavailable) for an error that
     the service answered, and ConnectionFailed, TimedOut or MalformedAnswer where it did not, both
@@ -134,18 +149,22 @@ class ReclmClient:
         check_deadline(request, self._timeouts)
         return self._send(calls.profile(kind, request))
 
-    def profiles(
-        self, kind: Kind, rows: Iterable[ProfileRequest]
-    ) -> Generator[ProfileRow, None, None]:
+    def profiles(self, kind: Kind, rows: Source[ProfileRequest]) -> Rows[ProfileRow]:
         """Gets or generates many profiles, in order, each row with its own result.
 
         Rows are read as they are needed, so `rows` may be endless. What breaks off is sent again
         for the rows that have no answer yet. An error that stays ends the iteration, after the
         rows before it; a row's own error is in its result and ends nothing.
         """
-        return self._batch(batches.profiles(kind), self._checked(rows))
+        return Rows(self._batch(batches.profiles(kind), self._checked(rows)))
 
-    def get_profile(self, kind: Kind, id: str, *, embedding: bool = False) -> Profile:  # noqa: A002
+    def get_profile(
+        self,
+        kind: Kind,
+        id: str,  # noqa: A002 - the field's name
+        *,
+        embedding: bool = False,
+    ) -> Profile:
         """Reads a stored profile; NotFound if there is none."""
         return self._send(calls.get_profile(kind, id, embedding=embedding))
 
@@ -187,9 +206,9 @@ class ReclmClient:
         check_deadline(request, self._timeouts)
         return self._send(calls.score(request))
 
-    def score_batch(self, rows: Iterable[ScoreRequest]) -> Generator[ScoreRow, None, None]:
+    def score_batch(self, rows: Source[ScoreRequest]) -> Rows[ScoreRow]:
         """Ranks items for many users, in order, each row with its own result, as in `profiles`."""
-        return self._batch(batches.scores(), self._checked(rows))
+        return Rows(self._batch(batches.scores(), self._checked(rows)))
 
     def scorers(self) -> tuple[Scorer, ...]:
         """Lists the scorer bundles that the service finds."""
@@ -207,9 +226,9 @@ class ReclmClient:
         """Adds or replaces an item of the catalogue; returns it as it is kept."""
         return self._send(calls.put_item(item))
 
-    def put_items(self, items: Iterable[Item]) -> Generator[ItemRow, None, None]:
+    def put_items(self, items: Source[Item]) -> Rows[ItemRow]:
         """Adds or replaces many items, in order, each with its own result, as in `profiles`."""
-        return self._batch(batches.items(), items)
+        return Rows(self._batch(batches.items(), each(items)))
 
     def get_item(self, id: str) -> Item:  # noqa: A002 - the field's name
         """Reads an item of the catalogue; NotFound if there is none."""
@@ -219,7 +238,7 @@ class ReclmClient:
         """Removes an item from the catalogue; that there is none is no error."""
         self._send(calls.delete_item(id))
 
-    def items(self, query: str = "", *, page_size: int = 100) -> Iterator[Item]:
+    def items(self, query: str = "", *, page_size: int = 100) -> Generator[Item, None, None]:
         """Yields the catalogue's items in order of id, fetching a page at a time.
 
         Args:
@@ -228,15 +247,17 @@ class ReclmClient:
         """
         cursor: str | None = None
         while True:
-            page, cursor = self._send(calls.item_page(query, cursor, page_size))
-            yield from page
+            page = self._send(calls.item_page(query, cursor, page_size))
+            for item in page.items:
+                yield item
+            cursor = page.cursor
             if cursor is None:
                 return
 
     def add_interactions(self, events: Iterable[Event]) -> int:
-        """Tells what users did; their profiles are refreshed behind the answer.
+        """Records what users did; their profiles are refreshed behind the answer.
 
-        Telling the same events again changes nothing. They go a thousand at a time, each thousand
+        Sending the same events again changes nothing. They go a thousand at a time, each thousand
         whole or not at all.
 
         Returns:
@@ -255,8 +276,8 @@ class ReclmClient:
         """Asks how the service and its dependencies are doing now. Never repeated."""
         return self._send(calls.ready())
 
-    def _checked(self, rows: Iterable[Asked]) -> Iterator[Asked]:
-        for row in rows:
+    def _checked(self, rows: Source[Limited]) -> Iterator[Limited]:
+        for row in each(rows):
             check_deadline(row, self._timeouts)
             yield row
 
@@ -271,7 +292,7 @@ class ReclmClient:
                 delay = attempts.delay(failure, repeat=call.repeat, remaining_s=remaining)
                 if delay is None:
                     raise
-            time.sleep(delay)
+            pause(delay)
 
     def _try(self, call: Call[T], clock: Clock) -> Answer:
         request = self._http.build_request(
@@ -284,38 +305,27 @@ class ReclmClient:
         )
         with translated():
             response = self._http.send(request, stream=True)
-            try:
+            with closing(response):
                 body = bytearray()
                 for data in response.iter_bytes():
                     clock.check()
                     body += data
-            finally:
-                response.close()
         return Answer(response.status_code, response.headers, bytes(body))
 
-    def _batch(self, batch: Batch[Row, R], rows: Iterable[Row]) -> Generator[R, None, None]:
-        chunks = self._chunks(batch, rows)
-        stop = threading.Event()
-        pool = ThreadPoolExecutor(self._chunks_in_flight, thread_name_prefix="reclm-batch")
-        queues: deque[SimpleQueue[R | _End]] = deque()
-        try:
+    def _batch(self, batch: Batch[Asked, R], rows: Iterator[Asked]) -> Generator[R, None, None]:
+        running: deque[Iterator[R]] = deque()
+        with closing(self._chunks(batch, rows)) as chunks, Lanes[R]() as lanes:
             while True:
-                while len(queues) < self._chunks_in_flight and (chunk := next(chunks, None)):
-                    queues.append(SimpleQueue())
-                    pool.submit(self._run_chunk, batch.path, chunk, queues[-1], stop)
-                if not queues:
+                while len(running) < self._chunks_in_flight and (chunk := next(chunks, None)):
+                    running.append(lanes.start(self._run_chunk(chunk, lanes)))
+                if not running:
                     return
-                queue = queues.popleft()
-                while not isinstance(got := queue.get(), _End):
-                    yield got
-                if got.failure is not None:
-                    raise got.failure
-        finally:
-            # A caller that stops early must not wait for answers that nobody reads any more.
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+                for row in running.popleft():
+                    yield row
 
-    def _chunks(self, batch: Batch[Row, R], rows: Iterable[Row]) -> Iterator[Chunk[R]]:
+    def _chunks(
+        self, batch: Batch[Asked, R], rows: Iterator[Asked]
+    ) -> Generator[Chunk[R], None, None]:
         chunker = Chunker(batch, max_rows=self._chunk_rows)
         for row in rows:
             if full := chunker.add(row):
@@ -323,41 +333,34 @@ class ReclmClient:
         if rest := chunker.rest():
             yield rest
 
-    def _run_chunk(
-        self, path: str, chunk: Chunk[R], queue: SimpleQueue[R | _End], stop: threading.Event
-    ) -> None:
+    def _run_chunk(self, chunk: Chunk[R], lanes: Lanes[R]) -> Generator[R, None, None]:
         attempts = Attempts(self._retries)
-        try:
-            while not stop.is_set():
-                try:
-                    for row in self._try_chunk(path, chunk):
+        while True:
+            try:
+                with closing(self._try_chunk(chunk)) as rows:
+                    for row in rows:
                         attempts.progress()
-                        queue.put(row)
-                        if stop.is_set():
-                            break
-                    break
-                except ReclmClientError as failure:
-                    delay = attempts.delay(failure, repeat=chunk.repeat)
-                    if delay is None:
-                        raise
-                stop.wait(delay)
-        except BaseException as failure:  # noqa: BLE001 - raised again where the rows are read
-            queue.put(_End(failure))
-        else:
-            queue.put(_End())
+                        yield row
+            except ReclmClientError as failure:
+                delay = attempts.delay(failure, repeat=chunk.repeat)
+                if delay is None:
+                    raise
+            else:
+                return
+            lanes.pause(delay)
 
-    def _try_chunk(self, path: str, chunk: Chunk[R]) -> Iterator[R]:
+    def _try_chunk(self, chunk: Chunk[R]) -> Generator[R, None, None]:
         timeout = http_timeout(self._timeouts, self._timeouts.read)
         media = {"Content-Type": batches.NDJSON, "Accept": batches.NDJSON}
-        with (
-            translated(),
-            self._http.stream(
-                "POST", path, content=chunk.request(), headers=media, timeout=timeout
-            ) as response,
-        ):
-            if not response.is_success:
-                body = response.read()
-                calls.raise_for_status(Answer(response.status_code, response.headers, body))
-            for data in response.iter_bytes():
-                yield from chunk.feed(data)
+        content = chunk.request()
+        with translated():
+            with self._http.stream(
+                "POST", chunk.path, content=content, headers=media, timeout=timeout
+            ) as response:
+                if not response.is_success:
+                    body = response.read()
+                    raise_for_status(Answer(response.status_code, response.headers, body))
+                for data in response.iter_bytes():
+                    for row in chunk.feed(data):
+                        yield row
         chunk.end()

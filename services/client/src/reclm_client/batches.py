@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from services.client.calls import encode, item_body, profile_body, score_body
-from services.client.errors import ConnectionFailed, MalformedAnswer
-from services.client.reading import Document, parse_object, read_item_row, read_profile_row
-from services.client.reading_scores import read_score_row
+from reclm_client.calls import encode
+from reclm_client.errors import ConnectionFailed, MalformedAnswer
+from reclm_client.reading import problem_error, read
+from reclm_client.results import ItemRow, ProfileRow, ScoreRow
+from reclm_client.schemas.batch import ItemLine, ProfileLine, ScoreLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from services.client.results import (
-        Item,
-        ItemRow,
-        Kind,
-        ProfileRequest,
-        ProfileRow,
-        ScoreRequest,
-        ScoreRow,
-    )
-    from services.client.retries import Repeat
+    from reclm_client.errors import ReclmApiError
+    from reclm_client.retries import Repeat
+    from reclm_client.schemas.item import Item
+    from reclm_client.schemas.profile import Kind, ProfileRequest
+    from reclm_client.schemas.score import ScoreRequest
 
 R = TypeVar("R")
 Row = TypeVar("Row")
@@ -42,46 +38,68 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[Row, R]):
-    """A batch call: where it goes, how a row is written and its answer read."""
+    """A batch call: where it goes, how its answers are read, and which rows may repeat.
+
+    Attributes:
+        line: The schema of a line of the answer.
+        read: Makes the result of a line and of the row's number in the whole batch.
+    """
 
     path: str
-    write: Callable[[Row], Line]
-    read: Callable[[Document, int], R]
+    line: type[ItemLine]
+    read: Callable[[Any, int], R]
+
+    def write(self, row: Row) -> Line:
+        """Returns a row as it is sent; one that generates anew is not sent twice."""
+        return Line(encode(row), "unprocessed" if getattr(row, "refresh", False) else "always")
 
 
 def profiles(kind: Kind) -> Batch[ProfileRequest, ProfileRow]:
     """Gets or generates many profiles."""
 
-    def write(request: ProfileRequest) -> Line:
-        repeat: Repeat = "unprocessed" if request.refresh else "always"
-        return Line(encode(profile_body(request)), repeat)
+    def result(line: ProfileLine, row: int) -> ProfileRow:
+        error = _error(line, line.profile)
+        return ProfileRow(row, line.id, line.status_code, line.profile, error)
 
-    return Batch(f"/profiles/{kind}:batch", write, read_profile_row)
+    return Batch(f"/profiles/{kind}:batch", ProfileLine, result)
 
 
 def items() -> Batch[Item, ItemRow]:
     """Adds or replaces many items of the catalogue."""
-    return Batch(
-        "/items:batch", lambda item: Line(encode(item_body(item)), "always"), read_item_row
-    )
+
+    def result(line: ItemLine, row: int) -> ItemRow:
+        return ItemRow(row, line.id, line.status_code, _error(line, line))
+
+    return Batch("/items:batch", ItemLine, result)
 
 
 def scores() -> Batch[ScoreRequest, ScoreRow]:
     """Ranks items for many users."""
-    return Batch(
-        "/score:batch",
-        lambda request: Line(encode(score_body(request)), "always"),
-        read_score_row,
-    )
+
+    def result(line: ScoreLine, row: int) -> ScoreRow:
+        error = _error(line, line.score)
+        return ScoreRow(row, line.id, line.status_code, line.score, error)
+
+    return Batch("/score:batch", ScoreLine, result)
+
+
+def _error(line: ItemLine, result: object) -> ReclmApiError | None:
+    """Returns the error of a line; MalformedAnswer if it has neither an error nor a result."""
+    if 200 <= line.status_code < 300 and result is not None:
+        return None
+    if line.error is None:
+        raise MalformedAnswer(f"row {line.row} has neither a result nor an error")
+    return problem_error(line.error, line.status_code, line.error.retry_after)
 
 
 class Chunk(Generic[R]):
     """Rows that travel together, and how far their answers have come."""
 
-    def __init__(self, lines: list[Line], first: int, read: Callable[[Document, int], R]) -> None:
+    def __init__(self, lines: list[Line], first: int, batch: Batch[Any, R]) -> None:
+        self.path = batch.path
         self._lines = lines
         self._first = first
-        self._read = read
+        self._batch = batch
         self._answered = 0
         self._sent_from = 0
         self._buffer = b""
@@ -115,11 +133,11 @@ class Chunk(Generic[R]):
     def _answer(self, line: bytes) -> R:
         if self._answered == len(self._lines):
             raise MalformedAnswer("the answer has more rows than were sent")
-        document = parse_object(line)
+        document = read(self._batch.line, line)
         expected = self._answered - self._sent_from
-        if document.get("row") != expected:
-            raise MalformedAnswer(f"row {document.get('row')} came where {expected} was due")
-        row = self._read(document, self._first + self._answered)
+        if document.row != expected:
+            raise MalformedAnswer(f"row {document.row} came where {expected} was due")
+        row = self._batch.read(document, self._first + self._answered)
         self._answered += 1
         return row
 
@@ -150,7 +168,7 @@ class Chunker(Generic[Row, R]):
         """Returns the rows gathered so far, None if there are none."""
         if not self._lines:
             return None
-        chunk = Chunk(self._lines, self._first, self._batch.read)
+        chunk = Chunk(self._lines, self._first, self._batch)
         self._first += len(self._lines)
         self._lines, self._bytes = [], 0
         return chunk

@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from services.client.errors import ConnectionFailed, ReclmClientError, Unavailable
+from reclm_client.errors import ConnectionFailed, ReclmClientError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,8 +4,8 @@ with ReclmClient("http://127.0.0.1:8080") as client:
     profile = client.profile("user", "u1", history=["movie-1", "movie-2"])
 """
 
-from services.client.asynchronous import AsyncReclmClient
-from services.client.errors import (
+from reclm_client.asynchronous import AsyncReclmClient, AsyncRows
+from reclm_client.errors import (
     AccessDenied,
     ConnectionFailed,
     InvalidRequest,
@@ -16,43 +16,44 @@ from services.client.errors import (
     TimedOut,
     Unavailable,
 )
-from services.client.results import (
-    ActiveScorer,
+from reclm_client.results import Embeddings, ItemRow, ProfileRow, ScoreRow
+from reclm_client.retries import Retries, Timeouts
+from reclm_client.schemas.event import Event
+from reclm_client.schemas.health import Dependency, Readiness
+from reclm_client.schemas.item import Item
+from reclm_client.schemas.profile import (
     Component,
-    Contribution,
-    Dependency,
-    Embeddings,
-    Event,
-    Item,
-    ItemRow,
     Kind,
-    KnownBy,
     Profile,
     ProfileRequest,
-    ProfileRow,
     ProfileVersion,
-    Readiness,
+    Status,
+)
+from reclm_client.schemas.score import (
+    ActiveScorer,
+    Interest,
+    KnownBy,
+    PastItem,
     Reasons,
     Score,
     ScoredItem,
     Scorer,
     ScoreRequest,
-    ScoreRow,
-    Status,
 )
-from services.client.retries import Retries, Timeouts
-from services.client.sync import ReclmClient
+from reclm_client.synchronous import ReclmClient, Rows
+from reclm_client.version import __version__
 
 __all__ = [
     "AccessDenied",
     "ActiveScorer",
     "AsyncReclmClient",
+    "AsyncRows",
     "Component",
     "ConnectionFailed",
-    "Contribution",
     "Dependency",
     "Embeddings",
     "Event",
+    "Interest",
     "InvalidRequest",
     "Item",
     "ItemRow",
@@ -60,6 +61,7 @@ __all__ = [
     "KnownBy",
     "MalformedAnswer",
     "NotFound",
+    "PastItem",
     "Profile",
     "ProfileRequest",
     "ProfileRow",
@@ -70,6 +72,7 @@ __all__ = [
     "ReclmClient",
     "ReclmClientError",
     "Retries",
+    "Rows",
     "Score",
     "ScoreRequest",
     "ScoreRow",
@@ -79,4 +82,5 @@ __all__ = [
     "TimedOut",
     "Timeouts",
     "Unavailable",
+    "__version__",
 ]

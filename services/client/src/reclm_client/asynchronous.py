@@ -1,38 +1,25 @@
-"""The client for asyncio. It may be shared by the tasks of one event loop."""
+"""The client. This is the source of both: the blocking one is generated from it."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
 
-from services.client import batches, calls
-from services.client import embeddings as vectors
-from services.client.batches import Batch, Chunk, Chunker
-from services.client.errors import ReclmClientError
-from services.client.reading import Answer
-from services.client.results import (
-    ActiveScorer,
-    Embeddings,
-    Event,
-    Item,
-    ItemRow,
-    Kind,
-    Profile,
-    ProfileRequest,
-    ProfileRow,
-    Readiness,
-    Score,
-    Scorer,
-    ScoreRequest,
-    ScoreRow,
-)
-from services.client.retries import Attempts, Retries, Timeouts
-from services.client.transport import (
+from reclm_client import batches, calls
+from reclm_client import embeddings as vectors
+from reclm_client.batches import Batch, Chunk, Chunker
+from reclm_client.errors import ReclmClientError
+from reclm_client.lanes import AsyncLanes, AsyncSource, async_each, async_pause
+from reclm_client.reading import Answer, raise_for_status
+from reclm_client.results import Embeddings, ItemRow, ProfileRow, Row, ScoreRow, to_pandas
+from reclm_client.retries import Attempts, Retries, Timeouts
+from reclm_client.schemas.profile import Kind, Profile, ProfileRequest
+from reclm_client.schemas.score import ActiveScorer, Score, Scorer, ScoreRequest
+from reclm_client.transport import (
     Clock,
     authorization,
     check_deadline,
@@ -43,19 +30,65 @@ from services.client.transport import (
 )
 
 if TYPE_CHECKING:
-    from services.client.calls import Call
+    import pandas as pd
+
+    from reclm_client.calls import Call
+    from reclm_client.schemas.event import Event
+    from reclm_client.schemas.health import Readiness
+    from reclm_client.schemas.item import Item
 
 T = TypeVar("T")
-R = TypeVar("R")
-Row = TypeVar("Row")
-Asked = TypeVar("Asked", ProfileRequest, ScoreRequest)
+R = TypeVar("R", bound=Row)
+Asked = TypeVar("Asked")
+Limited = TypeVar("Limited", ProfileRequest, ScoreRequest)
+
+
+class AsyncRows(AsyncGenerator[R, None]):
+    """The answers to a batch, in order. Close it if you leave it early."""
+
+    def __init__(self, rows: AsyncGenerator[R, None]) -> None:
+        self._rows = rows
+
+    def __repr__(self) -> str:
+        return "<answers to a batch: iterate over them, or call to_pandas()>"
+
+    async def asend(self, value: None) -> R:
+        """Returns the next answer."""
+        return await self._rows.asend(value)
+
+    async def athrow(self, *failure: Any) -> R:  # noqa: ANN401 - passed on as it is
+        """Raises an exception where the iteration stands."""
+        return await self._rows.athrow(*failure)
+
+    async def aclose(self) -> None:
+        """Stops, and gives up what is under way."""
+        await self._rows.aclose()
+
+    async def to_pandas(self) -> pd.DataFrame:
+        """Reads the answers that are left into a table; its columns are those of their `records`.
+
+        Needs pandas.
+        """
+        return to_pandas([row async for row in self])
 
 
 class AsyncReclmClient:
-    """Calls the profile service: methods, arguments and errors are those of ReclmClient.
+    """Calls the profile service. Close it, or use it as a context manager.
 
-    Close it with `aclose`, or use it as an async context manager. `profiles`, `score_batch`,
-    `put_items` and `items` are async generators; one that is left early should be closed (`contextlib.aclosing`).
+    ReclmClient blocks, and its threads may share it; AsyncReclmClient has the same methods as
+    coroutines, and the tasks of one event loop may share it.
+
+    Every method raises ReclmApiError (NotFound, InvalidRequest, Unavailable) for an error that
+    the service answered, and ConnectionFailed, TimedOut or MalformedAnswer where it did not, both
+    after the retries that `retries` allows and that are safe.
+
+    Args:
+        base_url: Where the service is; RECLM_URL by default.
+        api_key: What to show it; RECLM_API_KEY by default, or the first in RECLM_API_KEY_FILE.
+        timeouts: Limits on waiting.
+        retries: What is tried again, and how often.
+        chunk_rows: Rows that one request of a batch carries.
+        chunks_in_flight: Requests of one batch that are under way at once.
     """
 
     def __init__(
@@ -117,11 +150,14 @@ class AsyncReclmClient:
         check_deadline(request, self._timeouts)
         return await self._send(calls.profile(kind, request))
 
-    def profiles(
-        self, kind: Kind, rows: Iterable[ProfileRequest] | AsyncIterable[ProfileRequest]
-    ) -> AsyncGenerator[ProfileRow, None]:
-        """Gets or generates many profiles, in order, each row with its own result."""
-        return self._batch(batches.profiles(kind), self._checked(rows))
+    def profiles(self, kind: Kind, rows: AsyncSource[ProfileRequest]) -> AsyncRows[ProfileRow]:
+        """Gets or generates many profiles, in order, each row with its own result.
+
+        Rows are read as they are needed, so `rows` may be endless. What breaks off is sent again
+        for the rows that have no answer yet. An error that stays ends the iteration, after the
+        rows before it; a row's own error is in its result and ends nothing.
+        """
+        return AsyncRows(self._batch(batches.profiles(kind), self._checked(rows)))
 
     async def get_profile(
         self,
@@ -171,11 +207,9 @@ class AsyncReclmClient:
         check_deadline(request, self._timeouts)
         return await self._send(calls.score(request))
 
-    def score_batch(
-        self, rows: Iterable[ScoreRequest] | AsyncIterable[ScoreRequest]
-    ) -> AsyncGenerator[ScoreRow, None]:
-        """Ranks items for many users, in order, each row with its own result."""
-        return self._batch(batches.scores(), self._checked(rows))
+    def score_batch(self, rows: AsyncSource[ScoreRequest]) -> AsyncRows[ScoreRow]:
+        """Ranks items for many users, in order, each row with its own result, as in `profiles`."""
+        return AsyncRows(self._batch(batches.scores(), self._checked(rows)))
 
     async def scorers(self) -> tuple[Scorer, ...]:
         """Lists the scorer bundles that the service finds."""
@@ -193,11 +227,9 @@ class AsyncReclmClient:
         """Adds or replaces an item of the catalogue; returns it as it is kept."""
         return await self._send(calls.put_item(item))
 
-    def put_items(
-        self, items: Iterable[Item] | AsyncIterable[Item]
-    ) -> AsyncGenerator[ItemRow, None]:
+    def put_items(self, items: AsyncSource[Item]) -> AsyncRows[ItemRow]:
         """Adds or replaces many items, in order, each with its own result, as in `profiles`."""
-        return self._batch(batches.items(), _each(items))
+        return AsyncRows(self._batch(batches.items(), async_each(items)))
 
     async def get_item(self, id: str) -> Item:  # noqa: A002 - the field's name
         """Reads an item of the catalogue; NotFound if there is none."""
@@ -208,19 +240,25 @@ class AsyncReclmClient:
         await self._send(calls.delete_item(id))
 
     async def items(self, query: str = "", *, page_size: int = 100) -> AsyncGenerator[Item, None]:
-        """Yields the catalogue's items in order of id, fetching a page at a time."""
+        """Yields the catalogue's items in order of id, fetching a page at a time.
+
+        Args:
+            query: Words of the title, or their beginnings; empty for all items.
+            page_size: Items that one request asks for.
+        """
         cursor: str | None = None
         while True:
-            page, cursor = await self._send(calls.item_page(query, cursor, page_size))
-            for item in page:
+            page = await self._send(calls.item_page(query, cursor, page_size))
+            for item in page.items:
                 yield item
+            cursor = page.cursor
             if cursor is None:
                 return
 
     async def add_interactions(self, events: Iterable[Event]) -> int:
-        """Tells what users did; their profiles are refreshed behind the answer.
+        """Records what users did; their profiles are refreshed behind the answer.
 
-        Telling the same events again changes nothing. They go a thousand at a time, each thousand
+        Sending the same events again changes nothing. They go a thousand at a time, each thousand
         whole or not at all.
 
         Returns:
@@ -239,8 +277,8 @@ class AsyncReclmClient:
         """Asks how the service and its dependencies are doing now. Never repeated."""
         return await self._send(calls.ready())
 
-    async def _checked(self, rows: Iterable[Asked] | AsyncIterable[Asked]) -> AsyncIterator[Asked]:
-        async for row in _each(rows):
+    async def _checked(self, rows: AsyncSource[Limited]) -> AsyncIterator[Limited]:
+        async for row in async_each(rows):
             check_deadline(row, self._timeouts)
             yield row
 
@@ -255,7 +293,7 @@ class AsyncReclmClient:
                 delay = attempts.delay(failure, repeat=call.repeat, remaining_s=remaining)
                 if delay is None:
                     raise
-            await asyncio.sleep(delay)
+            await async_pause(delay)
 
     async def _try(self, call: Call[T], clock: Clock) -> Answer:
         request = self._http.build_request(
@@ -268,42 +306,30 @@ class AsyncReclmClient:
         )
         with translated():
             response = await self._http.send(request, stream=True)
-            try:
+            async with aclosing(response):
                 body = bytearray()
                 async for data in response.aiter_bytes():
                     clock.check()
                     body += data
-            finally:
-                await response.aclose()
         return Answer(response.status_code, response.headers, bytes(body))
 
     async def _batch(
-        self, batch: Batch[Row, R], rows: AsyncIterable[Row]
+        self, batch: Batch[Asked, R], rows: AsyncIterator[Asked]
     ) -> AsyncGenerator[R, None]:
-        running: deque[tuple[asyncio.Queue[R | None], asyncio.Task[None]]] = deque()
-        async with aclosing(self._chunks(batch, rows)) as chunks:
-            try:
-                while True:
-                    while len(running) < self._chunks_in_flight and (
-                        chunk := await anext(chunks, None)
-                    ):
-                        queue: asyncio.Queue[R | None] = asyncio.Queue()
-                        task = asyncio.create_task(self._run_chunk(batch.path, chunk, queue))
-                        running.append((queue, task))
-                    if not running:
-                        return
-                    queue, task = running[0]
-                    while (row := await queue.get()) is not None:
-                        yield row
-                    await task
-                    running.popleft()
-            finally:
-                for _, task in running:
-                    task.cancel()
-                await asyncio.gather(*(task for _, task in running), return_exceptions=True)
+        running: deque[AsyncIterator[R]] = deque()
+        async with aclosing(self._chunks(batch, rows)) as chunks, AsyncLanes[R]() as lanes:
+            while True:
+                while len(running) < self._chunks_in_flight and (
+                    chunk := await anext(chunks, None)
+                ):
+                    running.append(lanes.start(self._run_chunk(chunk, lanes)))
+                if not running:
+                    return
+                async for row in running.popleft():
+                    yield row
 
     async def _chunks(
-        self, batch: Batch[Row, R], rows: AsyncIterable[Row]
+        self, batch: Batch[Asked, R], rows: AsyncIterator[Asked]
     ) -> AsyncGenerator[Chunk[R], None]:
         chunker = Chunker(batch, max_rows=self._chunk_rows)
         async for row in rows:
@@ -312,45 +338,34 @@ class AsyncReclmClient:
         if rest := chunker.rest():
             yield rest
 
-    async def _run_chunk(self, path: str, chunk: Chunk[R], queue: asyncio.Queue[R | None]) -> None:
+    async def _run_chunk(self, chunk: Chunk[R], lanes: AsyncLanes[R]) -> AsyncGenerator[R, None]:
         attempts = Attempts(self._retries)
-        try:
-            while True:
-                try:
-                    async with aclosing(self._try_chunk(path, chunk)) as rows:
-                        async for row in rows:
-                            attempts.progress()
-                            queue.put_nowait(row)
-                except ReclmClientError as failure:
-                    delay = attempts.delay(failure, repeat=chunk.repeat)
-                    if delay is None:
-                        raise
-                else:
-                    return
-                await asyncio.sleep(delay)
-        finally:
-            queue.put_nowait(None)
+        while True:
+            try:
+                async with aclosing(self._try_chunk(chunk)) as rows:
+                    async for row in rows:
+                        attempts.progress()
+                        yield row
+            except ReclmClientError as failure:
+                delay = attempts.delay(failure, repeat=chunk.repeat)
+                if delay is None:
+                    raise
+            else:
+                return
+            await lanes.pause(delay)
 
-    async def _try_chunk(self, path: str, chunk: Chunk[R]) -> AsyncGenerator[R, None]:
+    async def _try_chunk(self, chunk: Chunk[R]) -> AsyncGenerator[R, None]:
         timeout = http_timeout(self._timeouts, self._timeouts.read)
         media = {"Content-Type": batches.NDJSON, "Accept": batches.NDJSON}
+        content = chunk.request()
         with translated():
             async with self._http.stream(
-                "POST", path, content=chunk.request(), headers=media, timeout=timeout
+                "POST", chunk.path, content=content, headers=media, timeout=timeout
             ) as response:
                 if not response.is_success:
                     body = await response.aread()
-                    calls.raise_for_status(Answer(response.status_code, response.headers, body))
+                    raise_for_status(Answer(response.status_code, response.headers, body))
                 async for data in response.aiter_bytes():
                     for row in chunk.feed(data):
                         yield row
         chunk.end()
-
-
-async def _each(rows: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
-    if isinstance(rows, AsyncIterable):
-        async for row in rows:
-            yield row
-    else:
-        for row in rows:
-            yield row

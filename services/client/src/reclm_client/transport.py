@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 
-from services.client.calls import JSON, Call
-from services.client.errors import ConnectionFailed, TimedOut
+from reclm_client.calls import JSON, Call
+from reclm_client.errors import ConnectionFailed, TimedOut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from services.client.results import ProfileRequest, ScoreRequest
-    from services.client.retries import Timeouts
+    from reclm_client.retries import Timeouts
+    from reclm_client.schemas.profile import ProfileRequest
+    from reclm_client.schemas.score import ScoreRequest
 
 T = TypeVar("T")
 
