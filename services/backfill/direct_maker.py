@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
-from services.assets.errors import AssetError
 from services.backfill.errors import Misconfigured
 from services.backfill.makers import Made, PushedBack, RowFailed, Version
+from services.common.errors import ArtifactError
 from services.profiles.api.problems import invalid
 from services.profiles.api.profiles import BODIES, to_request
 from services.profiles.api.schemas import CatalogueItem
@@ -65,7 +65,7 @@ class DirectMaker:
                 self._made = await assemble(self._settings, self._metrics, stack)
             except (ValueError, EncoderUnavailable) as error:
                 raise Misconfigured(str(error)) from error
-            except AssetError as error:
+            except ArtifactError as error:
                 raise Misconfigured(f"RECLM_MODEL_PATH: {error}") from error
             self._stack = stack.pop_all()
         return self

@@ -52,8 +52,8 @@ def _guarded(run: Command) -> Callable[[argparse.Namespace], int]:
     """Turns errors of ours into a message, and signals into an orderly end."""
 
     def guarded(args: argparse.Namespace) -> int:
-        from services.assets.errors import AssetError
         from services.client import ReclmClientError
+        from services.common.errors import ArtifactError
         from services.stack.errors import StackError
         from services.stack.interrupts import Interrupted, Interrupts
 
@@ -61,7 +61,7 @@ def _guarded(run: Command) -> Callable[[argparse.Namespace], int]:
         try:
             with Interrupts() as interrupts:
                 return run(args, interrupts)
-        except (StackError, AssetError, ReclmClientError) as error:
+        except (StackError, ArtifactError, ReclmClientError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
         except Interrupted as interrupted:

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from services.assets.fetch import get_model
-from services.assets.manifest import content_hash, is_complete
+from services.assets.manifest import is_complete
+from services.common.manifests import content_hash
 from services.profiles.access.keyring import split_keys
 from services.profiles.settings import Settings
 from services.stack import environment, probes
@@ -188,7 +189,7 @@ def start_vllm(launcher: Launcher, parts: Parts, home: Path, folder: Path) -> Ch
     """Starts vLLM on a free loopback port, serving the model under its name."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    command = [str(parts.vllm_python), "-m", "vllm.entrypoints.openai.api_server"]
+    command = [str(parts.vllm_python), "-m", "vllm.entrypoints.launchers.api_server.entry"]
     command += _served(parts)
     command += ["--host", "127.0.0.1", "--port", str(port), "--max-model-len", str(_CONTEXT)]
     command += ["--scheduling-policy", "priority"]

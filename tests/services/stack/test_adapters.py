@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from services.assets.manifest import Origin, content_hash, verify, write_manifest
+from services.assets.manifest import Origin, verify, write_manifest
+from services.common.manifests import content_hash
 from services.profiles.generation.prompts.profile_v1 import component
 from services.stack.adapters import SHIPPED, find_adapter
 from services.stack.errors import StackError
