@@ -138,7 +138,7 @@ def test_content_that_is_not_what_the_hub_says_is_refused(
     assert not (tmp_path / "models/acme/tiny").exists()
     hub.sent.clear()
     assert fetch(hub.url, tmp_path)[0] == 0
-    assert read_manifest(tmp_path / "models/acme/tiny").files[name].size == len(good)
+    assert read_manifest(tmp_path / "models/acme/tiny").files[name]["size"] == len(good)
 
 
 def test_what_is_wrong_is_said(hub: HubServer, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from services.common.manifests import content_hash
 from services.profiles.generation.prompts.profile_v1 import component
 from services.stack.adapters import SHIPPED, find_adapter
 from services.stack.errors import StackError
-from services.stack.parts import MODEL, Parts, _served, with_adapter, with_shipped_adapter
+from services.stack.parts import MODEL, StackParts, _served, with_adapter, with_shipped_adapter
 from services.stack.steps import Steps
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def parts_of(home: Path, flavour: Flavour) -> Parts:
+def parts_of(home: Path, flavour: Flavour) -> StackParts:
     base = home / "models" / "base"
-    return Parts("base", base, home, None, None, None, home / "python", flavour)
+    return StackParts("base", base, home, None, None, None, home / "python", flavour)
 
 
-def adapted(home: Path, flavour: Flavour) -> Parts:
+def adapted(home: Path, flavour: Flavour) -> StackParts:
     return dataclasses.replace(parts_of(home, flavour), adapter=find_adapter(home, "films-1"))
 
 
