@@ -127,7 +127,7 @@ def test_the_shipped_adapter_goes_with_the_model_it_is_for(
 ) -> None:
     other = dataclasses.replace(parts_of(home, "cuda"), model_name=MODEL)
     assert with_shipped_adapter(other, home, Steps()).adapter is None
-    assert "not what reclm-seed-1 was trained on" in capsys.readouterr().err
+    assert "reclm-seed-1 was not trained on" in capsys.readouterr().err
     assert with_shipped_adapter(parts_of(home, "cuda"), home, Steps()).adapter is None
     assert capsys.readouterr().err == "", "another model: nobody expects it"
 
@@ -143,7 +143,7 @@ def test_the_shipped_adapter_is_whole(home: Path) -> None:
 
 def test_the_generator_inside_the_service_takes_none(home: Path) -> None:
     parts = dataclasses.replace(parts_of(home, "cpu"), vllm_python=None)
-    with pytest.raises(StackError, match="it needs a vLLM"):
+    with pytest.raises(StackError, match="an adapter needs vLLM"):
         with_adapter(parts, find_adapter(home, "films-1"), Steps())
 
 
