@@ -11,9 +11,9 @@ from pydantic_core import from_json
 from reclm_client.calls import encode
 from reclm_client.schemas.item import CatalogueItem
 from reclm_client.schemas.profile import ProfileRequest
-from services.assets.errors import AssetError
 from services.backfill.errors import Misconfigured
 from services.backfill.makers import Made, PushedBack, RowFailed, Version
+from services.common.errors import ArtifactError
 from services.profiles.container import assemble
 from services.profiles.domain.parsing import parse
 from services.profiles.domain.requests import profile_request
@@ -64,7 +64,7 @@ class DirectMaker:
                 self._made = await assemble(self._settings, self._metrics, stack)
             except (ValueError, EncoderUnavailable) as error:
                 raise Misconfigured(str(error)) from error
-            except AssetError as error:
+            except ArtifactError as error:
                 raise Misconfigured(f"RECLM_MODEL_PATH: {error}") from error
             self._stack = stack.pop_all()
         return self

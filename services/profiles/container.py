@@ -52,7 +52,7 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
     Raises:
         ValueError: A setting is missing that another one asks for.
         EncoderUnavailable: The encoder's folder does not hold one.
-        AssetError: The model's folder has no tokenizer.
+        TokenizerError: The model's folder has no tokenizer.
     """
     redis = RedisClient(
         url=settings.redis_url.get_secret_value(),
