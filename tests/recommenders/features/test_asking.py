@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from services.profiles.api.schemas import ItemText
 
 from reclm_client import Component, ProfileRequest, ProfileRow
+from reclm_client.calls import encode
+from reclm_client.schemas.item import ItemText
 from recommenders.data.errors import DatasetError
 from recommenders.data.split import COLD_USERS
 from recommenders.data.splits.text import read_plan
 from recommenders.features.journal import Journal
 from recommenders.features.service import FetchOptions, _ask, _Asking
+from services.profiles.domain.parsing import parse
 from tests.recommenders.data.tiny import dataset
 from tests.recommenders.features.test_journal import profile
 
@@ -62,7 +64,7 @@ def test_texts_that_the_service_would_refuse_are_cut_at_a_word() -> None:
     assert long.startswith(titles["a"] + ", word")
     assert 500 < len(titles["a"]) <= 512
     for title in titles.values():
-        assert ItemText(title=title).title == title
+        assert parse(encode(ItemText(title)), ItemText).title == title
 
 
 def test_an_item_is_sent_with_the_same_neighbours_whatever_else_is_asked_for() -> None:
