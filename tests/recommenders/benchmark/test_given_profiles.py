@@ -68,7 +68,7 @@ def test_new_users_have_the_mean_of_what_is_known_of_them(paths: BenchmarkPaths)
     [
         ({"dataset": "other"}, "profiles of other, not tiny"),
         ({"encoder": "other@1"}, "vectors are by other@1"),
-        ({"split": "0123456789abcdef"}, "made from another split"),
+        ({"split": "0123456789abcdef"}, "made for another split"),
     ],
 )
 def test_profiles_of_something_else_are_refused(

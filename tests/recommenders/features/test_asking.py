@@ -14,7 +14,7 @@ from recommenders.data.errors import DatasetError
 from recommenders.data.split import COLD_USERS
 from recommenders.data.splits.text import read_plan
 from recommenders.features.journal import Journal
-from recommenders.features.service import FetchOptions, _ask, _Asking
+from recommenders.features.service import FetchOptions, _request, _Requests
 from tests.recommenders.data.tiny import dataset
 from tests.recommenders.features.test_journal import profile
 
@@ -34,8 +34,8 @@ def test_new_users_are_asked_about_by_their_first_clicks_alone() -> None:
     ]
     whole = dataset(choices, items=[f"i{item}" for item in range(8)])
     split = read_plan("cold-users,share=0.4,known=4,seed=1").divide(whole)
-    everybody = _Asking(whole, split, FetchOptions())
-    new_users = _Asking(whole, split, FetchOptions(known=2))
+    everybody = _Requests(whole, split, FetchOptions())
+    new_users = _Requests(whole, split, FetchOptions(known=2))
     cold = [
         part.users
         for part in (split.scenarios[COLD_USERS].validation, split.scenarios[COLD_USERS].test)
@@ -43,6 +43,7 @@ def test_new_users_are_asked_about_by_their_first_clicks_alone() -> None:
     assert len(new_users.user_ids) == sum(map(len, cold)) == 8
     assert set(new_users.user_ids) < set(everybody.user_ids)
     wanted, requests = new_users.of("user")
+    assert wanted
     for id_, request in requests(wanted):
         own = sorted((time, item) for user, item, time in choices if user == id_)
         assert [item.id for item in request.history] == [item for _, item in own[:2]]
@@ -55,12 +56,13 @@ def test_texts_that_the_service_would_refuse_are_cut_at_a_word() -> None:
     whole = dataset(
         [("u", "a", 0), ("u", "b", 1)], items=["a", "b", "c"], titles=[long, "x" * 600, early]
     )
-    wanted, requests = _Asking(whole, None, FetchOptions()).of("item")
+    wanted, requests = _Requests(whole, None, FetchOptions()).of("item")
     titles = {id_: request.item.title for id_, request in requests(wanted) if request.item}
     assert titles["b"] == "x" * 512
     assert titles["c"] == early[:512]
     assert long.startswith(titles["a"] + ", word")
     assert 500 < len(titles["a"]) <= 512
+    assert titles.keys() == {"a", "b", "c"}
     for title in titles.values():
         assert ItemText(title=title).title == title
 
@@ -70,8 +72,8 @@ def test_an_item_is_sent_with_the_same_neighbours_whatever_else_is_asked_for() -
     choices += [("w", item, 2) for item in "abcd"]
     whole = dataset(choices, items=list("abcd"))
     split = read_plan("cold-items,share=0.5,seed=1").divide(whole)
-    asking = _Asking(whole, split, FetchOptions(neighbours=2))
-    wanted, requests = asking.of("item")
+    made = _Requests(whole, split, FetchOptions(neighbours=2))
+    wanted, requests = made.of("item")
     everything = dict(requests(wanted))
     assert list(everything) == wanted == list("abcd")
     assert any(request.history for request in everything.values())
@@ -92,12 +94,12 @@ def test_when_the_version_changes_the_folder_to_delete_is_named(tmp_path: Path) 
     (tmp_path / "snapshot.partial").mkdir()
     with Journal(tmp_path / "snapshot.partial" / "users.ndjson") as journal:
         rows = iter([("u", ProfileRequest("u", embedding=True))])
-        asked = _ask(
+        asked = _request(
             Changed(),  # type: ignore[arg-type]  # a client that answers this one call
             "user",
             rows,
             journal=journal,
             version=other,
         )
-        with pytest.raises(DatasetError, match=r"delete .*/snapshot\.partial and start again"):
+        with pytest.raises(DatasetError, match=r"delete .*/snapshot\.partial and run the command"):
             list(asked)

@@ -158,7 +158,7 @@ def test_those_who_are_to_find_few_items_are_told_apart_from_those_who_find_many
         people=np.arange(8),
     )
     document = markdown(asked, found, **ABOUT)
-    assert "At 3 clicks, by how many items are to be found" in document
+    assert "At 3 clicks, by the number of relevant items" in document
     assert "| way | 1 to 2 | 3 to 4 | 5 to 6 | over 6 |" in document
     assert "| both | 0.1500 | 0.3500 | 0.5500 | 0.7500 |" in document
     alike = dataclasses.replace(found, wanted=np.full(8, 5))
@@ -233,7 +233,7 @@ def test_new_users_can_have_profiles_of_their_own_for_each_number_of_clicks(
 ) -> None:
     text = STUDY.replace(
         "profiles: profiles",
-        "profiles: own-{seed}\nuser_profiles: own\nnew_user_profiles: strangers-{seed}-{known}",
+        "profiles: own-{seed}\nuser_profiles: own\nnew_user_profiles: new-{seed}-{known}",
     )
     asked = study(tmp_path, text)
     split = asked.experiment.plan(1).divide(two_tastes())
@@ -243,7 +243,7 @@ def test_new_users_can_have_profiles_of_their_own_for_each_number_of_clicks(
     )
     items = Snapshot.read(paths.snapshots / "profiles").items
     rows = split.scenarios[COLD_USERS].test.users
-    for name, value in (("own-1", 1.0), ("strangers-1-1", 2.0), ("strangers-1-3", 3.0)):
+    for name, value in (("own-1", 1.0), ("new-1-1", 2.0), ("new-1-3", 3.0)):
         ids = tuple(indexed.user_ids)
         users = ProfileTable(ids, ids, np.full((len(ids), 4), value, np.float32))
         Snapshot(info, users, items).write(paths.snapshots / name)
@@ -253,13 +253,13 @@ def test_new_users_can_have_profiles_of_their_own_for_each_number_of_clicks(
     assert [here.profiles[clicks][0, 0] for clicks in (1, 3)] == [2.0, 3.0]
     before = written_profiles(asked, 1, paths)
     anew = ProfileTable(ids, ids, np.full((len(ids), 4), 4.0, np.float32))
-    shutil.rmtree(paths.snapshots / "strangers-1-3")
-    Snapshot(info, anew, items).write(paths.snapshots / "strangers-1-3")
+    shutil.rmtree(paths.snapshots / "new-1-3")
+    Snapshot(info, anew, items).write(paths.snapshots / "new-1-3")
     after = written_profiles(asked, 1, paths)
     assert [one == other for one, other in zip(before, after, strict=True)] == [True, False]
     assert written_profiles(study(tmp_path), 1, paths) == []
-    other = study(tmp_path, text.replace("strangers-{seed}-{known}", "profiles"))
-    with pytest.raises(BenchmarkError, match="made from another split"):
+    other = study(tmp_path, text.replace("new-{seed}-{known}", "profiles"))
+    with pytest.raises(BenchmarkError, match="made for another split"):
         new_users(other, 1, prepared, paths)
 
 
@@ -269,11 +269,19 @@ def test_new_users_can_have_profiles_of_their_own_for_each_number_of_clicks(
         (("clicks: [1, 3]", "clicks: [3, 1]"), "ascending"),
         (("model: popularity", "model: lightgbm"), "no model 'lightgbm'"),
         (("name: popularity", "name: fold-in"), "two ways are called 'fold-in'"),
-        (("model: popularity", "model: random"), "a stranger has not"),
+        (("model: popularity", "model: random"), "a new user does not have"),
         (("profiles: profiles", "profiles: profiles\nuser_profiles: own"), "new_user_profiles"),
         (("embedding_size", "embeding_size"), "embeding_size"),
         (("seeds: [1, 2]", "seeds: [1, 2]\nmetric: precision@20"), "precision@20"),
         (("seeds: [1, 2]", "seeds: []"), "seeds"),
+        (
+            ("seeds: [1, 2]", "stranger_profiles: x"),
+            r"study\.yaml: .*stranger_profiles is now called new_user_profiles",
+        ),
+        (
+            ("items: both", "stranger_profiles: items"),
+            "stranger_profiles",
+        ),
     ],
 )
 def test_a_study_that_makes_no_sense_is_refused(

@@ -48,7 +48,7 @@ def test_histories_of_training_items_are_fair(tmp_path: Path) -> None:
         for user in range(20)
     ]
     found = find(
-        tmp_path / "p", [*rows, {"id": "stranger"}, {"id": "i00", "kind": "item", "text": "x"}]
+        tmp_path / "p", [*rows, {"id": "unknown"}, {"id": "i00", "kind": "item", "text": "x"}]
     )
     assert (found.profiles, found.new_users, found.with_history) == (21, 1, 20)
     assert (found.leaking, found.leaked) == (0, 0)
