@@ -1,4 +1,4 @@
-"""Which epoch and which options a grid shows: those that validation prefers."""
+"""A grid shows the epoch and the options that are best on validation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("metric", ["ndcg@10", "recall@50"])
-def test_a_metric_at_a_length_of_its_own_decides(
+def test_a_metric_with_any_cutoff_can_select(
     paths: BenchmarkPaths, tmp_path: Path, metric: str
 ) -> None:
     text = GRID.replace("scenario: cold-items", f"metric: {metric}")
@@ -55,7 +55,7 @@ def test_a_metric_at_a_length_of_its_own_decides(
     assert shown[0] == shown[1]
 
 
-def test_a_scenario_that_the_split_has_not_is_named(paths: BenchmarkPaths) -> None:
+def test_an_unknown_scenario_is_named(paths: BenchmarkPaths) -> None:
     with pytest.raises(BenchmarkError, match="no scenario 'typo'; it has cold-items"):
         prepare(experiment(scenario="typo"), 1, paths)
 
@@ -134,9 +134,7 @@ def test_options_are_chosen_by_validation_for_each_scenario(
     assert {name: found.spread(name, "ndcg@20").mean for name in shown} == shown
 
 
-def test_the_papers_figures_stand_beside_those_of_its_protocol(
-    paths: BenchmarkPaths, tmp_path: Path
-) -> None:
+def test_the_papers_results_are_shown_beside_ours(paths: BenchmarkPaths, tmp_path: Path) -> None:
     data = two_tastes()
     items = data.interactions["item_id"].to_pylist()
     parts = ["cold-items/test" if item > "i4" else "train" for item in items]

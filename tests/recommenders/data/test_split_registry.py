@@ -21,7 +21,7 @@ USERS, ITEMS = 40, 20
 
 @pytest.fixture(scope="module")
 def published() -> Dataset:
-    """Users with all items in an order of their own; the column `part` holds back some of them."""
+    """Users with all items in random order; the column `part` holds back some of them."""
     random = np.random.default_rng(0)
     choices, parts = [], []
     for user in range(USERS):

@@ -1,4 +1,4 @@
-"""Whom the service is asked about, and what it is told of them."""
+"""The requests to the service for a snapshot."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from reclm_client import Kind
 
 
-def test_new_users_are_asked_about_by_their_first_clicks_alone() -> None:
+def test_new_users_are_requested_with_only_their_first_clicks() -> None:
     random = np.random.default_rng(0)
     choices = [
         (f"u{user}", f"i{item}", int(random.integers(1_000)))
@@ -50,7 +50,7 @@ def test_new_users_are_asked_about_by_their_first_clicks_alone() -> None:
         assert "/first-2/" in request.id
 
 
-def test_texts_that_the_service_would_refuse_are_cut_at_a_word() -> None:
+def test_texts_that_are_too_long_for_the_service_are_cut_at_a_word() -> None:
     long = ", ".join(f"word{number}" for number in range(200))
     early = "a " + "y" * 600
     whole = dataset(
@@ -67,7 +67,7 @@ def test_texts_that_the_service_would_refuse_are_cut_at_a_word() -> None:
         assert ItemText(title=title).title == title
 
 
-def test_an_item_is_sent_with_the_same_neighbours_whatever_else_is_asked_for() -> None:
+def test_an_items_neighbours_do_not_depend_on_the_other_requests() -> None:
     choices = [("u", item, 0) for item in "abc"] + [("v", item, 1) for item in "cd"]
     choices += [("w", item, 2) for item in "abcd"]
     whole = dataset(choices, items=list("abcd"))
@@ -82,7 +82,7 @@ def test_an_item_is_sent_with_the_same_neighbours_whatever_else_is_asked_for() -
 
 
 class Changed:
-    """A service that has changed its version."""
+    """A service whose version has changed."""
 
     def profiles(self, kind: Kind, requests: Iterator[ProfileRequest]) -> Iterator[ProfileRow]:
         for row, request in enumerate(requests):
@@ -95,7 +95,7 @@ def test_when_the_version_changes_the_folder_to_delete_is_named(tmp_path: Path) 
     with Journal(tmp_path / "snapshot.partial" / "users.ndjson") as journal:
         rows = iter([("u", ProfileRequest("u", embedding=True))])
         asked = _request(
-            Changed(),  # type: ignore[arg-type]  # a client that answers this one call
+            Changed(),  # type: ignore[arg-type]  # a client with only this method
             "user",
             rows,
             journal=journal,

@@ -1,4 +1,4 @@
-"""Snapshots from files, encoded by the real encoder."""
+"""Snapshots from files, with the real encoder."""
 
 from __future__ import annotations
 

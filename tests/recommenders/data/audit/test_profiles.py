@@ -21,7 +21,7 @@ TITLES = [f"Story of {number:02}, The (1999)" for number in range(60)]
 
 
 def fair() -> Dataset:
-    """Twenty users, who chose ten items each in the order of time, the last one for test."""
+    """Twenty users with ten items each in order of time, the last one for test."""
     choices = [
         (f"u{user}", ITEMS[(user * 3 + step) % 60], step)
         for user in range(20)

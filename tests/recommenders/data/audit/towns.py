@@ -1,4 +1,4 @@
-"""A made-up dataset: items are about one of five topics, users choose within one or at random."""
+"""A synthetic dataset: items of five topics; users choose within one topic or at random."""
 
 from __future__ import annotations
 
