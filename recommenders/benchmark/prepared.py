@@ -193,13 +193,21 @@ def _of_users(
         own = snapshot.users.aligned(user_ids)
     if experiment.user_profiles == "own" or items is None:
         return own
-    means = _means(split, items)
+    means = mean_vectors(split.readable(), items)
     return means if own is None else np.where(own.any(axis=1, keepdims=True), own, means)
 
 
-def _means(split: Split, items: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns the mean vector of each user's readable items, of unit length; zeros without any."""
-    sums = np.asarray(split.readable() @ items, np.float32)
+def mean_vectors(known: sparse.csr_array, items: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns the mean vector of each user's known items, of unit length; zeros without any.
+
+    Args:
+        known: CSR, (n_users, n_items).
+        items: Vectors of items, (n_items, dimension).
+
+    Returns:
+        Float32, (n_users, dimension).
+    """
+    sums = np.asarray(known @ items, np.float32)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     means: NDArray[np.float32] = sums / np.maximum(lengths, np.finfo(np.float32).tiny)
     return means

@@ -121,7 +121,7 @@ def _fetch(
             **asdict(options),
         }
         partial = _begun(folder, request)
-        requests = _Requests(dataset, split, options)
+        requests = ProfileRequests(dataset, split, options)
         failed = 0
         tables: dict[Kind, ProfileTable] = {}
         kinds: tuple[Kind, ...] = ("item", "user")
@@ -136,7 +136,9 @@ def _fetch(
                     left = [id_ for id_ in wanted if id_ not in journal]
                     if not left:
                         break
-                    received = _request(client, kind, rows(left), journal=journal, version=version)
+                    received = request_profiles(
+                        client, kind, rows(left), journal=journal, version=version
+                    )
                     for failures in received:
                         if progress is not None:
                             progress(kind, len(journal), len(wanted), failures)
@@ -162,7 +164,7 @@ def _client(url: str) -> ReclmClient:
         raise DatasetError(str(error)) from error
 
 
-class _Requests:
+class ProfileRequests:
     """Makes the requests for users and items, from readable histories only."""
 
     def __init__(self, dataset: Dataset, split: Split | None, options: FetchOptions) -> None:
@@ -221,7 +223,7 @@ class _Requests:
             )
 
 
-def _request(
+def request_profiles(
     client: ReclmClient,
     kind: Kind,
     rows: Iterator[tuple[str, ProfileRequest]],

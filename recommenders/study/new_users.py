@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recommenders.benchmark.errors import BenchmarkError
+from recommenders.benchmark.prepared import mean_vectors
 from recommenders.data.dataset import Dataset
 from recommenders.data.indexed import Indexed
 from recommenders.data.split import COLD_USERS
@@ -86,21 +87,13 @@ def _of(
         items = prepared.inputs.item_profiles
         if items is None:
             raise BenchmarkError(f"{study.profiles} has no profiles of items to take the mean of")
-        profiles = {count: _means(clicked, items) for count, clicked in known.items()}
+        profiles = {count: mean_vectors(clicked, items) for count, clicked in known.items()}
     else:
         profiles = {
             count: _written(study, seed, count, users, prepared=prepared, paths=paths)
             for count in study.clicks
         }
     return NewUsers(users=users, part=part, known=known, profiles=profiles)
-
-
-def _means(known: sparse.csr_array, items: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns the mean vector of each user's known items, of unit length, as in training."""
-    sums = np.asarray(known @ items, np.float32)
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    means: NDArray[np.float32] = sums / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return means
 
 
 def _written(

@@ -14,7 +14,7 @@ from recommenders.data.errors import DatasetError
 from recommenders.data.split import COLD_USERS
 from recommenders.data.splits.text import read_plan
 from recommenders.features.journal import Journal
-from recommenders.features.service import FetchOptions, _request, _Requests
+from recommenders.features.service import FetchOptions, ProfileRequests, request_profiles
 from tests.recommenders.data.tiny import dataset
 from tests.recommenders.features.test_journal import profile
 
@@ -34,8 +34,8 @@ def test_new_users_are_requested_with_only_their_first_clicks() -> None:
     ]
     whole = dataset(choices, items=[f"i{item}" for item in range(8)])
     split = read_plan("cold-users,share=0.4,known=4,seed=1").divide(whole)
-    everybody = _Requests(whole, split, FetchOptions())
-    new_users = _Requests(whole, split, FetchOptions(known=2))
+    everybody = ProfileRequests(whole, split, FetchOptions())
+    new_users = ProfileRequests(whole, split, FetchOptions(known=2))
     cold = [
         part.users
         for part in (split.scenarios[COLD_USERS].validation, split.scenarios[COLD_USERS].test)
@@ -56,7 +56,7 @@ def test_texts_that_are_too_long_for_the_service_are_cut_at_a_word() -> None:
     whole = dataset(
         [("u", "a", 0), ("u", "b", 1)], items=["a", "b", "c"], titles=[long, "x" * 600, early]
     )
-    wanted, requests = _Requests(whole, None, FetchOptions()).of("item")
+    wanted, requests = ProfileRequests(whole, None, FetchOptions()).of("item")
     titles = {id_: request.item.title for id_, request in requests(wanted) if request.item}
     assert titles["b"] == "x" * 512
     assert titles["c"] == early[:512]
@@ -72,7 +72,7 @@ def test_an_items_neighbours_do_not_depend_on_the_other_requests() -> None:
     choices += [("w", item, 2) for item in "abcd"]
     whole = dataset(choices, items=list("abcd"))
     split = read_plan("cold-items,share=0.5,seed=1").divide(whole)
-    made = _Requests(whole, split, FetchOptions(neighbours=2))
+    made = ProfileRequests(whole, split, FetchOptions(neighbours=2))
     wanted, requests = made.of("item")
     everything = dict(requests(wanted))
     assert list(everything) == wanted == list("abcd")
@@ -94,7 +94,7 @@ def test_when_the_version_changes_the_folder_to_delete_is_named(tmp_path: Path) 
     (tmp_path / "snapshot.partial").mkdir()
     with Journal(tmp_path / "snapshot.partial" / "users.ndjson") as journal:
         rows = iter([("u", ProfileRequest("u", embedding=True))])
-        asked = _request(
+        asked = request_profiles(
             Changed(),  # type: ignore[arg-type]  # a client with only this method
             "user",
             rows,
