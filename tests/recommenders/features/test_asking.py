@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from services.profiles.api.schemas import ItemText
 
 from reclm_client import Component, ProfileRequest, ProfileRow
+from reclm_client.schemas import adapter
+from reclm_client.schemas.item import ItemText
 from recommenders.data.errors import DatasetError
 from recommenders.data.split import COLD_USERS
 from recommenders.data.splits.text import read_plan
@@ -64,7 +66,8 @@ def test_texts_that_are_too_long_for_the_service_are_cut_at_a_word() -> None:
     assert 500 < len(titles["a"]) <= 512
     assert titles.keys() == {"a", "b", "c"}
     for title in titles.values():
-        assert ItemText(title=title).title == title
+        sent = json.dumps({"title": title})
+        assert adapter(ItemText).validate_json(sent).title == title
 
 
 def test_an_items_neighbours_do_not_depend_on_the_other_requests() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recommenders.benchmark.prepared import _means
+from recommenders.benchmark.prepared import mean_vectors
 from recommenders.data.indexed import Indexed, pairs
 from recommenders.data.split import COLD_USERS, WARM, Part, Scenario, Split
 from recommenders.data.splits import parse
@@ -60,4 +60,4 @@ def test_known_items_that_are_relevant_in_another_part_are_not_readable() -> Non
         "cold": [1],
         "colder": [0],
     }
-    assert not _means(split, np.eye(2, dtype=np.float32))[new].any()
+    assert not mean_vectors(split.readable(), np.eye(2, dtype=np.float32))[new].any()
