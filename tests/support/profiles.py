@@ -39,7 +39,7 @@ def assert_well_formed(profile: dict[str, Any]) -> None:
 def copy_profile(server: redis.Redis, source: str, ids: Sequence[str]) -> None:
     """Stores the user profile `source` under other ids, each with different phrases.
 
-    They are current, and made from the same history, as far as the service can tell: a request
+    To the service they are current and made from the same history: a request
     with that history is a hit.
     """
     stored = codec.look(server.get(keys.profile(ProfileKey("default", "user", source))))

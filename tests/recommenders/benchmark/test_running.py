@@ -73,7 +73,7 @@ def test_a_failed_run_does_not_affect_the_others(paths: BenchmarkPaths, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "shown"),
     [
         (DatasetError("user row 3 has all"), "so: user row 3 has all"),
         (RuntimeError("CUDA out of memory"), "so: RuntimeError: CUDA out of memory"),
@@ -86,7 +86,7 @@ def test_a_run_may_fail_in_any_library(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
-    told: str,
+    shown: str,
 ) -> None:
     def fails(run: Run, *arguments: Any, **options: Any) -> None:
         if run.entry.name == "random":
@@ -94,7 +94,7 @@ def test_a_run_may_fail_in_any_library(
         execute(run, *arguments, **options)
 
     monkeypatch.setattr(grid, "execute", fails)
-    with pytest.raises(BenchmarkError, match=f"2 of 4 runs failed, .* {told}$"):
+    with pytest.raises(BenchmarkError, match=f"2 of 4 runs failed, .* {shown}$"):
         run(paths, tmp_path, CHEAP)
     assert "| popularity |" in (paths.out / "results.md").read_text()
 

@@ -29,12 +29,12 @@ DATASET = Dataset(
 
 
 def test_texts_become_unit_vectors_in_order_and_nothing_becomes_zeros(encoder_folder: Path) -> None:
-    told: list[int] = []
+    shown: list[int] = []
     texts = ["a film about a bank robbery", " ", "heist thriller", "a talking pig on a farm"]
-    vectors = encode(texts, encoder_folder, progress=told.append)
+    vectors = encode(texts, encoder_folder, progress=shown.append)
     assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 0, 1, 1], abs=1e-5)
     assert vectors[0] @ vectors[2] > vectors[0] @ vectors[3]
-    assert told == [3]
+    assert shown == [3]
 
 
 def test_profiles_of_any_model_become_a_snapshot(tmp_path: Path, encoder_folder: Path) -> None:
