@@ -32,7 +32,7 @@ class _Rows:
 
 
 class Blocking:
-    """The async client driven from plain code, so that one suite reads the same for both."""
+    """The async client with blocking methods, so that one suite tests both clients."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._runner = asyncio.Runner()
