@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from pydantic import Field
 from scipy import linalg
-from scipy.sparse.linalg import svds
 
 from recommenders.models.base import ModelConfig, check_new_users, check_scoring
 from recommenders.models.errors import ModelError
+from recommenders.models.factors import leading_factors
 from recommenders.models.files import read_folder, write_folder
 from recommenders.models.folding import few_of_each
 from recommenders.models.formulas import inverse, log, side_by_side
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from scipy import sparse
 
     from recommenders.models.base import Inputs
+    from recommenders.models.factors import Factors
     from recommenders.models.formulas import Formula
 
     Floats = NDArray[np.float32]
@@ -112,11 +113,14 @@ class LinearTower:
         warm = np.diff(inputs.train.indptr) > 0
         if not warm.any():
             raise ModelError("there are no training interactions to learn from")
-        items = _singular(inputs.train, config.factors, rng)
+        # Drawn even if it is not read, so that what is drawn next does not depend on the size.
+        start = rng.standard_normal(min(inputs.train.shape))
+        factors = leading_factors(inputs.train, config.factors, start)
+        items = factors.vectors
         model = cls(
             config,
             items=items,
-            maps=_Examples(inputs, config, items, profiles).maps(rng),
+            maps=_Examples(inputs, config, factors, profiles).maps(rng),
             users=np.zeros((inputs.n_users, items.shape[1]), np.float32),
             warm=warm.astype(np.int64),
             profiles=profiles,
@@ -265,8 +269,10 @@ class _Examples:
     """
 
     def __init__(
-        self, inputs: Inputs, config: LinearTowerConfig, items: Floats, profiles: Floats | None
+        self, inputs: Inputs, config: LinearTowerConfig, factors: Factors, profiles: Floats | None
     ) -> None:
+        items = factors.vectors
+        self._factors = factors
         rows = np.flatnonzero(np.diff(inputs.train.indptr))
         self._train, self._config, self._items = inputs.train[rows], config, items
         self._own = None if profiles is None else profiles[rows]
@@ -288,8 +294,9 @@ class _Examples:
         correction, by ridge regression on what that one leaves over.
         """
         square, wanted = self._sums(rng)
-        penalty = np.diag(square) * self._config.regularisation
-        penalty[self._read] = np.diag(square)[self._read] * self._config.profile_regularisation
+        scale = self._scales(square)
+        penalty = scale * self._config.regularisation
+        penalty[self._read] = scale[self._read] * self._config.profile_regularisation
         penalty[self._constant] = 0
         everything = (self._train @ self._items) / np.sqrt(np.diff(self._train.indptr))[:, None]
         maps: dict[str, NDArray[np.float64]] = {"none": everything.mean(axis=0, keepdims=True)}
@@ -299,10 +306,22 @@ class _Examples:
         if "both" in self._columns:
             clicks = self._columns["clicks"]
             left = wanted - square[:, clicks] @ maps["clicks"]
-            more = np.diag(square) * self._config.profile_regularisation
+            more = scale * self._config.profile_regularisation
             maps["both"] = _ridge(square, left, self._columns["both"], more)
             maps["both"][: len(clicks)] += maps["clicks"]
         return {case: values.astype(np.float32) for case, values in maps.items()}
+
+    def _scales(self, square: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns the sum of squares of each column, averaged over factors of one group.
+
+        A penalty of its own for each of them would depend on how the group is rotated.
+        """
+        scales = np.diag(square).copy()
+        size = len(self._factors.groups)
+        for start in (0, size):
+            columns = slice(start, start + size)
+            scales[columns] = self._factors.averaged(scales[columns])
+        return scales
 
     def _sums(self, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Returns F'WF and F'WY over all draws.
@@ -348,20 +367,6 @@ def _ridge(
     left[np.diag_indices_from(left)] += 1e-9 * max(1.0, float(np.trace(left)) / len(left))
     solution: NDArray[np.float64] = linalg.solve(left, wanted[columns], assume_a="pos")
     return solution
-
-
-def _singular(train: sparse.csr_array, factors: int, rng: np.random.Generator) -> Floats:
-    """Returns the right singular vectors of the largest singular values, (n_items, factors).
-
-    Of so many at most as there are but one, since that is what Lanczos' method finds.
-    """
-    most = min(train.shape) - 1
-    if most < 1:
-        raise ModelError("one user or one item alone has no factors; take another model")
-    start = rng.standard_normal(min(train.shape))
-    _, values, right = svds(train.astype(np.float64), k=min(factors, most), v0=start)
-    found = right[np.argsort(-values)]
-    return np.ascontiguousarray(found.T.astype(np.float32))
 
 
 def _profiles(inputs: Inputs, config: LinearTowerConfig) -> Floats | None:
