@@ -125,7 +125,7 @@ def train(
     """
     with _determinism(config.deterministic):
         run = _Run(model.to(context.device), config, draw, rng, context)
-        if checkpoint is not None and context.from_leader(checkpoint.exists):
+        if checkpoint is not None and context.from_main(checkpoint.exists):
             run.resume(checkpoint)
         while not run.finished():
             run.epoch(checkpoint)
@@ -157,7 +157,7 @@ class _Run:
             raise ModelError("everybody chose all items there are; there are no negatives to draw")
         self._generator = torch.Generator(model.device).manual_seed(int(rng.integers(2**63)))
         # In a team, what is drawn for an epoch is the same for all, what for a share is not.
-        self._own = self._generator if context.size == 1 else torch.Generator(model.device)
+        self._own = self._generator if context.world_size == 1 else torch.Generator(model.device)
         self._optimizer = torch.optim.Adam(
             model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -198,7 +198,7 @@ class _Run:
         if epoch % self._config.validate_every and epoch != self._config.epochs:
             return
         self._model.eval()
-        found = self._context.from_leader(lambda: validate(self._model))
+        found = self._context.from_main(lambda: validate(self._model))
         several = isinstance(found, Mapping)
         values = found if isinstance(found, Mapping) else {_ALONE: found}
         history.waited += 1
@@ -223,7 +223,7 @@ class _Run:
 
     def keep(self, path: Path) -> None:
         """Writes a checkpoint, in the leader."""
-        self._context.from_leader(lambda: self.checkpoint().write(path))
+        self._context.from_main(lambda: self.checkpoint().write(path))
 
     def checkpoint(self) -> Checkpoint:
         """Returns where training stands."""
@@ -328,7 +328,7 @@ class _Run:
                 sums[name] = sums.get(name, 0) + term.item() * share
             total = torch.stack(list(terms.values())).sum() * share
             total.backward()  # type: ignore[no-untyped-call]
-        sums = self._context.add_up(self._model, sums)
+        sums = self._context.all_reduce(self._model, sums)
         self._check(sums, checkpoint)
         self._optimizer.step()
         return sums

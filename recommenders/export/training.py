@@ -52,7 +52,7 @@ def train_one(
         ModelError, EvaluationError: Training or judging failed.
     """
     entry = chosen(experiment, label)
-    prepared = context.leader_first(lambda: prepare(experiment, seed, paths))
+    prepared = context.main_first(lambda: prepare(experiment, seed, paths))
     part = validation_part(experiment, prepared)
     cutoff = cutoff_of(experiment.metric)
     best: tuple[float, Any, Mapping[str, Any]] | None = None
@@ -62,7 +62,7 @@ def train_one(
             folder = Path(scratch, str(number))
             folder.mkdir()
             model, _ = fit(run, experiment, prepared, folder, context=context)
-            if not context.leads:
+            if not context.is_main_process:
                 continue
             value = evaluate(model, part, cutoffs=[cutoff]).means()[experiment.metric]
             progress(f"{entry.shown}: {experiment.metric} {value:.4f} on validation, {options}")

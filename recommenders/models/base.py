@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from recommenders.models.errors import ModelError
+from recommenders.renamed import StrictConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,10 +81,8 @@ class ScoresNewUsers(Protocol):
         ...
 
 
-class ModelConfig(BaseModel):
-    """What a model is told besides data; each default is written once, in its own file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class ModelConfig(StrictConfig):
+    """Options of a model; each default is written once, in the model's own file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

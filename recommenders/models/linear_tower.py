@@ -376,7 +376,7 @@ def _profiles(inputs: Inputs, config: LinearTowerConfig) -> Floats | None:
         raise ModelError("variant 'augmented' needs profiles of users, and there are none")
     if config.new_user_profiles == "items":
         if inputs.item_profiles is None:
-            raise ModelError("stranger_profiles 'items' needs profiles of items; take 'own'")
+            raise ModelError("new_user_profiles 'items' needs profiles of items; take 'own'")
         if inputs.item_profiles.shape[1] != inputs.user_profiles.shape[1]:
             raise ModelError("profiles of users and items are of different lengths; take 'own'")
     return inputs.user_profiles

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from recommenders.benchmark.errors import BenchmarkError
 from recommenders.benchmark.experiment import (
@@ -15,6 +15,7 @@ from recommenders.benchmark.experiment import (
     ModelEntry,
     check_entry,
 )
+from recommenders.renamed import StrictConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 POPULARITY, FOLD_IN, PROFILE, BOTH = "popularity", "fold-in", "profile", "both"
 
 
-class Way(BaseModel):
+class Way(StrictConfig):
     """One way to rank items for a stranger.
 
     Attributes:
@@ -33,8 +34,6 @@ class Way(BaseModel):
         options: Of the model that differ from its defaults.
         training: Options of the trainer that differ from the study's.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Literal["popularity", "fold-in", "profile", "both"]
     model: str
@@ -63,7 +62,7 @@ class Way(BaseModel):
         return self.name in {PROFILE, BOTH}
 
 
-class Study(BaseModel):
+class Study(StrictConfig):
     """How well strangers are served, by how many of their clicks are known.
 
     Attributes:
@@ -84,8 +83,6 @@ class Study(BaseModel):
         training: Options of the trainer, for all models.
         ways: What is compared.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     dataset: str
