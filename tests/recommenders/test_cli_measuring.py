@@ -123,4 +123,4 @@ def test_an_interrupt_is_told_without_a_trace(
     out = str(data.parent / "snapshot")
     arguments = ["features", str(data), "--split", "leave-last-out", "--out", out]
     assert main(arguments) == 130
-    assert "interrupted; the same command goes on" in capsys.readouterr().err
+    assert "interrupted; run the same command again to resume" in capsys.readouterr().err
