@@ -40,7 +40,7 @@ prepare: .venv/.dev
 	@$(BIN)/reclm-serve prepare
 
 test: prepare ## Run all tests, with a real Redis and a real vLLM.
-	@$(BIN)/python -m pytest -p tests.support.resources $(TESTS)
+	@$(BIN)/python -m pytest $(TESTS)
 
 test-numerics: .venv/.dev ## Run the numerical tests on other BLAS kernels, with one and two threads.
 	@.ci/numerics $(BIN)/python
