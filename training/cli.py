@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recommenders.data.errors import DatasetError
-from training.commands import jobs
-from training.commands.data_arguments import (
-    HISTORY_TOKENS,
-    MAX_ITEMS,
-    add_data,
-    add_teach,
-    model,
-    positive,
-)
+from training.commands.adapters import add_adapters
+from training.commands.arguments import HISTORY_TOKENS, MAX_ITEMS, model, positive
+from training.commands.builders.registry import add_data
+from training.commands.compare import add_compare
+from training.commands.jobs import add_jobs
+from training.commands.teach import add_teach
 from training.data.errors import InstructionDataError
 from training.errors import TrainingError
 
@@ -102,7 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     prompts.set_defaults(run=_prompts)
     add_data(commands)
     add_teach(commands)
-    jobs.add_commands(commands)
+    add_jobs(commands)
+    add_adapters(commands)
+    add_compare(commands)
     return parser
 
 

@@ -39,8 +39,8 @@ _ANSWER = (
     "User identity: lover of old films, patient evening viewer, curious traveller; "
     "User interests: slow family stories, clever detectives, faraway places."
 )
-PLAIN = DistillOptions(batch_size=1, checkpointing=False)
-OPTIONS = PLAIN.model_copy(update={"batch_size": 2, "compile": True})
+PLAIN = DistillOptions(per_device_train_batch_size=1, activation_checkpointing=False)
+OPTIONS = PLAIN.model_copy(update={"per_device_train_batch_size": 2, "torch_compile": True})
 
 
 def measure(stack: Stack) -> list[Figure]:

@@ -12,8 +12,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from services.common import manifests
+from services.common.files import write_json
+from services.common.hashing import sha256_of
+from services.common.manifests import MANIFEST, ManifestError, file_records
 from training.errors import TrainingError
-from training.runs.files import MANIFEST, content_hash, listing, sha256_of, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,7 +99,7 @@ def write_manifest(folder: Path, manifest: AdapterManifest, *, parent: str | Non
         **asdict(manifest),
         "parent": parent,
         "created_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "files": listing(folder),
+        "files": file_records(folder),
     }
     write_json(folder / MANIFEST, document)
 
@@ -124,6 +127,26 @@ def read_adapter(folder: Path) -> AdapterManifest:
                 f"{file} is missing or not what was trained; copy the adapter again"
             )
     return manifest
+
+
+def content_hash(folder: Path) -> str:
+    """Returns 12 hexadecimal digits that identify the content of a model or adapter folder.
+
+    Raises:
+        TrainingError: There is no such folder, or its manifest is damaged.
+    """
+    try:
+        return manifests.content_hash(folder)
+    except ManifestError as error:
+        raise TrainingError(str(error)) from error
+
+
+def licence_of(model: Path) -> str:
+    """Returns the licence that a model's manifest names, or "not known"."""
+    path = model / MANIFEST
+    if not path.is_file():
+        return "not known"
+    return str(json.loads(path.read_text(encoding="utf-8")).get("licence", "not known"))
 
 
 def chain(adapter: Path) -> list[Path]:

@@ -19,21 +19,15 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
+from services.common.files import atomic_folder, write_json
+from services.common.manifests import MANIFEST, file_records
 from services.profiles.generation.prompts.profile_v1 import user_messages
-from training.adapters.manifest import chain, check_base, read_adapter
+from training.adapters.manifest import chain, check_base, content_hash, licence_of, read_adapter
 from training.data.rows import Turn
 from training.errors import TrainingError
 from training.modeling.arithmetic import WideArithmetic
 from training.modeling.chat import prompt_text, token_ids
 from training.modeling.lora import four_bit, load_model, load_tokenizer
-from training.runs.files import (
-    MANIFEST,
-    content_hash,
-    licence_of,
-    listing,
-    whole_folder,
-    write_json,
-)
 from training.runs.progress import ProgressReporter, ignore
 
 if TYPE_CHECKING:
@@ -151,7 +145,7 @@ def merge(
         reporter.at(done)
     trained = _against_four_bits(model, adapter, merged, answered)
     merged.to(_stored_dtype(model))
-    with whole_folder(out) as folder:
+    with atomic_folder(out) as folder:
         merged.save_pretrained(str(folder))
         for path in model.iterdir():  # the tokenizer, its template, the licence
             weights = path.suffix in _WEIGHTS or path.name.endswith(".index.json")
@@ -219,7 +213,10 @@ def _against_four_bits(
 ) -> float | None:
     """Returns how far the merged model is from what was trained, if that was in 4 bits."""
     options = read_adapter(adapter).config.get("lora", {})
-    if not options.get("four_bit") or not torch.cuda.is_available():
+    if (
+        not (options.get("load_in_4bit") or options.get("four_bit"))
+        or not torch.cuda.is_available()
+    ):
         return None
     quantization = four_bit([])
     base = AutoModelForCausalLM.from_pretrained(
@@ -247,6 +244,6 @@ def _write_manifest(
         "base_model": dict(base),
         "adapter": content_hash(adapter),
         "agreement": asdict(agreement),
-        "files": listing(folder),
+        "files": file_records(folder),
     }
     write_json(folder / MANIFEST, document)

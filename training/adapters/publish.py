@@ -18,9 +18,10 @@ import httpx
 import torch
 from safetensors.torch import load_file, save_file
 
+from services.common.files import atomic_folder, write_json
+from services.common.manifests import MANIFEST, file_records
 from training.adapters.manifest import PARENT, chain, read_adapter, write_manifest
 from training.errors import TrainingError
-from training.runs.files import MANIFEST, listing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,17 +58,15 @@ def publish(adapter: Path, name: str, home: Path) -> Path:
     if any(read_adapter(folder).job == "reward" for folder in folders):
         raise TrainingError(f"{adapter} is a reward model: it scores, and writes no profiles")
     target = home / "adapters" / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{name}-") as scratch:
-        folder = Path(scratch, name)
-        folder.mkdir()
-        flatten(folders, folder)
-        if target.is_dir() and read_adapter(target).files == listing(folder):
+    with tempfile.TemporaryDirectory() as scratch:
+        flat = Path(scratch)
+        flatten(folders, flat)
+        if target.is_dir() and read_adapter(target).files == file_records(flat):
             return target
-        manifest = replace(read_adapter(adapter), name=name)
-        write_manifest(folder, manifest, parent=None)
-        _claim(home, name)  # last of all, so that what cannot be published uses up no name
-        folder.replace(target)
+        with atomic_folder(target) as folder:
+            shutil.copytree(flat, folder, dirs_exist_ok=True)
+            write_manifest(folder, replace(read_adapter(adapter), name=name), parent=None)
+            _claim(home, name)  # last, so that an adapter that cannot be published uses up no name
     return target
 
 
@@ -107,7 +106,7 @@ def flatten(folders: Sequence[Path], out: Path) -> None:
     rank = sum(config["r"] for config in configs)
     save_file(joined, out / WEIGHTS, metadata={"format": "pt"})
     document = {**configs[-1], "r": rank, "lora_alpha": rank}
-    (out / _CONFIG).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    write_json(out / _CONFIG, document)
 
 
 def check_server(url: str, name: str) -> None:

@@ -1,17 +1,20 @@
-"""What `reclm-train teach` does. Heavy imports wait until it runs."""
+"""The command `reclm-train teach`. Heavy imports wait until it runs."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training.commands.arguments import add_budget, add_dataset, positive, whole
 from training.data.errors import InstructionDataError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
 
     from recommenders.data.dataset import Dataset
@@ -22,6 +25,47 @@ if TYPE_CHECKING:
     from training.data.teacher.run import Outcome
 
 _PROGRESS_EVERY_S = 5.0
+
+
+def add_teach(commands: Any) -> None:  # noqa: ANN401 - argparse does not name the type
+    """Adds `teach`."""
+    parser = commands.add_parser(
+        "teach",
+        help="ask a large model for profiles",
+        description="Asks any OpenAI-compatible model for the profiles of sampled users or items. "
+        "Answers are kept as they come; the same command goes on where it was stopped.",
+    )
+    parser.add_argument("--kind", choices=["user", "item"], required=True)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--url", required=True, help="such as https://api.openai.com/v1")
+    parser.add_argument("--teacher", required=True, metavar="NAME", help="the model's name there")
+    parser.add_argument("--limit", type=positive, metavar="N", help="a random sample of so many")
+    parser.add_argument(
+        "--key-variable", metavar="NAME", help="the environment variable that holds the key"
+    )
+    parser.add_argument("--concurrency", type=positive, default=8, metavar="N", help="(8)")
+    parser.add_argument("--timeout", type=float, default=120.0, metavar="S", help="(120)")
+    parser.add_argument("--temperature", type=float, default=0.7, metavar="T", help="(0.7)")
+    parser.add_argument("--answer-tokens", type=positive, default=200, metavar="N", help="(200)")
+    parser.add_argument(
+        "--body",
+        type=_body,
+        default={},
+        metavar="JSON",
+        help="further members of a request; null leaves one out, as in "
+        '\'{"max_tokens": null, "max_completion_tokens": 200}\'',
+    )
+    price = "for a million tokens, in any currency"
+    parser.add_argument("--prompt-price", type=float, metavar="P", help=price)
+    parser.add_argument("--answer-price", type=float, metavar="P", help=price)
+    parser.add_argument("--budget", type=float, metavar="COST", help="refuse what may cost more")
+    parser.add_argument(
+        "--estimate", action="store_true", help="say what it would take, and ask nothing"
+    )
+    parser.add_argument("--seed", type=whole, default=0, metavar="N", help="of the sample (0)")
+    add_dataset(parser)
+    add_budget(parser)
+    parser.set_defaults(run=teach)
 
 
 def teach(args: argparse.Namespace) -> str:
@@ -106,12 +150,13 @@ def _prices(args: argparse.Namespace) -> Prices | None:
 
 def _plan(args: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
     """Returns all that decides what is asked and of whom; the address and the limit do not."""
+    from services.common.hashing import sha256_of
     from services.profiles.generation.prompts.profile_v1 import component
-    from training.data.folder import FORMAT, digest_of
+    from training.data.folder import FORMAT
     from training.data.sources import fingerprint
 
     prompt = component(examples=True)
-    tokenizer = digest_of(args.model / "tokenizer.json") if args.model else "four bytes a token"
+    tokenizer = sha256_of(args.model / "tokenizer.json") if args.model else "four bytes a token"
     return {
         "format": FORMAT,
         "builder": "teach",
@@ -199,3 +244,13 @@ def _report(
 
 def _note(text: str) -> None:
     sys.stderr.write(text + "\n")
+
+
+def _body(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an object")
+    return value

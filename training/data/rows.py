@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
+from services.common.hashing import sha256_of
 from training.errors import TrainingError
-from training.runs.files import sha256_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 Role = Literal["system", "user", "assistant"]
 
 
-class Row(BaseModel):
+class TrainingRow(BaseModel):
     """Frozen; columns that a job does not read are left alone."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
 
-class Turn(Row):
+class Turn(TrainingRow):
     """One chat turn."""
 
     role: Role
@@ -34,7 +34,7 @@ class Turn(Row):
 Chat = tuple[Turn, ...]
 
 
-class Prompted(Row):
+class Prompted(TrainingRow):
     """A prompt, whatever else there is."""
 
     id: str
@@ -48,7 +48,7 @@ class ProfileRow(Prompted):
     completion: Chat
 
 
-class DialogueRow(Row):
+class DialogueRow(TrainingRow):
     """A chat whose assistant turns are all to be learnt."""
 
     id: str
@@ -75,7 +75,7 @@ class PolicyRow(Prompted):
     neighbours: tuple[str, ...]
 
 
-RowT = TypeVar("RowT", bound=Row)
+RowT = TypeVar("RowT", bound=TrainingRow)
 
 
 def read_rows(kind: type[RowT], path: Path) -> list[RowT]:

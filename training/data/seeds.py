@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recommenders.data.neighbours import co_chosen
+from services.common.hashing import sha256_of
 from services.profiles.domain.profile import PHRASES, Kind, ProfileText
 from training.data.errors import InstructionDataError
-from training.data.folder import digest_of, read_lines, read_manifest
+from training.data.folder import read_lines, read_manifest
 from training.data.prompts import item_lines
-from training.data.teacher.answers import Answer
+from training.data.teacher.answers import TeacherAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,7 +45,7 @@ def seed_profiles(kind: Kind) -> dict[str, ProfileText]:
     """
     folder = seed_folder()
     path = folder / FILES[kind]
-    if read_manifest(folder)["files"][path.name]["sha256"] != digest_of(path):
+    if read_manifest(folder)["files"][path.name]["sha256"] != sha256_of(path):
         raise InstructionDataError(f"{path} is not the file that its manifest describes")
     profiles = {}
     for row in read_lines(path):
@@ -55,7 +56,7 @@ def seed_profiles(kind: Kind) -> dict[str, ProfileText]:
     return profiles
 
 
-def read_seeds(dataset: Dataset, kind: Kind) -> Iterator[Answer]:
+def read_seeds(dataset: Dataset, kind: Kind) -> Iterator[TeacherAnswer]:
     """Yields the seed set as answers, with what the writer had read.
 
     A fifth of each user's history, the newest, was left out. Of the rest the writer saw, for a
@@ -89,11 +90,11 @@ def read_seeds(dataset: Dataset, kind: Kind) -> Iterator[Answer]:
             if len(read) < ENOUGH:
                 read = [item for item in histories[user] if rated[user, item] >= ENDURED]
             shown = tuple(lines[item] for item in read[-NEWEST:])
-            yield Answer(kind=kind, id=user, text=words.text, lines=shown, source=SOURCE)
+            yield TeacherAnswer(kind=kind, id=user, text=words.text, lines=shown, source=SOURCE)
         return
     neighbours = dict(zip(lines, co_chosen(liked, list(lines), limit=NEIGHBOURS), strict=True))
     for item, words in profiles.items():
-        yield Answer(
+        yield TeacherAnswer(
             kind=kind,
             id=item,
             text=words.text,

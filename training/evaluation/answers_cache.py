@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from services.common.files import write_json
+from services.common.manifests import file_records
 from training.errors import TrainingError
 from training.evaluation.writers import LocalWriter, Writer, Written
-from training.runs.files import listing, write_json
 from training.runs.progress import ignore
 
 if TYPE_CHECKING:
@@ -69,7 +70,9 @@ class KeepingWriter:
         return written
 
     def _key(self, rows: Sequence[HeldOut], tokens: int) -> str:
-        model = {name: entry["sha256"] for name, entry in listing(self._writer.folder).items()}
+        model = {
+            name: record["sha256"] for name, record in file_records(self._writer.folder).items()
+        }
         device = "cuda" if torch.cuda.is_available() else "cpu"
         prompts = [[turn.model_dump() for turn in row.prompt] for row in rows]
         asked = json.dumps([_FORMAT, device, model, tokens, prompts])

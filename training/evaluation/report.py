@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from services.common.files import write_json, write_text
 from training.evaluation.comparison import Evaluation
-from training.runs.files import write_json, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

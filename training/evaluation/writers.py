@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import httpx
 import torch
 
-from training.data.rows import Chat, Prompted, Row, read_rows
+from training.data.rows import Chat, Prompted, TrainingRow, read_rows
 from training.errors import TrainingError
 from training.modeling.chat import prompt_text, token_ids
 from training.modeling.lora import load_model, load_tokenizer
@@ -165,7 +165,7 @@ class ServedWriter:
             ) from error
 
 
-class AnswerRow(Row):
+class AnswerRow(TrainingRow):
     """An answer that is there, to the prompt of that user or item."""
 
     id: str

@@ -41,8 +41,8 @@ def compile_layers(model: nn.Module) -> None:
     """
     if not there_is_a_compiler():
         raise TrainingError(
-            f"compile needs a C++ compiler ({' or '.join(_compilers())}), and there is none on the "
-            "PATH; install one, or set compile to false"
+            f"torch_compile needs a C++ compiler ({' or '.join(_compilers())}), and there is none on the "
+            "PATH; install one, or set torch_compile to false"
         )
     for part in model.modules():
         if isinstance(part, torch.nn.ModuleList):

@@ -129,7 +129,7 @@ def start_model(
     adapters = [] if start is None else chain(start)
     if start is not None:
         check_base(start, folder)
-    quantization = four_bit(adapters) if options.lora.four_bit else None
+    quantization = four_bit(adapters) if options.lora.load_in_4bit else None
     set_seed(options.seed)  # what is new begins at random: the adapter, a scoring head
     dtype = torch.bfloat16 if options.bf16 else torch.float32
     return load_model(folder, adapters, dtype=dtype, scoring=scoring, quantization=quantization)
@@ -137,12 +137,8 @@ def start_model(
 
 def lora_config(options: LoraOptions, *, scoring: bool = False) -> LoraConfig:
     """Returns PEFT's configuration of an adapter; a scoring head is trained and kept with it."""
-    target = options.target if isinstance(options.target, str) else list(options.target)
     return LoraConfig(
-        r=options.rank,
-        lora_alpha=options.alpha,
-        lora_dropout=options.dropout,
-        target_modules=target,
+        **options.model_dump(mode="json", exclude={"load_in_4bit"}),
         task_type="SEQ_CLS" if scoring else "CAUSAL_LM",
         modules_to_save=["score"] if scoring else None,
     )
@@ -168,11 +164,11 @@ def four_bit(adapters: Sequence[Path]) -> BitsAndBytesConfig:
     """
     if not torch.cuda.is_available():
         raise TrainingError(
-            "lora.four_bit needs a CUDA GPU, and there is none here; leave it out: LoRA in "
+            "lora.load_in_4bit needs a CUDA GPU, and there is none here; leave it out: LoRA in "
             "bfloat16 trains the same layers"
         )
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise TrainingError("lora.four_bit needs bitsandbytes: pip install bitsandbytes")
+        raise TrainingError("lora.load_in_4bit needs bitsandbytes: pip install bitsandbytes")
     if adapters:
         raise TrainingError(
             "adapters cannot be folded into a model of 4 bits: merge them first (reclm-train "

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from training.modeling.chat import Encoded
 
-    Row = dict[str, list[int]]
+    EncodedRow = dict[str, list[int]]
     Pack = dict[str, Any]
 
 _NAME = "reclm-pack"
@@ -53,7 +53,7 @@ def pack(encoded: Encoded, *, tokens: int, seed: int) -> list[Pack]:
     """
     pairs = list(zip(encoded.instructions, encoded.rows, strict=True))
     often = Counter(encoded.instructions)
-    alike_by: defaultdict[str | None, list[Row]] = defaultdict(list)
+    alike_by: defaultdict[str | None, list[EncodedRow]] = defaultdict(list)
     shuffled = random.Random(seed).sample(pairs, len(pairs))  # noqa: S311 - an order, no secret
     for instruction, row in shuffled:
         alike_by[instruction if often[instruction] >= _OFTEN else None].append(row)
@@ -62,7 +62,7 @@ def pack(encoded: Encoded, *, tokens: int, seed: int) -> list[Pack]:
         for first in range(0, len(alike), _ALIKE):
             some = sorted(alike[first : first + _ALIKE], key=lambda row: len(row["input_ids"]))
             shared = _common(some)
-            begun: list[Row] = []
+            begun: list[EncodedRow] = []
             for row in some:
                 # Sorted: this one is the longest so far, and all of a pack are as long.
                 rest = len(row["input_ids"]) - shared
@@ -229,7 +229,7 @@ def common(rows: Sequence[Sequence[int]], most: int) -> int:
     return max(0, at)
 
 
-def _packed(rows: Sequence[Row], shared: int) -> Pack:
+def _packed(rows: Sequence[EncodedRow], shared: int) -> Pack:
     return {
         "shared": shared,
         "input_ids": [row["input_ids"] for row in rows],
@@ -237,7 +237,7 @@ def _packed(rows: Sequence[Row], shared: int) -> Pack:
     }
 
 
-def _common(rows: Sequence[Row]) -> int:
+def _common(rows: Sequence[EncodedRow]) -> int:
     """Returns how many tokens rows begin with, but for the last before an answer.
 
     What an answer begins with is predicted from the token before it, which has to be the row's own.

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _BATCH = 16
 
 
-class Answer(NamedTuple):
+class EncodedAnswer(NamedTuple):
     """An answer as a model reads it.
 
     Attributes:
@@ -82,7 +82,7 @@ class ModelReward:
         return found
 
 
-def read_answer(tokenizer: PreTrainedTokenizerBase, chat: Sequence[Turn]) -> Answer:
+def read_answer(tokenizer: PreTrainedTokenizerBase, chat: Sequence[Turn]) -> EncodedAnswer:
     """Returns the last turn of a chat, which is the assistant's, as a model reads it."""
     read = encode(tokenizer, chat)
     plain = [
@@ -90,10 +90,10 @@ def read_answer(tokenizer: PreTrainedTokenizerBase, chat: Sequence[Turn]) -> Ans
     ]
     spoken = reversed(read["labels"])
     words = next(place for place, label in enumerate(spoken) if label == NO_LOSS)
-    return Answer(read["input_ids"], encode(tokenizer, plain)["input_ids"], words)
+    return EncodedAnswer(read["input_ids"], encode(tokenizer, plain)["input_ids"], words)
 
 
-def scored(answers: Sequence[Answer], *, padding: int) -> dict[str, Any]:
+def scored(answers: Sequence[EncodedAnswer], *, padding: int) -> dict[str, Any]:
     """Returns the input of a model that `score_packs` was given, for so many answers."""
     words = [answer.words for answer in answers]
     plain = _pack([answer.plain for answer in answers], words, padding)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OPTIONS = DistillOptions(
-    lora=tiny.LORA, learning_rate=5e-2, batch_size=1, max_length=512, max_steps=3,
-    checkpointing=False, bf16=False, save_every=100,
+    lora=tiny.LORA, learning_rate=5e-2, per_device_train_batch_size=1, max_length=512, max_steps=3,
+    activation_checkpointing=False, bf16=False, save_steps=100,
 )  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tiny.write_rows(folder / "rows.jsonl", tiny.distill_rows(4))
     first = distill(OPTIONS, tiny.paths(tiny_model, data, folder / "one"), progress=print)
     wider = OPTIONS.model_copy(
-        update={"lora": OPTIONS.lora.model_copy(update={"rank": 2, "alpha": 12})}
+        update={"lora": OPTIONS.lora.model_copy(update={"r": 2, "lora_alpha": 12})}
     )
     return distill(wider, tiny.paths(tiny_model, data, folder / "two", start=first), progress=print)
 

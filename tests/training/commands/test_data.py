@@ -15,7 +15,7 @@ from services.profiles.generation.prompts.profile_v1 import component
 from services.profiles.settings import Settings
 from tests.training.data.made import dataset, words
 from training import cli
-from training.commands.data_arguments import HISTORY_TOKENS
+from training.commands.arguments import HISTORY_TOKENS
 from training.data.filters.repetition import repetitive
 from training.data.sources import fingerprint, read_training_part
 
@@ -84,7 +84,7 @@ def test_whose_answers_were_dropped_can_be_asked_of_a_model(folder: Path) -> Non
     answers += [answers[4], answers[0] | {"text": "no profile"}]
     (folder / "answers.jsonl").write_text("\n".join(json.dumps(row) for row in answers))
     assert run(folder, "teacher") == 0
-    (row,) = lines(folder / "teacher" / "untaught.jsonl")
+    (row,) = lines(folder / "teacher" / "unanswered.jsonl")
     assert (row["id"], row["kind"], row["source"]) == (USERS[4], "user", "test")
     assert "Heat (1995)" in row["prompt"][-1]["content"]
     assert "completion" not in row

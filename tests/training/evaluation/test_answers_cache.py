@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from services.common.files import write_json
+from services.common.manifests import file_records
 from training.data.rows import Turn
 from training.errors import TrainingError
 from training.evaluation.answers_cache import KeepingWriter, keeping
 from training.evaluation.writers import HeldOut, LocalWriter, ServedWriter, Written
-from training.runs.files import listing, write_json
 from training.runs.progress import ignore
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def test_another_question_is_asked_anew(model: Counting, tmp_path: Path) -> None
 def test_another_model_is_asked_anew_whatever_its_manifest_says(
     model: Counting, tmp_path: Path
 ) -> None:
-    write_json(model.folder / "manifest.json", {"files": listing(model.folder)})
+    write_json(model.folder / "manifest.json", {"files": file_records(model.folder)})
     write = KeepingWriter(model, tmp_path / "answers")
     write(ROWS, tokens=8)
     (model.folder / "config.json").write_text('{"another": "model"}')

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     import pytest
 
 CONFIG = """
-lora: {rank: 4, alpha: 8}
+lora: {r: 4, lora_alpha: 8}
 learning_rate: 1.0e-2
 max_steps: 2
-batch_size: 2
-checkpointing: false
-log_every: 1
+per_device_train_batch_size: 2
+activation_checkpointing: false
+logging_steps: 1
 """
 
 
@@ -34,9 +34,9 @@ def test_the_jobs_follow_on_each_other(
     config = tmp_path / "job.yaml"
     config.write_text(CONFIG)
     policy = tmp_path / "policy.yaml"
-    policy.write_text(CONFIG + "answer_tokens: 8\n")
+    policy.write_text(CONFIG + "response_length: 8\n")
     group = tmp_path / "group.yaml"
-    group.write_text(CONFIG + "answer_tokens: 8\nanswers: 2\n")
+    group.write_text(CONFIG + "max_completion_length: 8\nnum_generations: 2\n")
     dataset, taught = tmp_path / "ml-100k", tmp_path / "seed"
     fetch_ml_100k().write(dataset)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from services.profiles.generation.token_budget import TokenCounter
     from training.data.filters.answers import Kept
-    from training.data.teacher.answers import Answer
+    from training.data.teacher.answers import TeacherAnswer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +39,7 @@ class Reading:
     max_items: int
     examples: bool = False
 
-    def messages(self, answer: Answer) -> list[Message] | None:
+    def messages(self, answer: TeacherAnswer) -> list[Message] | None:
         """Returns the service's chat for an answer; None where there was nothing readable."""
         lines, neighbours = self.cut(answer.lines), self.cut(answer.neighbours)
         if answer.kind == "user":
@@ -71,8 +71,8 @@ def distillation_rows(kept: Iterable[Kept], reading: Reading) -> Iterator[dict[s
             }
 
 
-def untaught_rows(
-    answers: Iterable[Answer], kept: Iterable[Kept], reading: Reading
+def unanswered_rows(
+    answers: Iterable[TeacherAnswer], kept: Iterable[Kept], reading: Reading
 ) -> Iterator[dict[str, Any]]:
     """Yields a prompt for each user or item of whom no answer was kept: id, kind, source, prompt.
 

@@ -25,7 +25,7 @@ from services.profiles.domain.profile import PHRASES, ProfileText
 from training.data.errors import InstructionDataError
 from training.data.filters.answers import Kept
 from training.data.folder import read_lines
-from training.data.teacher.answers import Answer
+from training.data.teacher.answers import TeacherAnswer
 from training.rewards.rules import is_well_formed, stems
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def spread_profiles(
                 counts["said of enough"] += 1
                 continue
             said.update(phrases)
-            answer = Answer(
+            answer = TeacherAnswer(
                 kind="user", id=name, text=profile.text, lines=tuple(shown), source="spread"
             )
             kept.append(Kept(answer, profile))

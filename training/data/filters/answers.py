@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from services.profiles.domain.profile import ProfileText
-    from training.data.teacher.answers import Answer
+    from training.data.teacher.answers import TeacherAnswer
 
 REASONS = ("placeholder", "malformed", "undecodable", "copies the prompt", "repeated id")
 NEAR_DUPLICATE = "near-duplicate"
@@ -36,7 +36,7 @@ _WORDS = re.compile(r"\w+")
 class Kept:
     """An answer with its words, read and repaired."""
 
-    answer: Answer
+    answer: TeacherAnswer
     words: ProfileText
 
 
@@ -55,7 +55,7 @@ class FilteredAnswers:
     undecodable: int
 
 
-def filter_answers(answers: Iterable[Answer], *, strict: bool = False) -> FilteredAnswers:
+def filter_answers(answers: Iterable[TeacherAnswer], *, strict: bool = False) -> FilteredAnswers:
     """Drops what is no profile, says nothing, or was there before.
 
     An answer is dropped for the first of these that holds:
@@ -101,7 +101,7 @@ def filter_answers(answers: Iterable[Answer], *, strict: bool = False) -> Filter
     return FilteredAnswers(kept, dict(dropped), undecodable)
 
 
-def filter_prose(answers: Iterable[Answer]) -> tuple[list[Answer], dict[str, int]]:
+def filter_prose(answers: Iterable[TeacherAnswer]) -> tuple[list[TeacherAnswer], dict[str, int]]:
     """Sifts answers that are paragraphs, and so have no form that could be wrong.
 
     Returns:
@@ -109,7 +109,7 @@ def filter_prose(answers: Iterable[Answer]) -> tuple[list[Answer], dict[str, int
         it repeats the instruction, *repeated id*, and *near-duplicate* where its words are those
         of an answer that has been kept.
     """
-    kept: list[Answer] = []
+    kept: list[TeacherAnswer] = []
     dropped = Counter(
         dict.fromkeys(("empty", "copies the prompt", "repeated id", NEAR_DUPLICATE), 0)
     )
@@ -132,14 +132,14 @@ def filter_prose(answers: Iterable[Answer]) -> tuple[list[Answer], dict[str, int
     return kept, dict(dropped)
 
 
-def _words(answer: Answer) -> ProfileText | None:
+def _words(answer: TeacherAnswer) -> ProfileText | None:
     try:
         return parse(answer.kind, answer.text)
     except NotAProfile:
         return None
 
 
-def _copies(answer: Answer, words: ProfileText) -> bool:
+def _copies(answer: TeacherAnswer, words: ProfileText) -> bool:
     if _INSTRUCTION.search(answer.text):
         return True
     titles = [f" {_folded(_YEAR.sub('', line.split(' | ')[0]))} " for line in answer.lines]

@@ -17,7 +17,7 @@ _KINDS = get_args(Kind)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class TeacherAnswer:
     """One answer of a teacher.
 
     Attributes:
@@ -48,7 +48,7 @@ class Answer:
         }
 
 
-def read_answers(path: Path) -> Iterator[Answer]:
+def read_answers(path: Path) -> Iterator[TeacherAnswer]:
     """Yields the answers in a file of JSON lines, as `Answer.to_row` makes them.
 
     Raises:
@@ -58,7 +58,7 @@ def read_answers(path: Path) -> Iterator[Answer]:
         yield _answer(row, f"{path}, line {number}")
 
 
-def _answer(row: Mapping[str, Any], where: str) -> Answer:
+def _answer(row: Mapping[str, Any], where: str) -> TeacherAnswer:
     for member in ("id", "text", "source"):
         if not isinstance(row.get(member), str):
             raise InstructionDataError(f"{where}: {member} is {row.get(member)!r}, not a text")
@@ -68,7 +68,7 @@ def _answer(row: Mapping[str, Any], where: str) -> Answer:
         texts = row.get(member)
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise InstructionDataError(f"{where}: {member} is {texts!r}, not a list of texts")
-    return Answer(
+    return TeacherAnswer(
         kind=row["kind"],
         id=row["id"],
         text=row["text"],

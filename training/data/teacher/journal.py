@@ -11,6 +11,7 @@ import json
 import os
 from typing import IO, TYPE_CHECKING, Any, Self
 
+from services.common.files import write_text
 from training.data.errors import InstructionDataError
 from training.data.folder import read_lines
 
@@ -100,10 +101,7 @@ class Journal:
 
     def _check_plan(self, path: Path) -> None:
         if not path.is_file():
-            partial = path.with_suffix(".partial")
-            document = json.dumps(self._plan, indent=2, ensure_ascii=False)
-            partial.write_text(document + "\n", encoding="utf-8")
-            partial.replace(path)
+            write_text(path, json.dumps(self._plan, indent=2, ensure_ascii=False) + "\n")
             return
         try:
             had = json.loads(path.read_bytes())

@@ -17,7 +17,7 @@ from services.profiles.domain.profile import Item
 from services.profiles.generation.prompts.profile_v1 import item_line
 from training.data.errors import InstructionDataError
 from training.data.prompts import item_lines
-from training.data.teacher.answers import Answer
+from training.data.teacher.answers import TeacherAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,7 +35,7 @@ _ITEM_BEGIN = "The information of the item is as follows: "
 _FIELD = 1 << 24  # characters of a field; csv's own limit is for attackers, and these are files
 
 
-def read_release_users(folder: Path, name: str) -> Iterator[Answer]:
+def read_release_users(folder: Path, name: str) -> Iterator[TeacherAnswer]:
     """Yields the users' profiles of RecLM's release: `sft_data/NAME/NAME_fine_tune.csv`.
 
     Args:
@@ -58,7 +58,7 @@ def read_release_users(folder: Path, name: str) -> Iterator[Answer]:
                 if begin is None:
                     raise InstructionDataError(f"{where}: Input lists no items")
                 listed = row["Input"][begin.end() :].split(_END)[0]
-                yield Answer(
+                yield TeacherAnswer(
                     kind="user",
                     id=row["UID"],
                     text=row["Response"],
@@ -71,7 +71,7 @@ def read_release_users(folder: Path, name: str) -> Iterator[Answer]:
         raise InstructionDataError(f"{path} cannot be read: {error}") from error
 
 
-def read_release_items(folder: Path, name: str) -> Iterator[Answer]:
+def read_release_items(folder: Path, name: str) -> Iterator[TeacherAnswer]:
     """Yields the items' profiles of the release: `gpt_output_dict_item_side_filter.pkl`.
 
     The teacher read the item and profiles of users; the similar items of
@@ -99,7 +99,7 @@ def read_release_items(folder: Path, name: str) -> Iterator[Answer]:
             raise InstructionDataError(f"{where} has no input that tells the item")
         item, *_ = _items(prompt.split(_ITEM_BEGIN)[1], where)
         others = similar.get(number, [])
-        yield Answer(
+        yield TeacherAnswer(
             kind="item",
             id=str(number),
             text=row["output"]
@@ -111,7 +111,7 @@ def read_release_items(folder: Path, name: str) -> Iterator[Answer]:
         )
 
 
-def read_gear_answers(path: Path, dataset: Dataset, *, limit: int) -> Iterator[Answer]:
+def read_gear_answers(path: Path, dataset: Dataset, *, limit: int) -> Iterator[TeacherAnswer]:
     """Yields `llm_response_user.json` or `llm_response_item.json` of MovieLens 1M in GEAR-Rec.
 
     They are paragraphs, not in the form of a profile.
@@ -132,7 +132,7 @@ def read_gear_answers(path: Path, dataset: Dataset, *, limit: int) -> Iterator[A
         if not items:
             raise InstructionDataError(f"{path}: dataset {dataset.info.name!r} lacks {kind} {name}")
         read = tuple(lines[item] for item in items[-limit:])
-        yield Answer(kind=kind, id=name, text=text, lines=read, source="ml-1m-gear")
+        yield TeacherAnswer(kind=kind, id=name, text=text, lines=read, source="ml-1m-gear")
 
 
 def _items(listed: str, where: str) -> list[Item]:

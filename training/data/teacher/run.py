@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from training.data.errors import InstructionDataError
-from training.data.teacher.answers import Answer
+from training.data.teacher.answers import TeacherAnswer
 from training.data.teacher.endpoint import Endpoint, Teacher
 
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ async def teach(
     return outcome
 
 
-def _answer(prompt: Prompt, teacher: Teacher, reply: Reply) -> Answer:
-    return Answer(
+def _answer(prompt: Prompt, teacher: Teacher, reply: Reply) -> TeacherAnswer:
+    return TeacherAnswer(
         kind=prompt.kind,
         id=prompt.id,
         text=reply.text,

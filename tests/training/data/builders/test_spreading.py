@@ -216,8 +216,8 @@ def test_the_command_learns_nothing_of_those_who_will_be_evaluated(
 ) -> None:
     assert run(folder, "--evaluation-prompts", str(folder / "evaluation.jsonl")) == 0
     told = capsys.readouterr().out
-    assert "left out: taught 4, evaluation prompts 3, too few choices 0" in told
-    assert "6 phrases to choose among" in told
+    assert "left out: teacher's profile 4, evaluation prompts 3, too few choices 0" in told
+    assert "6 phrases to choose from" in told
     rows = [json.loads(line) for line in (folder / "out" / "train.jsonl").open()]
     assert len(rows) == 75
     assert not {"tender-0", "tender-1", "scared-9"} & {row["id"] for row in rows}
@@ -280,7 +280,7 @@ def test_the_command_refuses_what_contradicts_itself(
     assert "--fewest 5 is more than --max-items 4" in capsys.readouterr().err
     assert run(folder, "--fewest", "9") == 1
     assert (
-        "nothing is left: taught 5, evaluation prompts 1, too few choices 76"
+        "nothing is left: teacher's profile 5, evaluation prompts 1, too few choices 76"
         in capsys.readouterr().err
     )
     assert not (folder / "out").exists()
