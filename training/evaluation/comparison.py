@@ -15,7 +15,14 @@ from training.evaluation.vectors import (
     recalls,
 )
 from training.evaluation.writers import BESIDE, Written
-from training.rewards.rules import grounded, is_well_formed, likeness, read_profile, sameness, stems
+from training.rewards.rules import (
+    grounded_share,
+    is_well_formed,
+    read_profile,
+    similarities,
+    similarity,
+    stems,
+)
 from training.runs.progress import ProgressReporter, ignore
 
 if TYPE_CHECKING:
@@ -179,11 +186,11 @@ def evaluate(
     read = [row.prompt[-1].content for row in rows]
     count = len(rows)
     whole = sum(is_well_formed(row.kind, text) for row, text in zip(rows, answers, strict=True))
-    grounds = [grounded(one, [text]) for one, text in zip(profiles, read, strict=True) if one]
+    grounds = [grounded_share(one, [text]) for one, text in zip(profiles, read, strict=True) if one]
     copies = [_copies(one, text) for one, text in zip(profiles, read, strict=True) if one]
-    same = sameness(answers)
+    same = similarities(answers)
     taught = [
-        likeness(answer, [row.taught])
+        similarity(answer, [row.taught])
         for row, answer in zip(rows, answers, strict=True)
         if row.taught
     ]

@@ -30,7 +30,7 @@ from training.evaluation.vectors import (
     retrieval,
 )
 from training.evaluation.writers import HeldOut, ServedWriter, Writer, Written, writer
-from training.rewards.rules import likeness
+from training.rewards.rules import similarity
 from training.runs.progress import ignore
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def test_answers_are_evaluated_by_shares_of_all_of_them() -> None:
     assert found.well_formed == 0.5
     assert found.distinct == 0.75
     assert found.to_teacher is None
-    assert found.sameness == pytest.approx((1 + 1 + 0 + likeness(copy, [GOOD])) / 4)
+    assert found.sameness == pytest.approx((1 + 1 + 0 + similarity(copy, [GOOD])) / 4)
     # Two readable answers with the same six phrases, and one that shares four of them.
     assert found.distinct_phrases < 0.6
 

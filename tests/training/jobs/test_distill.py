@@ -97,6 +97,7 @@ def test_an_adapter_on_top_of_another_carries_it(tiny_model: Path, tmp_path: Pat
     assert [read_adapter(folder).job for folder in chain(second)] == ["distill", "distill"]
     weights = load_file(first / "adapter_model.safetensors")
     inside = load_file(second / "parent" / "adapter_model.safetensors")
+    assert weights
     assert all(torch.equal(weights[name], inside[name]) for name in weights)
     (second / "parent" / "adapter_model.safetensors").write_bytes(b"else")
     with pytest.raises(TrainingError, match="missing or not what was trained"):

@@ -80,6 +80,7 @@ def test_who_chose_alike_gets_the_phrases_of_those_whom_the_teacher_read() -> No
 
 def test_what_is_shown_is_a_draw_in_the_order_of_the_history() -> None:
     kept = spread().kept
+    assert kept
     for row in kept:
         history = [LINES[film] for film in HISTORIES[row.answer.id]]
         assert row.answer.lines == tuple(line for line in history if line in row.answer.lines)
@@ -88,7 +89,7 @@ def test_what_is_shown_is_a_draw_in_the_order_of_the_history() -> None:
 
 
 def test_those_left_out_are_counted() -> None:
-    built = spread(evaluated=("scared-9", "tender-0", "stranger"), users=50)
+    built = spread(evaluated=("scared-9", "tender-0", "nobody"), users=50)
     assert len(built.kept) == 50
     assert built.counts == {
         "taught": 5,
@@ -124,6 +125,7 @@ def test_phrases_that_one_profile_has_alone_or_that_say_nothing_are_not_spread()
         *TAUGHT,
     ]
     texts = " ".join(row.words.text for row in spread(odd).kept)
+    assert all(phrase in texts for phrase in SCARED)
     assert not any(phrase in texts for phrase in ("John Smith", "movie fan", "film lover"))
 
 
@@ -137,7 +139,9 @@ def test_phrases_of_fewer_profiles_than_asked_for_are_not_spread() -> None:
 def test_no_two_phrases_of_a_profile_say_the_same() -> None:
     echo = ("werewolves", "castle visitor", "cellar dweller")
     both = [taught(row.answer.id, echo, CHASED) for row in TAUGHT[:3]]
-    for text in (row.words.text for row in spread([*TAUGHT, *both, *both]).kept):
+    texts = [row.words.text for row in spread([*TAUGHT, *both, *both]).kept]
+    assert texts
+    for text in texts:
         assert is_well_formed("user", text)
         assert not ("werewolves" in text and "werewolf" in text)
         assert not ("castle visitor" in text and "vampires in castles" in text)

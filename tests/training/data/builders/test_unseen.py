@@ -43,6 +43,7 @@ def shown(row: dict[str, Any]) -> list[str]:
 
 def test_a_prompt_shows_a_draw_in_the_order_of_the_history() -> None:
     rows = draw().rows
+    assert rows
     for row in rows:
         films = shown(row)
         assert len(set(films)) == 3
@@ -55,7 +56,7 @@ def test_a_prompt_shows_a_draw_in_the_order_of_the_history() -> None:
 
 
 def test_who_was_seen_or_chose_too_little_is_left_out_and_counted() -> None:
-    built = draw(seen=("u7", "u3", "stranger"))
+    built = draw(seen=("u7", "u3", "nobody"))
     assert {row["id"] for row in built.rows} == {"u1", "u2", "u4", "u5", "u6"}
     assert built.counts == {
         "seen": 2,
@@ -77,6 +78,7 @@ def test_what_has_no_room_is_hidden_too_and_counted() -> None:
     room = newest_that_fit([LINES[film] for film in FILMS], 50, utf8_length)
     assert len(room) < 3
     built = draw(reading=replace(THREE, history_tokens=50))
+    assert built.rows
     for row in built.rows:
         assert len(shown(row)) == len(room)
         assert row["hidden"] == len(HISTORIES[row["id"]]) - len(room)
@@ -134,7 +136,7 @@ def test_what_names_nobody_is_told(folder: Path, capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         run(folder)
     assert "required: --profiles" in capsys.readouterr().err
-    (folder / "looked-at.jsonl").write_text('{"id": "stranger"}\n')
+    (folder / "looked-at.jsonl").write_text('{"id": "nobody"}\n')
     assert run(folder, "--profiles", str(folder / "looked-at.jsonl"), "--hidden", "50") == 1
     assert "nothing is left: seen 0, too few choices 8" in capsys.readouterr().err
     assert not (folder / "out").exists()
