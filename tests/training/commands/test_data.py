@@ -121,21 +121,6 @@ def test_rows_that_say_a_thing_twice_are_left_out_before_the_blandest(folder: Pa
         assert lines(folder / "plain" / name) == lines(folder / "teacher" / name)
 
 
-def test_builders_make_the_same_again(folder: Path) -> None:
-    assert run(folder, "teacher") == 0
-    for builder in ("collaborative", "preferences"):
-        assert run(folder, builder) == 0
-        assert run(folder, builder, out="again") == 0
-        assert manifest(folder / builder) == manifest(folder / "again")
-        assert run(folder, builder, "--seed", "1", "--force", out="again") == 0
-        assert (
-            manifest(folder / builder)["fingerprint"] != manifest(folder / "again")["fingerprint"]
-        )
-        for path in (folder / "again").iterdir():
-            path.unlink()
-        (folder / "again").rmdir()
-
-
 def test_conversations_and_pairs_are_written(folder: Path) -> None:
     assert run(folder, "teacher") == 0
     assert run(folder, "collaborative", "--similar", "3", "--rehearse", "1") == 0
@@ -161,21 +146,6 @@ def test_conversations_and_pairs_are_written(folder: Path) -> None:
     assert sorted({row["corruption"] for row in pairs}) == ["full stop", "neighbour"]
     assert len(pairs) == 9, "of the 18 users who are not held out"
     assert not lines(folder / "preferences" / "rl.jsonl")
-
-
-def test_no_builder_reads_a_held_out_user_s_profile(folder: Path) -> None:
-    assert run(folder, "teacher", "--held-out", "0.3") == 0
-    held = {row["id"] for row in lines(folder / "teacher" / "held-out.jsonl")}
-    assert run(folder, "collaborative") == 0
-    samples = lines(folder / "collaborative" / "samples.jsonl")
-    assert samples
-    named = {name for row in samples for name in (row["id"], *row.get("neighbours", ()))}
-    assert not held & named
-    assert run(folder, "preferences") == 0
-    parts = ("reward-train", "reward-eval", "rl")
-    rows = [row for part in parts for row in lines(folder / "preferences" / f"{part}.jsonl")]
-    assert {row["id"] for row in rows} == set(USERS) - held
-    assert manifest(folder / "preferences")["profiles"]["held_out"] == len(held)
 
 
 def test_neighbours_come_from_a_bundle_s_vectors(folder: Path) -> None:
