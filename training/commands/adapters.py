@@ -22,29 +22,33 @@ def add_adapters(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
     """Adds `merge` and `publish`."""
     merge = commands.add_parser(
         "merge",
-        help="fold an adapter into its base",
-        description="Folds an adapter, with all that it was trained on top of, into its base model, "
-        "and tells how far logits and greedy answers of both are apart.",
+        help="merge an adapter into its base model",
+        description="Merges an adapter, with those that it was trained on top of, into its base model, "
+        "and prints how far logits and greedy answers of both differ.",
     )
     merge.add_argument("adapter", type=Path, metavar="ADAPTER")
     add_model(merge)
-    merge.add_argument("--out", type=Path, required=True, metavar="DIR", help="of the merged model")
+    merge.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder of the merged model"
+    )
     _add_prompts(merge)
 
     publish = commands.add_parser(
         "publish",
-        help="give an adapter its name, and a server the adapter",
-        description="Puts an adapter into RECLM_HOME/adapters under a name that none had before, "
-        "with --merged its merged model into RECLM_HOME/models, and with --vllm into a running "
-        "server. `reclm-serve up --adapter NAME` serves it.",
+        help="publish an adapter under a new name, and load it into a server",
+        description="Copies an adapter to RECLM_HOME/adapters under a name that was never used before. "
+        "--merged writes the merged model to RECLM_HOME/models, --vllm loads the adapter into a "
+        "running server. `reclm-serve up --adapter NAME` serves it.",
     )
     publish.add_argument("adapter", type=Path, metavar="ADAPTER")
     publish.add_argument("--name", required=True)
-    publish.add_argument("--merged", action="store_true", help="merge it too: what a CPU serves")
-    add_model(publish)
-    publish.add_argument("--vllm", metavar="URL", help="a running server, with --enable-lora")
     publish.add_argument(
-        "--vllm-path", metavar="DIR", help="RECLM_HOME/adapters as that server sees it"
+        "--merged", action="store_true", help="write the merged model too, for serving on a CPU"
+    )
+    add_model(publish)
+    publish.add_argument("--vllm", metavar="URL", help="a running server with --enable-lora")
+    publish.add_argument(
+        "--vllm-path", metavar="DIR", help="path of RECLM_HOME/adapters on that server"
     )
     _add_prompts(publish)
     for parser, run in ((merge, _merge), (publish, _publish)):
@@ -53,10 +57,17 @@ def add_adapters(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
 
 def _add_prompts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--prompts", type=Path, metavar="FILE", help="compare over these instead of a few of ours"
+        "--prompts",
+        type=Path,
+        metavar="FILE",
+        help="prompts of the comparison (default: three of RecLM)",
     )
     parser.add_argument(
-        "--limit", type=positive, default=50, metavar="N", help="of them (%(default)s)"
+        "--limit",
+        type=positive,
+        default=50,
+        metavar="N",
+        help="most prompts (default: %(default)s)",
     )
 
 
@@ -84,7 +95,7 @@ def _publish(args: argparse.Namespace) -> str:
         raise TrainingError("set RECLM_HOME to an absolute path: adapters are published there")
     if args.name.startswith(_RESERVED):
         raise TrainingError(
-            f"names that begin with {_RESERVED} are those of adapters that come with RecLM"
+            f"names that begin with {_RESERVED} are reserved for adapters that come with RecLM"
         )
     if args.vllm:
         check_server(args.vllm, args.name)

@@ -21,18 +21,37 @@ def add_compare(commands: Any) -> None:  # noqa: ANN401 - argparse does not name
     """Adds `compare`."""
     compare = commands.add_parser(
         "compare",
-        help="judge models by what they write",
-        description="Has models write profiles, greedily and without constraint, for the same "
-        "prompts, and prints a table. With --encoder, profiles are also compared as vectors; with "
-        "--dataset as well, by who chose alike and by what users chose besides.",
+        help="evaluate models by the profiles that they write",
+        description="Generates profiles with each model for the same prompts, greedily and without "
+        "constrained decoding, and prints a table. --encoder adds measures of the profiles' vectors, "
+        "--dataset adds measures by similar users and by the users' other choices.",
     )
     compare.add_argument("models", nargs="+", metavar="NAME=FOLDER|URL|FILE")
-    compare.add_argument("--prompts", type=Path, required=True, metavar="FILE", help="held out")
+    compare.add_argument(
+        "--prompts", type=Path, required=True, metavar="FILE", help="held-out prompts"
+    )
     compare.add_argument("--kind", choices=("user", "item"), help="only prompts of this kind")
-    compare.add_argument("--limit", type=positive, default=100, metavar="N", help="(%(default)s)")
-    compare.add_argument("--tokens", type=positive, default=96, metavar="N", help="(%(default)s)")
-    compare.add_argument("--encoder", type=Path, metavar="DIR", help="a sentence encoder's folder")
-    compare.add_argument("--dataset", type=Path, metavar="DIR", help="whose ids the prompts have")
+    compare.add_argument(
+        "--limit",
+        type=positive,
+        default=100,
+        metavar="N",
+        help="most prompts (default: %(default)s)",
+    )
+    compare.add_argument(
+        "--tokens",
+        type=positive,
+        default=96,
+        metavar="N",
+        help="most tokens of an answer (default: %(default)s)",
+    )
+    compare.add_argument("--encoder", type=Path, metavar="DIR", help="folder of a sentence encoder")
+    compare.add_argument(
+        "--dataset",
+        type=Path,
+        metavar="DIR",
+        help="the dataset that the ids of the prompts belong to",
+    )
     compare.add_argument(
         "--min-weight", type=float, metavar="W", help="leave out interactions with less weight"
     )
@@ -40,8 +59,8 @@ def add_compare(commands: Any) -> None:  # noqa: ANN401 - argparse does not name
         "--out",
         type=Path,
         metavar="DIR",
-        help="also as JSON and as a page, with the profiles; keeps a model folder's answers once all "
-        "are there, so that the next run with the same prompts need not ask for them",
+        help="write the comparison as JSON and as a page too, with the profiles, and keep the answers of "
+        "model folders for the next run with the same prompts",
     )
     compare.set_defaults(run=_compare)
 
@@ -83,11 +102,11 @@ def _compare(args: argparse.Namespace) -> str:
         behaviour = look_up(rows, Dataset.read(args.dataset), min_weight=args.min_weight)
         least = popularity(behaviour)
         if least is not None:
-            notes.append(f"retrieval of profiles that say nothing (popularity): {least:.3f}")
+            notes.append(f"retrieval of a ranking by popularity: {least:.3f}")
         read = named(behaviour)
         if read is not None:
             notes.append(
-                f"retrieval of what the prompts name, item by item and without words: {read.recall:.3f} "
+                f"retrieval by the items of the prompts themselves, one number for each item: {read.recall:.3f} "
                 f"({read.beyond:+.3f} beyond popularity, margin {read.margin:.3f})"
             )
     compared = compare(

@@ -73,7 +73,7 @@ def test_publishing_again_what_is_published_changes_nothing(adapter: Path, tmp_p
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 65, "two words"])
 def test_a_malformed_name_is_refused(adapter: Path, tmp_path: Path, name: str) -> None:
-    with pytest.raises(TrainingError, match="is no name"):
+    with pytest.raises(TrainingError, match="is not a valid name"):
         publish(adapter, name, tmp_path)
     assert not list(tmp_path.iterdir())
 

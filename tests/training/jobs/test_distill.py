@@ -100,7 +100,7 @@ def test_an_adapter_on_top_of_another_carries_it(tiny_model: Path, tmp_path: Pat
     assert weights
     assert all(torch.equal(weights[name], inside[name]) for name in weights)
     (second / "parent" / "adapter_model.safetensors").write_bytes(b"else")
-    with pytest.raises(TrainingError, match="missing or not what was trained"):
+    with pytest.raises(TrainingError, match="missing or differs from the manifest"):
         chain(second)
 
 

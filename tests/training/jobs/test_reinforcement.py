@@ -89,7 +89,7 @@ def test_ppo_logs_each_reward_that_counts(
         per_device_train_batch_size=2,
         response_length=8,
         max_steps=2,
-        num_ppo_epochs=1,
+        num_ppo_epochs=2,
     )
     paths = tiny.paths(tiny_model, data, tmp_path / "run", reward_model=reward_model)
     adapter = ppo(options, paths, progress=print)
@@ -158,7 +158,7 @@ def test_a_policy_without_a_reward_model_needs_rules(tiny_model: Path, tmp_path:
         grpo(GrpoOptions(**SMALL), paths, progress=print)
     nothing = RewardWeights(model=0, grammar=0, grounded=0, unlike=0, length=0)
     other = tiny.paths(tiny_model, data, tmp_path / "other")
-    with pytest.raises(TrainingError, match="nothing to learn from"):
+    with pytest.raises(TrainingError, match="nothing to train on"):
         grpo(GrpoOptions(**SMALL, rewards=nothing), other, progress=print)
 
 
@@ -169,7 +169,7 @@ def test_only_a_reward_model_scores(tiny_model: Path, reward_model: Path, tmp_pa
         max_steps=1,
     )  # fmt: skip
     policy = grpo(options, tiny.paths(tiny_model, data, tmp_path / "one"), progress=print)
-    with pytest.raises(TrainingError, match="is no reward model"):
+    with pytest.raises(TrainingError, match="is not a reward model"):
         ppo(
             PpoOptions(**SMALL, per_device_train_batch_size=2),
             tiny.paths(tiny_model, data, tmp_path / "two", reward_model=policy),

@@ -96,7 +96,7 @@ def test_a_model_that_attends_otherwise_is_refused(tiny_model: Path, encoded: En
     model = _model(tiny_model)
     take_packs(model.base_model.model)
     inputs = Collator(0)(pack(encoded, tokens=512, seed=0)[:1])
-    with pytest.raises(TrainingError, match="with sliding_window, which packs do not know"):
+    with pytest.raises(TrainingError, match="uses sliding_window, which packs do not support"):
         model(**inputs, sliding_window=128, use_cache=False)
 
 

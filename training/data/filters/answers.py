@@ -1,4 +1,4 @@
-"""Keeps from a teacher's answers what a model should learn, and counts what it drops and why."""
+"""Filters a teacher's answers, and counts what is dropped by reason."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _WORDS = re.compile(r"\w+")
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An answer with its words, read and repaired."""
+    """An answer with its profile, parsed and repaired."""
 
     answer: TeacherAnswer
     words: ProfileText
@@ -42,12 +42,12 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class FilteredAnswers:
-    """What is left of a teacher's answers.
+    """The answers that are left.
 
     Attributes:
-        kept: In the order of the answers.
-        dropped: Reason -> number of answers, every reason named.
-        undecodable: Of `kept`: those that the service's constrained decoding could not write.
+        kept: Kept answers, in their order.
+        dropped: Reason -> number of dropped answers, for every reason.
+        undecodable: Number of kept answers that constrained decoding cannot generate.
     """
 
     kept: Sequence[Kept]
@@ -56,22 +56,22 @@ class FilteredAnswers:
 
 
 def filter_answers(answers: Iterable[TeacherAnswer], *, strict: bool = False) -> FilteredAnswers:
-    """Drops what is no profile, says nothing, or was there before.
+    """Drops answers that are not profiles, that are placeholders, or that repeat another.
 
-    An answer is dropped for the first of these that holds:
+    An answer is dropped for the first of these reasons:
 
-    - *placeholder*: it fills the form with its own names ("Identity 1").
-    - *malformed*: it cannot be read as a profile.
-    - *undecodable*, where `strict`: `grammar.pattern`, which decoding is held to, does not admit
-      it, most often for phrases of one word.
-    - *copies the prompt*: it repeats the instruction, or more than half of its phrases, of two
-      words and more, stand word for word in a title that the teacher read.
-    - *repeated id*: an answer for this user or item has been kept.
-    - *near-duplicate*: all phrases but one, at most, are those of an answer that has been kept.
+    - *placeholder*: it fills the form with the names of its parts ("Identity 1").
+    - *malformed*: it cannot be parsed as a profile.
+    - *undecodable*, if `strict`: it does not match `grammar.pattern`, which constrained decoding
+      follows, most often because a phrase has one word.
+    - *copies the prompt*: it repeats the instruction, or more than half of its phrases have two words
+      or more and occur literally in a title that the teacher read.
+    - *repeated id*: another answer for this user or item was kept.
+    - *near-duplicate*: it differs from a kept answer in one phrase at most.
 
     Args:
-        answers: What a teacher wrote.
-        strict: Keep only what constrained decoding can write.
+        answers: The teacher's answers.
+        strict: Whether to keep only what constrained decoding can generate.
     """
     kept: list[Kept] = []
     dropped: Counter[str] = Counter(dict.fromkeys((*REASONS, NEAR_DUPLICATE), 0))
@@ -102,12 +102,12 @@ def filter_answers(answers: Iterable[TeacherAnswer], *, strict: bool = False) ->
 
 
 def filter_prose(answers: Iterable[TeacherAnswer]) -> tuple[list[TeacherAnswer], dict[str, int]]:
-    """Sifts answers that are paragraphs, and so have no form that could be wrong.
+    """Filters answers that are paragraphs, which have no form to check.
 
     Returns:
-        What is kept, and reason -> number of answers dropped: *empty*, *copies the prompt* where
-        it repeats the instruction, *repeated id*, and *near-duplicate* where its words are those
-        of an answer that has been kept.
+        The kept answers, and reason -> number of dropped answers: *empty*, *copies the prompt* if it
+        repeats the instruction, *repeated id*, and *near-duplicate* if it has the words of a kept
+        answer.
     """
     kept: list[TeacherAnswer] = []
     dropped = Counter(
@@ -153,7 +153,7 @@ def _copies(answer: TeacherAnswer, words: ProfileText) -> bool:
 
 
 def _traces(words: ProfileText) -> set[frozenset[str]]:
-    """Returns what two profiles share exactly when they differ in one phrase at most."""
+    """Returns sets of phrases: two profiles have one in common if they differ in one phrase at most."""
     phrases = sorted({_folded(phrase) for phrase in (*words.identities, *words.interests)})
     return {frozenset(most) for most in combinations(phrases, len(phrases) - 1)}
 

@@ -1,6 +1,6 @@
 """All filters of training rows. A new filter is a function, and a line in `FILTERS`.
 
-What is wrong with an answer by itself is found before, in `training.data.filters.answers`.
+Answers that are wrong in themselves are dropped before, by `training.data.filters.answers`.
 """
 
 from __future__ import annotations

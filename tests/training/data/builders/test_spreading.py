@@ -96,8 +96,8 @@ def test_those_left_out_are_counted() -> None:
         "evaluation prompts": 2,
         "too few choices": 2,
         "nothing readable": 0,
-        "nothing fits": 0,
-        "said of enough": 0,
+        "too few phrases": 0,
+        "phrase used enough": 0,
         "not drawn": 23,
     }
     assert not {"scared-9", "tender-0", "scared-0"} & {row.answer.id for row in built.kept}
@@ -107,7 +107,7 @@ def test_a_phrase_is_given_to_no_more_than_asked_for() -> None:
     built = spread(users=40, at_most=0.25)
     firsts = Counter(row.words.interests[0] in CHASED for row in built.kept)
     assert firsts == {True: 10, False: 10}
-    assert built.counts["said of enough"] == 54
+    assert built.counts["phrase used enough"] == 54
 
 
 def test_users_and_what_is_shown_are_a_draw_that_a_seed_decides() -> None:
@@ -164,7 +164,7 @@ def test_users_with_one_choice_are_more_than_those_with_six() -> None:
 def test_too_few_phrases_make_no_row_and_unknown_items_no_profile() -> None:
     built = spread([taught(f"scared-{n}", SCARED[:3], CHASED[:1] * 3) for n in range(2)])
     assert built.kept == []
-    assert built.counts["nothing fits"] == 78
+    assert built.counts["too few phrases"] == 78
     assert Spreader(TAUGHT, HISTORIES, LINES, common=2).profile(["Heat (1995)"]) is None
 
 
@@ -209,6 +209,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
 def run(folder: Path, *options: str) -> int:
     given = ["--dataset", str(folder / "data"), "--profiles", str(folder / "taught")]
     out = ["--out", str(folder / "out"), "--common", "2"]
@@ -222,7 +226,7 @@ def test_the_command_learns_nothing_of_those_who_will_be_evaluated(
     told = capsys.readouterr().out
     assert "left out: teacher's profile 4, evaluation prompts 3, too few choices 0" in told
     assert "6 phrases to choose from" in told
-    rows = [json.loads(line) for line in (folder / "out" / "train.jsonl").open()]
+    rows = [json.loads(line) for line in _lines(folder / "out" / "train.jsonl")]
     assert len(rows) == 75
     assert not {"tender-0", "tender-1", "scared-9"} & {row["id"] for row in rows}
     manifest = json.loads((folder / "out" / "manifest.json").read_text())
@@ -241,8 +245,8 @@ def test_its_profiles_are_read_as_a_teachers(folder: Path) -> None:
     assert run(folder) == 0
     given = ["--dataset", str(folder / "data"), "--profiles", str(folder / "out")]
     assert cli.main(["data", "preferences", *given, "--out", str(folder / "pairs")]) == 0
-    chosen = json.loads((folder / "pairs" / "reward-train.jsonl").open().readline())
-    row = {row["id"]: row for row in map(json.loads, (folder / "out" / "train.jsonl").open())}
+    chosen = json.loads(_lines(folder / "pairs" / "reward-train.jsonl")[0])
+    row = {row["id"]: row for row in map(json.loads, _lines(folder / "out" / "train.jsonl"))}
     assert chosen["chosen"] == row[chosen["id"]]["completion"]
     assert chosen["prompt"] == row[chosen["id"]]["prompt"]
 
@@ -251,7 +255,7 @@ def test_the_command_says_what_it_would_have_written_of_those_who_will_be_evalua
     folder: Path,
 ) -> None:
     assert run(folder, "--evaluation-prompts", str(folder / "evaluation.jsonl")) == 0
-    written = [json.loads(line) for line in (folder / "out" / "evaluation.jsonl").open()]
+    written = [json.loads(line) for line in _lines(folder / "out" / "evaluation.jsonl")]
     assert [(row["id"], row["kind"]) for row in written] == [("scared-9", "user")]
     assert all(phrase in written[0]["text"] for phrase in (*SCARED, *CHASED))
 
@@ -263,7 +267,7 @@ def test_a_prompt_that_is_no_chat_is_named(
     row = f'{{"id": "scared-9", "kind": "user", "prompt": {prompt}}}\n'
     (folder / "evaluation.jsonl").write_text(row)
     assert run(folder, "--evaluation-prompts", str(folder / "evaluation.jsonl")) == 1
-    assert "evaluation.jsonl, line 1: prompt is no chat" in capsys.readouterr().err
+    assert "evaluation.jsonl, line 1: prompt is not a chat" in capsys.readouterr().err
     assert not (folder / "out").exists()
 
 
