@@ -67,7 +67,7 @@ def add_compare(commands: Any) -> None:  # noqa: ANN401 - argparse does not name
 
 def _compare(args: argparse.Namespace) -> str:
     from training.data.rows import read_rows
-    from training.evaluation.answers_cache import keeping
+    from training.evaluation.answers_cache import cached
     from training.evaluation.comparison import compare
     from training.evaluation.report import save, table
     from training.evaluation.vectors import named, popularity
@@ -110,7 +110,7 @@ def _compare(args: argparse.Namespace) -> str:
                 f"({read.beyond:+.3f} beyond popularity, margin {read.margin:.3f})"
             )
     compared = compare(
-        {name: keeping(one, args.out) for name, one in writers.items()},
+        {name: cached(one, args.out) for name, one in writers.items()},
         rows,
         tokens=args.tokens,
         encode=encode,

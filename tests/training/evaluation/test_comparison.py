@@ -92,7 +92,7 @@ def test_teacher_and_categories_stand_beside_the_models() -> None:
 
 @pytest.mark.parametrize("name", ["teacher", "categories"])
 def test_no_model_takes_the_name_of_what_stands_beside_it(name: str) -> None:
-    with pytest.raises(TrainingError, match=f"{name} is in every table already"):
+    with pytest.raises(TrainingError, match=f"{name} is the name of a baseline"):
         writer(f"{name}=http://127.0.0.1:9")
 
 
