@@ -128,18 +128,20 @@ def test_conversations_and_pairs_are_written(folder: Path) -> None:
     talks = [row for row in samples if "neighbours" in row]
     assert talks
     assert all(len(row["neighbours"]) == 3 for row in talks)
-    taught = {row["id"]: row for row in lines(folder / "teacher" / "train.jsonl")}
+    pairs_by_id = {row["id"]: row for row in lines(folder / "teacher" / "train.jsonl")}
     rehearsed = [row for row in samples if "neighbours" not in row]
-    assert len(rehearsed) == len(talks) < len(taught)
+    assert len(rehearsed) == len(talks) < len(pairs_by_id)
     for row in rehearsed:
-        pair = taught[row["id"]]
+        pair = pairs_by_id[row["id"]]
         assert row["messages"] == [*pair["prompt"], *pair["completion"]]
     assert manifest(folder / "collaborative")["rehearsed"] == len(rehearsed)
     assert run(folder, "collaborative", "--similar", "3", "--rehearse", "0", out="paper") == 0
     assert lines(folder / "paper" / "samples.jsonl") == talks
     assert run(folder, "collaborative", "--similar", "3", out="usual") == 0
     usual = lines(folder / "usual" / "samples.jsonl")
-    assert {row["id"] for row in usual[len(talks) :]} == set(taught), "four a talk: all there are"
+    assert {row["id"] for row in usual[len(talks) :]} == set(pairs_by_id), (
+        "four a talk: all there are"
+    )
     half = ("--share", "neighbour=0.5", "--share", "full stop=0.5", "--parts", "0.5,0.5,0")
     assert run(folder, "preferences", *half) == 0
     pairs = lines(folder / "preferences" / "reward-train.jsonl")

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from recommenders.data.dataset import Dataset
 
 
-def _held_out(number: int, taught: str = "") -> HeldOut:
-    completion = (Turn(role="assistant", content=taught),) if taught else ()
+def _held_out(number: int, teacher: str = "") -> HeldOut:
+    completion = (Turn(role="assistant", content=teacher),) if teacher else ()
     return HeldOut(id=str(number), prompt=ROW.prompt, completion=completion)
 
 

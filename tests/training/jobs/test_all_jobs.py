@@ -37,13 +37,13 @@ def test_the_jobs_follow_on_each_other(
     policy.write_text(CONFIG + "response_length: 8\n")
     group = tmp_path / "group.yaml"
     group.write_text(CONFIG + "max_completion_length: 8\nnum_generations: 2\n")
-    dataset, taught = tmp_path / "ml-100k", tmp_path / "seed"
+    dataset, teacher = tmp_path / "ml-100k", tmp_path / "seed"
     fetch_ml_100k().write(dataset)
 
     def build(name: str, *more: str) -> Path:
         out = tmp_path / name
         common = ["--dataset", str(dataset), "--model", str(tiny_model), "--max-items", "5"]
-        kind = ["teacher", "seed"] if name == "seed" else [name, "--profiles", str(taught)]
+        kind = ["teacher", "seed"] if name == "seed" else [name, "--profiles", str(teacher)]
         assert main(["data", *kind, *common, "--out", str(out), *more]) == 0
         assert f"in {out}/" in capsys.readouterr().out
         return out
@@ -53,12 +53,12 @@ def test_the_jobs_follow_on_each_other(
     samples = build("collaborative", "--similar", "2", *choices) / "samples.jsonl"
     pairs = build("preferences", *choices)
     data = {
-        "distill": taught / "train.jsonl",
+        "distill": teacher / "train.jsonl",
         "collaborate": samples,
         "reward": pairs / "reward-train.jsonl",
         "policy": pairs / "rl.jsonl",
     }
-    held_out = _some(taught / "held-out.jsonl", 4)
+    held_out = _some(teacher / "held-out.jsonl", 4)
     unseen = _some(pairs / "reward-eval.jsonl", 8)
     runs = {job: tmp_path / job for job in ("distill", "collaborate", "reward", "ppo", "grpo")}
 

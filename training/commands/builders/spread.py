@@ -12,6 +12,7 @@ from training.data.errors import InstructionDataError
 if TYPE_CHECKING:
     import argparse
 
+DIMENSIONS = 16
 SUMMARY = "write profiles of a teacher's phrases for users whom the teacher never read"
 
 
@@ -51,6 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="least number of profiles that contain a phrase, for it to be used "
         "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--dimensions",
+        type=positive,
+        default=DIMENSIONS,
+        metavar="N",
+        help="dimensions of an item vector (default: %(default)s)",
     )
     parser.add_argument(
         "--at-most",
@@ -104,7 +112,7 @@ def run(args: argparse.Namespace) -> str:
         for name, history in dataset.histories(min_weight=args.min_weight).items()
     }
     others = {name: history for name, history in histories.items() if name not in evaluated}
-    spreader = Spreader(kept, others, lines, common=args.common)
+    spreader = Spreader(kept, others, lines, common=args.common, dimensions=args.dimensions)
     built = spread_profiles(
         spreader,
         histories,
@@ -124,7 +132,7 @@ def run(args: argparse.Namespace) -> str:
         "dataset": dataset_of(args, dataset),
         "left_out": dict(built.counts),
         "phrases": spreader.phrases,
-        "options": options_of(args, "users", "fewest", "common", "at_most", "seed"),
+        "options": options_of(args, "users", "fewest", "common", "dimensions", "at_most", "seed"),
         "prompt": prompt_of(args),
     }
     files = {

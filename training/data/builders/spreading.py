@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.float64]
 
-DIMENSIONS = 16
 _DAMPING = 10.0
 """Added to the number of choices of each item, so that rare items do not get a large weight."""
 
@@ -76,6 +75,7 @@ class Spreader:
         histories: User -> items, from which the item vectors are computed.
         lines: Item -> its line in a prompt; empty without readable text.
         common: Least number of profiles that a phrase must occur in.
+        dimensions: Most dimensions of an item vector.
 
     Raises:
         InstructionDataError: There are too few choices, or no line that the teacher read is an item
@@ -89,8 +89,9 @@ class Spreader:
         lines: Mapping[str, str],
         *,
         common: int,
+        dimensions: int,
     ) -> None:
-        vectors = item_vectors(histories)
+        vectors = item_vectors(histories, dimensions=dimensions)
         self._vectors: dict[str, Numbers] = {}
         for item, vector in vectors.items():
             self._vectors.setdefault(lines[item], vector)
@@ -230,9 +231,7 @@ def evaluation_profiles(spreader: Spreader, file: Path) -> Iterator[dict[str, st
             yield {"id": row["id"], "kind": "user", "text": profile.text}
 
 
-def item_vectors(
-    histories: Mapping[str, Sequence[str]], *, dimensions: int = DIMENSIONS
-) -> dict[str, Numbers]:
+def item_vectors(histories: Mapping[str, Sequence[str]], *, dimensions: int) -> dict[str, Numbers]:
     """Returns a vector of each chosen item, by singular value decomposition of the choices.
 
     The first singular vector, which is popularity, is left out, so that the mean vector of a user's

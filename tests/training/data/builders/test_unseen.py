@@ -89,10 +89,10 @@ def test_what_has_no_room_is_hidden_too_and_counted() -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     dataset(HISTORIES).write(tmp_path / "data")
-    (tmp_path / "taught").mkdir()
+    (tmp_path / "teacher").mkdir()
     rows = [kept("u7", ["Heat"]).answer.to_row(), {"id": "u6", "kind": "item"}]
     text = "".join(json.dumps(row) + "\n" for row in rows)
-    (tmp_path / "taught" / "profiles.jsonl").write_text(text)
+    (tmp_path / "teacher" / "profiles.jsonl").write_text(text)
     (tmp_path / "looked-at.jsonl").write_text('{"id": "u5"}\n')
     return tmp_path
 
@@ -105,7 +105,7 @@ def run(folder: Path, *options: str) -> int:
 def test_the_command_leaves_out_whom_folders_and_files_name(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    named = [str(folder / name) for name in ("taught", "looked-at.jsonl")]
+    named = [str(folder / name) for name in ("teacher", "looked-at.jsonl")]
     assert run(folder, "--profiles", *named) == 0
     assert "left out: seen 2, too few choices 1" in capsys.readouterr().out
     rows = list(read_rows(HeldOut, folder / "out" / "prompts.jsonl"))
