@@ -1,4 +1,4 @@
-"""Small things that builders are tested on."""
+"""Small inputs for tests of builders."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def words(name: str) -> ProfileText:
 
 
 def kept(name: str, lines: Sequence[str]) -> Kept:
-    """Returns a user's profile with what its writer read."""
+    """Returns a user's profile with the lines that were read for it."""
     profile = words(name)
     answer = TeacherAnswer(
         kind="user", id=name, text=profile.text, lines=tuple(lines), source="test"

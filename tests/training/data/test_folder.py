@@ -1,4 +1,4 @@
-"""A builder's folder: whole or not there, and named by what is in it."""
+"""A builder's folder: written atomically, with a fingerprint of its content."""
 
 from __future__ import annotations
 

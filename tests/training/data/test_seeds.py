@@ -1,4 +1,4 @@
-"""The seed set: varied, in the decoder's form, and about users and films that there are."""
+"""The seed set: varied, in the form of constrained decoding, with ids of MovieLens."""
 
 from __future__ import annotations
 

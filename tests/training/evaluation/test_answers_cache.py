@@ -25,7 +25,7 @@ ROWS = [
 
 
 class Counting(LocalWriter):
-    """Says how often it was asked."""
+    """Counts its calls."""
 
     asked = 0
 

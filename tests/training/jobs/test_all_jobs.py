@@ -106,7 +106,7 @@ def test_the_jobs_follow_on_each_other(
     document = json.loads((tmp_path / "compared/compare.json").read_text())
     assert len(document["profiles"]) == 3
 
-    # What is kept, and what is in a file, are the same answers as before.
+    # Cached answers and answers from a file are the same as before.
     kept = sorted((tmp_path / "compared/answers").iterdir())
     assert len(kept) == 2
     times = [file.stat().st_mtime_ns for file in kept]
@@ -137,7 +137,7 @@ def test_errors_are_told_in_a_line(
 
 
 def _some(path: Path, count: int) -> str:
-    """Returns a file of the first rows of another: a model is judged by few, to be quick."""
+    """Returns a file with the first rows of another, so that the test is quick."""
     out = path.with_name(f"some-{path.name}")
     out.write_text("".join(path.read_text().splitlines(keepends=True)[:count]))
     return str(out)

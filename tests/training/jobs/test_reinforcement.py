@@ -145,7 +145,7 @@ def test_what_cannot_be_trained_with_leaves_no_run_behind(
 def test_ppo_counts_steps_of_all_processes_together(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, int], batches: int
 ) -> None:
-    """TRL makes steps of this number: over the processes, and their batches, it is divided."""
+    """TRL divides this number by the processes and by their batches to get the number of steps."""
     monkeypatch.setenv("WORLD_SIZE", "2")
     options = PpoOptions(per_device_train_batch_size=2, **more)
     assert _arguments(options, load_tokenizer(tiny_model), 5)["total_episodes"] == 2 * batches

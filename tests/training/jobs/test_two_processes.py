@@ -1,4 +1,4 @@
-"""Two processes, each with half of every batch, learn what one learns with all of it."""
+"""Two processes with half of every batch each get the losses of one process with all of it."""
 
 from __future__ import annotations
 

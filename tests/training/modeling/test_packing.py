@@ -101,7 +101,7 @@ def test_a_model_that_attends_otherwise_is_refused(tiny_model: Path, encoded: En
 
 
 def _model(folder: Path) -> Any:
-    """Returns a model with an adapter that does something, the same one each time."""
+    """Returns a model with an adapter that is not zero and the same in each call."""
     torch.manual_seed(0)
     model = add_adapter(load_model(folder, dtype=torch.float32), tiny.LORA)
     for name, weight in model.named_parameters():

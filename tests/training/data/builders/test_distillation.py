@@ -1,4 +1,4 @@
-"""Pairs of prompt and profile: the service's prompt, and the profile alone to learn."""
+"""Pairs of prompt and profile: the service's prompt, and a completion of the profile alone."""
 
 from __future__ import annotations
 

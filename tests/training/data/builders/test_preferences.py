@@ -1,4 +1,4 @@
-"""Preference pairs: corruptions as often as asked, and three parts that share nobody."""
+"""Preference pairs: the shares of corruptions, and three disjoint parts of the users."""
 
 from __future__ import annotations
 

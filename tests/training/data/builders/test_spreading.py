@@ -1,4 +1,4 @@
-"""`reclm-train data spread`: a teacher's phrases for users whom it never read."""
+"""`reclm-train data spread`: a teacher's phrases for users whom the teacher never read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOVED = ("kisses on bridges", "weddings by lakes", "second chances")
 
 
 def histories() -> dict[str, list[str]]:
-    """Forty users of either taste, each with seven of its films, and two that share one of each."""
+    """Returns forty users of each taste, with seven of its films each, and two users with both tastes."""
     rng = np.random.default_rng(0)
     found = {
         f"{name}-{number}": [films[at] for at in rng.permutation(12)[:7]]
@@ -45,7 +45,7 @@ SIX = replace(READING, max_items=6)
 
 
 def teacher_profile(name: str, identities: tuple[str, ...], interests: tuple[str, ...]) -> Kept:
-    """A profile of a user, of whom the teacher had read four films."""
+    """Returns a profile of a user, with four films that the teacher read."""
     row = kept(name, [LINES[film] for film in HISTORIES[name][:4]])
     words = ProfileText("user", identities, interests)
     return Kept(replace(row.answer, text=words.text), words)

@@ -1,4 +1,4 @@
-"""`reclm-train data unseen`: prompts of users whom no model learnt from, with choices left to find."""
+"""`reclm-train data unseen`: prompts of users without a profile, with hidden choices to find."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a teacher's answers is dropped, and why."""
+"""Which answers of a teacher are dropped, and for which reason."""
 
 from __future__ import annotations
 
