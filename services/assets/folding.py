@@ -2,7 +2,7 @@
 
 A weight becomes W + lora_alpha / r * B A (arXiv 2106.09685, section 4.1), computed in float32 and
 stored in the type of the base. `reclm-train merge` does the same with PEFT and compares the models; a
-test compares both ways. Why PEFT is not used here: docs/decisions/0019-libraries.md.
+test compares both ways. PEFT would bring PyTorch into the image, 0.7 GB, and is slower.
 """
 
 from __future__ import annotations

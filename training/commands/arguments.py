@@ -86,7 +86,7 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split",
         metavar="KIND[,OPTION=VALUE...]",
-        help="read only the training part of this split (docs/splits.md)",
+        help="read only the training part of this split (docs/reference/splits.md)",
     )
     parser.add_argument(
         "--min-weight", type=float, metavar="W", help="leave out interactions with less weight"

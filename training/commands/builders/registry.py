@@ -54,7 +54,7 @@ def add_data(commands: Actions) -> None:
     data = commands.add_parser(
         "data",
         help="build training data",
-        description="Builders of instruction data (docs/training-data.md). Each writes a folder of "
+        description="Builders of instruction data (docs/how-to/training-data.md). Each writes a folder of "
         "JSON lines and a manifest atomically.",
     )
     actions = data.add_subparsers(metavar="builder", required=True)
