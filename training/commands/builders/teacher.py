@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from services.profiles.domain.profile import Kind
 from training.commands.arguments import add_reading, share
 from training.commands.builders.files import HELD_OUT, PROFILES, TRAIN, UNANSWERED
 from training.data.teacher.sources import SOURCES, SourceInput, read_source
@@ -64,6 +63,7 @@ def run(args: argparse.Namespace) -> str:
         InstructionDataError: No answer is left, or the answers cannot be read.
         DatasetError: The dataset cannot be read.
     """
+    from services.profiles.domain.profile import Kind
     from training.commands.builders.summary import refuse_empty, summary
     from training.data.filters.answers import filter_prose
     from training.data.folder import check_target, write_folder
