@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - the queries hold the paths of generated files
 """One way to read interactions, timed in a process of its own: `python -m` with a way, a job, a file.
 
 Each way does two jobs:
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 NEWEST = 50
-MEMORY_LIMIT = "1GB"
-"""What DuckDB may hold before it writes to disk."""
+MEMORY_LIMIT = os.environ.get("RECLM_BENCH_DUCKDB_MEMORY", "1GB")
+"""How much memory DuckDB may use for a backfill before it writes to disk."""
 
 _CONTROLS = r"[\x00-\x1f\x7f]"
 Grouped = "Iterable[tuple[str, tuple[str, ...]]]"
@@ -48,7 +50,8 @@ def ours_backfill(path: Path, scratch: Path) -> Iterator[tuple[str, tuple[Any, .
 
 def ours_import(path: Path, scratch: Path) -> Any:
     from recommenders.data.dataset import DatasetInfo
-    from recommenders.data.readers.generic import InteractionColumns, read_generic
+    from recommenders.data.readers.blocks import InteractionColumns
+    from recommenders.data.readers.generic import read_generic
 
     info = DatasetInfo(name="ingest", source="generated", licence="none")
     columns = InteractionColumns(time="timestamp", weight="weight")
@@ -100,7 +103,9 @@ def arrow_backfill(path: Path, scratch: Path) -> Iterator[tuple[str, tuple[Any, 
     names = np.array(items.dictionary.to_pylist(), dtype=object)
     ends = np.cumsum(np.bincount(codes))
     start = 0
-    for user, end in zip(pc.cast(users.dictionary, "string").to_pylist(), ends.tolist(), strict=True):
+    for user, end in zip(
+        pc.cast(users.dictionary, "string").to_pylist(), ends.tolist(), strict=True
+    ):
         yield user, tuple(names[entries[max(start, end - NEWEST) : end]].tolist())
         start = end
 
@@ -172,11 +177,13 @@ def _duckdb_check(base: Any, path: Path) -> None:
     base.execute(f"""
         CREATE VIEW checked AS SELECT user_id, item_id, TRY_CAST(timestamp AS BIGINT) AS timestamp,
             TRY_CAST(weight AS DOUBLE) AS weight FROM {source}""")
+
     def wrong(name: str) -> str:
         return (
             f"{name} IS NULL OR length({name}) NOT BETWEEN 1 AND 256 "
             f"OR regexp_matches({name}, '{_CONTROLS}')"
         )
+
     (bad,) = base.execute(f"""
         SELECT count(*) FROM checked WHERE {wrong("user_id")} OR {wrong("item_id")}
         OR timestamp IS NULL OR weight IS NULL OR NOT isfinite(weight)""").fetchone()
