@@ -94,7 +94,7 @@ class _Parser:
         self._source = source
         self._dialect = dialect
         self._names = names
-        self._places = {name: names.index(name) for name in wanted}
+        self._positions = {name: names.index(name) for name in wanted}
         self._delimiter = dialect.delimiter if len(dialect.delimiter) == 1 else _SEPARATOR
         mark = re.escape(self._delimiter.encode())
         quoted, bare = rb'"(?:[^"]++|"")*+"|', rb'[^"\r\n%b]*+' % mark
@@ -128,8 +128,8 @@ class _Parser:
     def block(self, records: list[_Record], bad: list[BadRow]) -> Block:
         """Returns records, and lines that are none, as a block."""
         columns = {
-            name: pa.array([record.fields[place] for record in records], pa.binary())
-            for name, place in self._places.items()
+            name: pa.array([record.fields[position] for record in records], pa.binary())
+            for name, position in self._positions.items()
         }
         row = self._row
         return Block(self._source.path, len(records), columns, lambda i: row(records[i]), bad)
@@ -139,17 +139,17 @@ class _Parser:
         def records() -> list[_Record]:
             return self._records(data, first, final=True)[0]
 
-        columns = {name: table[name].combine_chunks() for name in self._places}
+        columns = {name: table[name].combine_chunks() for name in self._positions}
         row = self._row
         return Block(self._source.path, table.num_rows, columns, lambda i: row(records()[i]))
 
     def _row(self, record: _Record) -> SourceRow:
-        values = {name: record.fields[place] for name, place in self._places.items()}
+        values = {name: record.fields[position] for name, position in self._positions.items()}
         return SourceRow(f"{self._source.name}, line {record.line}", shown(record.raw), values)
 
     def _fast(self, data: bytes, *, quoted: bool) -> pa.Table | None:
         """Parses well-formed records; None if one of them has another number of values."""
-        wanted = list(self._places)
+        wanted = list(self._positions)
         with suppress(pa.ArrowException):
             return pcsv.read_csv(
                 io.BytesIO(data),
