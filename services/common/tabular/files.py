@@ -74,20 +74,14 @@ def sources(path: Path) -> list[Source]:
 
 
 @contextmanager
-def _opened(source: Source) -> Iterator[Any]:
-    """Opens a file for its bytes, decompressed; errors of reading it are raised as TabularErrors."""
+def reading(path: Path) -> Iterator[None]:
+    """Raises whatever goes wrong in reading a file as a TabularError."""
     try:
-        with source.path.open("rb") as file:
-            if not source.packed:
-                yield file
-            elif source.path.name.lower().endswith(".gz"):
-                yield gzip.GzipFile(fileobj=file)
-            else:
-                yield pa.CompressedInputStream(file, "zstd")
+        yield
     except FileNotFoundError as error:
-        raise TabularError(f"{source.path} is missing") from error
+        raise TabularError(f"{path} is missing") from error
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
-        raise TabularError(f"{source.path} cannot be read: {error}") from error
+        raise TabularError(f"{path} cannot be read: {error}") from error
 
 
 def line_blocks(source: Source) -> Iterator[tuple[int, bytes | BadRow]]:
@@ -99,8 +93,14 @@ def line_blocks(source: Source) -> Iterator[tuple[int, bytes | BadRow]]:
     Raises:
         TabularError: The file cannot be read.
     """
+    too_long = f"the line has more than {MAX_LINE:,} bytes"
     first, held, passing_over = 1, b"", False
-    with _opened(source) as file:
+    with reading(source.path), source.path.open("rb") as packed:
+        file: Any = packed
+        if source.path.name.lower().endswith(".gz"):
+            file = gzip.GzipFile(fileobj=packed)
+        elif source.packed:
+            file = pa.CompressedInputStream(packed, "zstd")
         while more := file.read(BLOCK):
             if passing_over:
                 _, ended, more = more.partition(b"\n")
@@ -110,13 +110,13 @@ def line_blocks(source: Source) -> Iterator[tuple[int, bytes | BadRow]]:
             lines, held = data[:end], data[end:]
             # What was held has no line feed, so no line but the first can be too long.
             if len(lines) > MAX_LINE and (long := lines.find(b"\n") + 1) > MAX_LINE:
-                yield first, _too_long(source, first, lines)
+                yield first, bad_line(source, first, too_long, lines)
                 first, lines = first + 1, lines[long:]
             if lines:
                 yield first, lines
                 first += lines.count(b"\n")
             if len(held) > MAX_LINE:
-                yield first, _too_long(source, first, held)
+                yield first, bad_line(source, first, too_long, held)
                 first, held, passing_over = first + 1, b"", True
     if held:
         yield first, held
@@ -134,7 +134,3 @@ def shown(raw: bytes | str) -> str:
     if isinstance(raw, bytes):
         raw = raw[: 4 * _RAW_CHARACTERS].decode("utf-8", "replace")
     return raw.rstrip("\r\n")[:_RAW_CHARACTERS]
-
-
-def _too_long(source: Source, line: int, data: bytes) -> BadRow:
-    return bad_line(source, line, f"the line has more than {MAX_LINE:,} bytes", data)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.common.tabular.blocks import Block, SourceRow, TabularError
-from services.common.tabular.files import shown
+from services.common.tabular.blocks import Block, SourceRow
+from services.common.tabular.files import reading, shown
 from services.common.tabular.rules import python_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import pyarrow as pa
 
     from services.common.tabular.blocks import Columns
     from services.common.tabular.files import Source
@@ -27,7 +27,7 @@ def read_parquet(source: Source, columns: Columns) -> Iterator[Block]:
     """Yields the file's rows; raises TabularError."""
     # Without a buffer of its own, a whole column of a row group is read at once.
     options: dict[str, Any] = {"buffer_size": 256 * 1024, "pre_buffer": False}
-    with _errors(source), pq.ParquetFile(source.path, **options) as file:
+    with reading(source.path), pq.ParquetFile(source.path, **options) as file:
         names = columns.among(source.path, file.schema_arrow.names)
         first = 0
         for batch in file.iter_batches(_batch_size(file), columns=names, use_threads=False):
@@ -37,16 +37,8 @@ def read_parquet(source: Source, columns: Columns) -> Iterator[Block]:
 
 def row_count(source: Source) -> int:
     """Returns how many rows the file says it has; raises TabularError."""
-    with _errors(source):
+    with reading(source.path):
         return pq.read_metadata(source.path).num_rows
-
-
-@contextmanager
-def _errors(source: Source) -> Iterator[None]:
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        raise TabularError(f"{source.path} cannot be read: {error}") from error
 
 
 def _block(source: Source, batch: pa.RecordBatch, first: int) -> Block:
