@@ -15,6 +15,7 @@ from training.commands.data_arguments import (
     HISTORY_TOKENS,
     MAX_ITEMS,
     add_data,
+    add_prompt,
     add_teach,
     model,
     positive,
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_false",
         help="leave out the worked examples, as the service does for a model with an adapter",
     )
+    add_prompt(prompts)
     prompts.set_defaults(run=_prompts)
     add_data(commands)
     add_teach(commands)
@@ -117,6 +119,7 @@ def _prompts(args: argparse.Namespace) -> str:
         max_items=args.max_items,
         min_weight=args.min_weight,
         examples=args.examples,
+        prompt=args.prompt,
     )
     build = user_prompts if args.kind == "user" else item_prompts
     prompts = itertools.islice(build(Dataset.read(args.dataset), options), args.limit)

@@ -17,9 +17,10 @@ from services.profiles.api.state import Parts
 from services.profiles.cache.service import ProfileService
 from services.profiles.domain.model_identity import adapter_component, model_component
 from services.profiles.domain.profile import ProfileVersion
-from services.profiles.generation.profile_generator import Writer
-from services.profiles.generation.prompt_builder import Reader
-from services.profiles.generation.prompts import profile_v1
+from services.profiles.generation.profile_generator import ProfileGenerator
+from services.profiles.generation.prompt_builder import PromptBuilder
+from services.profiles.generation.prompts.base import component
+from services.profiles.generation.prompts.registry import prompt_named
 from services.profiles.generation.token_budget import tokenizer_counter, utf8_length
 from services.profiles.generators.vocabulary import lone_spaces
 from services.profiles.refresh.recorder import Recorder
@@ -78,11 +79,12 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
     generator = _generator(settings)
     stack.push_async_callback(generator.aclose)
 
+    prompt = prompt_named(settings.prompt)
     examples = settings.adapter is None
     version = ProfileVersion(
         base_model=model_component(settings.model, settings.model_path),
         adapter=adapter_component(settings.adapter, settings.adapter_hash),
-        prompt=profile_v1.component(examples=examples),
+        prompt=component(prompt, examples=examples),
         encoder=encoder.component,
     )
     count = tokenizer_counter(settings.model_path) if settings.model_path else utf8_length
@@ -90,16 +92,17 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
         store=store,
         interactions=interactions,
         history_limit=settings.max_interactions,
-        reader=Reader(
+        prompts=PromptBuilder(
             catalogue=catalogue,
             tenant=settings.tenant,
             count=count,
             history_tokens=settings.history_tokens,
         ),
-        writer=Writer(
+        generator=ProfileGenerator(
             generator=generator,
             encoder=encoder,
             version=version,
+            prompt=prompt,
             count=count,
             examples=examples,
             temperature=settings.temperature,

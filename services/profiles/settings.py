@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     adapter: str | None = None
     """The name under which the model server knows a LoRA adapter; None asks the base model."""
     adapter_hash: str = ""
+    prompt: str | None = None
+    """The version of the prompt; None for the current one."""
     model_timeout_s: PositiveFloat = 60.0
     generation_timeout_s: PositiveFloat = 120.0
     max_concurrent_generations: PositiveInt = 64

@@ -12,7 +12,8 @@ import pytest
 from recommenders.data.dataset import INTERACTION_COLUMNS, Dataset, DatasetInfo
 from services.profiles.domain.profile import Item, ProfileKey
 from services.profiles.domain.requests import ProfileRequest
-from services.profiles.generation.prompt_builder import Reader
+from services.profiles.generation.prompt_builder import PromptBuilder
+from services.profiles.generation.prompts.registry import CURRENT
 from services.profiles.generation.token_budget import utf8_length
 from services.profiles.settings import Settings
 from training import cli
@@ -81,17 +82,15 @@ class Catalogue:
 
 
 def served(folder: Path, kind: Kind, name: str, history: list[str], tokens: int) -> list[Any]:
-    reader = Reader(
+    builder = PromptBuilder(
         catalogue=Catalogue(Dataset.read(folder)),
         tenant="default",
         count=utf8_length,
         history_tokens=tokens,
     )
     request = ProfileRequest(key=ProfileKey("default", kind, name), history=tuple(history))
-    reading = asyncio.run(reader.read(request))
-    return [
-        {"role": turn.role, "content": turn.content} for turn in reading.messages(examples=True)
-    ]
+    chat = asyncio.run(builder.build(request)).messages(CURRENT, examples=True)
+    return [{"role": turn.role, "content": turn.content} for turn in chat]
 
 
 @pytest.mark.parametrize("tokens", [384, 40, 12])

@@ -19,7 +19,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from services.profiles.generation.prompts.profile_v1 import user_messages
+from services.profiles.generation.prompts.registry import CURRENT
 from training.adapters.manifest import chain, check_base, read_adapter
 from training.data.rows import Turn
 from training.errors import TrainingError
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 
 PROBES = tuple(
     tuple(
-        Turn(role=turn.role, content=turn.content) for turn in user_messages(lines, examples=False)
+        Turn(role=turn.role, content=turn.content)
+        for turn in CURRENT.user_messages(lines, examples=False)
     )
     for lines in (
         ["Head torch with red light | Camping, Lighting", "Freeze-dried meals for two | Camping"],

@@ -404,4 +404,5 @@ def _reading(args: argparse.Namespace) -> Reading:
         history_tokens=args.history_tokens,
         max_items=args.max_items,
         examples=args.examples,
+        prompt=args.prompt,
     )

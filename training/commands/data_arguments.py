@@ -13,6 +13,8 @@ from training.commands import teach as teaching
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from services.profiles.generation.prompts.base import PromptVersion
+
     Actions = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no other name
 
 HISTORY_TOKENS = 384
@@ -278,6 +280,29 @@ def model(text: str) -> Path:
     return folder
 
 
+def prompt(text: str) -> PromptVersion:
+    """Reads the name of a version of the prompt."""
+    from services.profiles.generation.prompts.registry import UnknownPrompt, prompt_named
+
+    try:
+        return prompt_named(text)
+    except UnknownPrompt as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def add_prompt(parser: argparse.ArgumentParser) -> None:
+    """Adds the option that chooses a version of the prompt."""
+    from services.profiles.generation.prompts.registry import CURRENT
+
+    parser.add_argument(
+        "--prompt",
+        type=prompt,
+        default=CURRENT.name,
+        metavar="NAME",
+        help="the version of the prompt (default: %(default)s)",
+    )
+
+
 def _builder(
     actions: Actions, name: str, summary: str, run: Callable[[argparse.Namespace], str]
 ) -> argparse.ArgumentParser:
@@ -333,6 +358,7 @@ def _add_reading(
 def _add_budget(
     parser: argparse.ArgumentParser, *, items: int = MAX_ITEMS, meaning: str = _NEWEST
 ) -> None:
+    add_prompt(parser)
     parser.add_argument(
         "--max-items",
         type=positive,

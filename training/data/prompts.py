@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from recommenders.data.neighbours import co_chosen
 from services.profiles.domain.profile import Item
-from services.profiles.generation.prompts.profile_v1 import item_line, item_messages, user_messages
+from services.profiles.generation.prompts.item_text import item_line
+from services.profiles.generation.prompts.registry import CURRENT
 from services.profiles.generation.token_budget import newest_that_fit
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from recommenders.data.dataset import Dataset
     from services.profiles.domain.profile import Kind, Message
+    from services.profiles.generation.prompts.base import PromptVersion
     from services.profiles.generation.token_budget import TokenCounter
 
 
@@ -57,6 +59,7 @@ class PromptOptions:
         max_items: Most items of history, and most neighbours of an item.
         min_weight: Leave out interactions with less weight.
         examples: Show the worked examples, as the service does for a model without an adapter.
+        prompt: The version of the prompt.
     """
 
     count: TokenCounter
@@ -64,6 +67,7 @@ class PromptOptions:
     max_items: int
     min_weight: float | None
     examples: bool
+    prompt: PromptVersion = CURRENT
 
 
 def turns(messages: Iterable[Message]) -> list[dict[str, str]]:
@@ -76,7 +80,7 @@ def user_prompts(dataset: Dataset, options: PromptOptions) -> Iterator[Prompt]:
     lines = item_lines(dataset)
     for user, history in dataset.histories(min_weight=options.min_weight).items():
         if cut := _cut([lines[item] for item in history[-options.max_items :]], options):
-            messages = user_messages(cut, examples=options.examples)
+            messages = options.prompt.user_messages(cut, examples=options.examples)
             yield Prompt(user, "user", messages, cut)
 
 
@@ -89,7 +93,7 @@ def item_prompts(dataset: Dataset, options: PromptOptions) -> Iterator[Prompt]:
         (subject,) = newest_that_fit([line], options.history_tokens, options.count)
         alongside = _cut([lines[other] for other in others], options)
         if subject or alongside:
-            messages = item_messages(subject, alongside, examples=options.examples)
+            messages = options.prompt.item_messages(subject, alongside, examples=options.examples)
             yield Prompt(item, "item", messages, [subject], alongside)
 
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from services.profiles.domain.profile import ProfileKey, ProfileVersion, Status
     from services.profiles.domain.requests import ProfileRequest
-    from services.profiles.generation.profile_generator import Writer
-    from services.profiles.generation.prompt_builder import Reader, Reading
+    from services.profiles.generation.profile_generator import ProfileGenerator
+    from services.profiles.generation.prompt_builder import PromptBuilder, PromptInput
     from services.profiles.stores.base import Interactions, Lease, ProfileStore
     from services.profiles.stores.codec import Stored
     from services.profiles.telemetry import Metrics
@@ -55,7 +55,7 @@ def _background_share(limit: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ProfileAnswer:
     """A profile and how it was come by.
 
     Attributes:
@@ -93,8 +93,8 @@ class ProfileService:
         store: ProfileStore,
         interactions: Interactions,
         history_limit: int,
-        reader: Reader,
-        writer: Writer,
+        prompts: PromptBuilder,
+        generator: ProfileGenerator,
         version: ProfileVersion,
         ttl_s: int,
         lease_s: float,
@@ -106,8 +106,8 @@ class ProfileService:
         self._store = store
         self._interactions = interactions
         self._history_limit = history_limit
-        self._reader = reader
-        self._writer = writer
+        self._prompts = prompts
+        self._generator = generator
         self._version = version
         self._digest = version.digest()
         self._versions = {self._digest: version.to_json()}
@@ -117,7 +117,7 @@ class ProfileService:
         self._at_model = asyncio.Semaphore(max_concurrent)
         self._in_background = asyncio.Semaphore(_background_share(max_concurrent))
         self._max_waiting = max_waiting
-        self._single_flight: SingleFlight[Answer] = SingleFlight()
+        self._single_flight: SingleFlight[ProfileAnswer] = SingleFlight()
         self._metrics = metrics
 
     @property
@@ -125,7 +125,7 @@ class ProfileService:
         """What the profiles that this service writes are made with."""
         return self._version
 
-    async def profile(self, request: ProfileRequest) -> Answer:
+    async def profile(self, request: ProfileRequest) -> ProfileAnswer:
         """Returns the profile asked for.
 
         Raises:
@@ -141,21 +141,21 @@ class ProfileService:
                 stored = codec.look(await self._store.get(request.key))
                 if stored is not None and self._serves(stored, request):
                     return self._count(
-                        request, Answer(stored, "cached", self._versions[self._digest])
+                        request, ProfileAnswer(stored, "cached", self._versions[self._digest])
                     )
                 if request.digest() == NOTHING and request.key.kind == "user":
                     request = await self._with_history(request)
                     if not request.history:
                         return self._count(request, await self._unread(request, stored))
-                reading = await self._reader.read(request)
+                prompt_input = await self._prompts.build(request)
         except TimeoutError as error:
             raise StoreUnavailable(
                 "the profile store did not answer within the deadline"
             ) from error
-        answer = await self._generated(request, reading, stored, until)
+        answer = await self._generated(request, prompt_input, stored, until)
         return self._count(request, answer)
 
-    async def lookup(self, key: ProfileKey) -> Answer:
+    async def lookup(self, key: ProfileKey) -> ProfileAnswer:
         """Returns a stored profile without generating one.
 
         Raises:
@@ -166,7 +166,7 @@ class ProfileService:
         if stored is None:
             raise ProfileNotFound(f"there is no {key.kind} profile under this id")
         if stored.version_digest == self._digest:
-            return Answer(stored, "cached", self._versions[self._digest])
+            return ProfileAnswer(stored, "cached", self._versions[self._digest])
         return await self._stale(stored)
 
     async def erase(self, key: ProfileKey) -> bool:
@@ -207,7 +207,7 @@ class ProfileService:
         )
         return replace(request, history=tuple(history), stored=True)
 
-    async def _unread(self, request: ProfileRequest, stored: Stored | None) -> Answer:
+    async def _unread(self, request: ProfileRequest, stored: Stored | None) -> ProfileAnswer:
         """Answers a request that gives nothing to read."""
         if stored is None or request.refresh:
             raise NothingToRead(
@@ -218,22 +218,22 @@ class ProfileService:
             )
         return await self._stale(stored)
 
-    async def _stale(self, stored: Stored) -> Answer:
+    async def _stale(self, stored: Stored) -> ProfileAnswer:
         version = self._versions.get(stored.version_digest)
         if version is None:
             version = await self._store.get_version(stored.version_digest)
             if version is None:
                 raise ProfileNotFound("the profile's version is not known to the store any more")
             self._versions[stored.version_digest] = version
-        return Answer(stored, "stale", version)
+        return ProfileAnswer(stored, "stale", version)
 
     async def _generated(
         self,
         request: ProfileRequest,
-        reading: Reading,
+        prompt_input: PromptInput,
         stored: Stored | None,
         until: float | None,
-    ) -> Answer:
+    ) -> ProfileAnswer:
         """Waits for a generation as long as the deadline lets it, and falls back after that."""
         seen = stored.created_ms if stored else None
         # One in the background waits for its turn, and nobody else must wait with it.
@@ -249,7 +249,7 @@ class ProfileService:
             limit = _background_share(limit)
         try:
             task = self._single_flight.join(
-                key, lambda: self._generate(request, reading, seen), limit=limit
+                key, lambda: self._generate(request, prompt_input, seen), limit=limit
             )
             timeout = None if until is None else until - asyncio.get_running_loop().time()
             done, _ = await asyncio.wait({task}, timeout=timeout)
@@ -266,7 +266,9 @@ class ProfileService:
             return await self._stale(stored)
         try:
             async with asyncio.timeout(None if until is None else _DEGRADED_S):
-                profile = await self._writer.finish(request, reading, reading.degraded())
+                profile = await self._generator.finish(
+                    request, prompt_input, prompt_input.degraded()
+                )
         except TimeoutError as error:
             raise EncoderUnavailable(
                 f"the encoder did not answer for a degraded profile within {_DEGRADED_S:g} s"
@@ -274,8 +276,8 @@ class ProfileService:
         return self._answer(codec.encode(profile), "degraded")
 
     async def _generate(
-        self, request: ProfileRequest, reading: Reading, seen: int | None
-    ) -> Answer:
+        self, request: ProfileRequest, prompt_input: PromptInput, seen: int | None
+    ) -> ProfileAnswer:
         """Leads or follows until there is a profile."""
         try:
             async with asyncio.timeout(self._generation_timeout_s), self._turn(request):
@@ -283,7 +285,7 @@ class ProfileService:
                     self._store, request.key, lambda value: self._is_result(value, request, seen)
                 )
                 if claim.lease is not None:
-                    return await self._lead(claim.lease, claim.value, request, reading)
+                    return await self._lead(claim.lease, claim.value, request, prompt_input)
                 if claim.failure is not None:
                     failure = _LEADER_FAILURES.get(claim.failure, errors.ModelUnavailable)
                     raise failure("another process tried to generate this profile and failed")
@@ -312,18 +314,18 @@ class ProfileService:
         return request.digest() in {NOTHING, stored.request_digest}
 
     async def _lead(
-        self, lease: Lease, value: bytes | None, request: ProfileRequest, reading: Reading
-    ) -> Answer:
+        self, lease: Lease, value: bytes | None, request: ProfileRequest, prompt_input: PromptInput
+    ) -> ProfileAnswer:
         """Generates under a lease, and stores what came of it."""
         stored = codec.look(value)
         try:
             async with renewed(self._store, lease, self._lease_s / 3):
-                request, reading = await self._as_of_now(request, reading)
-                if stored is not None and self._unchanged(stored, request, reading):
+                request, prompt_input = await self._as_of_now(request, prompt_input)
+                if stored is not None and self._unchanged(stored, request, prompt_input):
                     written, status = stored.rebound(request.digest()), "cached"
                 else:
                     async with self._at_model:
-                        profile = await self._writer.write(request, reading)
+                        profile = await self._generator.generate(request, prompt_input)
                     written, status = codec.encode(profile), "generated"
             await self._commit(lease, written)
         except NothingToRead:
@@ -339,9 +341,9 @@ class ProfileService:
         return self._answer(written, "cached" if status == "cached" else "generated")
 
     async def _as_of_now(
-        self, request: ProfileRequest, reading: Reading
-    ) -> tuple[ProfileRequest, Reading]:
-        """Returns a request and its reading with the stored history read again, under the lease.
+        self, request: ProfileRequest, prompt_input: PromptInput
+    ) -> tuple[ProfileRequest, PromptInput]:
+        """Returns a request and its prompt input with the stored history read again, under the lease.
 
         An erasure before the lease was taken found none to break. It has taken the interactions
         by then, and one after it breaks the lease.
@@ -350,20 +352,22 @@ class ProfileService:
             NothingToRead: The user was erased since the request came.
         """
         if not request.stored:
-            return request, reading
+            return request, prompt_input
         latest = await self._with_history(request)
         if not latest.history:
             raise NothingToRead("the user was erased while the profile waited to be made")
         if latest.history == request.history:
-            return request, reading
-        return latest, await self._reader.read(latest)
+            return request, prompt_input
+        return latest, await self._prompts.build(latest)
 
-    def _unchanged(self, stored: Stored, request: ProfileRequest, reading: Reading) -> bool:
+    def _unchanged(
+        self, stored: Stored, request: ProfileRequest, prompt_input: PromptInput
+    ) -> bool:
         """Says whether a generation would read just what a stored profile was made from."""
         return (
             not request.refresh
             and self._current(stored, request)
-            and stored.input_hash == reading.hash
+            and stored.input_hash == prompt_input.hash
         )
 
     async def _commit(self, lease: Lease, value: bytes) -> None:
@@ -382,12 +386,12 @@ class ProfileService:
         except StoreUnavailable as error:
             LOGGER.warning("a lease is left to run out", extra={"data": {"why": error.detail}})
 
-    def _answer(self, value: bytes | None, status: Status) -> Answer:
+    def _answer(self, value: bytes | None, status: Status) -> ProfileAnswer:
         stored = codec.look(value)
         if stored is None:
             raise StoreUnavailable("the profile store lost a profile that it had a moment ago")
-        return Answer(stored, status, self._versions[self._digest])
+        return ProfileAnswer(stored, status, self._versions[self._digest])
 
-    def _count(self, request: ProfileRequest, answer: Answer) -> Answer:
+    def _count(self, request: ProfileRequest, answer: ProfileAnswer) -> ProfileAnswer:
         self._metrics.profiles.labels(request.key.kind, answer.status).inc()
         return answer

@@ -24,7 +24,7 @@ from services.profiles.errors import (
 from services.profiles.telemetry import LOGGER
 
 if TYPE_CHECKING:
-    from services.profiles.cache.service import Answer, ProfileService
+    from services.profiles.cache.service import ProfileAnswer, ProfileService
     from services.profiles.stores.base import Interactions, Refresh, Refreshes
     from services.profiles.telemetry import Metrics
 
@@ -184,7 +184,7 @@ class Refresher:
     async def _history(self, key: ProfileKey, *, limit: int) -> list[str]:
         return await self._interactions.history(key.tenant, key.id, limit=limit)
 
-    async def _confirmed(self, key: ProfileKey, answer: Answer) -> Outcome:
+    async def _confirmed(self, key: ProfileKey, answer: ProfileAnswer) -> Outcome:
         """Looks whether a profile is stored, and whether its user is still there.
 
         Raises:

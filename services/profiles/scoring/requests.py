@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from services.profiles.domain.profile import Item
 
 if TYPE_CHECKING:
-    from services.profiles.cache.service import Answer
+    from services.profiles.cache.service import ProfileAnswer
     from services.profiles.scoring.values import Ranking
 
 
@@ -55,7 +55,7 @@ class ScoreAnswer:
     scorer: str
     user_id: str | None
     ranking: Ranking
-    profile: Answer | None
+    profile: ProfileAnswer | None
     ignored: list[str]
     reasons: bool
     interests: bool

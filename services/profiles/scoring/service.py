@@ -25,7 +25,7 @@ from services.profiles.telemetry import LOGGER
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.profiles.cache.service import Answer, ProfileService
+    from services.profiles.cache.service import ProfileAnswer, ProfileService
     from services.profiles.scoring.phrases import Phrases
     from services.profiles.scoring.registry import Registry
     from services.profiles.scoring.requests import ScoreRequest
@@ -151,7 +151,7 @@ class ScoringService:
 
     async def _stored(
         self, user_id: str | None, until: float | None
-    ) -> tuple[Answer | None, list[str]]:
+    ) -> tuple[ProfileAnswer | None, list[str]]:
         """Returns a user's usable profile and interactions, read at the same time."""
         if user_id is None:
             return None, []
@@ -165,7 +165,7 @@ class ScoringService:
             raise StoreUnavailable("the store did not answer within the deadline") from error
         return profile, events
 
-    async def _profile(self, user_id: str) -> Answer | None:
+    async def _profile(self, user_id: str) -> ProfileAnswer | None:
         try:
             found = await self._profiles.lookup(ProfileKey(self._tenant, "user", user_id))
         except ProfileNotFound:
@@ -174,7 +174,7 @@ class ScoringService:
 
     async def _made(
         self, request: ScoreRequest, events: Sequence[str], until: float | None
-    ) -> Answer | None:
+    ) -> ProfileAnswer | None:
         """Returns a profile made now, or the degraded one; None with nothing to make one from."""
         named = set(request.history_ids())
         earlier = [id_ for id_ in events if id_ not in named]
@@ -195,7 +195,7 @@ class ScoringService:
             return None
         return made if self._readable(made) else None
 
-    def _readable(self, profile: Answer) -> bool:
+    def _readable(self, profile: ProfileAnswer) -> bool:
         """Says whether a profile's vector is of the encoder that the service works with now."""
         digest = profile.stored.version_digest
         if digest not in self._same_encoder:
@@ -204,7 +204,7 @@ class ScoringService:
             self._same_encoder[digest] = from_json(profile.version)["encoder"] == named
         return self._same_encoder[digest]
 
-    async def _interests(self, profile: Answer, until: float | None) -> Interests | None:
+    async def _interests(self, profile: ProfileAnswer, until: float | None) -> Interests | None:
         """Returns the vectors of a profile's interests; None when the encoder is away or late."""
         phrases: list[str] = from_json(b"{" + profile.stored.fragment + b"}")["interests"]
         try:

@@ -9,7 +9,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from services.assets.manifest import Origin, content_hash, verify, write_manifest
-from services.profiles.generation.prompts.profile_v1 import component
+from services.profiles.generation.prompts.base import component
+from services.profiles.generation.prompts.registry import CURRENT
 from services.stack.adapters import SHIPPED, find_adapter
 from services.stack.errors import StackError
 from services.stack.parts import MODEL, Parts, _served, with_adapter, with_shipped_adapter
@@ -135,7 +136,7 @@ def test_the_shipped_adapter_is_whole(home: Path) -> None:
     adapter = find_adapter(home, SHIPPED)
     verify(adapter.folder)
     manifest = json.loads((adapter.folder / "manifest.json").read_text())
-    prompt = component(examples=False)
+    prompt = component(CURRENT, examples=False)
     assert manifest["prompt"] == {"name": prompt.name, "hash": prompt.hash}
     assert sum(path.stat().st_size for path in adapter.folder.iterdir()) < 5_000_000
 

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from services.profiles.generation.grammar import parse
-from services.profiles.generation.prompts.profile_v1 import component
+from services.profiles.generation.prompts.base import component
+from services.profiles.generation.prompts.registry import CURRENT
 from services.profiles.settings import Settings
 from tests.training.data.made import dataset, words
 from training import cli
@@ -72,7 +73,7 @@ def test_a_teacher_s_answers_become_pairs(folder: Path, capsys: pytest.CaptureFi
     assert held
     about = manifest(folder / "teacher")
     assert about["dropped"]["malformed"] == 0
-    assert about["prompt"]["hash"] == component(examples=False).hash
+    assert about["prompt"]["hash"] == component(CURRENT, examples=False).hash
     assert about["files"]["train.jsonl"]["rows"] == len(train)
     assert f"fingerprint: {about['fingerprint']}" in capsys.readouterr().out
 

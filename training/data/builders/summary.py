@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 def prompt_of(args: argparse.Namespace) -> dict[str, Any]:
     """Returns what decides how a prompt reads."""
-    from services.profiles.generation.prompts.profile_v1 import component
+    from services.profiles.generation.prompts.base import component
     from training.data.folder import digest_of
 
-    prompt = component(examples=args.examples)
+    prompt = component(args.prompt, examples=args.examples)
     counted = f"sha256 {digest_of(args.model / 'tokenizer.json')}" if args.model else "bytes"
     return {
         "name": prompt.name,

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from services.profiles.domain.profile import Message
 from services.profiles.generation import grammar
-from services.profiles.generation.prompts.profile_v1 import item_messages, user_messages
+from services.profiles.generation.prompts.registry import CURRENT
 from services.profiles.generators.base import GenerationRequest
 from services.profiles.generators.vllm import VllmGenerator
 from services.profiles.generators.vocabulary import lone_spaces
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LINES = ["Heat (1995) | Action, Crime, Thriller", "Casino (1995) | Drama"]
 USER = GenerationRequest(
-    messages=user_messages(LINES, examples=False),
+    messages=CURRENT.user_messages(LINES, examples=False),
     pattern=grammar.pattern("user"),
     max_tokens=128,
     temperature=0.5,
@@ -35,7 +35,7 @@ USER = GenerationRequest(
 )
 ITEM = replace(
     USER,
-    messages=item_messages(LINES[0], LINES[1:], examples=False),
+    messages=CURRENT.item_messages(LINES[0], LINES[1:], examples=False),
     pattern=grammar.pattern("item"),
     max_tokens=224,
 )

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from services.profiles.cache.service import ProfileService
-from services.profiles.generation.profile_generator import Writer
-from services.profiles.generation.prompt_builder import Reader
+from services.profiles.generation.profile_generator import ProfileGenerator
+from services.profiles.generation.prompt_builder import PromptBuilder
+from services.profiles.generation.prompts.registry import CURRENT
 from services.profiles.generation.token_budget import utf8_length
 from services.profiles.refresh.recorder import Recorder
 from services.profiles.refresh.worker import Refresher
@@ -51,13 +52,14 @@ async def make(redis_server: RedisServer) -> AsyncIterator[Callable[[], Worker]]
             store=store,
             interactions=interactions,
             history_limit=10,
-            reader=Reader(
+            prompts=PromptBuilder(
                 catalogue=catalogue, tenant=tenant, count=utf8_length, history_tokens=500
             ),
-            writer=Writer(
+            generator=ProfileGenerator(
                 generator=generator,
                 encoder=OneVector(),
                 version=VERSION,
+                prompt=CURRENT,
                 count=utf8_length,
                 examples=False,
                 temperature=0.0,
