@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from services.profiles.domain.requests import ProfileRequest
     from services.profiles.generation.profile_generator import ProfileGenerator
     from services.profiles.generation.prompt_builder import PromptBuilder, PromptInput
-    from services.profiles.stores.base import Interactions, Lease, ProfileStore
+    from services.profiles.stores.base import Lease, Stores
     from services.profiles.stores.codec import Stored
     from services.profiles.telemetry import Metrics
 
@@ -75,7 +75,7 @@ class ProfileService:
     """Cache-aside with single-flight, limits, deadlines and fallbacks.
 
     Args:
-        interactions: Where the history of a user is from when a request brings none.
+        stores: Where profiles are kept, and the history of a user when a request brings none.
         history_limit: Most interactions of a user that are looked at.
         version: What the profiles that this service writes are made with.
         ttl_s: How long a profile is kept.
@@ -90,8 +90,7 @@ class ProfileService:
     def __init__(
         self,
         *,
-        store: ProfileStore,
-        interactions: Interactions,
+        stores: Stores,
         history_limit: int,
         prompts: PromptBuilder,
         generator: ProfileGenerator,
@@ -103,8 +102,9 @@ class ProfileService:
         max_waiting: int,
         metrics: Metrics,
     ) -> None:
-        self._store = store
-        self._interactions = interactions
+        self._stores = stores
+        self._store = stores.profiles
+        self._interactions = stores.interactions
         self._history_limit = history_limit
         self._prompts = prompts
         self._generator = generator
@@ -170,13 +170,15 @@ class ProfileService:
         return await self._stale(stored)
 
     async def erase(self, key: ProfileKey) -> bool:
-        """Erases a profile and all that derives from it; one being generated is not stored.
+        """Erases a profile and all that it was made from; one being generated is not stored.
 
-        A user's interactions go first, so that no new profile is made from them meanwhile.
+        Returns:
+            Whether there was a profile.
+
+        Raises:
+            StoreUnavailable: As the stores do.
         """
-        if key.kind == "user":
-            await self._interactions.erase(key.tenant, key.id)
-        return await self._store.delete(key)
+        return await self._stores.erase(key)
 
     async def embeddings(self, keys: Sequence[ProfileKey]) -> list[Stored | None]:
         """Returns stored profiles in order, without generating any."""

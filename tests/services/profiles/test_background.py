@@ -17,7 +17,8 @@ from services.profiles.generation.prompt_builder import PromptBuilder
 from services.profiles.generation.prompts.registry import CURRENT
 from services.profiles.generation.token_budget import utf8_length
 from services.profiles.generators.base import Generation, GenerationRequest
-from services.profiles.stores.memory import MemoryCatalogue, MemoryInteractions, MemoryProfiles
+from services.profiles.settings import Settings
+from services.profiles.stores.memory.stores import open_memory_stores
 from services.profiles.telemetry import Metrics
 
 if TYPE_CHECKING:
@@ -78,12 +79,12 @@ async def generator() -> HeldGenerator:
 @pytest.fixture
 async def service(generator: HeldGenerator) -> AsyncIterator[ProfileService]:
     metrics = Metrics()
+    stores = open_memory_stores(Settings())
     service = ProfileService(
-        store=MemoryProfiles(),
-        interactions=MemoryInteractions(),
+        stores=stores,
         history_limit=100,
         prompts=PromptBuilder(
-            catalogue=MemoryCatalogue(), tenant="t", count=utf8_length, history_tokens=500
+            catalogue=stores.catalogue, tenant="t", count=utf8_length, history_tokens=500
         ),
         generator=ProfileGenerator(
             generator=generator,
