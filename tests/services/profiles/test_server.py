@@ -34,7 +34,7 @@ def test_an_application_that_cannot_start_is_no_orderly_end(workers: str) -> Non
 
 
 def test_several_workers_need_a_store_that_they_share() -> None:
-    with pytest.raises(SettingsError, match="RECLM_STORE=memory.*2 workers"):
+    with pytest.raises(SettingsError, match=r"RECLM_STORE=memory.*2 workers"):
         require_shared_store(Settings(store="memory"), 2)
     require_shared_store(Settings(store="memory"), 1)
     require_shared_store(Settings(), 2)
