@@ -18,6 +18,7 @@ from services.profiles.cache.service import ProfileService
 from services.profiles.domain.model_identity import adapter_component, model_component
 from services.profiles.domain.profile import ProfileVersion
 from services.profiles.encoders.registry import ENCODERS
+from services.profiles.generation.adapters import prompt_of_adapter, trained_prompt
 from services.profiles.generation.profile_generator import ProfileGenerator
 from services.profiles.generation.prompt_builder import PromptBuilder
 from services.profiles.generation.prompts.base import component
@@ -34,6 +35,7 @@ from services.profiles.stores.registry import STORES
 if TYPE_CHECKING:
     import contextlib
 
+    from services.profiles.generation.prompts.base import PromptVersion
     from services.profiles.settings import Settings
     from services.profiles.telemetry import Metrics
 
@@ -51,11 +53,12 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
         stack: Closes the parts, the last one first.
 
     Raises:
-        ValueError: A setting that another one needs is missing, or there is no such prompt.
+        ValueError: A setting that another one needs is missing, there is no such prompt, or the
+            adapter was trained with another one.
         EncoderUnavailable: The encoder's folder does not hold one.
         AssetError: The model's folder has no tokenizer.
     """
-    prompt = prompt_named(settings.prompt)
+    prompt = _prompt(settings)
     stores = STORES[settings.store](settings)
     stack.push_async_callback(stores.aclose)
     encoder = ENCODERS[settings.encoder](settings, metrics.encoder_batch.observe)
@@ -155,6 +158,14 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
             Dependency("scorer", scorers.check, vital=False),
         ),
     )
+
+
+def _prompt(settings: Settings) -> PromptVersion:
+    """Returns the version of the prompt, checked against the adapter where its folder is known."""
+    if settings.adapter is None or settings.adapter_path is None:
+        return prompt_named(settings.prompt)
+    trained = trained_prompt(settings.adapter_path)
+    return prompt_of_adapter(settings.adapter, trained, settings.prompt)
 
 
 async def _drain(service: ProfileService, refresher: Refresher, timeout_s: float) -> None:

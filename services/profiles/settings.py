@@ -57,8 +57,10 @@ class Settings(BaseSettings):
     adapter: str | None = None
     """The name under which the model server knows a LoRA adapter; None for the base model alone."""
     adapter_hash: str = ""
+    adapter_path: Path | None = None
+    """The adapter's folder: its manifest names the prompt that it must be served with."""
     prompt: str | None = None
-    """The version of the prompt; None for the current one."""
+    """The version of the prompt; None for the adapter's, or the current one."""
     model_timeout_s: PositiveFloat = 60.0
     generation_timeout_s: PositiveFloat = 120.0
     max_concurrent_generations: PositiveInt = 64

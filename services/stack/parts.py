@@ -129,11 +129,12 @@ def with_adapter(parts: Parts, adapter: Adapter, steps: Steps) -> Parts:
     """Returns the parts with an adapter on top of their model; a CPU's is folded in beforehand.
 
     Raises:
-        StackError: This machine cannot serve it, or it is for another model.
+        StackError: This machine cannot serve it, or it is for another model or another prompt.
         AssetError: As `Adapter.fold_into` does.
     """
     if parts.vllm_url is None and parts.vllm_python is None:
         raise StackError("the generator inside the service takes no adapter; it needs a vLLM")
+    adapter.require_prompt(_settings().prompt)
     if parts.model is not None:
         adapter.require_base(parts.model)
         if parts.flavour == "cpu" and not is_complete(adapter.merged):
