@@ -1,4 +1,4 @@
-"""Profiles on demand: from the cache, from the model, or the next best thing in time."""
+"""Profiles on demand: from the cache, from the model, or a substitute when time is up."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from services.profiles.telemetry import Metrics
 
 _DEGRADED_S = 2.0
-"""How long the encoder may take for a degraded profile, which is made when the time is up."""
+"""Limit for the encoding of a degraded profile, which is made after the deadline."""
 
 _LEADER_FAILURES: dict[str, type[ReclmError]] = {
     kind.code: kind
@@ -50,13 +50,13 @@ _LEADER_FAILURES: dict[str, type[ReclmError]] = {
 
 
 def _background_share(limit: int) -> int:
-    """Returns how much of a limit is for requests in the background; the rest they cannot take."""
+    """Returns the part of a limit that requests in the background may use."""
     return max(1, limit * 3 // 4)
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileAnswer:
-    """A profile and how it was come by.
+    """A profile with its status.
 
     Attributes:
         version: JSON of the version that made it.
@@ -76,15 +76,15 @@ class ProfileService:
 
     Args:
         stores: Where profiles are kept, and the history of a user when a request brings none.
-        history_limit: Most interactions of a user that are looked at.
-        version: What the profiles that this service writes are made with.
+        history_limit: Most interactions of a user that are read.
+        version: The version of the profiles that this service generates.
         ttl_s: How long a profile is kept.
-        lease_s: As the store's; a lease is renewed three times in it.
+        lease_s: The lifetime of a lease, as in the stores; leases are renewed three times in it.
         generation_timeout_s: Limit for a whole generation, with waiting and retries.
-        max_concurrent: Most generations of this process at the model at a time; those in the
-            background have three quarters of it.
-        max_waiting: Most generations of this process under way or waiting; those in the background
-            are refused from three quarters of it on.
+        max_concurrent: Most prompts of this process at the model at a time. Those in the background
+            may use three quarters of it.
+        max_waiting: Most generations of this process that are under way or wait. Those in the
+            background may use three quarters of it.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class ProfileService:
 
     @property
     def version(self) -> ProfileVersion:
-        """What the profiles that this service writes are made with."""
+        """The version of the profiles that this service generates."""
         return self._version
 
     async def profile(self, request: ProfileRequest) -> ProfileAnswer:
@@ -131,7 +131,7 @@ class ProfileService:
         Raises:
             NothingToRead, UnknownItems: The request cannot be served as it stands.
             ModelUnavailable, MalformedGeneration, EncoderUnavailable, Overloaded: A profile
-                could not be made, and there is no older one to give instead.
+                could not be generated, and there is no older one to return instead.
             StoreUnavailable: As the store does, or the deadline passed before it answered.
         """
         loop = asyncio.get_running_loop()
@@ -189,7 +189,7 @@ class ProfileService:
         await self._single_flight.drain(timeout_s)
 
     def _serves(self, stored: Stored, request: ProfileRequest) -> bool:
-        """Says whether a stored profile is what a request asks for."""
+        """Returns whether a stored profile answers a request."""
         if request.refresh or not self._current(stored, request):
             return False
         digest = request.digest()
@@ -203,14 +203,14 @@ class ProfileService:
         return time.time() * 1000 - stored.created_ms <= request.max_age_s * 1000
 
     async def _with_history(self, request: ProfileRequest) -> ProfileRequest:
-        """Returns a request for a user with the history that the service itself has kept."""
+        """Returns a request with the history that the service has recorded of its user."""
         history = await self._interactions.history(
             request.key.tenant, request.key.id, limit=self._history_limit
         )
         return replace(request, history=tuple(history), stored=True)
 
     async def _unread(self, request: ProfileRequest, stored: Stored | None) -> ProfileAnswer:
-        """Answers a request that gives nothing to read."""
+        """Answers a request for a user of whom nothing can be read."""
         if stored is None or request.refresh:
             raise NothingToRead(
                 "there is no profile under this id yet, and no `history` or interactions to make "
@@ -236,9 +236,9 @@ class ProfileService:
         stored: Stored | None,
         until: float | None,
     ) -> ProfileAnswer:
-        """Waits for a generation as long as the deadline lets it, and falls back after that."""
+        """Waits for a generation until the deadline, and falls back after it."""
         seen = stored.created_ms if stored else None
-        # One in the background waits for its turn, and nobody else must wait with it.
+        # `background` is part of the key: other requests must not wait for its turn.
         key = (
             request.key,
             request.digest(),
@@ -299,7 +299,7 @@ class ProfileService:
 
     @contextlib.asynccontextmanager
     async def _turn(self, request: ProfileRequest) -> AsyncIterator[None]:
-        """Waits, before any lease is taken, until a request in the background may begin."""
+        """Makes a request in the background wait for its turn, before it takes a lease."""
         if not request.background:
             yield
             return
@@ -307,7 +307,7 @@ class ProfileService:
             yield
 
     def _is_result(self, value: bytes | None, request: ProfileRequest, seen: int | None) -> bool:
-        """Says whether a value is what a request, having seen an older one, is waiting for."""
+        """Returns whether a stored value answers a request that found the value of time `seen`."""
         stored = codec.look(value)
         if stored is None or not self._current(stored, request):
             return False
@@ -318,7 +318,7 @@ class ProfileService:
     async def _lead(
         self, lease: Lease, value: bytes | None, request: ProfileRequest, prompt_input: PromptInput
     ) -> ProfileAnswer:
-        """Generates under a lease, and stores what came of it."""
+        """Generates under a lease, and stores the result."""
         stored = codec.look(value)
         try:
             async with renewed(self._store, lease, self._lease_s / 3):
@@ -331,7 +331,7 @@ class ProfileService:
                     written, status = codec.encode(profile), "generated"
             await self._commit(lease, written)
         except NothingToRead:
-            # True of the stored history alone: whoever waits may have another.
+            # Followers may have a history of their own: they are not given this failure.
             await self._give_up(lease, None)
             raise
         except ReclmError as error:
@@ -345,10 +345,10 @@ class ProfileService:
     async def _as_of_now(
         self, request: ProfileRequest, prompt_input: PromptInput
     ) -> tuple[ProfileRequest, PromptInput]:
-        """Returns a request and its prompt input with the stored history read again, under the lease.
+        """Reads the stored history again, under the lease, and returns request and prompt input.
 
-        An erasure before the lease was taken found none to break. It has taken the interactions
-        by then, and one after it breaks the lease.
+        An erasure before the lease was taken could not end the lease, but it has removed the
+        interactions. An erasure after that ends the lease.
 
         Raises:
             NothingToRead: The user was erased since the request came.
@@ -365,7 +365,7 @@ class ProfileService:
     def _unchanged(
         self, stored: Stored, request: ProfileRequest, prompt_input: PromptInput
     ) -> bool:
-        """Says whether a generation would read just what a stored profile was made from."""
+        """Returns whether the model would read exactly what a stored profile was made from."""
         return (
             not request.refresh
             and self._current(stored, request)
@@ -373,7 +373,7 @@ class ProfileService:
         )
 
     async def _commit(self, lease: Lease, value: bytes) -> None:
-        """Stores a value. Whoever waits has an answer even if that fails."""
+        """Stores a value. A failure is logged, and those who wait get the answer all the same."""
         try:
             kept = await self._store.commit(lease, value, ttl_s=self._ttl_s, version=self._version)
         except StoreUnavailable as error:

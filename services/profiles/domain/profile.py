@@ -1,4 +1,4 @@
-"""What a profile is: the values that every part of the service hands to the next."""
+"""Profiles and what they are made of: the values that all parts of the service exchange."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Kind = Literal["user", "item"]
 Status = Literal["generated", "cached", "stale", "degraded"]
 
 PHRASES: dict[Kind, int] = {"user": 3, "item": 5}
-"""How many identities, and how many interests, a profile of each kind has (arXiv 2412.19302)."""
+"""The number of identities, and of interests, in a profile of each kind (arXiv 2412.19302)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileKey:
-    """Names one profile: whose it is, and in which tenant's cache it lies."""
+    """Identifies a profile: the tenant, and the user or item."""
 
     tenant: str
     kind: Kind
@@ -32,7 +32,7 @@ class ProfileKey:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A part that a profile depends on: its name and a short hash of its content."""
+    """A part of a profile's version: its name, and a short hash of its content."""
 
     name: str
     hash: str
@@ -40,7 +40,7 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class ProfileVersion:
-    """All that decides what a profile says, apart from what the model read."""
+    """Everything that determines a profile, apart from what the model read."""
 
     base_model: Component
     adapter: Component | None
@@ -48,7 +48,7 @@ class ProfileVersion:
     encoder: Component
 
     def to_json(self) -> bytes:
-        """Returns the canonical JSON form, as it goes out in a response."""
+        """Returns the canonical JSON form, which is also that of responses."""
         parts = {
             name: None if part is None else {"name": part.name, "hash": part.hash}
             for name, part in (
@@ -61,13 +61,13 @@ class ProfileVersion:
         return json.dumps(parts, separators=(",", ":")).encode()
 
     def digest(self) -> bytes:
-        """Returns 8 bytes that stand for this version in the store."""
+        """Returns 8 bytes that identify this version in the store."""
         return hashlib.blake2b(self.to_json(), digest_size=8).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An item as the model reads it. `id` is empty for an inline item without one."""
+    """The text of an item. `id` is empty for an inline item without one."""
 
     id: str
     title: str
@@ -85,7 +85,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class ProfileText:
-    """The words of a profile: equally many identities and interests, in the model's order."""
+    """The phrases of a profile: as many identities as interests, in the model's order."""
 
     kind: Kind
     identities: tuple[str, ...]
@@ -101,14 +101,14 @@ class ProfileText:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A profile with its embedding and its provenance.
+    """A profile with its embedding, and with what it was made from.
 
     Attributes:
         vector: Shape (dimension,), float16, unit length.
-        version: Canonical JSON of the ProfileVersion that made it.
+        version_digest: 8 bytes that identify the version that made it.
         input_hash: 16 bytes over what the model read.
-        request_digest: 8 bytes over what the request referred to; equal digests need no look
-            at the catalogue to know that the input is the same.
+        request_digest: 8 bytes over what the request referred to. A request of the same digest is
+            answered from the cache without reading the catalogue, whose texts may have changed.
         created_ms: Unix time in milliseconds.
     """
 
@@ -132,7 +132,7 @@ def timestamp(milliseconds: int) -> str:
 
 
 def canonical_hash(parts: Sequence[str], *, size: int) -> bytes:
-    """Hashes strings so that no two different sequences have the same bytes to hash.
+    """Hashes a sequence of strings; each is preceded by its length, so that boundaries count.
 
     Args:
         parts: What to hash, in order.

@@ -1,4 +1,4 @@
-"""A request for scores and its answer, as the service has them: free of HTTP."""
+"""A request for scores and its answer, independent of HTTP."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ScoreRequest:
-    """Whom to find items for.
+    """The user to find items for.
 
     Attributes:
-        user_id: Of a user that is known, or will be; None for somebody without an id.
+        user_id: The user's id; None for a user without one.
         history: Catalogue ids or inline items, oldest first, besides what is stored.
-        candidates: Ids of all items that may be returned; None for every item.
-        exclude: Ids of items not to return.
-        deadline_s: Answer within this time, with a degraded profile if need be.
-        reasons: Say for each item what carried it.
+        candidates: Ids of the items that may be returned; None for all items.
+        exclude: Ids of items that must not be returned.
+        deadline_s: Answer within this time, with a degraded profile if necessary.
+        reasons: Give the reasons for each item.
     """
 
     user_id: str | None = None
@@ -43,13 +43,13 @@ class ScoreRequest:
 
 @dataclass(frozen=True, slots=True)
 class ScoreAnswer:
-    """Items for a user, and what they were found by.
+    """Items for a user, and what the scores are based on.
 
     Attributes:
         scorer: The bundle's name.
-        profile: The profile that the scores are made with; None for none.
+        profile: The profile that the scores are computed with; None for none.
         ignored: Ids of the history, then of the candidates, that the bundle lacks.
-        interests: Whether interests could be weighed, where reasons are wanted.
+        interests: Whether the contributions of interests are known, if reasons are asked for.
     """
 
     scorer: str
@@ -61,7 +61,7 @@ class ScoreAnswer:
     interests: bool
 
     def document(self) -> bytes:
-        """Returns the JSON that goes to the caller; the profile's goes in as it is stored."""
+        """Returns the JSON for the caller, which contains the profile's stored JSON."""
         profile = b"null" if self.profile is None else self.profile.document(embedding=False)
         return b"".join(
             (
