@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the passwords and keys that docker-compose.yml reads, unless they are there: random ones,
-# into deploy/secrets or the folder that is named. docs/operations.md says how to change them.
+# into deploy/secrets or the folder that is named. docs/how-to/operations.md says how to change them.
 set -eu
 folder=${1:-$(dirname "$0")/secrets}
 umask 077

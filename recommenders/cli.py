@@ -113,7 +113,7 @@ def _add_audit(actions: Actions) -> None:
         "audit",
         help="whether figures on a dataset can be trusted; exits with 3 if not",
         description="Looks for what would make figures on a dataset worthless: text that is not "
-        "its items' own, repetitions, and training that knows the answers (docs/audit.md).",
+        "its items' own, repetitions, and training that knows the answers (docs/reference/audit.md).",
     )
     audit.add_argument("folder", type=Path, metavar="DIR")
     audit.add_argument(
@@ -132,7 +132,7 @@ def _add_import(actions: Actions) -> None:
     imports = actions.add_parser(
         "import",
         help="make a dataset's folder from files that others published",
-        description="Makes a dataset's folder; docs/datasets.md says where to get the files.",
+        description="Makes a dataset's folder; docs/reference/datasets.md says where to get the files.",
     )
     sources = imports.add_subparsers(metavar="source", required=True)
     for name, source in SOURCES.items():

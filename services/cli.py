@@ -1,4 +1,4 @@
-"""`reclm-serve`: run the service, fetch models, bring the whole stack up and down."""
+"""`reclm-serve`: run the service, fetch models, start and stop the whole stack."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from services.commands import backfill, models, scorers, stack
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit status: 0 done, 1 failed, 2 misused."""
+    """Runs the command line. Returns the exit status: 0, 1 after an error, 2 after wrong usage."""
     args = _parser().parse_args(argv)
     return int(args.run(args))
 
@@ -20,12 +20,12 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser(
         "run",
-        help="run the profile service alone",
+        help="run only the profile service",
         description="Runs the profile service. Settings are RECLM_* environment variables.",
     )
     run.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     run.add_argument("--port", type=int, default=8080, help="port to listen on (%(default)s)")
-    run.add_argument("--workers", type=int, default=1, help="processes (%(default)s)")
+    run.add_argument("--workers", type=int, default=1, help="worker processes (%(default)s)")
     run.set_defaults(run=_run)
 
     parser_of_models = commands.add_parser("models", help="fetch and list models")

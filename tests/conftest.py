@@ -9,6 +9,7 @@ import pytest
 
 from services.assets.fetch import get_model
 from services.assets.home import reclm_home
+from tests.support.peak_memory import PeakMemory
 from tests.support.servers import RedisServer, Service
 
 if TYPE_CHECKING:
@@ -16,6 +17,33 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MODEL = "SmolLM2-135M-Instruct"
+
+MODEL_CHAIN = "model"
+"""The xdist group of all tests that ask the one vLLM of a run: one process runs them in turn."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(PeakMemory())
+    if hasattr(config, "workerinput"):  # one of several processes, which share the cores
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what needs a server by the fixtures it uses, and divides the tests among processes.
+
+    With `--dist loadgroup` a module stays in one process, so that its fixtures are made once. The
+    tests with a vLLM are one group, which takes longest and therefore comes first.
+    """
+    for item in items:
+        used = set(getattr(item, "fixturenames", ()))
+        if "redis_server" in used:
+            item.add_marker(pytest.mark.stack)
+        if "vllm_url" in used:
+            item.add_marker(pytest.mark.model)
+        group = MODEL_CHAIN if item.get_closest_marker("model") else item.nodeid.split("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.get_closest_marker("model") is None)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _TRAIN = """\
 Trains one model of a grid, as `benchmark` would, and keeps it in a folder with what `export` needs.
 Started by `accelerate launch` or `torchrun`, several processes train it together
-(docs/recommenders.md).
+(docs/how-to/recommenders.md).
 """
 _EXPORT = """\
 Writes a scorer bundle, which a service scores with: whole or not at all, with a checksum of every

@@ -1,1 +1,1 @@
-"""The dataset folder, and the readers that make one."""
+"""Datasets: the folder format, readers, splits and the audit."""

@@ -1,4 +1,4 @@
-"""The core of a dataset: users and items that have enough interactions with each other."""
+"""The k-core of a dataset: users and items with a minimum number of interactions."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from recommenders.data.errors import DatasetError
 
 
 def core(dataset: Dataset, *, users: int, items: int, name: str) -> Dataset:
-    """Returns the largest part of a dataset in which nobody and nothing is rare.
+    """Returns the k-core of a dataset (Seidman, Social Networks 1983).
 
-    Whoever has too few interactions goes, with them; then others may have too few, and so on
-    (Seidman, Social Networks 1983: the k-core). The order of what stays is as it was.
+    Users and items with too few interactions are removed with their interactions, repeatedly, until
+    all that remain have enough. The order of the rows is kept.
 
     Args:
-        dataset: Which stays as it is.
-        users: Least interactions of a user.
-        items: Least interactions of an item; items without any go too.
-        name: Of what is left.
+        dataset: The dataset; it is not changed.
+        users: Minimum number of interactions of a user.
+        items: Minimum number of interactions of an item; items without any are removed.
+        name: Name of the result.
 
     Raises:
-        DatasetError: Nothing is left.
+        DatasetError: No interaction remains.
     """
     table = dataset.interactions
     user_rows = np.asarray(table["user_id"].combine_chunks().dictionary_encode().indices)

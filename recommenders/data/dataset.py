@@ -1,15 +1,13 @@
-"""The dataset folder: what readers make, and trainers and builders start from.
+"""The dataset folder: written by readers, read by trainers and builders.
 
-A folder holds `items.parquet`, `interactions.parquet` and `dataset.json`. Ids are the source's
-own, as strings. A Dataset is checked when it is made, so that whoever holds one need not ask.
+A folder holds `items.parquet`, `interactions.parquet` and `dataset.json`. Ids are those of the
+source, as strings. A Dataset is validated when it is constructed.
 """
 
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +16,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recommenders.data.errors import DatasetError
+from services.common.files import atomic_folder, is_occupied
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 ITEMS = "items.parquet"
 INTERACTIONS = "interactions.parquet"
@@ -42,13 +42,13 @@ INTERACTION_COLUMNS: Mapping[str, pa.DataType] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetInfo:
-    """Where a dataset is from and what one may do with it.
+    """Name, source and licence of a dataset.
 
     Attributes:
         name: A short name, such as `ml-100k`.
-        source: Where its files were taken from.
-        licence: The terms of use, in words, with the citation that they ask for.
-        split: How the interactions were chosen from a larger set; None for all there are.
+        source: Where its files were obtained.
+        licence: The terms of use, in words, with the citation that they require.
+        split: How the interactions were selected from a larger set; None if all are included.
     """
 
     name: str
@@ -58,22 +58,22 @@ class DatasetInfo:
 
 
 class Dataset:
-    """Items with their text, and which user chose which item when.
+    """Items with their texts, and interactions of users with items.
 
     Attributes:
-        info: Where the data is from.
-        items: Columns item_id (unique), title, category and description, all strings, and what
-            else the source has.
-        interactions: Columns user_id and item_id (in `items`), strings; timestamp, int64,
-            seconds since 1970; weight, float32, such as a rating.
+        info: Name, source and licence.
+        items: Columns item_id (unique), title, category and description, all strings, and further
+            columns of the source.
+        interactions: Columns user_id and item_id (of `items`), strings; timestamp, int64, seconds
+            since 1970; weight, float32, such as a rating.
     """
 
     def __init__(self, info: DatasetInfo, items: pa.Table, interactions: pa.Table) -> None:
-        """Checks the tables.
+        """Validates the tables.
 
         Raises:
             DatasetError: A column is missing, has another type or a null; an item id occurs twice
-                or is unknown; a weight is no number. The first such row is named, from 0.
+                or is unknown; a weight is not finite. The message names the first such row, from 0.
         """
         self.info = info
         self.items = _checked(items, ITEM_COLUMNS, "items")
@@ -86,7 +86,7 @@ class Dataset:
         """Reads a dataset folder.
 
         Raises:
-            DatasetError: A file is missing or damaged, or the tables are not sound.
+            DatasetError: A file is missing or damaged, or the tables are invalid.
         """
         if not folder.is_dir():
             raise DatasetError(f"{folder} is not a folder; `reclm-recommend data get` makes one")
@@ -98,44 +98,39 @@ class Dataset:
             raise DatasetError(f"{folder}: {error}") from error
 
     def write(self, folder: Path, *, replace: bool = False) -> None:
-        """Writes the dataset folder, whole or not at all.
+        """Writes the dataset folder atomically.
 
         Args:
-            folder: Where; folders above it are made.
-            replace: Put it in the place of a dataset that is there already.
+            folder: The folder; parent folders are made.
+            replace: Whether to replace an existing dataset.
 
         Raises:
-            DatasetError: Something is there already, and it is no dataset or not to be replaced.
+            DatasetError: The folder holds something other than a dataset, or a dataset that is not
+                to be replaced.
         """
-        occupied = folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
+        occupied = is_occupied(folder)
         if occupied and not (folder / INFO).is_file():
             raise DatasetError(f"{folder} holds something other than a dataset; choose another")
         if occupied and not replace:
-            raise DatasetError(f"{folder} holds a dataset already; it is not replaced unasked")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-            new = Path(scratch, "new")
-            new.mkdir()
+            raise DatasetError(f"{folder} holds a dataset already; --force replaces it")
+        with atomic_folder(folder, replace=replace) as new:
             pq.write_table(self.items, new / ITEMS)
             pq.write_table(self.interactions, new / INTERACTIONS)
             document = json.dumps(asdict(self.info), indent=2, ensure_ascii=False)
             (new / INFO).write_text(document + "\n", encoding="utf-8")
-            if occupied:
-                folder.rename(Path(scratch, "old"))
-            new.rename(folder)
 
     def histories(
         self, *, min_weight: float | None = None, up_to: int | None = None
     ) -> dict[str, list[str]]:
-        """Returns the items of each user, oldest first; those of one moment in the table's order.
+        """Returns the items of each user, oldest first; equal timestamps keep the table's order.
 
         Args:
-            min_weight: Leave out interactions with less weight.
-            up_to: Leave out interactions after this time, in seconds since 1970.
+            min_weight: Minimum weight of the interactions.
+            up_to: Time of the last interaction to include, in seconds since 1970.
 
         Returns:
-            User id -> item ids, in order of the users' first appearance. Users of whom nothing
-            is left are not in it.
+            User id -> item ids, in order of the users' first appearance. Users without any such
+            interaction are left out.
         """
         table = self.interactions
         if min_weight is not None:
@@ -165,7 +160,9 @@ def _read_info(path: Path) -> DatasetInfo:
     except ValueError as error:
         raise DatasetError(f"{path} is not JSON: {error}") from error
     if not isinstance(document, dict) or not known - {"split"} <= set(document) <= known:
-        raise DatasetError(f"{path} must be an object with {', '.join(sorted(known))} and no more")
+        raise DatasetError(
+            f"{path} must be an object with the members {', '.join(sorted(known))} and no others"
+        )
     for name, value in document.items():
         if not isinstance(value, str) and not (name == "split" and value is None):
             raise DatasetError(f"{path}: {name} is {value!r}, not a string")
@@ -182,7 +179,7 @@ def _read_table(path: Path) -> pa.Table:
 
 
 def _checked(table: pa.Table, columns: Mapping[str, pa.DataType], name: str) -> pa.Table:
-    """Returns the table with the columns in their exact types, other columns left as they are."""
+    """Returns the table with the columns cast to their types; other columns are unchanged."""
     for column, kind in columns.items():
         if column not in table.column_names:
             raise DatasetError(f"{name} have no column {column!r}")
@@ -215,7 +212,7 @@ def _check_interactions(interactions: pa.Table, items: pa.Table) -> None:
     unknown = pc.invert(pc.is_in(interactions["item_id"], value_set=items["item_id"]))
     _refuse(unknown, "interactions", "has an item_id that is not among the items")
     infinite = pc.invert(pc.is_finite(interactions["weight"]))
-    _refuse(infinite, "interactions", "has a weight that is no finite number")
+    _refuse(infinite, "interactions", "has a weight that is not a finite number")
 
 
 def _refuse(wrong: pa.Array[Any] | pa.ChunkedArray[Any], name: str, what: str) -> None:

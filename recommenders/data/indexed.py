@@ -1,4 +1,4 @@
-"""Users and items as row numbers, which is how models know them; ids stay outside of models."""
+"""Users and items as row numbers: models know rows, not ids."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """A dataset by row numbers.
+    """The interactions of a dataset by row numbers.
 
     Attributes:
         user_ids: User row -> id, in order of first appearance among the interactions.
-        item_ids: Item row -> id, in order of the items' table, items without interactions too.
+        item_ids: Item row -> id, in order of the items' table, including items without interactions.
         users: User row of each interaction, int32, in the order of the interactions' table.
-        items: Item row of each, int32.
-        times: Seconds since 1970 of each, int64.
+        items: Item row of each interaction, int32.
+        times: Time of each interaction in seconds since 1970, int64.
     """
 
     user_ids: tuple[str, ...]
@@ -39,7 +39,7 @@ class Indexed:
     def of(cls, dataset: Dataset) -> Indexed:
         """Numbers the users and items of a dataset."""
         table = dataset.interactions
-        # Encoded before the chunks are joined: the texts of 100 million ids may pass 2 GiB.
+        # Encode before joining the chunks: the ids of 100 million rows may exceed 2 GiB.
         encoded = table["user_id"].dictionary_encode().combine_chunks()
         users = cast("pa.DictionaryArray[Any, Any]", encoded)
         items = dataset.items["item_id"]
@@ -54,11 +54,11 @@ class Indexed:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """How many users and items there are."""
+        """Number of users and of items."""
         return len(self.user_ids), len(self.item_ids)
 
     def fingerprint(self) -> str:
-        """Returns 16 hexadecimal digits that stand for all ids, and who chose what when."""
+        """Returns a hash of all ids and interactions, 16 hexadecimal digits."""
         digest = hashlib.sha256(repr((self.user_ids, self.item_ids)).encode())
         for numbers in (self.users, self.items, self.times):
             digest.update(numbers.astype("<i8").tobytes())
@@ -67,13 +67,13 @@ class Indexed:
     def matrix(
         self, chosen: NDArray[np.bool_] | NDArray[np.int64] | None = None
     ) -> sparse.csr_array:
-        """Returns interactions as a matrix of users x items.
+        """Returns interactions as a matrix, users x items.
 
         Args:
-            chosen: Which of them: a mask, or their numbers. All by default.
+            chosen: A mask or the rows of the interactions to include; all by default.
 
         Returns:
-            CSR of float32, 1 for each pair, however often it is there; columns sorted in each row.
+            CSR of float32 with 1 for each distinct pair; columns are sorted in each row.
         """
         users = self.users if chosen is None else self.users[chosen]
         items = self.items if chosen is None else self.items[chosen]
@@ -83,7 +83,7 @@ class Indexed:
 def pairs(
     users: NDArray[np.integer], items: NDArray[np.integer], shape: tuple[int, int]
 ) -> sparse.csr_array:
-    """Returns a CSR matrix of float32 with 1 at each pair of rows, columns sorted in each row."""
+    """Returns a CSR matrix of float32 with 1 at each pair; columns are sorted in each row."""
     ones = np.ones(len(users), np.float32)
     matrix = sparse.csr_array((ones, (users, items)), shape=shape)
     matrix.sum_duplicates()
@@ -92,9 +92,9 @@ def pairs(
 
 
 def distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Returns the different numbers, ascending, as numpy.unique does.
+    """Returns the distinct numbers in ascending order, as numpy.unique does.
 
-    By sorting: numpy.unique hashes, which on a million pairs takes several times as long.
+    Sorts, because the hashing of numpy.unique takes several times as long on a million pairs.
     """
     ascending = np.sort(numbers)
     first = np.ones(len(ascending), np.bool_)

@@ -1,13 +1,13 @@
-"""Items that a user did not choose, drawn for many users at once, without a second try.
+"""Negative sampling without rejection, for many users at once.
 
-The usual way draws any item and draws again where it was a positive one. Here every number that
-is drawn stands for an item that may be drawn: number r of a user is the r-th item, in order of the
-rows, that is not among the user's positives p_0 < p_1 < ... Before p_j lie p_j - j such items, so
-with c = the number of j for which p_j - j <= r the item is r + c. The search for c is a bisection
-over all users of a batch together. With weights the same holds of the weight that lies before an
-item; weights are whole numbers, so that no rounding ever lands on a positive.
+The usual method draws any item and repeats the draw if the item is a positive. Here every random
+number corresponds to a negative: number r of a user is the r-th item, in order of the rows, that is
+not among the user's positives p_0 < p_1 < ... Before p_j there are p_j - j such items, so with
+c = the number of j for which p_j - j <= r the item is r + c. A bisection over all users of a batch
+finds c. With weights the same holds for the sum of weights before an item; weights are integers, so
+that rounding never yields a positive.
 
-Memory: 4 bytes for each positive, with weights 16, next to the matrix, which is not kept.
+Memory: 4 bytes for each positive, 16 with weights; the matrix itself is not kept.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
-_BATCH = 1 << 13  # users searched for at a time; their arrays stay in the cache of the processor
-_WEIGHT = 1 << 20  # what the most popular item weighs
+_BATCH = 1 << 13  # users per bisection; their arrays fit into the processor's cache
+_WEIGHT = 1 << 20  # the weight of the most popular item
 
 
 class NegativeSampler:
-    """Draws items for users, never one of their positives.
+    """Draws items for users that are not among their positives.
 
-    Every other item of a user is equally likely, or likely by its popularity.
+    The probability is uniform, or depends on the items' popularity.
     """
 
     def __init__(self, positives: sparse.csr_array, *, popularity: float = 0.0) -> None:
-        """Prepares for drawing.
+        """Builds the index.
 
         Args:
-            positives: CSR, users x items; every stored entry is a positive, whatever its value.
-            popularity: Draw items by how many users chose them, to this power. 0 draws all
-                alike; word2vec's 0.75 is usual. Above 0, items that nobody chose are not drawn.
+            positives: CSR, users x items; every stored entry is a positive, also if its value is 0.
+            popularity: Exponent of the popularity. With 0 all items have the same probability;
+                word2vec's 0.75 is common. Above 0, items without interactions are not drawn.
 
         Raises:
             ValueError: `popularity` is negative.
@@ -69,21 +69,23 @@ class NegativeSampler:
         """Draws items for each user, with replacement.
 
         Args:
-            users: User rows, each as often as wanted.
-            rng: Where chance comes from.
-            count: How many items for each entry of `users`.
+            users: User rows; a row may occur several times.
+            rng: Source of randomness.
+            count: Number of items for each entry of `users`.
 
         Returns:
             Item rows, shape (len(users), count).
 
         Raises:
-            DatasetError: A user has every item that could be drawn; the message names the row.
+            DatasetError: A user has all items that could be drawn; the message names the row.
         """
         flat = np.repeat(np.asarray(users, np.int64), count)
         room = self._room[flat]
         if (room <= 0).any():
             row = flat[np.argmax(room <= 0)]
-            raise DatasetError(f"user row {row} has all items there are; no negative can be drawn")
+            raise DatasetError(
+                f"user row {row} has interactions with all items; no negative can be drawn"
+            )
         numbers: NDArray[np.int64] = rng.integers(0, room)
         items = np.empty(len(flat), np.int64)
         for start in range(0, len(flat), _BATCH):
@@ -104,7 +106,7 @@ class NegativeSampler:
     def _passed(
         self, starts: NDArray[np.int64], ends: NDArray[np.int64], numbers: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """Returns how many of each user's positives lie before the item of this number."""
+        """Returns how many of each user's positives precede the negative with this number."""
         low: NDArray[np.int64] = starts
         high = ends
         last = max(len(self._before) - 1, 0)
@@ -124,7 +126,7 @@ def _canonical(matrix: sparse.csr_array) -> sparse.csr_array:
 
 
 def _weights(matrix: sparse.csr_array, power: float) -> NDArray[np.int64]:
-    """Returns whole numbers in proportion to popularity; at least 1 for an item once chosen."""
+    """Returns integers in proportion to popularity**power; at least 1 for an item with interactions."""
     counts = np.bincount(matrix.indices, minlength=matrix.shape[1]).astype(np.float64)
     shares = counts / max(counts.max(initial=0), 1)
     weights: NDArray[np.int64] = np.rint(shares**power * _WEIGHT).astype(np.int64)

@@ -1,4 +1,4 @@
-"""For each item, the items that the same people chose."""
+"""The nearest neighbours of items by co-occurrence in histories."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def co_chosen(
     limit: int,
     of: Sequence[str] | None = None,
 ) -> Iterator[list[str]]:
-    """Yields the nearest items of each item by cosine of who chose them.
+    """Yields the nearest items of each item by the cosine of their users.
 
     Args:
-        histories: User id -> item ids; an item counts once a user.
-        items: The ids to find neighbours among, all that the histories hold among them.
-        limit: Most neighbours of an item.
-        of: Which of the items to find neighbours for; all by default.
+        histories: User id -> item ids; an item counts once per user.
+        items: The ids of all items; every item of the histories must be among them.
+        limit: Maximum number of neighbours of an item.
+        of: The items to find neighbours for; all by default.
 
     Yields:
-        For each of `of`, in turn: the ids of its neighbours, the nearest last, as the newest
-        is last in a history, so that a cut to a token budget keeps the best. Of equally near
-        ones, the later in `items` comes first.
+        For each item of `of`, in order: the ids of its neighbours, the nearest last. Prompts are
+        cut at the front to fit a token budget, which so keeps the nearest. Of equally near items,
+        the later one in `items` comes first.
     """
     number = {name: row for row, name in enumerate(items)}
     chosen = [

@@ -1,27 +1,27 @@
-"""Profiles in a file: JSON lines of an id and a text, wherever the profiles were made."""
+"""Profiles in a file of JSON lines, each with an id and a text."""
 
 from __future__ import annotations
 
 import json
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recommenders.data.errors import DatasetError
+from services.common.files import atomic_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 
 def read_profiles(path: Path) -> dict[str, str]:
-    """Reads `{"id": "...", "text": "..."}`, one on a line; other members are passed over.
+    """Reads `{"id": "...", "text": "..."}`, one per line; other members are ignored.
 
     Returns:
         Id -> text, in the file's order.
 
     Raises:
-        DatasetError: The file is missing, or a line is not such an object or has an id a second
-            time; the line is named.
+        DatasetError: The file is missing, a line is not such an object, or an id occurs twice; the
+            message names the line.
     """
     profiles: dict[str, str] = {}
     try:
@@ -38,21 +38,18 @@ def read_profiles(path: Path) -> dict[str, str]:
 
 
 def write_profiles(path: Path, profiles: Mapping[str, str]) -> None:
-    """Writes profiles as `read_profiles` reads them, whole or not at all.
+    """Writes profiles atomically in the format of `read_profiles`.
 
     Raises:
-        DatasetError: An id or a text is empty; nothing is written.
+        DatasetError: An id or a text is empty. Nothing is written then.
     """
     for name, text in profiles.items():
         if not name or not text.strip():
             raise DatasetError(f"the profile of {name!r} has no id or no text")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
-        new = Path(scratch, "new")
-        with new.open("w", encoding="utf-8") as file:
-            for name, text in profiles.items():
-                file.write(json.dumps({"id": name, "text": text}, ensure_ascii=False) + "\n")
-        new.rename(path)
+    with atomic_file(path) as file:
+        for name, text in profiles.items():
+            line = json.dumps({"id": name, "text": text}, ensure_ascii=False)
+            file.write(line.encode() + b"\n")
 
 
 def _profile(line: bytes, where: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What a split is: what models may learn from, and what they are judged by."""
+"""A split: the training part, and the validation and test parts of each scenario."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 WARM, COLD_ITEMS, COLD_USERS, FULL = "warm", "cold-items", "cold-users", "full"
-"""Scenarios: items and users known from training; items that are not; users who are not; items
-of both kinds together."""
+"""Scenarios: items and users of the training part; new items; new users; items of the training part
+and new items together."""
 
-_PIECE = 1 << 20  # numbers that are widened at a time, so that 100 million need no second copy
+_PIECE = 1 << 20  # numbers converted at a time, so that 100 million need no second copy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
-    """Users to rank items for, and the items that should come first.
+    """Users to rank items for, and their relevant items.
 
-    All matrices are CSR of float32 with users x items of the whole dataset, 1 for each pair.
+    All matrices are CSR of float32, users x items of the whole dataset, with 1 for each pair.
 
     Attributes:
-        known: What is known of each user when the ranking is made; never ranked again. Users who
-            are not in training have their first interactions here. Rows of users who are not
-            ranked for mean nothing.
-        relevant: What should be found. Users with an empty row are not ranked for.
+        known: The interactions of each user that are known when the ranking is made; these items
+            are not ranked. Users who are not in training have their first interactions here. Rows
+            of users who are not evaluated have no meaning.
+        relevant: The relevant items of each user. Users with an empty row are not evaluated.
         candidates: The item rows that are ranked, ascending; None for all.
     """
 
@@ -42,10 +42,10 @@ class Part:
     candidates: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        """Checks what costs nothing to check.
+        """Validates the shapes and the candidates.
 
         Raises:
-            ValueError: The shapes differ, or the candidates are not ascending rows of items.
+            ValueError: The shapes differ, or the candidates are not ascending item rows.
         """
         if self.known.shape != self.relevant.shape:
             raise ValueError(f"known is {self.known.shape}, but relevant {self.relevant.shape}")
@@ -58,16 +58,16 @@ class Part:
 
     @property
     def users(self) -> NDArray[np.int64]:
-        """The rows of the users who are ranked for, ascending."""
+        """The rows of the users who are evaluated, ascending."""
         return np.flatnonzero(np.diff(self.relevant.indptr)).astype(np.int64)
 
     def for_few(self, most: int | None) -> Part:
-        """Returns the part with at most so many users to rank for; None leaves all.
+        """Returns the part with at most `most` users; None keeps all.
 
-        They are drawn by lot, each user's the same in every part and split. Who else there is
-        changes nothing for them.
+        The users are drawn by a hash of their row, which is the same in every part and split and
+        does not depend on the other users.
         """
-        # Datasets are fetched where scipy is not installed, and their readers know scenarios' names.
+        # The readers import this module where scipy is not installed.
         from scipy import sparse
 
         users = self.users
@@ -88,26 +88,26 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A validation part, for every choice that is made, and a test part for the result alone."""
+    """A validation part, for the choice of epochs and options, and a test part for the result."""
 
     validation: Part
     test: Part
 
     def for_few(self, *, validation: int | None, test: int | None) -> Scenario:
-        """Returns the scenario with at most so many users in each part; see `Part.for_few`."""
+        """Returns the scenario with a limited number of users in each part; see `Part.for_few`."""
         return Scenario(self.validation.for_few(validation), self.test.for_few(test))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Split:
-    """One way to divide a dataset.
+    """A division of a dataset into training, validation and test.
 
     Attributes:
-        name: How it was made, options and seed included, such as
+        name: Its kind with options and seed, such as
             `random(validation=0.1, test=0.1, seed=1)`.
-        train: CSR of float32, users x items; the only thing that models and profiles may read.
+        train: CSR of float32, users x items; models and profiles may read nothing else.
         train_rows: The rows of the dataset's interactions that are in `train`, ascending.
-        scenarios: By name, such as `warm`; the same training part serves all of them.
+        scenarios: By name, such as `warm`; all have the same training part.
     """
 
     name: str
@@ -116,16 +116,16 @@ class Split:
     scenarios: Mapping[str, Scenario]
 
     def parts(self) -> Iterator[tuple[str, str, Part]]:
-        """Yields scenario, `validation` or `test`, and the part, in order of the names."""
+        """Yields the scenario, `validation` or `test`, and the part, in order of the scenarios' names."""
         for name, scenario in sorted(self.scenarios.items()):
             yield name, "validation", scenario.validation
             yield name, "test", scenario.test
 
     def readable(self) -> sparse.csr_array:
-        """Returns what profiles may read: training pairs, and what is known of newcomers.
+        """Returns what profiles may read: training pairs, and the known pairs of new users.
 
-        Newcomers are users without a training pair. Of them one part may know what another asks
-        for, as a test part knows the pairs of validation; what any part asks for is left out.
+        New users have no training pair. A pair that is known in one part may be relevant in another,
+        as a test part knows the validation pairs; pairs that are relevant in any part are left out.
 
         Returns:
             CSR of float32, users x items, 1 for each pair.
@@ -145,9 +145,9 @@ class Split:
         return both
 
     def fingerprint(self) -> str:
-        """Returns 16 hexadecimal digits that stand for the name and for every pair in every part.
+        """Returns a hash of the name and all pairs of all parts, 16 hexadecimal digits.
 
-        They stand for row numbers, not for ids, and are the same on every platform.
+        The pairs are hashed as row numbers, not as ids. The hash is the same on every platform.
         """
         digest = hashlib.sha256(self.name.encode())
         _update(digest, self.train_rows)
@@ -170,7 +170,7 @@ def _update_matrix(digest: hashlib._Hash, matrix: sparse.csr_array) -> None:
 
 
 def _update(digest: hashlib._Hash, numbers: NDArray[np.integer]) -> None:
-    """Adds the numbers in a fixed byte order, and how many they are, so that no two runs join."""
+    """Hashes the length and the numbers, in a fixed byte order."""
     digest.update(len(numbers).to_bytes(8, "little"))
     for start in range(0, len(numbers), _PIECE):
         digest.update(numbers[start : start + _PIECE].astype("<i8").tobytes())

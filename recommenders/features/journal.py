@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from services.client import Profile
+    from reclm_client import Profile
 
 
 class Journal:

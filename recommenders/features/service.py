@@ -13,22 +13,22 @@ import shutil
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from reclm_client import Item, ProfileRequest, ReclmClient, ReclmClientError
 from recommenders.data.errors import DatasetError
 from recommenders.data.indexed import Indexed
 from recommenders.data.neighbours import co_chosen
 from recommenders.features.histories import readable_histories
 from recommenders.features.journal import Journal
 from recommenders.features.snapshot import Snapshot, SnapshotInfo
-from services.client import Item, ProfileRequest, ReclmClient, ReclmClientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from reclm_client import Kind, ProfileVersion
     from recommenders.data.dataset import Dataset
     from recommenders.data.split import Split
     from recommenders.features.table import ProfileTable
-    from services.client import Kind, ProfileVersion
 
     Asked = Callable[[Sequence[str]], Iterator[tuple[str, ProfileRequest]]]
 

@@ -168,6 +168,6 @@ def read_study(path: Path) -> Study:
         )
     if study.user_profiles == "own" and study.new_user_profiles is None:
         raise BenchmarkError(
-            f"{path}: user_profiles are `own`, so say where the strangers' are: stranger_profiles"
+            f"{path}: user_profiles are `own`, so say where those of the new users are: new_user_profiles"
         )
     return study

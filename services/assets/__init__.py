@@ -1,1 +1,1 @@
-"""What the stack needs from outside: models, encoders, redis-server; fetched and verified."""
+"""Fetches and verifies what the stack needs: models, encoders, redis-server."""

@@ -1,4 +1,4 @@
-"""The assets that RecLM knows by name, all from wheels: the package index is enough to start.
+"""The assets that RecLM knows by name. All are in wheels: the package index is enough to start.
 
 The hashes are those of the files as released on PyPI.
 """

@@ -1,7 +1,9 @@
-"""The one error of this package. Standard library only."""
+"""The error of this package. Standard library only."""
 
 from __future__ import annotations
 
+from services.common.errors import ArtifactError
 
-class AssetError(Exception):
-    """An asset cannot be fetched, converted or trusted; the message says what to do."""
+
+class AssetError(ArtifactError):
+    """An asset cannot be fetched, converted or verified; the message says what to do."""

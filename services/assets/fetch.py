@@ -1,6 +1,6 @@
-"""Fetches models and programs by name: what is there already is left alone.
+"""Fetches models and programs by name, unless they exist already.
 
-Cheap to import: what is heavy is imported where it is used.
+Cheap to import: heavy modules are imported where they are used.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ def get_model(
     force: bool = False,
     check: bool = False,
 ) -> Path:
-    """Returns the folder of a model, fetched first if need be; says on stderr what it does.
+    """Returns the folder of a model, and fetches it first if necessary. Reports on stderr.
 
     Args:
         name: A known name, `org/model` on the Hub, or `redis-server`.
-        home: Where fetched things are kept; `reclm_home()` if left out.
-        revision: Branch, tag or commit of a Hub model. Each has a folder of its own.
-        force: Whether to fetch what is there already.
+        home: Folder for fetched files; `reclm_home()` by default.
+        revision: Branch, tag or commit of a Hub model. Each revision has its own folder.
+        force: Whether to fetch a model that exists already.
         check: Whether to hash every file again.
 
     Returns:
         The model's folder; for `redis-server` the executable.
 
     Raises:
-        AssetError: It cannot be fetched, converted or trusted.
+        AssetError: The model cannot be fetched, converted or verified.
     """
     home = home or reclm_home()
     if name == _REDIS:
@@ -53,13 +53,13 @@ def get_model(
 
     known = KNOWN.get(name)
     if known is not None and revision is not None:
-        raise AssetError(f"{name} comes in one version; only models on the Hub have revisions")
+        raise AssetError(f"{name} has one version; only models on the Hub have revisions")
     folder = home / "models" / (name if known else hub_folder(name, revision))
     if force or not is_complete(folder):
         _install(known or _find_on_hub(name, revision), folder, force=force)
     elif check:
         manifest = verify(folder)
-        _say(f"{name}: {len(manifest.files)} files are as they were fetched")
+        _say(f"{name}: {len(manifest.files)} files have the hashes they were fetched with")
     return folder
 
 
@@ -67,19 +67,19 @@ def hub_folder(name: str, revision: str | None) -> str:
     """Returns the folder of a Hub model relative to the folder of all models.
 
     Raises:
-        AssetError: The name is not like `org/model`.
+        AssetError: The name is not of the form `org/model`.
     """
     part = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
     if not re.fullmatch(f"{part}/{part}", name) or ".." in name or "--" in name:
         raise AssetError(
-            f"{name!r} is not a known model (`reclm-serve models list`) and not like ORG/MODEL "
-            "on the Hub"
+            f"{name!r} is neither a known model (`reclm-serve models list`) nor of the form "
+            "ORG/MODEL for a model on the Hub"
         )
     return name if revision is None else f"{name}@{quote(revision, safe='')}"
 
 
 def megabytes(size: int) -> str:
-    """Returns a number of bytes in megabytes, for people."""
+    """Formats a number of bytes in megabytes."""
     return f"{size / 1e6:,.1f} MB"
 
 
@@ -111,7 +111,7 @@ def _get_redis_server(home: Path, *, force: bool, check: bool) -> Path:
         _done(_REDIS, path.stat().st_size, started)
     if check:
         redis_server.verify_redis_server(home)
-        _say(f"{_REDIS}: the file is as it was fetched")
+        _say(f"{_REDIS}: the file has the hash of the released one")
     return path
 
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save_file
 
 from services.assets.errors import AssetError
-from services.assets.manifest import MANIFEST
+from services.common.manifests import MANIFEST
 
 if TYPE_CHECKING:
     from pathlib import Path

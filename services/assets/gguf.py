@@ -1,13 +1,12 @@
-"""Turns a Llama in GGUF into a folder that transformers and vLLM load. Needs no PyTorch.
+"""Converts a Llama from GGUF to a folder that transformers and vLLM load. Needs no PyTorch.
 
 llama.cpp stores the rows of the query and key projections in another order than transformers:
-it rotates neighbouring numbers, transformers rotates the two halves of a head. That order is
-undone here.
+it rotates neighbouring numbers, transformers rotates the two halves of a head. The conversion
+restores the order of transformers.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from safetensors.numpy import save_file
 
 from services.assets.errors import AssetError
 from services.assets.gguf_tokenizer import write_tokenizer
+from services.common.files import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +46,7 @@ _BLOCK = {
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """The sizes of a Llama, as its metadata gives them."""
+    """The sizes of a Llama according to its metadata."""
 
     vocabulary: int
     blocks: int
@@ -57,7 +57,7 @@ class _Shape:
     head: int
 
     def tensors(self, *, tied: bool) -> dict[str, tuple[int, ...]]:
-        """Every tensor that such a model has, by its name in GGUF."""
+        """Returns the shape of every tensor that such a model has, by its name in GGUF."""
         keys = self.key_value_heads * self.head
         block: dict[str, tuple[int, ...]] = {
             "attn_norm": (self.hidden,),
@@ -87,11 +87,11 @@ def convert(source: Path, folder: Path) -> None:
     """Writes config.json, model.safetensors (float16) and the tokenizer of a GGUF Llama.
 
     Args:
-        source: The GGUF file, of any quantization that the gguf package reads.
-        folder: Where to write; must exist.
+        source: The GGUF file, in any quantization that the gguf package reads.
+        folder: The folder to write to; it must exist.
 
     Raises:
-        AssetError: The file is damaged, or is a model that this conversion would not get right.
+        AssetError: The file is damaged, or has a feature that this conversion does not support.
     """
     try:
         reader = GGUFReader(source)
@@ -112,10 +112,10 @@ def convert(source: Path, folder: Path) -> None:
         weights[_hf_name(name)] = _half(values, name)
     model = folder / "model.safetensors"
     save_file(weights, model, metadata={"format": "pt"})
-    model.chmod(0o644)  # safetensors makes it 0600: unreadable for a container's own user
+    model.chmod(0o644)  # safetensors writes with mode 0600, which a container's user cannot read
     special = write_tokenizer(metadata, folder)
-    _write_json(folder / "config.json", {**_config(metadata, shape, tied=tied), **special})
-    _write_json(folder / "generation_config.json", special)
+    write_json(folder / "config.json", {**_config(metadata, shape, tied=tied), **special})
+    write_json(folder / "generation_config.json", special)
 
 
 def _read_shape(metadata: Mapping[str, Any]) -> _Shape:
@@ -148,9 +148,11 @@ def _check_tensors(stored: Mapping[str, NDArray[np.uint32]], shape: _Shape, *, t
     if missing := sorted(expected.keys() - stored.keys()):
         raise AssetError(f"the GGUF file lacks {len(missing)} tensor(s), first {missing[0]}")
     if unknown := sorted(stored.keys() - expected.keys()):
-        raise _unsupported(f"{len(unknown)} tensor(s) that a plain Llama has not: {unknown[0]}")
+        raise _unsupported(
+            f"{len(unknown)} tensor(s) that a plain Llama does not have: {unknown[0]}"
+        )
     for name, wanted in expected.items():
-        # GGUF counts dimensions from the innermost.
+        # GGUF lists the innermost dimension first.
         found = tuple(int(size) for size in reversed(stored[name]))
         if found != wanted:
             raise AssetError(f"tensor {name} has shape {found}; the metadata says {wanted}")
@@ -169,7 +171,7 @@ def _config(metadata: Mapping[str, Any], shape: _Shape, *, tied: bool) -> dict[s
         "num_key_value_heads": shape.key_value_heads,
         "head_dim": shape.head,
         "max_position_embeddings": _number(metadata, "context_length"),
-        # Single precision in GGUF: 1e-5 comes as 9.999999747378752e-06.
+        # GGUF stores single precision: 1e-5 is read as 9.999999747378752e-06.
         "rms_norm_eps": float(f"{_required(metadata, 'attention.layer_norm_rms_epsilon'):.6g}"),
         "rope_theta": float(metadata.get("llama.rope.freq_base", 10_000.0)),
         "tie_word_embeddings": tied,
@@ -204,7 +206,7 @@ def _required(metadata: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401 - G
     try:
         return metadata[f"llama.{key}"]
     except KeyError as error:
-        raise AssetError(f"the GGUF file does not say llama.{key}") from error
+        raise AssetError(f"the GGUF file has no metadata llama.{key}") from error
 
 
 def _number(metadata: Mapping[str, Any], key: str) -> int:
@@ -216,10 +218,6 @@ def _number(metadata: Mapping[str, Any], key: str) -> int:
 
 def _unsupported(what: str) -> AssetError:
     return AssetError(
-        f"the GGUF file has {what}, which this conversion does not know; get the model in "
+        f"the GGUF file has {what}, which this conversion does not support; get the model in "
         "safetensors from the Hub: `reclm-serve models get ORG/MODEL`"
     )
-
-
-def _write_json(path: Path, document: Mapping[str, object]) -> None:
-    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Writes the tokenizer that a GGUF file carries in the form that transformers and vLLM load."""
+"""Writes a GGUF file's tokenizer in the format that transformers and vLLM load."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from services.assets.errors import AssetError
+from services.common.files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,14 +27,14 @@ _EXPECTED = {
 def write_tokenizer(metadata: Mapping[str, Any], folder: Path) -> dict[str, int]:
     """Writes tokenizer.json and tokenizer_config.json, chat template included.
 
-    How text is cut into words before the merges is only named in GGUF, not described. The one
-    name known here is SmolLM's: digits one by one, then GPT-2's pattern.
+    GGUF names the pre-tokenizer but does not describe it. Only SmolLM's is supported: single
+    digits, then GPT-2's pattern.
 
     Returns:
-        The ids of the special tokens, as config.json names them.
+        The ids of the special tokens, under their names in config.json.
 
     Raises:
-        AssetError: The tokenizer is of another kind, or is incomplete.
+        AssetError: The tokenizer is of another kind or is incomplete.
     """
     keys = {
         name.removeprefix("tokenizer.ggml."): value
@@ -44,19 +45,19 @@ def write_tokenizer(metadata: Mapping[str, Any], folder: Path) -> dict[str, int]
         found = keys.get(key, None if key in {"model", "pre"} else expected)
         if found != expected:
             raise AssetError(
-                f"the GGUF file's tokenizer has {key} = {found!r}, and only {expected!r} is known "
-                "here; get the model from the Hub: `reclm-serve models get ORG/MODEL`"
+                f"the GGUF file's tokenizer has {key} = {found!r}, and only {expected!r} is "
+                "supported; get the model from the Hub: `reclm-serve models get ORG/MODEL`"
             )
     try:
         tokens, kinds, merges = keys["tokens"], keys["token_type"], keys["merges"]
         special = {f"{name}_token_id": int(keys[f"{name}_token_id"]) for name in ("bos", "eos")}
     except KeyError as error:
-        raise AssetError(f"the GGUF file does not say tokenizer.ggml.{error.args[0]}") from error
+        raise AssetError(f"the GGUF file has no metadata tokenizer.ggml.{error.args[0]}") from error
     special["pad_token_id"] = int(keys.get("padding_token_id", special["eos_token_id"]))
-    if strange := set(kinds) - {_NORMAL, _CONTROL, _USER_DEFINED}:
-        raise AssetError(f"the GGUF file's tokenizer has tokens of unknown type {min(strange)}")
+    if unknown := set(kinds) - {_NORMAL, _CONTROL, _USER_DEFINED}:
+        raise AssetError(f"the GGUF file's tokenizer has tokens of unknown type {min(unknown)}")
     if len(set(tokens)) != len(kinds) or not all(0 <= i < len(tokens) for i in special.values()):
-        raise AssetError("the GGUF file's tokens, their types and special ids do not fit together")
+        raise AssetError("the GGUF file's tokens, token types and special ids are inconsistent")
     _byte_level_bpe(tokens, kinds, merges).save(str(folder / "tokenizer.json"))
     config: dict[str, object] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -68,8 +69,9 @@ def write_tokenizer(metadata: Mapping[str, Any], folder: Path) -> dict[str, int]
         config["unk_token"] = tokens[keys["unknown_token_id"]]
     if "tokenizer.chat_template" in metadata:
         config["chat_template"] = metadata["tokenizer.chat_template"]
-    (folder / "tokenizer_config.json").write_text(
-        json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    write_text(
+        folder / "tokenizer_config.json",
+        json.dumps(config, indent=2, ensure_ascii=False) + "\n",
     )
     return special
 

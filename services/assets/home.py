@@ -1,4 +1,4 @@
-"""Where fetched things are kept. Standard library only."""
+"""The folder for everything that RecLM fetches or makes. Standard library only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def reclm_home() -> Path:
-    """Returns RECLM_HOME, else $XDG_CACHE_HOME/reclm, else ~/.cache/reclm. It may not exist yet."""
+    """Returns RECLM_HOME, else $XDG_CACHE_HOME/reclm, else ~/.cache/reclm. The folder may not exist yet."""
     if home := os.environ.get("RECLM_HOME"):
         return Path(home).expanduser().absolute()
     if cache := os.environ.get("XDG_CACHE_HOME"):

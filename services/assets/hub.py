@@ -1,4 +1,4 @@
-"""Models from the Hugging Face Hub: safetensors and ONNX only, nothing that runs code when read."""
+"""Models from the Hugging Face Hub: safetensors and ONNX only, no format that runs code when read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from huggingface_hub.errors import (
 from services.assets.errors import AssetError
 from services.assets.install import Asset
 from services.assets.manifest import Origin
-from services.assets.wheels import sha256_of
+from services.common.hashing import sha256_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,18 +35,18 @@ _PATTERNS = (
     "tokenizer.model",
     "vocab.txt",
     "merges.txt",
-    # Not every variant for every processor: the plain one.
+    # Only the plain model, not the variants for certain processors.
     "model.onnx",
     "model.onnx_data",
 )
 
 
 def find(name: str, revision: str | None) -> Asset:
-    """Asks the Hub for a model, at a revision or the newest.
+    """Finds a model on the Hub, at a revision or at the newest commit.
 
     Raises:
-        AssetError: There is no such model, it is gated, it has no files of a safe format, or
-            the Hub cannot be reached.
+        AssetError: The model does not exist, is gated or has no files of a safe format, or the Hub
+            cannot be reached.
     """
     try:
         info = HfApi().model_info(name, revision=revision, files_metadata=True)
@@ -56,7 +56,7 @@ def find(name: str, revision: str | None) -> Asset:
     if not any(file.rfilename.endswith((".safetensors", ".onnx")) for file in files):
         raise AssetError(
             f"{name} on the Hub has neither safetensors nor model.onnx; formats that can run "
-            "code when they are read are not taken"
+            "code when they are read are refused"
         )
 
     def build(target: Path, scratch: Path) -> None:
@@ -75,12 +75,12 @@ def find(name: str, revision: str | None) -> Asset:
 
 
 def _wanted(path: str) -> bool:
-    # A folder of a model's repository holds another form of the same weights.
+    # Subfolders of a repository hold other formats of the same weights.
     return "/" not in path and any(fnmatch(path, pattern) for pattern in _PATTERNS)
 
 
 def _download(name: str, info: ModelInfo, folder: Path) -> None:
-    # An interrupted download leaves a part that huggingface_hub does not take up again.
+    # huggingface_hub does not resume the partial file of an interrupted download.
     for leftover in folder.rglob("*.incomplete"):
         leftover.unlink()
     try:
@@ -96,7 +96,7 @@ def _download(name: str, info: ModelInfo, folder: Path) -> None:
 
 
 def _check(path: Path, file: RepoSibling) -> None:
-    """Compares a file with what the Hub says of it, and removes it if it differs."""
+    """Compares a file's hash with the Hub's, and removes the file if they differ."""
     if not path.is_file():
         raise AssetError(f"the download left no {file.rfilename}; try again")
     if file.lfs is not None:
@@ -107,11 +107,13 @@ def _check(path: Path, file: RepoSibling) -> None:
         return
     if found != expected:
         path.unlink()
-        raise AssetError(f"{file.rfilename} arrived as {found}, the Hub has {expected}; try again")
+        raise AssetError(
+            f"{file.rfilename} has hash {found}, on the Hub it has {expected}; try again"
+        )
 
 
 def _git_hash(path: Path) -> str:
-    """The name that git gives a file's content; what the Hub knows of small files."""
+    """Returns git's blob hash of a file: the Hub has no other hash of small files."""
     content = path.read_bytes()
     header = f"blob {len(content)}\0".encode()
     return hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
@@ -138,5 +140,5 @@ def _explained(error: Exception, name: str, revision: str | None) -> AssetError:
     reason = str(error.__cause__ or error) if isinstance(error, LocalEntryNotFoundError) else error
     return AssetError(
         f"could not fetch {name} from the Hub ({reason}); check the network, or set HF_ENDPOINT "
-        "to a mirror, then try again: files that arrived whole are kept"
+        "to a mirror, then try again: complete files are kept"
     )

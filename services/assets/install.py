@@ -1,16 +1,17 @@
-"""Makes asset folders that appear whole or not at all, whatever interrupts the making."""
+"""Installs asset folders atomically: an interrupted installation leaves no incomplete asset."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from services.assets.errors import AssetError
-from services.assets.manifest import MANIFEST, Origin, is_complete, write_manifest
+from services.assets.manifest import Origin, is_complete, write_manifest
+from services.common.files import replace_folder
+from services.common.manifests import MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """Something to install: where it is from, what it weighs, and how it is made.
+    """An asset that can be installed.
 
     Attributes:
-        download_bytes: What fetching it transfers, for the user to know beforehand.
-        build: Called with two folders: the first, empty, to fill with the asset's files; the
-            second for everything else, which after an interruption still has what it had.
+        origin: Name, source and licence.
+        download_bytes: Size of the download, shown to the user before it starts.
+        build: Called with two folders: an empty one to fill with the asset's files, and one for
+            temporary files. The second keeps its content when a build is interrupted, so that the
+            next build can reuse downloads.
     """
 
     origin: Origin
@@ -35,15 +38,15 @@ class Asset:
 def install(asset: Asset, folder: Path, *, force: bool) -> None:
     """Builds an asset beside `folder` and renames it into place.
 
-    Processes that install the same folder take turns, and find the work done.
+    A lock serialises processes that install the same folder; those that wait find it complete.
 
     Args:
         asset: What to install.
-        folder: Where it shall be.
-        force: Whether to replace a complete asset; a damaged one is always replaced.
+        folder: The asset's folder.
+        force: Whether to replace a complete asset; an incomplete one is always replaced.
 
     Raises:
-        AssetError: The build failed, or `folder` exists and is no asset.
+        AssetError: The build failed, or `folder` exists and is not an asset.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(folder):
@@ -53,39 +56,20 @@ def install(asset: Asset, folder: Path, *, force: bool) -> None:
             if not force and is_complete(folder):
                 return
         work = folder.with_name(f".{folder.name}.part")
-        target, scratch, replaced = work / "asset", work / "scratch", work / "replaced"
-        for leftover in (target, replaced):
-            if leftover.exists():
-                shutil.rmtree(leftover)
+        target, scratch = work / "asset", work / "scratch"
+        if target.exists():
+            shutil.rmtree(target)
         target.mkdir(parents=True)
         scratch.mkdir(exist_ok=True)
         asset.build(target, scratch)
         write_manifest(target, asset.origin)
-        _sync(target)
-        if folder.exists():
-            folder.rename(replaced)
-        target.rename(folder)
-        _sync_one(folder.parent)
+        replace_folder(target, folder)
         shutil.rmtree(work)
 
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Holds a lock on `path` among the processes of this machine; death releases it."""
+    """Holds a lock on `path` among the processes of this machine; the end of the process frees it."""
     with path.with_name(f".{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _sync(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        _sync_one(path)
-    _sync_one(folder)
-
-
-def _sync_one(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

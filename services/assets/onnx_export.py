@@ -1,7 +1,7 @@
-"""Writes a BERT sentence encoder as float32 ONNX, straight from its safetensors.
+"""Writes a BERT sentence encoder as float32 ONNX, directly from its safetensors.
 
-Built operator by operator instead of traced: PyTorch is not needed, and the same weights give
-the same bytes, so the same content hash, on every machine and with every version of PyTorch.
+The graph is built operator by operator, not traced: PyTorch is not needed, and the same weights
+give the same bytes, hence the same content hash, on every machine and with every version of PyTorch.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 _OPSET = 20
 _IR_VERSION = 9
-# Added to the attention scores of padding: their softmax is then exactly zero.
+# Added to the attention scores of padding, so that their softmax is exactly zero.
 _MASKED = -1e9
 
 
 def export_bert(folder: Path, target: Path) -> None:
-    """Writes `target`, which maps token ids to one vector a token.
+    """Writes an ONNX model that maps token ids to one vector per token.
 
     Inputs `input_ids`, `attention_mask`, `token_type_ids`: int64, shape (batch, sequence). Output
     `last_hidden_state`: float32, shape (batch, sequence, hidden size).
 
     Args:
-        folder: Holds config.json and model.safetensors of a transformers BertModel.
+        folder: A folder with config.json and model.safetensors of a transformers BertModel.
         target: The ONNX file to write.
 
     Raises:
-        AssetError: The model is not a BERT of the common kind.
+        AssetError: The model is not a BERT with absolute positions and GELU, or lacks a weight.
     """
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     expected = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
@@ -84,7 +84,7 @@ class _Graph:
     def node(
         self, kind: str, inputs: list[str], name: str = "", **attributes: float | list[int]
     ) -> str:
-        """Adds an operator with one output."""
+        """Adds an operator with one output and returns the output's name."""
         output = name or f"{kind}_{len(self.nodes)}"
         node = helper.make_node(kind, inputs, [output])
         node.attribute.extend(
@@ -94,17 +94,17 @@ class _Graph:
         return output
 
     def constant(self, value: NDArray[Any]) -> str:
-        """Adds a tensor."""
+        """Adds a constant tensor and returns its name."""
         name = f"constant_{len(self.initializers)}"
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
     def integers(self, *values: int) -> str:
-        """Adds a vector of integers, as shapes and axes are given."""
+        """Adds a constant vector of integers, such as a shape or axes, and returns its name."""
         return self.constant(np.array(values, np.int64))
 
     def weight(self, name: str) -> NDArray[np.float32]:
-        """Takes a weight of the model."""
+        """Returns a weight of the model in float32."""
         try:
             return self._weights[name].astype(np.float32)
         except KeyError as error:

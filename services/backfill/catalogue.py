@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from reclm_client import Item
     from services.backfill.makers import Maker
-    from services.client import Item
 
 _PORTION = 1_000
 """Items between two looks whether to stop: a second or less."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import asdict
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
-from services.assets.errors import AssetError
+from reclm_client.calls import encode
+from reclm_client.schemas.item import CatalogueItem
+from reclm_client.schemas.profile import ProfileRequest
 from services.backfill.errors import Misconfigured
 from services.backfill.makers import Made, PushedBack, RowFailed, Version
-from services.profiles.api.problems import invalid
-from services.profiles.api.profiles import BODIES, to_request
-from services.profiles.api.schemas import CatalogueItem
+from services.common.errors import ArtifactError
 from services.profiles.container import assemble
+from services.profiles.domain.parsing import parse
+from services.profiles.domain.requests import profile_request
 from services.profiles.errors import (
     EncoderUnavailable,
     ModelUnavailable,
@@ -29,12 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
+    from reclm_client import Item, Kind
     from services.backfill.rows import Row
-    from services.client import Item, Kind
-    from services.profiles.api.state import Parts
+    from services.profiles.parts import Parts
     from services.profiles.settings import Settings
-
-M = TypeVar("M", bound=BaseModel)
 
 _PASSING = (Overloaded, ModelUnavailable, EncoderUnavailable, StoreUnavailable)
 
@@ -65,7 +64,7 @@ class DirectMaker:
                 self._made = await assemble(self._settings, self._metrics, stack)
             except (ValueError, EncoderUnavailable) as error:
                 raise Misconfigured(str(error)) from error
-            except AssetError as error:
+            except ArtifactError as error:
                 raise Misconfigured(f"RECLM_MODEL_PATH: {error}") from error
             self._stack = stack.pop_all()
         return self
@@ -87,13 +86,15 @@ class DirectMaker:
 
     async def make(self, row: Row, *, max_age_s: float | None) -> Made:
         """Does what the service does for one request."""
-        history = [entry if isinstance(entry, str) else _document(entry) for entry in row.history]
-        document: dict[str, object] = {"id": row.id, "history": history, "background": True}
-        if max_age_s is not None:
-            document["max_age_s"] = max_age_s
-        body = _checked(BODIES[self._kind], document)
+        settings = self._settings
+        asked = ProfileRequest(row.id, row.history, max_age_s=max_age_s, background=True)
         try:
-            request = to_request(body, self._kind, self._settings)
+            request = profile_request(
+                parse(encode(asked), ProfileRequest),
+                self._kind,
+                tenant=settings.tenant,
+                max_history=settings.max_history,
+            )
             answer = await self._parts.profiles.profile(request)
         except ReclmError as error:
             raise _understood(error) from error
@@ -115,11 +116,9 @@ class DirectMaker:
         refused, good = [], []
         for item in items:
             try:
-                checked = _checked(CatalogueItem, {**_document(item), "id": item.id})
-            except RowFailed as error:
-                refused.append((item, error))
-            else:
-                good.append(checked.to_item(checked.id))
+                good.append(parse(encode(item), CatalogueItem))
+            except ReclmError as error:
+                refused.append((item, RowFailed(error.code, error.detail)))
         try:
             await self._parts.catalogue.put_items(self._settings.tenant, good)
         except ReclmError as error:
@@ -137,19 +136,6 @@ class DirectMaker:
             if sample.name.endswith("_total")
         )
         return prompt, completion
-
-
-def _document(item: Item) -> dict[str, str]:
-    return {name: text for name, text in asdict(item).items() if text or name == "title"}
-
-
-def _checked(model: type[M], document: dict[str, object] | dict[str, str]) -> M:
-    """Returns a document as the service's schema has it; RowFailed where it refuses it."""
-    try:
-        return model.model_validate(document)
-    except ValidationError as error:
-        found = invalid(error.errors(include_url=False, include_input=False), root="body")
-        raise RowFailed(found.code, found.detail) from error
 
 
 def _understood(error: ReclmError) -> RowFailed | PushedBack:

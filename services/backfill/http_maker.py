@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 import httpx
 import numpy as np
 
-from services.backfill.errors import BackfillError
-from services.backfill.makers import Made, PushedBack, RowFailed, Version
-from services.client import (
+from reclm_client import (
     AccessDenied,
     AsyncReclmClient,
     ConnectionFailed,
@@ -23,17 +21,19 @@ from services.client import (
     TimedOut,
     Unavailable,
 )
-from services.client.transport import authorization
+from reclm_client.transport import authorization
+from services.backfill.errors import BackfillError
+from services.backfill.makers import Made, PushedBack, RowFailed, Version
 from services.profiles.domain.profile import Component, ProfileVersion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
-    from services import client
+    import reclm_client as client
+    from reclm_client import Item, Kind
+    from reclm_client import ProfileVersion as VersionDocument
     from services.backfill.rows import Row
-    from services.client import Item, Kind
-    from services.client import ProfileVersion as VersionDocument
 
 _ONCE = Retries(attempts=1)
 """The job decides itself when to send a row again: a push-back has to slow it down."""

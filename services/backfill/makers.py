@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from reclm_client import Item
     from services.backfill.rows import Row
-    from services.client import Item
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from services.client import Item
+    from reclm_client import Item
 
 RAW_CHARACTERS = 2_000
 """How much of a bad row is kept."""

@@ -1,6 +1,6 @@
 """`reclm-serve models get` and `reclm-serve models list`.
 
-Cheap to import: what is heavy is imported where it is used.
+Cheap to import: heavy modules are imported where they are used.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from services.assets.errors import AssetError
 from services.assets.fetch import get_model, megabytes
 from services.assets.home import reclm_home
-from services.assets.manifest import MANIFEST, is_complete, read_manifest
+from services.assets.manifest import is_complete, read_manifest
+from services.common.manifests import MANIFEST
 
 if TYPE_CHECKING:
     import argparse
@@ -24,21 +25,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     get = commands.add_parser(
         "get",
         help="fetch a model",
-        description="Fetches a model, verifies it, and prints its folder. Does nothing if it is there.",
+        description="Fetches a model unless it exists, verifies it, and prints its folder.",
     )
     get.add_argument(
         "name",
         metavar="NAME",
         help="a name from `models list`, or ORG/MODEL on the Hugging Face Hub",
     )
-    get.add_argument("--revision", help="branch, tag or commit on the Hub; the newest if left out")
-    get.add_argument("--force", action="store_true", help="fetch it again and replace it")
+    get.add_argument(
+        "--revision", help="branch, tag or commit on the Hub (default: the newest commit)"
+    )
+    get.add_argument("--force", action="store_true", help="fetch the model again and replace it")
     get.add_argument("--verify", action="store_true", help="hash every file again")
-    commands.add_parser("list", help="list the models that are known or fetched")
+    commands.add_parser("list", help="list known and fetched models")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs a parsed command. Returns the exit status: 1 for an error, said on stderr."""
+    """Runs a parsed command. Returns the exit status: 1 after an error, which is printed on stderr."""
     try:
         if args.models_command == "list":
             _list(reclm_home())

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from services.client import Scorer
+    from reclm_client import Scorer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs a subcommand. Returns the exit status: 0 done, 1 refused or failed, 2 misused."""
     import os
 
-    from services.client import ReclmClient, ReclmClientError
+    from reclm_client import ReclmClient, ReclmClientError
 
     url = args.url or os.environ.get("RECLM_URL") or "http://127.0.0.1:8080"
     try:

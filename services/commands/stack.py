@@ -22,38 +22,42 @@ _WORKERS = 2
 def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not name the type
     """Adds the commands to the parser of `reclm-serve`."""
     for name, run, help_ in (
-        ("prepare", _prepare, "fetch everything that `up` needs, and start nothing"),
+        ("prepare", _prepare, "fetch everything that `up` needs, without starting anything"),
         ("up", _up, "start Redis, vLLM and the service, and leave them running"),
         ("down", _down, "stop what `up` started; profiles are kept"),
-        ("status", _status, "say what runs"),
-        ("demo", _demo, "go from nothing to real users' profiles, then stop everything"),
+        ("status", _status, "show the processes and whether the service is ready"),
+        ("demo", _demo, "start the stack, make profiles of real users, then stop everything"),
     ):
         parser = commands.add_parser(name, help=help_, description=help_.capitalize() + ".")
         parser.set_defaults(run=_guarded(run))
         if name in {"prepare", "up"}:
-            parser.add_argument("--model", help="a name for `models get` (SmolLM2-135M-Instruct)")
+            parser.add_argument(
+                "--model", help="a name for `models get` (default: SmolLM2-135M-Instruct)"
+            )
         if name == "up":
             adapter = parser.add_mutually_exclusive_group()
             adapter.add_argument(
                 "--adapter",
                 metavar="NAME",
-                help="published by reclm-train (default: the one that comes with RecLM, for its model)",
+                help="an adapter published by reclm-train (default: the shipped one, for its base model)",
             )
             adapter.add_argument(
-                "--no-adapter", action="store_true", help="serve the model as it is"
+                "--no-adapter", action="store_true", help="serve the model without an adapter"
             )
             parser.add_argument(
-                "--port", type=int, default=_PORT, help="of the service (%(default)s)"
+                "--port", type=int, default=_PORT, help="port of the service (%(default)s)"
             )
-            parser.add_argument("--workers", type=int, default=_WORKERS, help="(%(default)s)")
+            parser.add_argument(
+                "--workers", type=int, default=_WORKERS, help="worker processes (%(default)s)"
+            )
 
 
 def _guarded(run: Command) -> Callable[[argparse.Namespace], int]:
-    """Turns errors of ours into a message, and signals into an orderly end."""
+    """Wraps a command: prints known errors, and stops in order after a signal."""
 
     def guarded(args: argparse.Namespace) -> int:
-        from services.assets.errors import AssetError
-        from services.client import ReclmClientError
+        from reclm_client import ReclmClientError
+        from services.common.errors import ArtifactError
         from services.stack.errors import StackError
         from services.stack.interrupts import Interrupted, Interrupts
 
@@ -61,7 +65,7 @@ def _guarded(run: Command) -> Callable[[argparse.Namespace], int]:
         try:
             with Interrupts() as interrupts:
                 return run(args, interrupts)
-        except (StackError, AssetError, ReclmClientError) as error:
+        except (StackError, ArtifactError, ReclmClientError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
         except Interrupted as interrupted:
@@ -72,7 +76,7 @@ def _guarded(run: Command) -> Callable[[argparse.Namespace], int]:
 
 
 def _keep_loopback_direct() -> None:
-    """Tells this process and its children to reach the stack past any HTTP proxy."""
+    """Makes this process and its children reach loopback without an HTTP proxy."""
     for name in ("no_proxy", "NO_PROXY"):
         given = os.environ.get(name)
         os.environ[name] = f"{given},127.0.0.1" if given else "127.0.0.1"
@@ -106,7 +110,7 @@ def _up(args: argparse.Namespace, interrupts: Interrupts) -> int:
         stack = Stack(_folder(), steps, interrupts)
         url = stack.url
         if url is not None:
-            print("The stack runs already.")
+            print("The stack is running already.")
         else:
             adapter = find_adapter(home, args.adapter) if args.adapter else None
             model = adapter.base_model if adapter else args.model or parts.MODEL
@@ -116,7 +120,7 @@ def _up(args: argparse.Namespace, interrupts: Interrupts) -> int:
             elif not args.no_adapter:
                 prepared = parts.with_shipped_adapter(prepared, home, steps)
             url = stack.start(prepared, home, port=args.port, workers=args.workers, persistent=True)
-    print(f"The service answers at {url} (documentation: {url}/docs).")
+    print(f"The service runs at {url} (documentation: {url}/docs).")
     print("Try:")
     print(f"  curl -s {url}/profiles/user -H 'Content-Type: application/json' \\")
     if parts.api_key() is not None:
@@ -142,9 +146,9 @@ def _status(args: argparse.Namespace, interrupts: Interrupts) -> int:
     del args, interrupts
     from services.stack.parts import SERVICE
     from services.stack.probes import service_fault
-    from services.stack.stack import recall
+    from services.stack.stack import read_state
 
-    children = recall(_folder())
+    children = read_state(_folder())
     if not children:
         print("Nothing is running.")
         return 1

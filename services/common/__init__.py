@@ -1,1 +1,1 @@
-"""What every room of the services stands on: files, hashes, manifests, tables. Imports no other room."""
+"""What every room stands on: atomic files, hashes, manifests, tokenizers. Imports no other room."""

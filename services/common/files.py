@@ -35,9 +35,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     temporary = _beside(target)
     try:
         yield temporary
-        sync(temporary)
-        temporary.replace(target)
-        sync(target.parent)
+        replace_file(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -72,25 +70,52 @@ def atomic_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
         OSError: The folder cannot be written, for example because the disk is full.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary, old = _beside(target), _beside(target)
+    temporary = _beside(target)
     try:
         temporary.mkdir()
         yield temporary
-        for path in temporary.rglob("*"):
-            sync(path)
-        sync(temporary)
         if is_occupied(target) and not replace:
             raise FileExistsError(f"{target} exists and is not empty")
+        replace_folder(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_file(source: Path, target: Path) -> None:
+    """Flushes a finished file to the disk and renames it to `target`, which may exist.
+
+    Both must be on the same file system.
+
+    Raises:
+        OSError: The file cannot be flushed or renamed.
+    """
+    sync(source)
+    source.replace(target)
+    sync(target.parent)
+
+
+def replace_folder(source: Path, target: Path) -> None:
+    """Flushes a finished folder to the disk and renames it to `target`, which may exist.
+
+    Both must be on the same file system. When the renaming fails, the target keeps its content.
+
+    Raises:
+        OSError: The folder cannot be flushed or renamed.
+    """
+    for path in source.rglob("*"):
+        sync(path)
+    sync(source)
+    old = _beside(target)
+    try:
         if target.exists():
             target.rename(old)
-        temporary.rename(target)
+        source.rename(target)
         sync(target.parent)
     except BaseException:
         if old.exists() and not target.exists():
             old.rename(target)
         raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, TypedDict
 
+from services.common.errors import ArtifactError
 from services.common.hashing import sha256_of
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ MANIFEST = "manifest.json"
 _HASH_CHARACTERS = 12
 
 
-class ManifestError(Exception):
+class ManifestError(ArtifactError):
     """A manifest or a file that it lists is missing or damaged."""
 
 

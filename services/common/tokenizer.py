@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.assets.errors import AssetError
+from services.common.errors import ArtifactError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,18 +12,22 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
+class TokenizerError(ArtifactError):
+    """A folder has no tokenizer, or one that cannot be read."""
+
+
 def read_tokenizer(folder: Path) -> Tokenizer:
-    """Returns what `tokenizer.json` in a folder says.
+    """Reads `tokenizer.json` in a folder.
 
     Raises:
-        AssetError: It is missing, or says nothing that can be read.
+        TokenizerError: The file is missing or is not a tokenizer.
     """
     from tokenizers import Tokenizer
 
     path = folder / "tokenizer.json"
     if not path.is_file():
-        raise AssetError(f"{path} is missing")
+        raise TokenizerError(f"{path} is missing")
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises plain Exception
-        raise AssetError(f"{path} is not a tokenizer: {error}") from error
+        raise TokenizerError(f"{path} is not a tokenizer: {error}") from error

@@ -1,4 +1,4 @@
-"""The application: the parts of `assembly` behind the endpoints of `api`."""
+"""The application: the parts of `container` behind the endpoints of `api`."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi_offline import FastAPIOffline
 
+from reclm_client.version import __version__
 from services.profiles.access.keyring import Keyring
 from services.profiles.api import (
     access,
-    documents,
+    embeddings,
     health,
     interactions,
     items,
     problems,
     profiles,
-    schemas,
     scorers,
     scoring,
 )
@@ -33,6 +33,7 @@ from services.profiles.telemetry import Metrics, configure_logging
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from fastapi import FastAPI
     from starlette.types import ASGIApp
 
 
@@ -62,13 +63,23 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
             settle()
             yield
 
-    app = FastAPI(title="RecLM", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan)
+    # As FastAPI, but /docs and /redoc load nothing from other hosts.
+    app = FastAPIOffline(
+        title="RecLM",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        static_url=access.ASSETS,
+    )
     app.state.metrics = metrics
     problems.install(app)
     for router in (
-        profiles.routes("user"),
-        profiles.routes("item"),
+        profiles.batches,
+        profiles.single,
+        *(resource.of_kind(kind) for kind in PHRASES for resource in (profiles, embeddings)),
+        items.batches,
         items.router,
+        scoring.batches,
         scoring.router,
         scorers.router,
         interactions.router,
@@ -79,8 +90,8 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     direct = Direct(
         app,
         endpoints={
-            **{f"/profiles/{kind}": partial(profiles.answer_profile, kind) for kind in PHRASES},
-            "/score": scoring.answer_score,
+            **{f"/profiles/{kind}": partial(profiles.direct, kind) for kind in PHRASES},
+            "/score": scoring.direct,
         },
     )
     guarded = access.RequireKey(direct, owner=app, keys=keys) if keys else direct
@@ -88,28 +99,17 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
 
 
 def _openapi(app: FastAPI, keys: Keyring) -> dict[str, Any]:
-    """Returns FastAPI's schema with the models of bodies that endpoints read themselves."""
+    """Returns FastAPI's schema, with keys, and without the errors that FastAPI would answer with."""
     if app.openapi_schema is None:
         schema = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
-        known = schema.setdefault("components", {}).setdefault("schemas", {})
         for unused in ("HTTPValidationError", "ValidationError"):
-            known.pop(unused, None)
-        known.update(
-            schemas.json_schema_of(
-                problems.Problem,
-                schemas.ProfileBody,
-                schemas.ItemProfileBody,
-                schemas.EmbeddingsBody,
-                documents.EmbeddingsDocument,
-                schemas.ScoreBody,
-                schemas.CatalogueItem,
-                schemas.EventsBody,
-                schemas.ItemText,
-                documents.RowDocument,
-            )
-        )
+            schema["components"]["schemas"].pop(unused, None)
+        for operation in (one for path in schema["paths"].values() for one in path.values()):
+            refused = operation["responses"].get("422", {})
+            if "application/json" in refused.get("content", {}):
+                del operation["responses"]["422"]
         if keys:
             access.document(schema, keys)
         app.openapi_schema = schema

@@ -12,8 +12,6 @@ import socket
 from typing import TYPE_CHECKING
 
 from services.assets.home import reclm_home
-from services.profiles.api.health import Dependency
-from services.profiles.api.state import Parts
 from services.profiles.cache.service import ProfileService
 from services.profiles.domain.model_identity import adapter_component, model_component
 from services.profiles.domain.profile import ProfileVersion
@@ -25,6 +23,7 @@ from services.profiles.generation.prompts.base import component
 from services.profiles.generation.prompts.registry import prompt_named
 from services.profiles.generation.token_budget import tokenizer_counter, utf8_length
 from services.profiles.generators.registry import GENERATORS
+from services.profiles.parts import Dependency, Parts
 from services.profiles.refresh.recorder import Recorder
 from services.profiles.refresh.worker import Refresher
 from services.profiles.scoring.phrases import Phrases
@@ -56,7 +55,7 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
         ValueError: A setting that another one needs is missing, there is no such prompt, or the
             adapter was trained with another one.
         EncoderUnavailable: The encoder's folder does not hold one.
-        AssetError: The model's folder has no tokenizer.
+        TokenizerError: The model's folder has no tokenizer.
     """
     prompt = _prompt(settings)
     stores = STORES[settings.store](settings)

@@ -1,1 +1,1 @@
-"""The whole stack on one machine: fetched, started, shown and stopped."""
+"""Runs the whole stack on one machine: fetches, starts, demonstrates and stops it."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from services.assets.errors import AssetError
 from services.assets.install import Asset, install
-from services.assets.manifest import Origin, content_hash
+from services.assets.manifest import Origin
+from services.common.errors import ArtifactError
+from services.common.manifests import content_hash
 from services.profiles.generation.adapters import prompt_of_adapter, trained_prompt
 from services.stack.errors import StackError
 
@@ -151,7 +152,7 @@ def find_adapter(home: Path, name: str) -> Adapter:
                 else "reclm-train publish puts it there"
             )
         ) from error
-    except (ValueError, KeyError, TypeError, AssetError) as error:
+    except (ValueError, KeyError, TypeError, ArtifactError) as error:
         raise StackError(f"the adapter in {folder} is damaged: {error!r}") from error
 
 

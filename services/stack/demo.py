@@ -1,4 +1,4 @@
-"""From nothing to the profiles of real users, on the real stack, shown with times."""
+"""The demo: fetches and starts the stack, makes profiles of real users, and prints them with times."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from services.client import Item, ReclmClient
+from reclm_client import Item, ReclmClient
 from services.stack import parts
 from services.stack.errors import StackError
 from services.stack.processes import free_port
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from services.client import Profile
+    from reclm_client import Profile
     from services.stack.interrupts import Interrupts
     from services.stack.steps import Steps
 
@@ -39,8 +39,17 @@ _WIDTH = 98
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One user in the table: the first answer, the second, and their times in milliseconds."""
+class DemoResult:
+    """One user's profile and the service's response times.
+
+    Attributes:
+        user: The user's id.
+        films: Number of films in the history.
+        first: The first response.
+        first_ms: Its time in milliseconds.
+        second: A repeated response.
+        second_ms: The median time of the repeated requests in milliseconds.
+    """
 
     user: str
     films: int
@@ -51,28 +60,28 @@ class Row:
 
 
 def run(home: Path, steps: Steps, interrupts: Interrupts) -> int:
-    """Fetches, starts, asks, shows and stops. Returns the exit status: 0 if all went as promised."""
+    """Runs the demo. Returns the exit status: 0 if every profile is complete and was cached."""
     folder = home / "run" / "demo"
     with only_one(folder):
         stack = Stack(folder, steps, interrupts)
-        rows, items = _run(stack, home, steps)
-    _show(rows, items)
-    bad = [row.user for row in rows if not _as_promised(row)]
+        results, items = _run(stack, home, steps)
+    _show(results, items)
+    bad = [result.user for result in results if not _is_sound(result)]
     if bad:
-        print(f"\nNot as promised: {', '.join(bad)}", file=sys.stderr)
+        print(f"\nIncomplete or not cached: the profiles of {', '.join(bad)}", file=sys.stderr)
         return 1
     _show_next()
     return 0
 
 
-def _run(stack: Stack, home: Path, steps: Steps) -> tuple[list[Row], list[Item]]:
+def _run(stack: Stack, home: Path, steps: Steps) -> tuple[list[DemoResult], list[Item]]:
     with ThreadPoolExecutor(1) as beside:
         dataset = beside.submit(_dataset, home, steps)
         prepared = parts.prepare(home, steps)
         folder = dataset.result()
     prepared = parts.with_shipped_adapter(prepared, home, steps)
     items, histories = _read(folder)
-    # A Redis that is not the demo's own may hold these users' profiles from the last demo.
+    # A Redis that the demo did not start may hold these users' profiles of an earlier demo.
     tenant = f"demo-{uuid.uuid4().hex[:8]}"
     try:
         url = stack.start(
@@ -84,16 +93,16 @@ def _run(stack: Stack, home: Path, steps: Steps) -> tuple[list[Row], list[Item]]
             settings={"RECLM_TENANT": tenant},
         )
         with ReclmClient(url, api_key=parts.api_key()) as client:
-            rows = _ask(client, items, histories, steps)
+            results = _ask(client, items, histories, steps)
             if prepared.redis_url is not None:
                 _clean_up(client, items, steps)
     finally:
         stack.stop()
-    return rows, items
+    return results, items
 
 
 def _dataset(home: Path, steps: Steps) -> Path:
-    """Has the recommenders' own command fetch MovieLens-100K: this room does not import that one."""
+    """Runs the recommenders' command that fetches MovieLens-100K; services must not import recommenders."""
     folder = home / "data" / "ml-100k"
     command = [sys.executable, "-m", "recommenders.cli", "data", "get", "ml-100k"]
     with steps.step("Data: MovieLens-100K"):
@@ -101,12 +110,12 @@ def _dataset(home: Path, steps: Steps) -> Path:
             [*command, "--out", str(folder)], capture_output=True, text=True, check=False
         )
     if done.returncode != 0:
-        raise StackError(f"MovieLens-100K cannot be had: {done.stderr.strip()}")
+        raise StackError(f"MovieLens-100K cannot be fetched: {done.stderr.strip()}")
     return folder
 
 
 def _read(folder: Path) -> tuple[list[Item], dict[str, list[str]]]:
-    """Returns the films, and what each user of the demo rated 4 or more, oldest first."""
+    """Returns the films, and for each demo user the films rated 4 or more, oldest first."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -126,15 +135,15 @@ def _read(folder: Path) -> tuple[list[Item], dict[str, list[str]]]:
 
 def _ask(
     client: ReclmClient, items: Sequence[Item], histories: dict[str, list[str]], steps: Steps
-) -> list[Row]:
+) -> list[DemoResult]:
     with steps.step(f"Loading a catalogue of {len(items):,} films"):
         refused = [row for row in client.put_items(items) if row.error is not None]
     if refused:
         raise StackError(f"{len(refused)} films were refused, the first: {refused[0].error}")
-    rows = []
+    results = []
     for user in (*USERS, NEW_USER):
         history = histories[user]
-        with steps.step(f"Asking for the profile of {user}"):
+        with steps.step(f"Requesting the profile of {user}"):
             started = time.perf_counter()
             first = client.profile("user", user, history=history)
             first_ms = (time.perf_counter() - started) * 1000
@@ -143,41 +152,43 @@ def _ask(
             started = time.perf_counter()
             second = client.profile("user", user, history=history)
             times.append((time.perf_counter() - started) * 1000)
-        rows.append(Row(user, len(history), first, first_ms, second, statistics.median(times)))
-    return rows
+        results.append(
+            DemoResult(user, len(history), first, first_ms, second, statistics.median(times))
+        )
+    return results
 
 
 def _clean_up(client: ReclmClient, items: Sequence[Item], steps: Steps) -> None:
-    with steps.step("Taking the demo's data out of Redis"):
+    with steps.step("Removing the demo's data from Redis"):
         for user in (*USERS, NEW_USER):
             client.delete_profile("user", user)
         for item in items:
             client.delete_item(item.id)
 
 
-def _as_promised(row: Row) -> bool:
-    """Says whether both answers are whole, the first made for this user and the second a hit."""
-    profile = row.first
+def _is_sound(result: DemoResult) -> bool:
+    """Returns whether the profile is complete, was generated first and cached afterwards."""
+    profile = result.first
     whole = len(profile.identities) == len(profile.interests) == _PHRASES and all(
         (*profile.identities, *profile.interests)
     )
-    same = row.second.text == profile.text
-    return whole and same and (profile.status, row.second.status) == ("generated", "cached")
+    same = result.second.text == profile.text
+    return whole and same and (profile.status, result.second.status) == ("generated", "cached")
 
 
-def _show(rows: Sequence[Row], items: Sequence[Item]) -> None:
-    version = rows[0].first.version
+def _show(results: Sequence[DemoResult], items: Sequence[Item]) -> None:
+    version = results[0].first.version
     model = version.base_model.name
     if version.adapter is not None:
         model = f"{model} with the adapter {version.adapter.name}"
     print(f"\nProfiles by {model}, {len(items):,} films in the catalogue\n")
     print(f"{'user':10} {'films':>5}   {'first answer':>22}   {'again':>20}")
     print("-" * _WIDTH)
-    for row in rows:
-        first = f"{row.first.status} {row.first_ms:7,.0f} ms"
-        again = f"{row.second.status} {row.second_ms:7.1f} ms"
-        print(f"{row.user:10} {row.films:5}   {first:>22}   {again:>20}")
-        for name, phrases in (("is", row.first.identities), ("likes", row.first.interests)):
+    for result in results:
+        first = f"{result.first.status} {result.first_ms:7,.0f} ms"
+        again = f"{result.second.status} {result.second_ms:7.1f} ms"
+        print(f"{result.user:10} {result.films:5}   {first:>22}   {again:>20}")
+        for name, phrases in (("is", result.first.identities), ("likes", result.first.interests)):
             text = textwrap.fill(
                 f"{name:5}  {', '.join(phrases)}",
                 _WIDTH,
@@ -191,10 +202,10 @@ def _show(rows: Sequence[Row], items: Sequence[Item]) -> None:
 
 def _show_next() -> None:
     print(
-        "\nHow to go on:\n"
-        "  make up      the same stack, left running at http://127.0.0.1:8080\n"
+        "\nNext steps:\n"
+        "  make up      start the same stack at http://127.0.0.1:8080 and leave it running\n"
         "  make down    stop it\n"
-        "  README.md    the calls, with curl\n"
-        "The model is a small one; what its adapter has learnt, docs/training.md tells with figures.\n"
-        "reclm-train makes one from your own users and items."
+        "  README.md    the HTTP calls, with curl\n"
+        "The model is small. docs/results/training.md has figures on the quality of its adapter.\n"
+        "reclm-train trains an adapter on your own users and items."
     )

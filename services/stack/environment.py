@@ -1,4 +1,4 @@
-"""Virtual environments for vLLM, made from a pinned list, complete or not at all."""
+"""Virtual environments for vLLM, made from a pinned list of requirements."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from services.assets.install import exclusive
+from services.common.files import write_text
 from services.stack.errors import StackError
 
 Flavour = Literal["cpu", "cuda"]
@@ -21,14 +22,14 @@ _TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
 def flavour() -> Flavour | None:
-    """Returns which vLLM can run on this machine; None for none."""
+    """Returns which build of vLLM runs on this machine; None if none does."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return None
     return "cuda" if _has_nvidia() else "cpu"
 
 
 def python_of(home: Path, kind: Flavour) -> Path | None:
-    """Returns the environment's interpreter if it is complete and of the present list."""
+    """Returns the environment's interpreter; None if it is incomplete or of another list."""
     folder = _folder(home, kind)
     mark = folder / _MARK
     python = folder / "bin" / "python"
@@ -38,13 +39,13 @@ def python_of(home: Path, kind: Flavour) -> Path | None:
 
 
 def make(home: Path, kind: Flavour) -> Path:
-    """Makes the environment, unless it is there, and returns its interpreter.
+    """Makes the environment, unless it exists, and returns its interpreter.
 
-    An environment cannot be renamed into place. What says that it is whole is a file with the
-    list's hash, written last.
+    A virtual environment cannot be renamed into place. A file with the hash of the list, written
+    last, marks it as complete.
 
     Raises:
-        StackError: It cannot be made; pip's last lines are in the message.
+        StackError: The environment cannot be made; the message has pip's last lines.
     """
     digest = _digest(kind)
     folder = _folder(home, kind)
@@ -58,17 +59,17 @@ def make(home: Path, kind: Flavour) -> Path:
         python = folder / "bin" / "python"
         _run([sys.executable, "-m", "venv", str(folder)])
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        # Compiling 20,000 modules takes longer than reading them; vLLM loads a few hundred.
+        # vLLM loads a few hundred of 20,000 modules: to compile all takes longer than it saves.
         pip += ["--no-compile", "--no-deps"]
         if kind == "cpu":
             _install_cpu_torch(pip)
         _run([*pip, "--requirement", str(_list(kind))])
-        (folder / _MARK).write_text(digest)
+        write_text(folder / _MARK, digest)
     return python
 
 
 def _install_cpu_torch(pip: list[str]) -> None:
-    """Installs torch from pip's own index, else from PyTorch's: PyPI has no builds for CPU."""
+    """Installs torch from pip's index, else from PyTorch's, since PyPI has no CPU builds."""
     lines = _list("cpu").read_text().splitlines()
     torch = next(line for line in lines if line.startswith("torch=="))
     try:
@@ -83,7 +84,7 @@ def _run(command: list[str]) -> None:
         lines = "\n".join((done.stderr or done.stdout).strip().splitlines()[-10:])
         raise StackError(
             f"the environment for vLLM cannot be made: {' '.join(command[:4])} ... ended with "
-            f"status {done.returncode}. Look at the lines below, then start again.\n{lines}"
+            f"status {done.returncode}. Fix the error below, then run the command again.\n{lines}"
         )
 
 

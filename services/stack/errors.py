@@ -1,7 +1,7 @@
-"""What can go wrong between a fresh clone and a running stack."""
+"""The error of this package. Standard library only."""
 
 from __future__ import annotations
 
 
 class StackError(Exception):
-    """Something that the stack needs is missing or does not work; the message says what to do."""
+    """A component of the stack is missing or does not work; the message says what to do."""

@@ -1,4 +1,4 @@
-"""Turns the signals that end a command into an exception, raised where it does no harm."""
+"""Turns signals that end a command into an exception, and defers it in critical sections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
-    """A signal asked the command to end. Not an Exception, as KeyboardInterrupt is none."""
+    """A signal asked the command to end. A BaseException, as KeyboardInterrupt is."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -22,15 +22,15 @@ class Interrupted(BaseException):
 
     @property
     def exit_status(self) -> int:
-        """What a shell reports for a command that the signal ended."""
+        """The exit status that a shell reports for a command ended by the signal."""
         return 128 + self.number
 
 
 class Interrupts:
-    """Raises Interrupted on SIGINT, SIGTERM and SIGHUP while it is entered.
+    """A context manager that raises Interrupted on SIGINT, SIGTERM and SIGHUP.
 
-    Between starting a process and writing down that it runs, and while processes are stopped, a
-    signal must wait: that code runs inside `held`. Only for the main thread.
+    Code that must not be interrupted runs inside `held`: starting a process and recording it, and
+    stopping processes. Only for the main thread.
     """
 
     def __init__(self) -> None:
@@ -44,11 +44,11 @@ class Interrupts:
 
     def __exit__(self, *exc_info: object) -> None:
         for number, handler in zip(_SIGNALS, self._before, strict=True):
-            signal.signal(number, handler)  # type: ignore[arg-type] # what signal() returned
+            signal.signal(number, handler)  # type: ignore[arg-type] # returned by signal.signal()
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Keeps a signal that arrives inside waiting until the end."""
+        """Defers a signal that arrives inside the block to its end."""
         self._holds += 1
         try:
             yield

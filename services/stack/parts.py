@@ -1,4 +1,4 @@
-"""How each part of the stack is found or fetched, and how it is started."""
+"""The components of the stack: finds or fetches each, and starts it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from services.assets.fetch import get_model
-from services.assets.manifest import content_hash, is_complete
+from services.assets.manifest import is_complete
+from services.common.manifests import content_hash
 from services.profiles.access.keyring import split_keys
 from services.profiles.settings import Settings
 from services.stack import environment, probes
@@ -43,18 +44,19 @@ _KV_CACHE_GIB = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What is on this machine, ready to start.
+class StackParts:
+    """The components on this machine, ready to start.
 
     Attributes:
-        model_name: Under which its server knows the model.
-        model: Its folder; None for a model that is only known by its server.
-        redis_url: Of a server that runs already, else None.
-        redis_binary: What to start otherwise.
-        vllm_url: Of a server that runs already, else None.
-        vllm_python: Interpreter of vLLM's environment; None means the in-process generator.
-        flavour: Which vLLM that is.
-        adapter: What the model is served with; None for nothing.
+        model_name: The name that the model is served under.
+        model: The model's folder; None if only the running server has the model.
+        encoder: The sentence encoder's folder.
+        redis_url: URL of a running Redis, else None.
+        redis_binary: The redis-server to start; None if one runs already.
+        vllm_url: URL of a running model server, else None.
+        vllm_python: Interpreter of vLLM's environment; None for the in-process generator.
+        flavour: The build of vLLM in that environment.
+        adapter: The adapter that the model is served with, if any.
     """
 
     model_name: str
@@ -68,11 +70,16 @@ class Parts:
     adapter: Adapter | None = None
 
 
-def prepare(home: Path, steps: Steps, *, model: str = MODEL) -> Parts:
-    """Fetches whatever is not there yet.
+def prepare(home: Path, steps: Steps, *, model: str = MODEL) -> StackParts:
+    """Finds the components, and fetches those that are missing.
+
+    Args:
+        home: RecLM's home.
+        steps: Reports progress.
+        model: The base model, a name for `get_model`.
 
     Raises:
-        StackError: Something cannot be had.
+        StackError: A component cannot be found, made or reached.
         AssetError: As `get_model` does.
     """
     redis_url = os.environ.get("RECLM_REDIS_URL") or None
@@ -82,11 +89,11 @@ def prepare(home: Path, steps: Steps, *, model: str = MODEL) -> Parts:
         shown = probes.without_secrets(redis_url)
         if fault := probes.redis_fault(redis_url, password=_redis_password()):
             raise StackError(f"the Redis at RECLM_REDIS_URL, {shown}, does not answer: {fault}")
-        steps.say(f"Redis: the one at {shown}")
+        steps.say(f"Redis: using {shown}")
     if vllm_url is not None:
         model = os.environ.get("RECLM_MODEL") or model
         shown = probes.without_secrets(vllm_url)
-        steps.say(f"Model server: the one at {shown}, which has to serve {model}")
+        steps.say(f"Model server: using {shown}, which must serve {model}")
     binary = None
     if redis_url is None:
         binary = shutil.which("redis-server")
@@ -108,14 +115,14 @@ def prepare(home: Path, steps: Steps, *, model: str = MODEL) -> Parts:
             model_folder = get_model(model, home=home)
     with steps.step(f"Encoder: {ENCODER}"):
         encoder = get_model(ENCODER, home=home)
-    return Parts(model, model_folder, encoder, redis_url, binary, vllm_url, python, kind)
+    return StackParts(model, model_folder, encoder, redis_url, binary, vllm_url, python, kind)
 
 
 def api_key() -> str | None:
-    """Returns a key that the service to start will take; None where it asks for none.
+    """Returns an API key that the service will accept; None if it requires none.
 
     Raises:
-        StackError: The settings of this environment hold no good keys.
+        StackError: The settings in this environment have invalid keys.
     """
     settings = _settings()
     try:
@@ -125,15 +132,15 @@ def api_key() -> str | None:
     return keys[0] if keys else None
 
 
-def with_adapter(parts: Parts, adapter: Adapter, steps: Steps) -> Parts:
-    """Returns the parts with an adapter on top of their model; a CPU's is folded in beforehand.
+def with_adapter(parts: StackParts, adapter: Adapter, steps: Steps) -> StackParts:
+    """Adds an adapter to the model. For vLLM on a CPU, the adapter is merged into the model first.
 
     Raises:
-        StackError: This machine cannot serve it, or it is for another model or another prompt.
+        StackError: This machine cannot serve the adapter, or it is for another model or prompt.
         AssetError: As `Adapter.fold_into` does.
     """
     if parts.vllm_url is None and parts.vllm_python is None:
-        raise StackError("the generator inside the service takes no adapter; it needs a vLLM")
+        raise StackError("the in-process generator cannot serve an adapter; an adapter needs vLLM")
     adapter.require_prompt(_settings().prompt)
     if parts.model is not None:
         adapter.require_base(parts.model)
@@ -143,8 +150,8 @@ def with_adapter(parts: Parts, adapter: Adapter, steps: Steps) -> Parts:
     return dataclasses.replace(parts, adapter=adapter)
 
 
-def with_shipped_adapter(parts: Parts, home: Path, steps: Steps) -> Parts:
-    """Returns the parts with the adapter that comes with RecLM, where it is for their model.
+def with_shipped_adapter(parts: StackParts, home: Path, steps: Steps) -> StackParts:
+    """Adds the adapter that is shipped with RecLM, if it was trained on this model.
 
     Raises:
         StackError: As `find_adapter` does.
@@ -154,7 +161,7 @@ def with_shipped_adapter(parts: Parts, home: Path, steps: Steps) -> Parts:
         return parts
     adapter = find_adapter(home, SHIPPED)
     if adapter.base_hash != content_hash(parts.model):
-        steps.say(f"Adapter: none; {parts.model} is not what {SHIPPED} was trained on")
+        steps.say(f"Adapter: none; {SHIPPED} was not trained on {parts.model}")
         return parts
     return with_adapter(parts, adapter, steps)
 
@@ -163,10 +170,10 @@ def start_redis(launcher: Launcher, binary: str, folder: Path, *, persistent: bo
     """Starts Redis on a free loopback port.
 
     Args:
-        launcher: Starts it.
-        binary: A redis-server.
+        launcher: Starts the process.
+        binary: Path of a redis-server.
         folder: For its data and log.
-        persistent: Append every write to a file, for the next start to find.
+        persistent: Whether Redis appends every write to a file and loads it at the next start.
     """
     data = folder / "redis"
     data.mkdir(parents=True, exist_ok=True)
@@ -185,11 +192,11 @@ def start_redis(launcher: Launcher, binary: str, folder: Path, *, persistent: bo
     )
 
 
-def start_vllm(launcher: Launcher, parts: Parts, home: Path, folder: Path) -> Child:
-    """Starts vLLM on a free loopback port, serving the model under its name."""
+def start_vllm(launcher: Launcher, parts: StackParts, home: Path, folder: Path) -> Child:
+    """Starts vLLM on a free loopback port; it serves the model under its name."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    command = [str(parts.vllm_python), "-m", "vllm.entrypoints.openai.api_server"]
+    command = [str(parts.vllm_python), "-m", "vllm.entrypoints.launchers.api_server.entry"]
     command += _served(parts)
     command += ["--host", "127.0.0.1", "--port", str(port), "--max-model-len", str(_CONTEXT)]
     command += ["--scheduling-policy", "priority"]
@@ -203,7 +210,7 @@ def start_vllm(launcher: Launcher, parts: Parts, home: Path, folder: Path) -> Ch
     if parts.flavour == "cpu":
         command += ["--enforce-eager", "--dtype", "bfloat16"]
         env.setdefault("VLLM_CPU_KVCACHE_SPACE", str(_KV_CACHE_GIB))
-    # What this environment adds to the path would come before vLLM's own packages.
+    # This environment's path would take precedence over vLLM's own packages.
     env.pop("PYTHONPATH", None)
     return launcher.start(
         "vLLM",
@@ -218,7 +225,7 @@ def start_vllm(launcher: Launcher, parts: Parts, home: Path, folder: Path) -> Ch
 
 def start_service(
     launcher: Launcher,
-    parts: Parts,
+    parts: StackParts,
     folder: Path,
     *,
     redis_url: str,
@@ -227,16 +234,16 @@ def start_service(
     workers: int,
     settings: Mapping[str, str],
 ) -> Child:
-    """Starts the profile service on loopback, on what else has been started.
+    """Starts the profile service on loopback.
 
     Args:
-        launcher: Starts it.
+        launcher: Starts the process.
         parts: From `prepare`.
         folder: For its log.
-        redis_url: Of the Redis to use.
-        vllm_url: Of the model server; None to run the model in the service.
-        port: To listen on.
-        workers: Processes.
+        redis_url: URL of Redis.
+        vllm_url: URL of the model server; None to run the model in the service.
+        port: Port to listen on.
+        workers: Worker processes.
         settings: Further RECLM_* variables.
     """
     url = f"http://127.0.0.1:{port}"
@@ -251,7 +258,7 @@ def start_service(
         **({"RECLM_VLLM_URL": vllm_url} if vllm_url else {"RECLM_GENERATOR": "local"}),
     }
     command = [sys.executable, "-m", "services.cli", "run", "--host", "127.0.0.1"]
-    # The model in the process takes as much memory again with each worker.
+    # With the in-process generator each worker holds its own copy of the model.
     command += ["--port", str(port), "--workers", str(workers if vllm_url else 1)]
     return launcher.start(
         SERVICE,
@@ -275,14 +282,14 @@ def _settings() -> Settings:
     except SettingsError as error:
         raise StackError(str(error)) from error
     except ValidationError as error:
-        # The message of the whole would show values, and some are secrets.
+        # The full message would show values, and some are secrets.
         (finding, *_) = error.errors(include_input=False, include_url=False)
         name = "RECLM_" + "_".join(map(str, finding["loc"])).upper()
         raise StackError(f"{name}: {finding['msg']}") from error
 
 
-def _served(parts: Parts) -> list[str]:
-    """Returns what vLLM serves: a CPU the merged model, eleven times as fast as base and adapter."""
+def _served(parts: StackParts) -> list[str]:
+    """Returns vLLM's model options. A CPU serves the merged model, which is 11 times as fast."""
     adapter = parts.adapter
     if adapter is None:
         return ["--model", str(parts.model), "--served-model-name", parts.model_name]
@@ -299,12 +306,12 @@ def _require_local(steps: Steps, *, asked: bool) -> None:
     missing = [name for name in ("torch", "transformers", "xgrammar") if not _installed(name)]
     if missing:
         raise StackError(
-            f"to run the model inside the service, {', '.join(missing)} must be installed: "
+            f"the in-process generator needs {', '.join(missing)}: "
             "pip install -c constraints.txt -e '.[serving,assets,local]'; or set RECLM_VLLM_URL to a "
-            "server elsewhere"
+            "running model server"
         )
     why = "RECLM_GENERATOR=local" if asked else "vLLM does not run on this machine"
-    steps.say(f"{why}: the model runs inside the service, slowly")
+    steps.say(f"{why}: the model runs inside the service, which is slow")
 
 
 def _installed(module: str) -> bool:

@@ -1,4 +1,4 @@
-"""Asks servers whether they are ready: None when they are, else what is still wrong."""
+"""Readiness checks. Each returns None for a server that is ready, else the fault."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TIMEOUT_S = 5.0
 
 
 def redis_fault(url: str, *, password: str | None = None) -> str | None:
-    """Sends PING; the password is for a URL that has none in it."""
+    """Checks a Redis server with PING; `password` is for a URL without one."""
     limits = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
     try:
         with Redis.from_url(url, password=password, **limits) as client:
@@ -23,7 +23,7 @@ def redis_fault(url: str, *, password: str | None = None) -> str | None:
 
 
 def http_fault(url: str) -> str | None:
-    """Expects 200 from a GET."""
+    """Checks that a GET is answered with status 200."""
     try:
         status = httpx.get(url, timeout=_TIMEOUT_S).status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -32,7 +32,7 @@ def http_fault(url: str) -> str | None:
 
 
 def service_fault(url: str) -> str | None:
-    """Expects that the service is ready: one that is degraded has no model."""
+    """Checks that the profile service is ready; a degraded one has no model."""
     try:
         answer = httpx.get(f"{url}/readyz", timeout=_TIMEOUT_S).json()
         if answer["status"] == "ready":
@@ -48,6 +48,6 @@ def service_fault(url: str) -> str | None:
 
 
 def without_secrets(url: str) -> str:
-    """Returns a URL without user and password, fit for the screen."""
+    """Returns a URL without user and password, safe to print."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -1,4 +1,4 @@
-"""Child processes of the stack: started apart, awaited until they answer, stopped for sure."""
+"""Child processes of the stack: starts them, waits until they are ready, stops them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _KILL_S = 5.0
 
 
 def free_port() -> int:
-    """Returns a loopback TCP port that nobody listens on."""
+    """Returns an unused loopback TCP port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -35,11 +35,15 @@ def free_port() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A process of the stack, leader of its own group.
+    """A process of the stack, the leader of its own process group.
 
     Attributes:
-        started: When the process began, in Unix seconds: with the pid, it names a process that
-            cannot be mistaken for a later one with the same pid.
+        name: For messages.
+        pid: Its process id.
+        started: Start time in Unix seconds. It tells the process from a later one with the same
+            pid.
+        url: The URL that it serves.
+        log: Path of its log file.
     """
 
     name: str
@@ -49,7 +53,7 @@ class Child:
     log: str
 
     def alive(self) -> bool:
-        """Says whether this very process still runs."""
+        """Returns whether this process still runs."""
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.started) < 1
@@ -58,10 +62,10 @@ class Child:
             return False
 
     def stop(self, timeout_s: float) -> None:
-        """Asks the process to end, and after `timeout_s` ends its whole group.
+        """Terminates the process, and kills its whole group after `timeout_s` seconds.
 
-        Returns when nothing of the group runs any more, also where the leader died before. Does
-        nothing to a process that merely has the same pid.
+        Returns when no process of the group runs any more, also if the leader died before. Leaves a
+        later process with the same pid alone.
         """
         if self.alive():
             os.kill(self.pid, signal.SIGTERM)
@@ -71,14 +75,14 @@ class Child:
             time.sleep(_STOP_POLL_S)
         _reap(self.pid)
         if self.recycled():
-            return  # the system gives a pid away only when no group has its number: ours is gone
+            return  # the system reuses a pid only when no group has it: our group has ended
         until = time.monotonic() + _KILL_S
         while _kill_group(self.pid) and time.monotonic() < until:
             _reap(self.pid)
             time.sleep(_STOP_POLL_S)
 
     def recycled(self) -> bool:
-        """Says whether another process has the pid now."""
+        """Returns whether another process has the pid now."""
         try:
             return abs(psutil.Process(self.pid).create_time() - self.started) >= 1
         except psutil.NoSuchProcess:
@@ -86,11 +90,11 @@ class Child:
 
 
 class Launcher:
-    """Starts processes, each written down before anything can interrupt.
+    """Starts processes; each is recorded before a signal can interrupt.
 
     Args:
-        keep: Told of each process as soon as it exists; to stop it is up to whoever is told.
-        interrupts: Keeps signals away until `keep` was told.
+        keep: Called with each process as soon as it exists; the callee must stop it.
+        interrupts: Defers signals until `keep` was called.
     """
 
     def __init__(self, *, keep: Callable[[Child], None], interrupts: Interrupts) -> None:
@@ -113,14 +117,15 @@ class Launcher:
         Args:
             name: For messages.
             command: Program and arguments.
-            url: Where it will answer.
-            env: Its whole environment.
-            log: Where its output goes, from the beginning.
-            fault: Asked again and again: what is still wrong, None when it is ready.
-            timeout_s: How long it may take.
+            url: The URL that it will serve.
+            env: Its complete environment.
+            log: File for its output; overwritten.
+            fault: A readiness check, polled until it returns None.
+            timeout_s: Timeout in seconds.
 
         Raises:
-            StackError: It ended or was not ready in time; the end of its log is in the message.
+            StackError: The process ended or was not ready in time; the message has the end of its
+                log.
         """
         log.parent.mkdir(parents=True, exist_ok=True)
         with self._interrupts.held(), log.open("wb") as output:
@@ -151,7 +156,7 @@ class Launcher:
 
 
 def _kill_group(leader: int) -> bool:
-    """Kills what is left of a process group. False if nothing was."""
+    """Kills a process group. Returns False if no process was left in it."""
     try:
         os.killpg(leader, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
@@ -161,7 +166,7 @@ def _kill_group(leader: int) -> bool:
 
 
 def _reap(pid: int) -> None:
-    """Takes the exit status of a child of this process, if it is one and has ended."""
+    """Collects the exit status of a process if it is an ended child of this one."""
     try:
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:

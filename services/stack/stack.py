@@ -1,4 +1,4 @@
-"""A running stack: started in order, stopped in reverse, remembered in a file."""
+"""A running stack: starts the processes in order, stops them in reverse, records them in a file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from services.common.files import write_text
 from services.stack.errors import StackError
 from services.stack.parts import SERVICE, start_redis, start_service, start_vllm
 from services.stack.processes import Child, Launcher
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from services.stack.interrupts import Interrupts
-    from services.stack.parts import Parts
+    from services.stack.parts import StackParts
     from services.stack.steps import Steps
 
 _STATE = "stack.json"
@@ -29,21 +30,21 @@ class Stack:
     """The processes of one folder, first to last. Use it under the lock of `only_one`.
 
     Args:
-        folder: For logs, Redis' data, and `stack.json`, which says what runs: written at every
-            start and stop, so that whatever happens to this process, the next one knows.
-        steps: Shows the work.
-        interrupts: Keeps signals away from what must not end in the middle.
+        folder: For logs, Redis' data, and `stack.json`, the record of running processes. It is
+            written at every start and stop, so that a later process can stop them.
+        steps: Reports progress.
+        interrupts: Defers signals in critical sections.
     """
 
     def __init__(self, folder: Path, steps: Steps, interrupts: Interrupts) -> None:
         self._folder = folder
         self._steps = steps
         self._interrupts = interrupts
-        self._children = list(recall(folder))
+        self._children = list(read_state(folder))
 
     @property
     def url(self) -> str | None:
-        """Where the service answers, if all that was started still runs."""
+        """The service's URL; None unless all processes that were started still run."""
         children = self._children
         if not children or not all(child.alive() for child in children):
             return None
@@ -51,7 +52,7 @@ class Stack:
 
     def start(
         self,
-        parts: Parts,
+        parts: StackParts,
         home: Path,
         *,
         port: int,
@@ -59,20 +60,20 @@ class Stack:
         persistent: bool,
         settings: Mapping[str, str] | None = None,
     ) -> str:
-        """Starts what is not running elsewhere, and returns where the service answers.
+        """Starts the processes that do not run elsewhere, and returns the service's URL.
 
-        What is left of an earlier start is stopped before, and everything if this one fails.
+        Processes left from an earlier start are stopped first. If this start fails, all are stopped.
 
         Args:
             parts: From `prepare`.
             home: RecLM's home.
-            port: For the service.
-            workers: Of the service.
+            port: Port of the service.
+            workers: Worker processes of the service.
             persistent: Whether Redis keeps its data for the next start.
             settings: Further RECLM_* variables for the service.
 
         Raises:
-            StackError: A part did not start.
+            StackError: A process did not start.
         """
         self.stop()
         try:
@@ -89,7 +90,7 @@ class Stack:
             raise
 
     def stop(self) -> bool:
-        """Stops all of it, the last started first. Returns whether there was anything to stop."""
+        """Stops all processes, the last started first. Returns whether there were any."""
         if not self._children:
             return False
         with self._interrupts.held():
@@ -98,12 +99,12 @@ class Stack:
                 with self._steps.step(f"Stopping {child.name}"):
                     child.stop(_STOP_S)
                 self._children.pop()
-                self._remember()
+                self._write_state()
         return True
 
     def _start(
         self,
-        parts: Parts,
+        parts: StackParts,
         home: Path,
         *,
         port: int,
@@ -135,23 +136,21 @@ class Stack:
 
     def _keep(self, child: Child) -> None:
         self._children.append(child)
-        self._remember()
+        self._write_state()
 
-    def _remember(self) -> None:
+    def _write_state(self) -> None:
         path = self._folder / _STATE
         if not self._children:
             path.unlink(missing_ok=True)
             return
-        temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps([asdict(child) for child in self._children], indent=2))
-        temporary.replace(path)
+        write_text(path, json.dumps([asdict(child) for child in self._children], indent=2))
 
 
-def recall(folder: Path) -> tuple[Child, ...]:
-    """Returns what was started in a folder and not stopped since, dead or alive.
+def read_state(folder: Path) -> tuple[Child, ...]:
+    """Returns the processes that were started in a folder and not stopped, running or not.
 
     Raises:
-        StackError: The file that says it is damaged.
+        StackError: The state file is damaged.
     """
     path = folder / _STATE
     if not path.is_file():
@@ -160,16 +159,16 @@ def recall(folder: Path) -> tuple[Child, ...]:
         return tuple(Child(**child) for child in json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
         raise StackError(
-            f"{path} is damaged ({error}); stop the processes it names, then delete it"
+            f"{path} is damaged ({error}); stop the processes that it names, then delete it"
         ) from error
 
 
 @contextlib.contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Keeps a second command from starting or stopping the stack of a folder at the same time.
+    """Holds the lock of a stack's folder, so that no two commands start or stop it at once.
 
     Raises:
-        StackError: One is running.
+        StackError: Another command holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
@@ -177,6 +176,6 @@ def only_one(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise StackError(
-                f"another reclm-serve command is at work in {folder}; wait for it to end"
+                f"another reclm-serve command is running in {folder}; wait for it to end"
             ) from error
         yield

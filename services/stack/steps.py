@@ -1,4 +1,4 @@
-"""Shows long work as steps with a running clock."""
+"""Reports the steps of long work with the elapsed time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Steps:
-    """Prints to standard error when a step begins and how long it took. Safe between threads."""
+    """Prints the start and the duration of steps to standard error. Thread-safe."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -21,7 +21,7 @@ class Steps:
 
     @contextlib.contextmanager
     def step(self, what: str) -> Iterator[None]:
-        """Shows one step: its beginning, and its end with the seconds it took."""
+        """Reports the start of a step, and its end with the duration in seconds."""
         began = time.monotonic()
         self.say(f"{what} ...")
         try:
@@ -32,7 +32,7 @@ class Steps:
         self.say(f"{what}: done in {time.monotonic() - began:.0f} s")
 
     def say(self, message: str) -> None:
-        """Prints a line under the clock."""
+        """Prints a line with the elapsed time."""
         minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
         with self._lock:
             sys.stderr.write(f"[{minutes:2d}:{seconds:02d}] {message}\n")

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.client import ReclmClient
+from reclm_client import ReclmClient
 from services.profiles.domain.profile import Component, ProfileVersion
 from tests.benchmarks.cpu import CpuWatch
 from tests.benchmarks.figures import Figure, at_least, at_most
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from services import client
+    import reclm_client as client
     from tests.benchmarks.stack import Stack, User
 
 _SET = 128

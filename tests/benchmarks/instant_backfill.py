@@ -21,8 +21,8 @@ from tests.benchmarks.peak import peak_bytes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from reclm_client import Item
     from services.backfill.rows import Row
-    from services.client import Item
 
 DIMENSION = 384
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.client import ReclmClient
+from reclm_client import ReclmClient
 from services.profiles.domain.profile import (
     Component,
     Profile,
@@ -32,7 +32,7 @@ from tests.benchmarks.figures import Figure, at_most
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from services import client
+    import reclm_client as client
     from tests.benchmarks.stack import Stack
 
 _PROFILES = 100_000

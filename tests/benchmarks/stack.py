@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Self
 
 import httpx
 
+from reclm_client import Item, ProfileRequest, ReclmClient
 from recommenders.data.readers.movielens import fetch_ml_100k
 from services.assets.fetch import get_model
-from services.client import Item, ProfileRequest, ReclmClient
 from services.profiles.errors import MalformedGeneration
 from tests.conftest import MODEL
 from tests.support.servers import RedisServer, Service

@@ -1,4 +1,4 @@
-"""docs/datasets.md names every source that can be imported."""
+"""docs/reference/datasets.md names every source that can be imported."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from recommenders.data.sources import SOURCES
 
-PAGE = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "datasets.md").read_text()
 
 
 def test_each_source_has_its_columns_and_its_licence():

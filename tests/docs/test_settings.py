@@ -1,4 +1,4 @@
-"""docs/settings.md names every setting, with the default that the code has."""
+"""docs/reference/settings.md names every setting, with the default that the code has."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from services.profiles.settings import Settings
 
-PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
 ROWS = dict(re.findall(r"^\| `RECLM_(\w+)` \| (.*?) \|", PAGE.read_text(), re.MULTILINE))
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 import pytest
 
+from reclm_client import ReclmClient
 from recommenders.data.dataset import Dataset
 from recommenders.data.readers.movielens import fetch_ml_100k
 from recommenders.data.splits.text import read_plan
 from recommenders.features.service import FetchOptions, fetch
-from services.client import ReclmClient
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from services.client import AccessDenied, Item, ReclmClient
+from reclm_client import AccessDenied, Item, ReclmClient
 from tests.support.model_server import MODEL, ModelServer
 from tests.support.servers import RedisServer, Service
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from services.client import (
+from reclm_client import (
     InvalidRequest,
     Item,
     NotFound,
@@ -22,7 +22,7 @@ from tests.support.servers import RedisServer, Service, successes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from services.client import Profile
+    from reclm_client import Profile
 
 pytestmark = [pytest.mark.stack, pytest.mark.model]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from services.client import Event, InvalidRequest, Item, NotFound, ReclmClient
+from reclm_client import Event, InvalidRequest, Item, NotFound, ReclmClient
 from tests.support.model_server import MODEL, ModelServer
 from tests.support.profiles import assert_well_formed
 from tests.support.servers import Service, metric

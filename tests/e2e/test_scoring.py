@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from services.client import Event, Item, ReclmClient, Unavailable
+from reclm_client import Event, Item, ReclmClient, Unavailable
 from tests.e2e.conftest import command
 from tests.support.servers import Service
 from tests.support.waiting import eventually
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from services.client import Score
+    from reclm_client import Score
     from tests.e2e.conftest import Profiled
 
 pytestmark = [pytest.mark.stack, pytest.mark.model, pytest.mark.timeout(600)]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
-from services.client import AsyncReclmClient
+from reclm_client import AsyncReclmClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,11 @@ class Blocking:
 
         def call(*args: Any, **options: Any) -> Any:
             result = method(*args, **options)
-            return self._drain(result) if inspect.isasyncgen(result) else self._runner.run(result)
+            return (
+                self._drain(result)
+                if isinstance(result, AsyncGenerator)
+                else self._runner.run(result)
+            )
 
         return call
 

@@ -43,7 +43,9 @@ class ServerProcess:
     def __init__(self, command: Sequence[str], *, log: Path, env: Mapping[str, str]) -> None:
         self.command = list(command)
         self.log = log
-        self.env = {**os.environ, **env}
+        # The limit on threads is for the test processes, not for the servers that they start.
+        inherited = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+        self.env = {**inherited, **env}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -32,6 +32,8 @@ class Proxy:
         self.mood: Mood = "pass"
         self.delay_s = 0.0
         self.connections = 0
+        self.forwarded = 0
+        """Bytes that clients sent and the server was given."""
         self._loop = asyncio.new_event_loop()
         self._writers: set[asyncio.StreamWriter] = set()
         self._flowing = asyncio.Event()
@@ -103,6 +105,7 @@ class Proxy:
                 break
             upstream.write(data)
             await upstream.drain()
+            self.forwarded += len(data)
         upstream.close()
 
     async def _down(self, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -31,7 +31,12 @@ class VllmServer:
         python = environment.make(home, "cpu")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--enforce-eager"]
+        command = [
+            str(python),
+            "-m",
+            "vllm.entrypoints.launchers.api_server.entry",
+            "--enforce-eager",
+        ]
         model = model or get_model(MODEL, home=home)
         command += ["--model", str(model), "--served-model-name", name]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]

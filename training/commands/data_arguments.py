@@ -27,7 +27,7 @@ def add_data(rooms: Actions) -> None:
     data = rooms.add_parser(
         "data",
         help="build what models are trained on",
-        description="Builders of instruction data (docs/training-data.md). Each writes a folder of "
+        description="Builders of instruction data (docs/how-to/training-data.md). Each writes a folder of "
         "JSON lines with a manifest, whole or not at all.",
     )
     actions = data.add_subparsers(metavar="builder", required=True)
@@ -325,7 +325,7 @@ def _add_dataset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split",
         metavar="KIND[,OPTION=VALUE...]",
-        help="read the training part of this split alone (docs/splits.md)",
+        help="read the training part of this split alone (docs/reference/splits.md)",
     )
     parser.add_argument(
         "--min-weight", type=float, metavar="W", help="leave out interactions with less weight"

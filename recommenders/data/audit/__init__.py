@@ -1,4 +1,4 @@
-"""Whether a dataset can be trusted: what is in it, whether its text is its own, what leaks."""
+"""The audit of a dataset: counts, alignment of texts with interactions, leaks of splits and profiles."""
 
 from recommenders.data.audit.report import Audit, describe
 from recommenders.data.audit.run import run_audit

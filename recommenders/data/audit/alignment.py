@@ -1,25 +1,24 @@
-"""Whether the text of the items belongs to the interactions: a permutation test.
+"""A permutation test of whether the items' texts belong to the interactions.
 
-If it does, two items of one user resemble each other more than two items at large: that is what
-every recommender that reads text lives from. If someone has mixed up the ids it does not, and no
-other figure would tell.
+If they do, two items of one user are more similar than two items of different users; recommenders
+that read text depend on it. If the ids of texts and interactions were mixed up, they are not, and no
+other figure shows it.
 
-The statistic is the mean cosine over pairs of items that one user chose. For each pair a user is
-drawn, all users alike, so that a few with long histories do not decide; and each pair counts once,
-so that the few most popular items, which meet in thousands of histories, do not. The null
-hypothesis: among items of like popularity it makes no difference which text belongs to which.
-Under it every exchange of texts among such items was as likely as the order that is there, so the
-share of random exchanges with as high a mean, (1 + b) / (1 + B), is a p-value (Phipson and Smyth,
-Permutation P-values should never be zero, 2010). It holds whatever the resemblances are, and
-however the pairs depend on each other, since the pairs stay and only texts move: Mantel's test
-(Cancer Research 27, 1967), of resemblance against meeting in a history. The exchange stays among
-items of like popularity because popular items may well resemble each other (blockbusters of few
-years, one language) and are in most histories: two of them meet in a history however little their
-texts have to do with it.
+The statistic is the mean cosine over pairs of items of one user. For each pair a user is drawn
+uniformly, so that users with long histories do not dominate, and each pair counts once, so that the
+most popular items do not dominate. The null hypothesis: texts are exchangeable among items of
+similar popularity. Under it all permutations of texts among such items are equally likely, so the
+share of random permutations with a mean at least as high, (1 + b) / (1 + B), is a p-value (Phipson
+and Smyth, Permutation P-values should never be zero, 2010). The p-value is valid for any
+distribution of similarities and any dependence between pairs, since the pairs are fixed and only
+texts are permuted: this is Mantel's test (Cancer Research 27, 1967) of similarity against
+co-occurrence in a history. Permutations stay among items of similar popularity because popular
+items may be similar to each other (blockbusters of the same years, one language) and co-occur in
+many histories for reasons other than their texts.
 
-The cost is bounded: a few thousand items, whose cosines are computed once, some ten thousand users
-and pairs; only two passes over the interactions (users, popularity) grow with the data. Small
-samples make the test weaker, never wrong.
+The cost is bounded: the cosines of a few thousand items are computed once, for some ten thousand
+users and pairs; only two passes over the interactions (users, popularity) grow with the data. A
+smaller sample reduces the power of the test, not its validity.
 """
 
 from __future__ import annotations
@@ -41,23 +40,23 @@ if TYPE_CHECKING:
     from recommenders.data.indexed import Indexed
 
 LEVEL = 0.01
-"""The text is aligned if chance does as well at most this often."""
+"""Significance level: the text is aligned if p is at most this."""
 
-_LIKE = 50  # items of like popularity among which texts are exchanged
-_LEAST = 50  # items and users below which nothing is said
-_ROUNDING = 1e-12  # sums of the same numbers in another order differ by less
+_LIKE = 50  # items of similar popularity among which texts are permuted
+_LEAST = 50  # minimum number of items and of users
+_ROUNDING = 1e-12  # upper bound of rounding errors
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sampling:
-    """How much the test looks at.
+    """Sample sizes of the test.
 
     Attributes:
-        items: Items, drawn by popularity.
-        users: Users, drawn alike.
-        pairs: Pairs of items of one user that are drawn; the same one again counts once.
-        permutations: Exchanges of texts; the least p-value is 1 / (1 + permutations).
-        seed: Where chance starts.
+        items: Number of items, drawn by popularity.
+        users: Number of users, drawn uniformly.
+        pairs: Number of pairs of items of one user; duplicates count once.
+        permutations: Number of permutations; the smallest p-value is 1 / (1 + permutations).
+        seed: Seed of the random numbers.
     """
 
     items: int = 3_000
@@ -69,19 +68,19 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Alignment:
-    """What the test says about one property of the items.
+    """The result of the test for one property of the items.
 
     Attributes:
         of: `text` (title and description) or `category`.
-        verdict: `aligned`, `not aligned`, or `untested` where there is too little to tell.
-        why: Why it is untested; empty otherwise.
-        items: Items looked at.
-        users: Users with at least two of them.
-        pairs: Different pairs looked at.
+        verdict: `aligned`, `not aligned`, or `untested` if the sample is too small.
+        why: The reason for `untested`; empty otherwise.
+        items: Number of items in the sample.
+        users: Number of users with at least two of them.
+        pairs: Number of distinct pairs.
         observed: Mean cosine of two items of one user.
-        expected: The same, with texts exchanged: the mean over all exchanges.
-        deviation: The standard deviation over these.
-        p: Share of exchanges with at least the observed mean, as in the module's docstring.
+        expected: Mean of this mean over all permutations.
+        deviation: Its standard deviation over the permutations.
+        p: The p-value (see the module's docstring).
     """
 
     of: Literal["text", "category"]
@@ -97,18 +96,18 @@ class Alignment:
 
     @property
     def lift(self) -> float:
-        """How many times as much as by chance items of one user resemble each other."""
+        """Ratio of the observed mean to the expected one."""
         return self.observed / self.expected if self.expected > 0 else float("nan")
 
     @property
     def z(self) -> float:
-        """How many standard deviations the observed mean is from that of chance."""
+        """Distance of the observed mean from the expected one in standard deviations."""
         gap = self.observed - self.expected
         return gap / self.deviation if self.deviation > 0 else float("nan")
 
 
 def text_alignment(dataset: Dataset, indexed: Indexed, sampling: Sampling) -> Alignment:
-    """Tests titles and descriptions. A title that is the item's id is no text."""
+    """Tests titles and descriptions. A title that equals the item's id is not a text."""
     sample = _Sample(indexed, has_text(dataset), sampling)
     if why := sample.lacks("text"):
         return Alignment(of="text", verdict="untested", why=why)
@@ -122,7 +121,7 @@ def text_alignment(dataset: Dataset, indexed: Indexed, sampling: Sampling) -> Al
 
 
 def category_alignment(dataset: Dataset, indexed: Indexed, sampling: Sampling) -> Alignment:
-    """Tests categories; an item may have several, with commas between them."""
+    """Tests categories; an item may have several, separated by commas."""
     sample = _Sample(indexed, ~is_empty(dataset, "category"), sampling)
     if why := sample.lacks("a category"):
         return Alignment(of="category", verdict="untested", why=why)
@@ -131,7 +130,7 @@ def category_alignment(dataset: Dataset, indexed: Indexed, sampling: Sampling) -
 
 
 class _Sample:
-    """Items, and pairs of them that one user chose.
+    """A sample of items, and of pairs of them with a common user.
 
     Attributes:
         items: The rows of the items, ascending.
@@ -151,11 +150,11 @@ class _Sample:
         self._first, self._second = self._pairs(indexed)
 
     def lacks(self, what: str) -> str:
-        """Returns why the sample is too small, or nothing."""
+        """Returns why the sample is too small; empty if it is not."""
         if len(self.items) < _LEAST:
-            return f"{len(self.items)} items that somebody chose have {what}; {_LEAST} are needed"
+            return f"{len(self.items)} items with interactions have {what}; {_LEAST} are needed"
         if self._users < _LEAST:
-            return f"{self._users} users chose two items that have {what}; {_LEAST} are needed"
+            return f"{self._users} users have two items with {what}; {_LEAST} are needed"
         return ""
 
     def test(self, of: Literal["text", "category"], vectors: sparse.csr_array) -> Alignment:
@@ -172,7 +171,7 @@ class _Sample:
             chance[number] = means.mean(dtype=np.float64)
         deviation = float(chance.std())
         if deviation <= _ROUNDING:
-            why = f"the items sampled do not differ in {of}"
+            why = f"the sampled items do not differ in {of}"
             return Alignment(of=of, verdict="untested", why=why)
         p = (1 + int((chance >= observed - _ROUNDING).sum())) / (1 + len(chance))
         return Alignment(
@@ -188,7 +187,7 @@ class _Sample:
         )
 
     def _pairs(self, indexed: Indexed) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Returns two rows of `items` for each pair; draws a user first, then two items of theirs."""
+        """Draws a user for each pair, then two of the user's items; returns rows of `items`."""
         chosen = np.zeros(indexed.shape[0], np.bool_)
         among = np.argsort(self._rng.random(indexed.shape[0]), kind="stable")
         chosen[among[: self._sampling.users]] = True

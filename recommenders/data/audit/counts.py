@@ -1,4 +1,4 @@
-"""What is in a dataset: how much, how sparse, what is there twice, what has no text."""
+"""Counts of a dataset: size, sparsity, repetitions, missing texts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Quantiles of a count: the least, a quarter, the middle, three quarters, the most."""
+    """Quantiles of a count: minimum, lower quartile, median, upper quartile, maximum."""
 
     least: int
     quarter: int
@@ -30,7 +30,7 @@ class Spread:
 
     @classmethod
     def of(cls, counts: NDArray[np.int64]) -> Spread:
-        """Returns the quantiles, each of them a value that occurs; zeros for no counts."""
+        """Returns the quantiles, each an observed value; zeros for no counts."""
         if not counts.size:
             return cls(0, 0, 0, 0, 0)
         found = np.quantile(counts, [0, 0.25, 0.5, 0.75, 1], method="lower")
@@ -39,18 +39,18 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counts:
-    """What is in a dataset.
+    """The counts of a dataset.
 
     Attributes:
-        users: Users with interactions.
-        items: Items, with and without interactions.
-        items_unchosen: Items without interactions.
-        interactions: Rows of the table.
-        repeated: Rows whose user and item stand in an earlier row.
-        density: Distinct pairs, as a share of users times items.
-        history: Distinct items of a user.
-        popularity: Distinct users of an item, of those that anybody chose.
-        times: Distinct timestamps; with one there is no clock and no order but the table's.
+        users: Number of users with interactions.
+        items: Number of items, with and without interactions.
+        items_unchosen: Number of items without interactions.
+        interactions: Number of rows of the table.
+        repeated: Number of rows that repeat the user and item of an earlier row.
+        density: Distinct pairs as a share of users times items.
+        history: Number of distinct items of a user.
+        popularity: Number of distinct users of an item, without items that have none.
+        times: Number of distinct timestamps; if it is 1, only the table has an order.
     """
 
     users: int
@@ -66,16 +66,16 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Texts:
-    """What the items have to be read.
+    """The counts of items' texts.
 
     Attributes:
-        without_text: Items with neither category nor description, and with no title but their id.
-        without_title: Items whose title is their id.
-        without_category: Items whose category is empty.
-        without_description: Items whose description is empty.
-        shared: Items that have title and description in common with another item, letter case and
-            outer spaces aside.
-        examples: Some of these texts, each with the ids that have it, at most five of each.
+        without_text: Number of items with neither category nor description, whose title is their id.
+        without_title: Number of items whose title is their id.
+        without_category: Number of items whose category is empty.
+        without_description: Number of items whose description is empty.
+        shared: Number of items with the same title and description as another item, ignoring letter
+            case and outer spaces.
+        examples: Some of these texts, each with at most five of its item ids.
     """
 
     without_text: int
@@ -87,7 +87,7 @@ class Texts:
 
 
 def count(indexed: Indexed) -> Counts:
-    """Counts interactions. The pairs are sorted once: 16 bytes for each while it runs."""
+    """Counts interactions. Sorting the pairs takes 16 bytes for each."""
     users, items = indexed.shape
     keys = distinct(indexed.users.astype(np.int64) * items + indexed.items)
     history = np.bincount(keys // items, minlength=users) if items else np.empty(0, np.int64)
@@ -106,9 +106,9 @@ def count(indexed: Indexed) -> Counts:
 
 
 def text_groups(dataset: Dataset) -> NDArray[np.int64]:
-    """Returns a number for each item, the same for items with the same title and description.
+    """Returns a group number for each item; items with the same title and description share it.
 
-    Items without either have -1: they share nothing.
+    Items without a text have -1.
     """
     titles, descriptions = _codes(dataset, "title"), _codes(dataset, "description")
     _, groups = np.unique(titles * (len(descriptions) + 1) + descriptions, return_inverse=True)
@@ -136,12 +136,12 @@ def read_texts(dataset: Dataset, *, examples: int = 3) -> Texts:
 
 
 def has_text(dataset: Dataset) -> NDArray[np.bool_]:
-    """Returns which items have a description, or a title that is not their id."""
+    """Returns a mask of the items with a description, or a title that is not their id."""
     return ~(_untitled(dataset) & is_empty(dataset, "description"))
 
 
 def _codes(dataset: Dataset, column: str) -> NDArray[np.int64]:
-    """Returns a number for each text of a column, letter case and outer spaces aside."""
+    """Returns a code for each text of a column, ignoring letter case and outer spaces."""
     texts = pc.utf8_lower(pc.utf8_trim_whitespace(dataset.items[column]))
     encoded = cast("pa.DictionaryArray[Any, Any]", texts.dictionary_encode().combine_chunks())
     return np.asarray(encoded.indices).astype(np.int64)
@@ -152,6 +152,6 @@ def _untitled(dataset: Dataset) -> NDArray[np.bool_]:
 
 
 def is_empty(dataset: Dataset, column: str) -> NDArray[np.bool_]:
-    """Returns which items have nothing but spaces in a column."""
+    """Returns a mask of the items that have only spaces in a column."""
     trimmed = pc.utf8_trim_whitespace(dataset.items[column])
     return np.asarray(pc.equal(trimmed, pa.scalar("")))

@@ -1,4 +1,4 @@
-"""Whether the answers lie in what models may learn from."""
+"""Leaks of a split: relevant pairs that models can read."""
 
 from __future__ import annotations
 
@@ -21,23 +21,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartLeaks:
-    """What is wrong with one part; all zeros if nothing is.
+    """The leaks of one part; all zeros for a sound one.
 
     Attributes:
         scenario: Such as `warm`.
         part: `validation` or `test`.
-        users: Users who are ranked for.
-        relevant: Pairs to be found.
-        in_training: Of these, how many are in the training part, in the rows that histories are
-            made from, or in what may be read of newcomers.
-        known: Of these, how many are known when the ranking is made, and so never found, without
-            being in training or validation.
-        not_ranked: Of these, how many are of items that are not ranked.
-        in_validation: Of these, how many are in the validation part too, for test.
-        not_cold: Items to be ranked, or users ranked for, that training knows, in a scenario that
-            calls them cold.
-        twins: A hint, not a fault: cold items whose title and description an item in training has
-            too, so that they are hardly cold.
+        users: Number of users who are evaluated.
+        relevant: Number of relevant pairs.
+        in_training: Number of relevant pairs in the training part, in the rows of the training
+            histories, or in the readable histories of new users.
+        known: Number of relevant pairs that are known, and so never ranked, but are not in training
+            or validation.
+        not_ranked: Number of relevant pairs whose items are not ranked.
+        in_validation: Number of relevant pairs of test that are also relevant in validation.
+        not_cold: Number of ranked items or evaluated users of a cold scenario that are in training.
+        twins: A hint, not a leak: number of cold items with the same title and description as an
+            item in training.
     """
 
     scenario: str
@@ -52,10 +51,10 @@ class PartLeaks:
     twins: int
 
     def reasons(self) -> list[str]:
-        """Returns why the split is not sound."""
+        """Returns the reasons why the split is not sound."""
         where, total = f"{self.scenario}/{self.part}", f"of {self.relevant:,} interactions"
         kind = "items" if self.scenario == COLD_ITEMS else "users"
-        told = {
+        reasons = {
             f"{self.in_training:,} {total} of {where} are in training histories": self.in_training,
             f"{self.known:,} {total} of {where} are known beforehand": self.known,
             f"{self.not_ranked:,} {total} of {where} are of items that are not ranked": (
@@ -66,16 +65,16 @@ class PartLeaks:
             ),
             f"{self.not_cold:,} cold {kind} of {where} are in training": self.not_cold,
         }
-        return [reason for reason, count in told.items() if count]
+        return [reason for reason, count in reasons.items() if count]
 
 
 def find_leaks(split: Split, indexed: Indexed, groups: NDArray[np.int64]) -> tuple[PartLeaks, ...]:
-    """Looks for the pairs of each part where they must not be.
+    """Counts the leaks of each part.
 
     Args:
         split: The split.
         indexed: The dataset that it divides.
-        groups: A number for each item, the same for items with the same text, -1 for none.
+        groups: From `text_groups`.
     """
     histories = split.train.maximum(indexed.matrix(split.train_rows))
     read = histories.maximum(split.readable())

@@ -1,4 +1,4 @@
-"""Whether profiles know what their users are going to be asked."""
+"""Leaks of profiles: validation and test items in the profiles of users."""
 
 from __future__ import annotations
 
@@ -28,27 +28,28 @@ if TYPE_CHECKING:
 _TOKEN = re.compile(r"\w+")
 _BRACKETS = re.compile(r"\s*\([^()]*\)\s*$")
 _ARTICLE = re.compile(r"^(.*), (the|a|an)$", re.IGNORECASE)
-_SAMPLE = 20_000  # pairs of user and test item whose title is looked for
-_NEAR = 25  # places in the order of popularity that a title to compare with is away at most
+_SAMPLE = 20_000  # maximum number of pairs whose title is searched for
+_NEAR = 25  # maximum distance in the order of popularity of a control item
 _TRIES = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProfileLeaks:
-    """What profiles of users show of their validation and test items.
+    """What profiles of users reveal of their validation and test items.
 
     Attributes:
-        profiles: Profiles of users in the file.
-        new_users: Of these, how many are of users whom the dataset lacks.
-        with_history: Of these, how many list the items that they were made from.
-        leaking: Of these, how many list an item that is to be found for their user.
-        leaked: How many such items, over all users.
-        compared: Pairs of a user and a test item whose title has two words at least, each beside
-            another title of like popularity that the user did not choose. At most 20,000, drawn.
-        named: Of these, how many profiles name the test item.
-        named_by_chance: How many name the other.
-        trained: Pairs of a user and a training item with such a title, at most 20,000.
-        named_in_training: How many profiles name it: how often they name what they have read.
+        profiles: Number of profiles of users in the file.
+        new_users: Number of profiles of users who are not in the dataset.
+        with_history: Number of profiles that list the items that they were made from.
+        leaking: Number of profiles that list a relevant item of their user.
+        leaked: Number of such items over all users.
+        compared: Number of pairs of a user and a test item whose title has at least two words. Each
+            has a control: an item of similar popularity that the user has not interacted with. At
+            most 20,000, drawn.
+        named: Number of these pairs whose profile names the test item.
+        named_by_chance: Number of these pairs whose profile names the control.
+        trained: Number of pairs of a user and a training item with such a title, at most 20,000.
+        named_in_training: Number of these pairs whose profile names the item.
     """
 
     profiles: int
@@ -63,7 +64,7 @@ class ProfileLeaks:
     named_in_training: int
 
     def reasons(self) -> list[str]:
-        """Returns why the profiles are not sound. Titles are a hint, and no reason."""
+        """Returns the reasons why the profiles are not sound. Named titles are only a hint."""
         if not self.leaking:
             return []
         return [
@@ -74,14 +75,14 @@ class ProfileLeaks:
 def find_profile_leaks(
     path: Path, split: Split, dataset: Dataset, indexed: Indexed, *, seed: int = 0
 ) -> ProfileLeaks:
-    """Looks for validation and test items in a file of profiles.
+    """Searches a file of profiles for validation and test items.
 
-    Each line is an object with `id` and, where they are there, `text` and `history`, a list of
-    item ids or of objects with `id`. Lines whose `kind` is not `user` are passed over. What a
-    history may hold of a cold user is what is known of them.
+    Each line is an object with `id` and optionally `text` and `history`, a list of item ids or of
+    objects with `id`. Lines whose `kind` is not `user` are ignored. The history of a cold user may
+    hold only the user's known items.
 
     Raises:
-        DatasetError: A line cannot be read; it is named.
+        DatasetError: A line cannot be read; the message names it.
     """
     rows = {name: row for row, name in enumerate(indexed.user_ids)}
     texts: dict[int, str] = {}
@@ -99,10 +100,10 @@ def find_profile_leaks(
             with_history += 1
             users += [row] * len(history)
             items += history
-    asked = _asked(split)
-    leaking, leaked = _listed(asked, indexed, np.array(users, np.int64), items)
+    relevant = _relevant(split)
+    leaking, leaked = _listed(relevant, indexed, np.array(users, np.int64), items)
     titles = _Titles(texts, dataset, indexed, np.random.default_rng(seed))
-    compared, tested, others = titles.beside(*titles.sample(*_test_pairs(split)))
+    compared, tested, others = titles.with_controls(*titles.sample(*_test_pairs(split)))
     trained = titles.sample(*split.train.nonzero())
     return ProfileLeaks(
         profiles=profiles,
@@ -119,7 +120,7 @@ def find_profile_leaks(
 
 
 def plain_title(title: str) -> str:
-    """Returns a title as it would stand in a sentence: small, no year, the article in front.
+    """Normalises a title: lower case, no year, the article in front.
 
     >>> plain_title("Usual Suspects, The (1995)")
     'the usual suspects'
@@ -147,7 +148,7 @@ def _read(path: Path) -> Iterator[tuple[str, str, list[str] | None]]:
                 continue
             text, history = value.get("text", ""), value.get("history")
             if not isinstance(text, str):
-                raise DatasetError(f"{where}: text is {text!r}, not a text")
+                raise DatasetError(f"{where}: text is {text!r}, not a string")
             yield value["id"], text, None if history is None else _ids(history, where)
 
 
@@ -156,32 +157,32 @@ def _ids(history: object, where: str) -> list[str]:
     ids = [entry.get("id") if isinstance(entry, dict) else entry for entry in entries]
     known = [name for name in ids if isinstance(name, str)]
     if len(known) < len(ids):
-        raise DatasetError(f"{where}: history is no list of item ids, or of objects with an id")
+        raise DatasetError(f"{where}: history is not a list of item ids or of objects with an id")
     return known
 
 
-def _asked(split: Split) -> sparse.csr_array:
+def _relevant(split: Split) -> sparse.csr_array:
     parts = [part.relevant for _, _, part in split.parts()]
-    asked = parts[0]
+    relevant = parts[0]
     for part in parts[1:]:
-        asked = asked.maximum(part)
-    return asked
+        relevant = relevant.maximum(part)
+    return relevant
 
 
 def _listed(
-    asked: sparse.csr_array, indexed: Indexed, users: NDArray[np.int64], names: list[str]
+    relevant: sparse.csr_array, indexed: Indexed, users: NDArray[np.int64], names: list[str]
 ) -> tuple[int, int]:
-    """Returns how many users have such items in their history, and how many items these are."""
+    """Returns how many users have relevant items in their history, and the number of items."""
     found = pc.index_in(pa.array(names, pa.string()), value_set=pa.array(indexed.item_ids))
     items = np.asarray(found.fill_null(-1))
     users, items = users[items >= 0], items[items >= 0].astype(np.int64)
     pairs = distinct(users * indexed.shape[1] + items)
-    wrong = pairs[_holds(asked, pairs // indexed.shape[1], pairs % indexed.shape[1])]
+    wrong = pairs[_holds(relevant, pairs // indexed.shape[1], pairs % indexed.shape[1])]
     return len(np.unique(wrong // indexed.shape[1])), len(wrong)
 
 
 class _Titles:
-    """Looks for titles in profiles."""
+    """Searches profiles for titles."""
 
     def __init__(
         self,
@@ -194,25 +195,26 @@ class _Titles:
         self._titles = [plain_title(title) for title in raw]
         self._distinctive = np.array([" " in title for title in self._titles], np.bool_)
         self._texts = texts
-        self._speaking = np.zeros(indexed.shape[0], np.bool_)
-        self._speaking[[row for row, text in texts.items() if text]] = True
+        self._with_text = np.zeros(indexed.shape[0], np.bool_)
+        self._with_text[[row for row, text in texts.items() if text]] = True
         self._indexed = indexed
         self._rng = rng
 
     def sample(
         self, users: NDArray[np.integer], items: NDArray[np.integer]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Draws pairs of users with a profile and items with a title of two words."""
-        wanted = np.flatnonzero(self._speaking[users] & self._distinctive[items])
+        """Draws pairs of users with a profile and items with a title of at least two words."""
+        wanted = np.flatnonzero(self._with_text[users] & self._distinctive[items])
         wanted = wanted[np.argsort(self._rng.random(len(wanted)), kind="stable")[:_SAMPLE]]
         return users[wanted].astype(np.int64), items[wanted].astype(np.int64)
 
-    def beside(
+    def with_controls(
         self, users: NDArray[np.int64], items: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Returns the pairs, each with an item of like popularity that the user did not choose.
+        """Returns the pairs, each with a control item of similar popularity.
 
-        Pairs for which none is found in a few tries are left out.
+        The user has not interacted with the control item. Pairs for which a few tries find none are
+        left out.
         """
         popularity = np.bincount(self._indexed.items, minlength=self._indexed.shape[1])
         distinctive = np.flatnonzero(self._distinctive)
@@ -232,10 +234,10 @@ class _Titles:
         return users[met], items[met], others[met]
 
     def named(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> int:
-        """Returns in how many of the pairs the user's profile names the item."""
-        spoken = {row: f" {_plain(self._texts[row])} " for row in np.unique(users).tolist()}
+        """Returns the number of pairs whose profile names the item."""
+        texts = {row: f" {_plain(self._texts[row])} " for row in np.unique(users).tolist()}
         return sum(
-            f" {self._titles[item]} " in spoken[user]
+            f" {self._titles[item]} " in texts[user]
             for user, item in zip(users.tolist(), items.tolist(), strict=True)
         )
 
@@ -254,7 +256,7 @@ def _test_pairs(split: Split) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def _holds(
     matrix: sparse.csr_array, users: NDArray[np.int64], items: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Returns which of these pairs a matrix has."""
+    """Returns a mask of the pairs that a matrix contains."""
     if not len(users):
         return np.zeros(0, np.bool_)
     return np.asarray(matrix[users, items]).ravel() > 0

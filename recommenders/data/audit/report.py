@@ -1,4 +1,4 @@
-"""What an audit found, for people and for programs."""
+"""The result of an audit, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Audit:
-    """What an audit found.
+    """The result of an audit.
 
     Attributes:
         dataset: The dataset's name.
-        counts: How much there is.
-        texts: What there is to be read.
-        alignment: Whether text and category belong to the interactions.
+        counts: Counts of users, items and interactions.
+        texts: Counts of texts.
+        alignment: The tests of alignment, for text and category.
         split: The name of the split that was checked for leaks, if any.
         split_fingerprint: Its fingerprint.
-        leaks: What was found in each of its parts.
-        profiles: What was found in profiles, if any were given.
+        leaks: The leaks of each of its parts.
+        profiles: The leaks of profiles, if any were given.
     """
 
     dataset: str
@@ -50,7 +50,7 @@ class Audit:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why figures on this dataset would be worth nothing; empty if it is sound."""
+        """Why results on this dataset cannot be trusted; empty for a sound one."""
         return (
             *(
                 f"{alignment.of} is not aligned: items of one user resemble each other "
@@ -64,11 +64,11 @@ class Audit:
 
     @property
     def verdict(self) -> Literal["sound", "not sound"]:
-        """`sound`, unless there are reasons."""
+        """`sound` if there are no reasons against it."""
         return "not sound" if self.reasons else "sound"
 
     def to_json(self) -> str:
-        """Returns all of it, verdicts included, as a JSON object."""
+        """Returns the result with its verdicts as a JSON object."""
         document = {
             "verdict": self.verdict,
             "reasons": self.reasons,
@@ -83,7 +83,7 @@ class Audit:
 
 
 def describe(audit: Audit) -> str:
-    """Returns the audit as lines to read; the verdict comes last."""
+    """Returns the audit as text, the verdict last."""
     return "\n".join(
         f"{name + ':' if name else '':<16}{value}"
         for lines in (_counts(audit), _texts(audit), _alignment(audit), _leaks(audit))
@@ -96,7 +96,7 @@ def _counts(audit: Audit) -> Iterator[tuple[str, str]]:
     chosen = f"{counts.items:,}, {_spread(counts.popularity)} users each"
     yield "Dataset", audit.dataset
     yield "Users", f"{counts.users:,}, {_spread(counts.history)} items each"
-    yield "Items", f"{chosen}; {counts.items_unchosen:,} that nobody chose"
+    yield "Items", f"{chosen}; {counts.items_unchosen:,} without interactions"
     yield "Interactions", f"{counts.interactions:,}; {counts.repeated:,} repeat an earlier pair"
     yield "Density", f"{counts.density:.4%} of all pairs ({1 - counts.density:.4%} sparse)"
     yield "Clock", f"{counts.times:,} different times" if counts.times > 1 else "none"
@@ -109,8 +109,8 @@ def _texts(audit: Audit) -> Iterator[tuple[str, str]]:
         "category": texts.without_category,
         "description": texts.without_description,
     }
-    told = ", ".join(f"{name} {_share(number, items)}" for name, number in lacking.items())
-    yield "Without text", f"{_share(texts.without_text, items)} of items; without {told}"
+    missing = ", ".join(f"{name} {_share(number, items)}" for name, number in lacking.items())
+    yield "Without text", f"{_share(texts.without_text, items)} of items; without {missing}"
     yield "Same text", f"{texts.shared:,} items share title and description with another"
     for title, ids in texts.examples:
         yield "", f"  {title[:60]}: {', '.join(ids)}"

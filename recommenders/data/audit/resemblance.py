@@ -1,4 +1,4 @@
-"""What a few thousand items have in common, in words or in categories: no model, only counting."""
+"""Similarity of a few thousand items by words or categories, without a model."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _WORD = re.compile(r"\w\w+")
 
 
 def words(text: str) -> list[str]:
-    """Returns the words of a text in small letters; single letters and digits are none."""
+    """Returns the words of a text in lower case, without those of one character."""
     return _WORD.findall(text.casefold())
 
 
 def labels(category: str) -> list[str]:
-    """Returns the categories in "Animation, Comedy", each once."""
+    """Returns the distinct categories of a text such as "Animation, Comedy"."""
     return sorted({label for part in category.casefold().split(",") if (label := part.strip())})
 
 
 def word_vectors(texts: Sequence[str]) -> sparse.csr_array:
-    """Returns TF-IDF vectors of length 1; zeros for a text without words.
+    """Returns TF-IDF vectors of unit length; zeros for a text without words.
 
     A word that is n times in a text and in d of the N texts weighs (1 + ln n) ln((1 + N) / (1 + d)),
-    so that one which all have weighs nothing (Salton and Buckley, Term-weighting approaches in
+    so that a word in all texts has weight 0 (Salton and Buckley, Term-weighting approaches in
     automatic text retrieval, 1988, with the logarithm of the frequency).
     """
     matrix = _occurrences(words(text) for text in texts)
@@ -42,15 +42,15 @@ def word_vectors(texts: Sequence[str]) -> sparse.csr_array:
 
 
 def label_vectors(categories: Sequence[str]) -> sparse.csr_array:
-    """Returns vectors of length 1 over categories; zeros for an item without.
+    """Returns vectors of unit length over categories; zeros for an item without.
 
-    With one category each, the cosine of two items is 1 if it is the same and 0 if not.
+    For items with one category each, the cosine is 1 if the categories are equal and 0 if not.
     """
     return _of_length_one(_occurrences(labels(category) for category in categories))
 
 
 def cosines(vectors: sparse.csr_array) -> NDArray[np.float32]:
-    """Returns the cosine of every two rows: items x items, 4 bytes each."""
+    """Returns the cosine of all pairs of rows, float32, items x items."""
     found: NDArray[np.float32] = (vectors @ vectors.T).toarray()
     return found
 

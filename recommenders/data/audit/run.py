@@ -1,4 +1,4 @@
-"""One audit, from a dataset to its verdict."""
+"""Runs an audit of a dataset."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def run_audit(
     profiles: Path | None = None,
     sampling: Sampling | None = None,
 ) -> Audit:
-    """Looks at everything that would make figures on a dataset worthless.
+    """Audits a dataset, and optionally a split and profiles.
 
     Args:
         source: A dataset, or its folder.
-        split: What is checked for leaks: a split of this dataset, or a plan. The published split
-            by default, where there is one.
-        profiles: JSON lines with profiles of users, which are checked for what the split asks.
-        sampling: How much the test of alignment looks at.
+        split: A split of this dataset, or a plan, to be checked for leaks. By default the published
+            split, if there is one.
+        profiles: JSON lines with profiles of users, to be checked for relevant items of the split.
+        sampling: Sample sizes of the alignment test.
 
     Raises:
         DatasetError: The dataset, the split or the profiles cannot be read, or profiles were given
-            and there is no split to check them against.
+            without a split to check them against.
     """
     dataset = Dataset.read(source) if isinstance(source, Path) else source
     indexed = Indexed.of(dataset)

@@ -1,9 +1,9 @@
-"""Ways to divide a dataset. A plan says how; `divide` makes the `Split`; `parse` reads a plan.
+"""Splits of a dataset. `parse` reads a plan; its `divide` returns the `Split`.
 
 split = parse({"kind": "cold-items", "share": 0.2, "seed": 1}).divide(dataset)
 
-In every split a pair of user and item counts once, at its first interaction; what repeats it is
-in no part.
+In every split a pair of user and item counts once, at its first interaction; repetitions are in no
+part.
 """
 
 from recommenders.data.splits.by_time import TimeSplit

@@ -1,4 +1,4 @@
-"""One cut through the whole dataset: what was known then, and what came after."""
+"""A split by time: training before a moment, validation and test after it."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TimeSplit(Plan):
-    """Training before one moment, validation up to a second, test from there on.
+    """Training before one moment, validation up to a second one, test after it.
 
-    Scenarios, each where both of its parts have something to be found: warm; cold-items, the
-    items that were first chosen in that part; cold-users, the users who first came in it.
-    Nobody draws the cold ones: they are as new as they were.
+    Scenarios, each only if both of its parts have relevant items: warm; cold-items, the items that
+    first occur in that part; cold-users, the users who first occur in it. Cold items and users are
+    not drawn at random.
 
     Attributes:
-        validation: Share of all pairs, the ones before test.
+        validation: Share of all pairs, those before test.
         test: Share of all pairs, the latest.
-        cuts: Instead of shares: when validation and test begin, in seconds since 1970.
-        known: How many of a new user's first pairs are known.
+        cuts: Instead of shares: the start of validation and of test, in seconds since 1970.
+        known: Number of a new user's first pairs that are known.
     """
 
     kind: ClassVar[str] = "time"
@@ -44,7 +44,7 @@ class TimeSplit(Plan):
     known: int = 3
 
     def __post_init__(self) -> None:
-        """Raises DatasetError where an option makes no sense."""
+        """Raises DatasetError if an option is invalid."""
         self.check_whole("known", 1)
         if self.cuts is not None:
             self._check_cuts()
@@ -61,9 +61,9 @@ class TimeSplit(Plan):
         if not isinstance(cuts, list | tuple) or [type(cut) for cut in cuts] != [int, int]:
             raise DatasetError(f"split time: cuts are {cuts!r}, not two whole numbers of seconds")
         if cuts[0] >= cuts[1]:
-            raise DatasetError(f"split time: cuts are {cuts!r}; validation begins before test")
+            raise DatasetError(f"split time: cuts are {cuts!r}; validation must begin before test")
         if self.validation is not None or self.test is not None:
-            raise DatasetError("split time: either cuts or the shares validation and test")
+            raise DatasetError("split time: give either cuts, or the shares validation and test")
         object.__setattr__(self, "cuts", tuple(cuts))
 
     def divide(self, dataset: Dataset) -> Split:
@@ -83,7 +83,7 @@ class TimeSplit(Plan):
     def _quantiles(self, pairs: Pairs) -> tuple[int, int]:
         times = np.sort(pairs.times)
         if not len(times) or times[0] == times[-1]:
-            raise DatasetError("split time: the interactions have no clock, or one time only")
+            raise DatasetError("split time: all interactions have the same timestamp")
         ends = nearest(len(times) * (1 - (self.test or 0)))
         begins = nearest(len(times) * (1 - (self.test or 0) - (self.validation or 0)))
         for option, count in (("validation", ends - begins), ("test", len(times) - ends)):
@@ -122,5 +122,7 @@ def _with_both_parts(scenarios: Mapping[str, Scenario], name: str) -> dict[str, 
         if parts.validation.relevant.nnz and parts.test.relevant.nnz
     }
     if not kept:
-        raise DatasetError(f"split {name}: no scenario has anything in both validation and test")
+        raise DatasetError(
+            f"split {name}: no scenario has relevant items in both validation and test"
+        )
     return kept

@@ -1,4 +1,4 @@
-"""Splits that hide whole items or users: what profiles are for."""
+"""Splits with items or users that are not in the training part."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ _PUBLISHED = "published"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ColdItemsSplit(Plan):
-    """Some items leave training whole, and are ranked among each other.
+    """All pairs of some items are removed from training; these items are ranked among each other.
 
-    Scenarios: cold-items, and warm if asked for.
+    Scenarios: cold-items, and warm if `warm` is above 0.
 
-    A user who chose nothing but cold items is not ranked for: nothing is known of them.
+    Users who have only cold items are not evaluated, since nothing is known of them.
 
     Attributes:
-        share: Share of the items that anybody chose: half of them validation, half test.
-        warm: Share of each user's other pairs that is held back for warm validation, and as much
-            again for warm test.
-        seed: Where chance starts. It gives the same items whatever `warm` is.
+        share: Share of the items with interactions: half of them for validation, half for test.
+        warm: Share of each user's other pairs for warm validation, and the same for warm test.
+        seed: Seed of the random numbers. The cold items do not depend on `warm`.
     """
 
     kind: ClassVar[str] = "cold-items"
@@ -45,7 +44,7 @@ class ColdItemsSplit(Plan):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raises DatasetError where an option makes no sense."""
+        """Raises DatasetError if an option is invalid."""
         self.check_share("share")
         _check_warm(self)
 
@@ -56,18 +55,18 @@ class ColdItemsSplit(Plan):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ColdUsersSplit(Plan):
-    """Some users leave training; of each the first items are known.
+    """All pairs of some users are removed from training; their first pairs are known.
 
-    Scenarios: cold-users, and warm if asked for.
+    Scenarios: cold-users, and warm if `warm` is above 0.
 
-    Users are drawn among those with more than `known` pairs: of the others nothing could be asked.
-    Only items of training are known or to be found.
+    Users are drawn among those with more than `known` pairs; the others would have no relevant
+    item. Only items of the training part are known or relevant.
 
     Attributes:
-        share: Share of these users: half of them validation, half test.
-        known: How many of each one's first pairs are known.
-        warm: As with cold items.
-        seed: Where chance starts. It gives the same users whatever `warm` is.
+        share: Share of these users: half of them for validation, half for test.
+        known: Number of each cold user's first pairs that are known.
+        warm: As in `ColdItemsSplit`.
+        seed: Seed of the random numbers. The cold users do not depend on `warm`.
     """
 
     kind: ClassVar[str] = "cold-users"
@@ -78,7 +77,7 @@ class ColdUsersSplit(Plan):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raises DatasetError where an option makes no sense."""
+        """Raises DatasetError if an option is invalid."""
         self.check_share("share")
         self.check_whole("known", 1)
         _check_warm(self)
@@ -90,17 +89,17 @@ class ColdUsersSplit(Plan):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CombinedSplit(Plan):
-    """Warm, cold-items and cold-users on one training part: one training serves all three.
+    """Warm, cold-items and cold-users with one training part, so that one training serves all.
 
-    What a cold user did with a cold item is in no part.
+    Pairs of a cold user and a cold item are in no part.
 
     Attributes:
-        items: Share of items that are cold; or `published`, the cold items of the column `part`.
+        items: Share of items that are cold; or `published` for the cold items of the column `part`.
         users: Share of users who are cold.
-        known: How many of each cold user's first pairs are known.
-        warm: As with cold items, above 0.
-        seed: Where chance starts. The cold items are those of `cold-items` with this share and
-            seed, or where published ones have no validation, it divides them in halves.
+        known: Number of each cold user's first pairs that are known.
+        warm: As in `ColdItemsSplit`, but above 0.
+        seed: Seed of the random numbers. The cold items are those of `cold-items` with this share
+            and seed. Published cold items without a validation part are halved with it.
     """
 
     kind: ClassVar[str] = "combined"
@@ -112,7 +111,7 @@ class CombinedSplit(Plan):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raises DatasetError where an option makes no sense."""
+        """Raises DatasetError if an option is invalid."""
         if self.items != _PUBLISHED:
             self.check_share("items")
         self.check_share("users")
@@ -131,7 +130,9 @@ def _check_warm(plan: ColdItemsSplit | ColdUsersSplit | CombinedSplit) -> None:
     plan.check_share("warm", zero=True)
     plan.check_whole("seed", 0)
     if plan.warm >= 0.5:
-        raise DatasetError(f"split {plan.kind}: warm is {plan.warm}; twice that is held back")
+        raise DatasetError(
+            f"split {plan.kind}: warm is {plan.warm}; it must be below 0.5, since twice that is held back"
+        )
 
 
 def _divide(
@@ -190,7 +191,7 @@ def _draw(
     count = nearest(share * len(rows))
     if share and count < 2:
         raise DatasetError(
-            f"split {plan.name}: {share:g} of {len(rows)} is less than one for each half"
+            f"split {plan.name}: {share:g} of {len(rows)} gives fewer than one for each half"
         )
     return halves(rows, count, rng)
 

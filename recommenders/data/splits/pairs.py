@@ -1,4 +1,4 @@
-"""What all splits divide: pairs of user and item, in the order in which each user chose."""
+"""Distinct pairs of user and item in each user's order of time; all splits divide these."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """The distinct pairs, by user and then by time; those of one moment in the table's order.
+    """The distinct pairs, by user and then by time; equal times keep the table's order.
 
     Attributes:
         users: User row of each pair, int32, ascending.
         items: Item row of each, int32.
-        times: When the user first chose the item, int64.
+        times: Time of the pair's first interaction, int64.
         rows: The row of that interaction in the dataset's table, int64.
-        shape: Users and items of the whole dataset.
+        shape: Number of users and of items of the whole dataset.
     """
 
     users: NDArray[np.int32]
@@ -62,19 +62,19 @@ class Pairs:
         return len(self.users)
 
     def per_user(self, mask: Mask | None = None) -> NDArray[np.int64]:
-        """Returns how many pairs each user has, of those in the mask."""
+        """Returns the number of pairs of each user, among those in the mask."""
         return np.bincount(
             self.users if mask is None else self.users[mask], minlength=self.shape[0]
         )
 
     def per_item(self, mask: Mask | None = None) -> NDArray[np.int64]:
-        """Returns how many pairs each item has, of those in the mask."""
+        """Returns the number of pairs of each item, among those in the mask."""
         return np.bincount(
             self.items if mask is None else self.items[mask], minlength=self.shape[1]
         )
 
     def first(self, count: int, mask: Mask) -> Mask:
-        """Returns which pairs are among a user's first `count` of those in the mask."""
+        """Returns a mask of each user's first `count` pairs among those in the mask."""
         before: NDArray[np.int64] = np.cumsum(mask) - mask
         counts = self.per_user()
         starts = np.cumsum(counts) - counts
@@ -90,10 +90,10 @@ class Pairs:
         return pair_matrix(self.users, self.items, self.shape)
 
     def warm(self, train: Mask, validation: Mask, test: Mask) -> Scenario:
-        """Returns what is asked about users and items that training knows.
+        """Returns the scenario for users and items of the training part.
 
-        Pairs of users or items that training lacks are left out, and only items that it has are
-        ranked. In the test part validation is known as well: it is nothing to be found.
+        Pairs of users or items that are not in training are left out, and only items of the training
+        part are ranked. In the test part the validation pairs are known.
         """
         users, items = self.per_user(train) > 0, self.per_item(train) > 0
         met = users[self.users] & items[self.items]
@@ -117,12 +117,12 @@ class Pairs:
         validation: tuple[Mask, NDArray[np.int64]],
         test: tuple[Mask, NDArray[np.int64]],
     ) -> Scenario:
-        """Returns what is asked about items that training lacks, for users that it knows.
+        """Returns the scenario for new items and users of the training part.
 
         Args:
             train: The training pairs.
-            validation: Its pairs, and the items that are ranked.
-            test: The same.
+            validation: The pairs of validation, and the items that are ranked.
+            test: The same for test.
         """
         met = (self.per_user(train) > 0)[self.users]
         known = self.matrix(train)
@@ -133,13 +133,13 @@ class Pairs:
         return Scenario(validation=first, test=second)
 
     def cold_users(self, train: Mask, validation: Mask, test: Mask, *, known: int) -> Scenario:
-        """Returns what is asked about users that training lacks, for items that it knows.
+        """Returns the scenario for new users and items of the training part.
 
         Args:
             train: The training pairs.
-            validation: All pairs of the users of this half.
-            test: The same.
-            known: How many of each user's first pairs are known; the others are to be found.
+            validation: All pairs of the users of validation.
+            test: All pairs of the users of test.
+            known: Number of each user's first pairs that are known; the others are relevant.
         """
         items = self.per_item(train) > 0
         candidates = None if items.all() else np.flatnonzero(items)
@@ -159,17 +159,17 @@ class Pairs:
         """Returns the split.
 
         Raises:
-            DatasetError: Training has nothing, or nothing is to be found in a part.
+            DatasetError: The training part is empty, or a part has no relevant items.
         """
         if not train.any():
-            raise DatasetError(f"split {name}: nothing is left to train on")
+            raise DatasetError(f"split {name}: the training part is empty")
         for scenario, parts in scenarios.items():
             for part, what in ((parts.validation, "validation"), (parts.test, "test")):
                 if not part.relevant.nnz:
                     raise DatasetError(
-                        f"split {name}: nothing is to be found in {scenario}/{what}; "
+                        f"split {name}: {scenario}/{what} has no relevant items; "
                         "the users have too few interactions, the shares are too small, or "
-                        "training lacks the items"
+                        "the items are not in the training part"
                     )
         return Split(
             name=name,
@@ -189,16 +189,16 @@ def hold_back(
 ) -> tuple[Mask, Mask]:
     """Draws a share of each user's pairs for validation and for test.
 
-    The shares of a user's n pairs are seldom whole numbers. They are rounded up or down at
-    random, so that their expectation is exact: who has five interactions is asked about as often,
-    for each of them, as who has five hundred. At least one pair of each user is left.
+    The shares of a user's n pairs are seldom integers. They are rounded up or down at random, so
+    that their expectation is exact and every pair has the same probability, for users with few and
+    with many interactions. At least one pair of each user remains.
 
     Args:
         pairs: All pairs.
-        among: Which of them may be drawn.
+        among: The pairs that may be drawn.
         validation: Share for validation, from 0.
         test: Share for test, from 0.
-        rng: Where chance comes from.
+        rng: Source of randomness.
 
     Returns:
         The pairs of validation and of test, as masks.

@@ -1,4 +1,4 @@
-"""RecLM's release as its own code tests on it: for a comparison with the paper's table alone."""
+"""The split that the release of RecLM tests on; only for a comparison with the paper's table."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PaperSplit(Plan):
-    """All published training pairs, and two tests: full-shot, and the new items alone.
+    """All published training pairs, and two tests: full-shot, and only the new items.
 
-    Full-shot is what the release's code ranks for `tstMat_zero_`: the published test parts on
-    known and on new items together, among the items that occur in them. Nothing is held back for
-    validation, as that code chooses by the test part; so here it stands for both.
+    Full-shot is the evaluation of the release's code with `tstMat_zero_`: the published test parts
+    on known and on new items together, ranked among the items that occur in them. That code selects
+    by the test part and has no validation part, so the test part is also the validation part here.
     """
 
     kind: ClassVar[str] = "paper"
@@ -32,7 +32,7 @@ class PaperSplit(Plan):
         """Divides a dataset.
 
         Raises:
-            DatasetError: There is no column `part`, or it has no test part.
+            DatasetError: The column `part` is missing or has no test part.
         """
         published = Published(dataset)
         train = published.train

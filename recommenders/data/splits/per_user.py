@@ -1,4 +1,4 @@
-"""Splits that take a little from every user: at random, or the last of each."""
+"""Splits that hold back pairs of every user: at random, or the last ones."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RandomSplit(Plan):
-    """Some of each user's pairs, drawn at random. Scenario: warm.
+    """Holds back a random share of each user's pairs. Scenario: warm.
 
-    A user with one pair has it in training.
+    The only pair of a user is in training.
 
     Attributes:
-        validation: Share of each user's pairs.
-        test: Share of each user's pairs.
-        seed: Where chance starts.
+        validation: Share of each user's pairs for validation.
+        test: Share of each user's pairs for test.
+        seed: Seed of the random numbers.
     """
 
     kind: ClassVar[str] = "random"
@@ -37,7 +37,7 @@ class RandomSplit(Plan):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raises DatasetError where an option makes no sense."""
+        """Raises DatasetError if an option is invalid."""
         self.check_share("validation")
         self.check_share("test")
         self.check_whole("seed", 0)
@@ -60,13 +60,13 @@ class RandomSplit(Plan):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LeaveLastOut(Plan):
-    """The last pairs of each user for test, the ones before for validation. Scenario: warm.
+    """Takes each user's last pairs for test and those before for validation. Scenario: warm.
 
-    A user with fewer than `validation + test + 1` pairs has them all in training.
+    All pairs of a user with fewer than `validation + test + 1` are in training.
 
     Attributes:
-        validation: How many pairs of each user.
-        test: How many pairs of each user.
+        validation: Number of pairs of each user for validation.
+        test: Number of pairs of each user for test.
     """
 
     kind: ClassVar[str] = "leave-last-out"
@@ -75,7 +75,7 @@ class LeaveLastOut(Plan):
     test: int = 1
 
     def __post_init__(self) -> None:
-        """Raises DatasetError where an option makes no sense."""
+        """Raises DatasetError if an option is invalid."""
         self.check_whole("validation", 1)
         self.check_whole("test", 1)
 

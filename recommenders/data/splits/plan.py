@@ -1,4 +1,4 @@
-"""A plan: the kind of a split and its options, checked when they are read, not hours later."""
+"""A plan: the kind of a split and its options, validated when they are read."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from recommenders.data.split import Split
 
 ITEMS, USERS, PAIRS = 1, 2, 3
-"""Streams of random numbers: which items are cold does not depend on what else is held back."""
+"""Streams of random numbers: the choice of cold items is independent of all other choices."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan(ABC):
-    """How to divide a dataset. The fields of each plan are its options."""
+    """A plan to divide a dataset. The fields of each subclass are its options."""
 
     kind: ClassVar[str]
 
@@ -30,19 +30,19 @@ class Plan(ABC):
     def name(self) -> str:
         """The kind with its options, such as `random(validation=0.1, test=0.1, seed=1)`."""
         options = ((field.name, getattr(self, field.name)) for field in fields(self))
-        told = ", ".join(f"{key}={value}" for key, value in options if value is not None)
-        return f"{self.kind}({told})"
+        shown = ", ".join(f"{key}={value}" for key, value in options if value is not None)
+        return f"{self.kind}({shown})"
 
     @abstractmethod
     def divide(self, dataset: Dataset) -> Split:
-        """Divides a dataset; the same plan divides it the same way on every platform.
+        """Divides a dataset. The result of a plan is the same on every platform.
 
         Raises:
-            DatasetError: The data has too little for a part that was asked for.
+            DatasetError: The dataset is too small for one of the parts.
         """
 
     def check_share(self, option: str, *, zero: bool = False) -> None:
-        """Raises DatasetError unless an option is a number above 0, or from 0, and below 1."""
+        """Raises DatasetError unless an option is a number above 0 (or 0, if `zero`) and below 1."""
         value = getattr(self, option)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise DatasetError(f"split {self.kind}: {option} is {value!r}, not a number")
@@ -51,7 +51,7 @@ class Plan(ABC):
             raise DatasetError(f"split {self.kind}: {option} is {value}; {lowest} and below 1")
 
     def check_whole(self, option: str, least: int) -> None:
-        """Raises DatasetError unless an option is a whole number of at least `least`."""
+        """Raises DatasetError unless an option is an integer of at least `least`."""
         value = getattr(self, option)
         if isinstance(value, bool) or not isinstance(value, int):
             raise DatasetError(f"split {self.kind}: {option} is {value!r}, not a whole number")
@@ -62,16 +62,16 @@ class Plan(ABC):
 def halves(
     rows: NDArray[np.int64], count: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draws `count` of the rows; returns half of them for validation and half for test.
+    """Draws `count` of the rows and returns half of them for validation, half for test.
 
-    Both are ascending; where `count` is odd, test has one more.
+    Both are ascending; if `count` is odd, test has one more.
     """
-    # The order of random numbers, not rng.permutation: the same with every width of integers.
+    # By the order of random numbers, since rng.permutation depends on the width of integers.
     drawn = rows[np.argsort(rng.random(len(rows)), kind="stable")[:count]]
     middle = count // 2
     return np.sort(drawn[:middle]), np.sort(drawn[middle:])
 
 
 def nearest(number: float) -> int:
-    """Returns the nearest whole number, the higher one from the middle."""
+    """Rounds to the nearest integer, halves up."""
     return int(np.floor(number + 0.5))

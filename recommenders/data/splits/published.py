@@ -1,4 +1,4 @@
-"""The split that a dataset was published with, and a validation part where it has none."""
+"""The split that a dataset was published with; a missing validation part is drawn."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from recommenders.data.split import Split
 
 PART = "part"
-"""The column of the interactions: `train`, or `<scenario>/validation` or `<scenario>/test`."""
+"""A column of the interactions: `train`, `<scenario>/validation` or `<scenario>/test`."""
 
 _TRAIN = "train"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PublishedSplit(Plan):
-    """The parts that the dataset's column `part` names, as they were published.
+    """The parts of the dataset's column `part`, as they were published.
 
-    Nothing is mended: a pair that was published in training and in test is in both, and the audit
-    says so. Where a scenario has no validation, it is taken from what its models may learn from:
-    warm, from each user's training pairs; cold items and cold users, half of the test items or
-    users. The name of the split says which.
+    Errors in the published split are kept: a pair that was published in training and in test is in
+    both, and the audit reports it. A missing validation part is drawn: for warm from each user's
+    training pairs, for cold items and cold users half of the test items or users. The name of the
+    split says which.
 
     Attributes:
-        validation: Share of each user's training pairs, where warm validation is missing.
-        known: How many of a cold user's first pairs are known.
-        seed: Where chance starts, for what is missing.
+        validation: Share of each user's training pairs, if warm validation is missing.
+        known: Number of a cold user's first pairs that are known.
+        seed: Seed of the random numbers for missing parts.
     """
 
     kind: ClassVar[str] = "published"
@@ -48,7 +48,7 @@ class PublishedSplit(Plan):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Raises DatasetError where an option makes no sense."""
+        """Raises DatasetError if an option is invalid."""
         self.check_share("validation")
         self.check_whole("known", 1)
         self.check_whole("seed", 0)
@@ -57,14 +57,14 @@ class PublishedSplit(Plan):
         """Divides a dataset.
 
         Raises:
-            DatasetError: There is no column `part`, it has a value that means nothing, or a
-                scenario has no test.
+            DatasetError: The column `part` is missing or has an unknown value, or a scenario has no
+                test part.
         """
         published = Published(dataset)
         train = published.train
         scenarios: dict[str, Scenario] = {}
         notes: list[str] = []
-        told = f", seed={self.seed}"
+        seed = f", seed={self.seed}"
         if WARM in published.scenarios:
             validation = published.pairs(WARM, "validation")
             if not len(validation):
@@ -76,37 +76,37 @@ class PublishedSplit(Plan):
                     rng=np.random.default_rng([self.seed, PAIRS]),
                 )
                 train, validation = train.where(~drawn), train.where(drawn)
-                notes.append(f"warm/validation={self.validation:g} of training{told}")
+                notes.append(f"warm/validation={self.validation:g} of training{seed}")
             scenarios[WARM] = published.warm(train, validation)
         if COLD_ITEMS in published.scenarios:
             scenarios[COLD_ITEMS], made = published.cold_items(
                 train, np.random.default_rng([self.seed, ITEMS])
             )
-            notes += [f"cold-items/validation=half of the test items{told}"] * made
+            notes += [f"cold-items/validation=half of the test items{seed}"] * made
         if COLD_USERS in published.scenarios:
             scenarios[COLD_USERS], made = published.cold_users(
                 np.random.default_rng([self.seed, USERS]), self.known
             )
-            notes += [f"cold-users/validation=half of the test users{told}"] * made
+            notes += [f"cold-users/validation=half of the test users{seed}"] * made
             notes.append(f"known={self.known}")
         name = f"published({'; '.join(notes)})" if notes else "published"
         return train.split(name, np.ones(len(train), np.bool_), scenarios)
 
 
 class Published:
-    """The interactions by the parts that the column names.
+    """The interactions by the values of the column `part`.
 
     Attributes:
-        scenarios: The scenarios that it has.
-        train: The pairs of training.
+        scenarios: The scenarios in the column.
+        train: The training pairs.
     """
 
     def __init__(self, dataset: Dataset) -> None:
         """Reads the column.
 
         Raises:
-            DatasetError: There is none, it has a value that means nothing, or a scenario has no
-                test.
+            DatasetError: The column is missing or has an unknown value, or a scenario has no test
+                part.
         """
         if PART not in dataset.interactions.column_names:
             raise DatasetError(
@@ -126,8 +126,8 @@ class Published:
             for scenario in (WARM, COLD_ITEMS, COLD_USERS)
             for part in ("validation", "test")
         }
-        meaningless = [code for code, name in enumerate(self._names) if name not in allowed]
-        rows = np.flatnonzero(np.isin(self._codes, [-1, *meaningless]))
+        unknown = [code for code, name in enumerate(self._names) if name not in allowed]
+        rows = np.flatnonzero(np.isin(self._codes, [-1, *unknown]))
         if rows.size:
             raise DatasetError(
                 f"dataset {dataset.info.name}: interactions: row {rows[0]} has part "
@@ -144,23 +144,23 @@ class Published:
         return scenarios
 
     def pairs(self, scenario: str, part: str | None = None) -> Pairs:
-        """Returns the pairs of a part; none where the column does not name it."""
+        """Returns the pairs of a part; none if the column does not have it."""
         name = scenario if part is None else f"{scenario}/{part}"
         code = self._names.index(name) if name in self._names else len(self._names)
         return Pairs.of(self._indexed, self._codes == code)
 
     def warm(self, train: Pairs, validation: Pairs) -> Scenario:
-        """Returns what is asked about known items."""
+        """Returns the warm scenario."""
         known, found = train.whole(), validation.whole()
         both = known.maximum(found)
-        candidates = self._but_the_cold()
+        candidates = self._warm_items()
         return Scenario(
             validation=Part(known=known, relevant=found, candidates=candidates),
             test=Part(known=both, relevant=self.pairs(WARM, "test").whole(), candidates=candidates),
         )
 
     def cold_items(self, train: Pairs, rng: np.random.Generator) -> tuple[Scenario, bool]:
-        """Returns the scenario, and whether its validation had to be made."""
+        """Returns the scenario, and whether its validation part was drawn."""
         *items, made = self.halves_of_cold_items(rng)
         test = self.pairs(COLD_ITEMS, "test")
         validation = self.pairs(COLD_ITEMS, "validation")
@@ -177,7 +177,7 @@ class Published:
     def halves_of_cold_items(
         self, rng: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], bool]:
-        """Returns the cold items of validation and of test, and whether halves had to be made."""
+        """Returns the cold items of validation and of test, and whether they were drawn."""
         found = [
             np.unique(self.pairs(COLD_ITEMS, part).items).astype(np.int64)
             for part in ("validation", "test")
@@ -187,7 +187,7 @@ class Published:
         return validation, test, made
 
     def cold_users(self, rng: np.random.Generator, known: int) -> tuple[Scenario, bool]:
-        """Returns the scenario, and whether its validation had to be made."""
+        """Returns the scenario, and whether its validation part was drawn."""
         validation, test = self.pairs(COLD_USERS, "validation"), self.pairs(COLD_USERS, "test")
         made = not len(validation)
         if made:
@@ -202,13 +202,13 @@ class Published:
                 Part(
                     known=pairs.matrix(first_ones),
                     relevant=pairs.matrix(~first_ones),
-                    candidates=self._but_the_cold(),
+                    candidates=self._warm_items(),
                 )
             )
         return Scenario(*parts), made
 
-    def _but_the_cold(self) -> NDArray[np.int64] | None:
-        """Returns the items that are not those of the scenario of cold items; None for all."""
+    def _warm_items(self) -> NDArray[np.int64] | None:
+        """Returns the items that are not in the scenario of cold items; None for all."""
         if COLD_ITEMS not in self.scenarios:
             return None
         cold = np.zeros(self._indexed.shape[1], np.bool_)

@@ -1,4 +1,7 @@
-"""Plans by name, for files that say how to divide a dataset."""
+"""The registry of splits by kind, and the parser for plans in YAML and JSON.
+
+To add a split, write a subclass of `Plan` and add it to `KINDS`.
+"""
 
 from __future__ import annotations
 
@@ -32,19 +35,19 @@ KINDS: Mapping[str, type[Plan]] = {
 
 
 def parse(options: object) -> Plan:
-    """Reads a plan, as it stands in a YAML or JSON file.
+    """Parses a plan from a YAML or JSON document.
 
     Args:
         options: A kind with its options, as in `{"kind": "cold-items", "share": 0.2, "seed": 1}`,
-            or the name of a kind alone.
+            or only the name of a kind.
 
     Raises:
-        DatasetError: The kind or an option is unknown, or a value makes no sense.
+        DatasetError: The kind or an option is unknown, or a value is invalid.
     """
     if isinstance(options, str):
         options = {"kind": options}
     if not isinstance(options, Mapping):
-        raise DatasetError(f"split is {options!r}, not a kind with its options")
+        raise DatasetError(f"split is {options!r}, not a kind with options")
     given = dict(options)
     kind = given.pop("kind", None)
     plan = KINDS.get(kind) if isinstance(kind, str) else None

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def read_plan(text: str) -> Plan:
-    """Reads a kind and its options, separated by commas; a value may be a list in brackets.
+    """Parses a kind and its options, separated by commas; a value may be a list in brackets.
 
     Raises:
-        DatasetError: An option has no value, or the kind, an option or a value is not known.
+        DatasetError: An option has no value, or the kind, an option or a value is invalid.
     """
     kind, *rest = (part.strip() for part in re.split(r",(?![^\[]*\])", text))
     options: dict[str, Any] = {"kind": kind}
@@ -28,5 +28,5 @@ def read_plan(text: str) -> Plan:
         try:
             options[name] = json.loads(value)
         except ValueError:
-            options[name] = value  # a word; whether it means something, the plan knows
+            options[name] = value  # a word; the plan validates it
     return parse(options)

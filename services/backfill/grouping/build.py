@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from reclm_client import Item
     from services.backfill.inputs.readers import Inputs
-    from services.client import Item
 
 TEXTS = "items.arrow"
 BAD = "bad.ndjson"

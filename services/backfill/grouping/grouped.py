@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from reclm_client import Kind
     from services.backfill.inputs.readers import Inputs
     from services.backfill.rows import Row
-    from services.client import Kind
 
 MARKER = "spool.json"
 _FORM = 2

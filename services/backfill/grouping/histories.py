@@ -17,9 +17,9 @@ from services.backfill.rows import BadRow, Row
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from reclm_client import Item, Kind
     from services.backfill.grouping.texts import Texts
     from services.backfill.inputs.histories import HistoryLine
-    from services.client import Item, Kind
 
 _HISTORY_COLUMNS: Mapping[str, pa.DataType] = {
     "id": pa.string(),

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from reclm_client import Kind
     from services.backfill.grouping.texts import Texts
     from services.backfill.inputs.columns import Strings
-    from services.client import Kind
 
 _INTERACTION_COLUMNS: Mapping[str, pa.DataType] = {
     "user": pa.string(),

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from reclm_client import Item
     from services.backfill.inputs.columns import Strings
-    from services.client import Item
 
 HALF = 8
 DIGEST_SIZE = 2 * HALF

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reclm_client import Item
 from services.backfill.errors import BackfillError
 from services.backfill.inputs.files import shown, sources
 from services.backfill.inputs.ndjson_files import read_objects
 from services.backfill.inputs.values import described, id_fault, id_of, readable_id, text_of
 from services.backfill.rows import BadRow
-from services.client import Item
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

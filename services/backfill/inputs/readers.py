@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reclm_client import Item
 from services.backfill.errors import BackfillError
 from services.backfill.inputs.columns import values_of
 from services.backfill.inputs.csv_files import read_csv
@@ -19,13 +20,12 @@ from services.backfill.inputs.ndjson_files import read_ndjson
 from services.backfill.inputs.parquet_files import read_parquet, row_count
 from services.backfill.inputs.values import described, id_fault, id_of, readable_id, text_of
 from services.backfill.rows import BadRow
-from services.client import Item
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from services.client import Kind
+    from reclm_client import Kind
 
 ITEM_COLUMNS = Columns(required=("item_id", "title"), sparse=("category", "description"))
 

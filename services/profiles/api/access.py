@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from services.profiles.access.keyring import Keyring
 
+ASSETS = "/docs/assets"
+"""Where the scripts and styles of the documentation are."""
+
 OPEN = frozenset({"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
 """What an orchestrator asks, and what says nothing but how this program is called."""
 
@@ -53,7 +56,7 @@ class RequireKey:
     def _check(self, scope: Scope) -> None:
         path: str = scope["path"]
         admin = _is_admin(path) and bool(self._keys.admins)
-        if path in OPEN or not (admin or self._keys.callers):
+        if _is_open(path) or not (admin or self._keys.callers):
             return
         key = _bearer(scope)
         if key is None:
@@ -76,13 +79,17 @@ def document(schema: dict[str, Any], keys: Keyring) -> None:
     }
     for path, operations in schema["paths"].items():
         admin = _is_admin(path) and bool(keys.admins)
-        if path in OPEN or not (admin or keys.callers):
+        if _is_open(path) or not (admin or keys.callers):
             continue
         for operation in operations.values():
             operation["security"] = [{_SCHEME: []}]
             refusals = documented(401, 403) if admin else documented(401)
             for status, response in refusals.items():
                 operation["responses"].setdefault(str(status), response)
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN or path.startswith(f"{ASSETS}/")
 
 
 def _is_admin(path: str) -> bool:

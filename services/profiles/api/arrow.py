@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from fastapi import Response
-from pydantic_core import to_json
 
+from reclm_client.schemas.embedding import EmbeddingRow, EmbeddingRows
 from services.profiles.errors import NotAcceptable
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 
 
-def renderer(accept: str) -> Callable[[Sequence[str], Sequence[Stored | None], str], Response]:
+def renderer(
+    accept: str,
+) -> Callable[[Sequence[str], Sequence[Stored | None], str], EmbeddingRows | Response]:
     """Chooses by an Accept header, Arrow before JSON where both are named.
 
     Raises:
@@ -34,20 +36,19 @@ def renderer(accept: str) -> Callable[[Sequence[str], Sequence[Stored | None], s
     raise NotAcceptable(f"embeddings come as {MEDIA_TYPE} or application/json")
 
 
-def as_json(ids: Sequence[str], stored: Sequence[Stored | None], dtype: str) -> Response:
-    """Returns embeddings as JSON: `dimension`, and a row for each id."""
+def as_json(ids: Sequence[str], stored: Sequence[Stored | None], dtype: str) -> EmbeddingRows:
+    """Returns embeddings as they go out in JSON: the dimension, and a row for each id."""
     del dtype  # JSON numbers have one type
     dimension, vectors = _vectors(stored)
     rows = [
-        {
-            "id": id_,
-            "vector": None if vector is None else vector.astype(np.float32).tolist(),
-            "version": one and one.version_digest.hex(),
-        }
+        EmbeddingRow(
+            id=id_,
+            vector=None if vector is None else vector.astype(np.float32).tolist(),
+            version=None if one is None else one.version_digest.hex(),
+        )
         for id_, one, vector in zip(ids, stored, vectors, strict=True)
     ]
-    body = {"dimension": dimension, "rows": rows}
-    return Response(to_json(body), media_type="application/json")
+    return EmbeddingRows(dimension, rows)
 
 
 def as_arrow(ids: Sequence[str], stored: Sequence[Stored | None], dtype: str) -> Response:

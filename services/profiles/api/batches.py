@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic_core import from_json, to_json
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic_core import from_json
 
-from services.profiles.api.problems import document
+from reclm_client.schemas import adapter
+from services.profiles.api.bodies import NDJSON
+from services.profiles.api.problems import problem_of
 from services.profiles.errors import BodyTooLarge, Overloaded, ReclmError
 from services.profiles.telemetry import LOGGER
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-    from services.profiles.telemetry import Metrics
+    from reclm_client.schemas.batch import ItemLine
+    from services.profiles.parts import Parts
+
+    Answer = Callable[[bytes], Awaitable[Mapping[str, Any]]]
 
 _WINDOW = 128
 """Rows of one batch under way at a time."""
@@ -24,79 +30,96 @@ _PATIENCE = 60
 """How often a row waits for room when the service is full, at most."""
 
 
-async def stream_rows(
+class NdjsonDocumented(JSONResponse):
+    """Has FastAPI document a batch's answer by the schema of its lines; nothing answers with it."""
+
+    media_type = NDJSON
+
+
+def answer_rows(
+    parts: Parts,
     lines: Sequence[bytes],
-    answer: Callable[[bytes], Awaitable[bytes]],
-    metrics: Metrics,
+    answer: Answer,
     *,
-    limit: int,
+    line: type[ItemLine],
     id_member: str = "id",
-) -> AsyncIterator[bytes]:
-    """Yields a line for each row, in order.
+) -> StreamingResponse:
+    """Returns a response with a line for each row, in order.
 
     Args:
+        parts: Of the service.
         lines: The rows, each a JSON document.
-        answer: Returns the members to add to a row's line, each after a comma.
-        metrics: Where failed rows are counted.
-        limit: Most bytes of a row.
+        answer: Returns the members that a row's line has besides those of every line.
+        line: What a line of the response is.
         id_member: What a row gives its id as.
+
+    Raises:
+        BodyTooLarge: There are more rows than the settings allow.
     """
-    window: deque[asyncio.Task[bytes]] = deque()
-    try:
-        for row, line in enumerate(lines):
-            if len(window) == _WINDOW:
+    most = parts.settings.max_batch_rows
+    if len(lines) > most:
+        raise BodyTooLarge(f"the batch has {len(lines)} rows; send at most {most} at a time")
+    rows = _Rows(parts, answer, line, id_member)
+    return StreamingResponse(rows.stream(lines), media_type=NDJSON)
+
+
+class _Rows:
+    def __init__(self, parts: Parts, answer: Answer, line: type[ItemLine], id_member: str) -> None:
+        self._limit = parts.settings.max_body_bytes
+        self._errors = parts.metrics.errors
+        self._answer = answer
+        self._line = line
+        self._id_member = id_member
+
+    async def stream(self, lines: Sequence[bytes]) -> AsyncIterator[bytes]:
+        """Yields a line for each row."""
+        window: deque[asyncio.Task[bytes]] = deque()
+        try:
+            for row, line in enumerate(lines):
+                if len(window) == _WINDOW:
+                    yield await window.popleft()
+                window.append(asyncio.create_task(self._row(row, line)))
+            while window:
                 yield await window.popleft()
-            window.append(
-                asyncio.create_task(
-                    _row(row, line, answer, metrics, limit=limit, id_member=id_member)
+        finally:
+            for task in window:
+                task.cancel()
+
+    async def _row(self, row: int, line: bytes) -> bytes:
+        fits = len(line) <= self._limit
+        id_ = _id_of(line, self._id_member) if fits else None
+        try:
+            if not fits:
+                raise BodyTooLarge(
+                    f"the row is over {self._limit} bytes, the most that one may have"
                 )
-            )
-        while window:
-            yield await window.popleft()
-    finally:
-        for task in window:
-            task.cancel()
+            answered = self._line(row, id_, 200, **await self._patiently(line))
+        except ReclmError as error:
+            answered = self._failed(row, id_, error)
+        except Exception:  # noqa: BLE001 - logged, counted, and reported in the row's place
+            # One bad row never costs another: a bug in one is reported in its place.
+            LOGGER.exception("unexpected error in a batch row")
+            bug = _Bug("an error of this service; its log has it under request_id")
+            answered = self._failed(row, id_, bug)
+        return adapter(self._line).dump_json(answered) + b"\n"
 
+    def _failed(self, row: int, id_: str | None, error: ReclmError) -> ItemLine:
+        self._errors.labels(error.code).inc()
+        problem = problem_of(error)
+        return self._line(row, id_, problem.status, problem)
 
-async def _row(
-    row: int,
-    line: bytes,
-    answer: Callable[[bytes], Awaitable[bytes]],
-    metrics: Metrics,
-    *,
-    limit: int,
-    id_member: str,
-) -> bytes:
-    fits = len(line) <= limit
-    id_ = _id_of(line, id_member) if fits else None
-    head = b'{"row":%d,"id":%s,"status_code":' % (row, to_json(id_))
-    try:
-        if not fits:
-            raise BodyTooLarge(f"the row is over {limit} bytes, the most that one may have")
-        return head + b"200" + await _patiently(line, answer) + b"}\n"
-    except ReclmError as error:
-        metrics.errors.labels(error.code).inc()
-        problem = document(error)
-    except Exception:  # noqa: BLE001 - logged, counted, and reported in the row's place
-        # One bad row never costs another: a bug in one is reported in its place.
-        LOGGER.exception("unexpected error in a batch row")
-        metrics.errors.labels("internal").inc()
-        problem = document(_Bug("an error of this service; its log has it under request_id"))
-    return head + b'%d,"error":%s}\n' % (problem["status"], to_json(problem))
+    async def _patiently(self, line: bytes) -> Mapping[str, Any]:
+        """Waits while the service is full: a batch has time, and its rows are here already."""
+        for _ in range(_PATIENCE):
+            try:
+                return await self._answer(line)
+            except Overloaded as error:
+                await asyncio.sleep(error.retry_after or 1.0)
+        return await self._answer(line)
 
 
 class _Bug(ReclmError):
     """Stands for an exception that nobody expected."""
-
-
-async def _patiently(line: bytes, answer: Callable[[bytes], Awaitable[bytes]]) -> bytes:
-    """Waits while the service is full: a batch has time, and its rows are here already."""
-    for _ in range(_PATIENCE):
-        try:
-            return await answer(line)
-        except Overloaded as error:
-            await asyncio.sleep(error.retry_after or 1.0)
-    return await answer(line)
 
 
 def _id_of(line: bytes, member: str) -> str | None:

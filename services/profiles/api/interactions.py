@@ -3,84 +3,60 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
-from pydantic_core import to_json
+from fastapi import APIRouter
 
-from services.profiles.api.bodies import openapi_body, read_json
-from services.profiles.api.documents import AcceptedDocument, EventsDocument
+from reclm_client.schemas.event import Accepted, Event, EventsRequest, Interactions
+from reclm_client.schemas.fields import from_milliseconds, to_milliseconds
+from services.profiles.api.bodies import BodyRoute, Json
+from services.profiles.api.parts import ServiceParts
 from services.profiles.api.paths import PathId
 from services.profiles.api.problems import documented
-from services.profiles.api.schemas import EventsBody
-from services.profiles.api.state import parts_of
 from services.profiles.errors import InvalidInput
-from services.profiles.stores.base import Event
+from services.profiles.stores import base
 
-if TYPE_CHECKING:
-    from services.profiles.api.schemas import EventBody
+router = APIRouter(tags=["interactions"], route_class=BodyRoute)
 
-router = APIRouter(tags=["interactions"])
-
-_EPOCH = datetime.fromtimestamp(0, UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 _AHEAD_MS = 24 * 3600 * 1000
 """How far a caller's clock may be ahead: an event from the far future would stay the newest."""
 
 
 @router.post(
     "/interactions",
-    summary="Tell what users did; their profiles are refreshed behind the answer",
+    summary="Record what users did; their profiles are refreshed behind the answer",
     status_code=202,
-    response_class=Response,
-    responses={202: {"model": AcceptedDocument}, **documented(400, 413, 415, 422, 503)},
-    openapi_extra=openapi_body("application/json", EventsBody),
+    responses=documented(400, 413, 415, 422, 503),
 )
-async def post_interactions(request: Request) -> Response:
+async def post_interactions(
+    parts: ServiceParts, body: Annotated[EventsRequest, Json()]
+) -> Accepted:
     """Records all events or none."""
-    parts = parts_of(request)
-    body = await read_json(request, EventsBody, limit=parts.settings.max_body_bytes)
     now = time.time_ns() // 1_000_000
-    events = [_to_event(number, event, now) for number, event in enumerate(body.events)]
-    users = await parts.recorder.record(events)
-    accepted = {"events": len(events), "users": users}
-    return Response(to_json(accepted), 202, media_type="application/json")
+    events = [_stored(number, event, now) for number, event in enumerate(body.events)]
+    return Accepted(events=len(events), users=await parts.recorder.record(events))
 
 
 @router.get(
     "/interactions/{id:path}",
     summary="Read what is known of a user: the newest interactions, oldest first",
-    response_class=Response,
-    responses={200: {"model": EventsDocument}, **documented(404, 422, 503)},
+    responses=documented(404, 422, 503),
 )
 async def get_interactions(
-    request: Request,
+    parts: ServiceParts,
     id: PathId,  # noqa: A002 - the field's name
-) -> Response:
+) -> Interactions:
     """Returns a user's interactions; none is an answer too."""
-    events = await parts_of(request).recorder.events(id)
-    rows = [{"item_id": event.item_id, "timestamp": _shown(event.at_ms)} for event in events]
-    return Response(to_json({"user_id": id, "events": rows}), media_type="application/json")
+    events = await parts.recorder.events(id)
+    shown = (Event(id, event.item_id, from_milliseconds(event.at_ms)) for event in events)
+    return Interactions(id, tuple(shown))
 
 
-def _to_event(number: int, body: EventBody, now_ms: int) -> Event:
-    where = f"body.events.{number}.timestamp"
-    at_ms = now_ms
-    if isinstance(body.timestamp, int):
-        at_ms = body.timestamp
-    elif isinstance(body.timestamp, str):
-        try:
-            at_ms = (datetime.fromisoformat(body.timestamp) - _EPOCH) // _MILLISECOND
-        except (ValueError, OverflowError) as error:
-            raise InvalidInput(f"{where}: not a time that there is") from error
-    if at_ms < 0:
-        raise InvalidInput(f"{where}: before 1970")
+def _stored(number: int, event: Event, now_ms: int) -> base.Event:
+    at_ms = now_ms if event.timestamp is None else to_milliseconds(event.timestamp)
     if at_ms > now_ms + _AHEAD_MS:
-        raise InvalidInput(f"{where}: over a day ahead of this service; Unix times are in ms")
-    return Event(body.user_id, body.item_id, at_ms)
-
-
-def _shown(at_ms: int) -> str:
-    at = _EPOCH + at_ms * _MILLISECOND
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        raise InvalidInput(
+            f"body.events.{number}.timestamp: over a day ahead of this service; Unix times are in "
+            "ms"
+        )
+    return base.Event(event.user_id, event.item_id, at_ms)

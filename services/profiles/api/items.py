@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Query, Response
 from pydantic import StringConstraints
-from pydantic_core import to_json
 
-from services.profiles.api.batches import stream_rows
-from services.profiles.api.bodies import NDJSON, openapi_body, parse, read_json, read_lines
-from services.profiles.api.documents import ItemDocument, ItemPageDocument
+from reclm_client.schemas.batch import ItemLine
+from reclm_client.schemas.fields import NO_CONTROLS
+from reclm_client.schemas.item import CatalogueItem, Item, ItemPage, ItemText
+from services.profiles.api.batches import NdjsonDocumented, answer_rows
+from services.profiles.api.bodies import NDJSON_BODY, BodyRoute, Json, Ndjson, NdjsonRoute
+from services.profiles.api.parts import ServiceParts
 from services.profiles.api.paths import PathId
 from services.profiles.api.problems import documented
-from services.profiles.api.schemas import NO_CONTROLS, CatalogueItem, ItemText
-from services.profiles.api.state import parts_of
+from services.profiles.domain.parsing import parse
 from services.profiles.errors import ItemNotFound
 
-if TYPE_CHECKING:
-    from services.profiles.api.state import Parts
-    from services.profiles.domain.profile import Item
-
-router = APIRouter(tags=["items"])
+router = APIRouter(tags=["items"], route_class=BodyRoute)
+batches = APIRouter(tags=["items"], route_class=NdjsonRoute)
 
 _Words = Annotated[str, StringConstraints(max_length=256, pattern=NO_CONTROLS)]
 # A place in the index is a term and an id, at four bytes a character and four letters for three.
@@ -34,82 +30,68 @@ _Cursor = Annotated[str, StringConstraints(max_length=2048)]
 @router.get(
     "/items",
     summary="List the catalogue in order of id, or search titles by the beginnings of words",
-    response_class=Response,
-    responses={200: {"model": ItemPageDocument}, **documented(422, 503)},
+    responses=documented(422, 503),
 )
 async def list_items(
-    request: Request,
+    parts: ServiceParts,
     q: Annotated[_Words, Query(description="Words, each of which must begin one.")] = "",
     cursor: Annotated[_Cursor | None, Query(description="From the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-) -> Response:
+) -> ItemPage:
     """Returns a page."""
-    parts = parts_of(request)
     page = await parts.catalogue.list_items(
         parts.settings.tenant, query=q, cursor=cursor, limit=limit
     )
-    body = {"items": [asdict(item) for item in page.items], "cursor": page.cursor}
-    return Response(to_json(body), media_type="application/json")
+    return ItemPage(page.items, page.cursor)
 
 
-@router.post(
+@batches.post(
     "/items:batch",
     summary="Add or replace many items: NDJSON in, NDJSON out, in order; of one id the last stays",
-    response_class=StreamingResponse,
-    responses={
-        200: {
-            "description": "A RowDocument a line, in the order of the rows that came.",
-            "content": {NDJSON[0]: {"schema": {"type": "string"}}},
-        },
-        **documented(400, 413, 415, 503),
-    },
-    openapi_extra=openapi_body(NDJSON[0], CatalogueItem),
+    response_class=NdjsonDocumented,
+    response_model=ItemLine,
+    response_description="A line for each row, in the order of the rows that came.",
+    responses=documented(400, 413, 415, 503),
 )
-async def post_items(request: Request) -> Response:
+async def post_items(
+    parts: ServiceParts, lines: Annotated[list[bytes], Ndjson(CatalogueItem), NDJSON_BODY]
+) -> Response:
     """Stores rows one by one, many at a time; those with the same id one after another."""
-    parts = parts_of(request)
-    lines = await read_lines(
-        request, limit=parts.settings.max_batch_bytes, most=parts.settings.max_batch_rows
-    )
-
     # Rows begin in their order, and whoever waits for a lock has it in the order of coming.
     turns: dict[str, asyncio.Lock] = {}
 
-    async def answer(line: bytes) -> bytes:
-        body = parse(line, CatalogueItem)
-        async with turns.setdefault(body.id, asyncio.Lock()):
-            await parts.catalogue.put_items(parts.settings.tenant, [body.to_item(body.id)])
-        return b""
+    async def answer(line: bytes) -> dict[str, Any]:
+        item = parse(line, CatalogueItem)
+        async with turns.setdefault(item.id, asyncio.Lock()):
+            await parts.catalogue.put_items(parts.settings.tenant, [item])
+        return {}
 
-    answers = stream_rows(lines, answer, parts.metrics, limit=parts.settings.max_body_bytes)
-    return StreamingResponse(answers, media_type=NDJSON[0])
+    return answer_rows(parts, lines, answer, line=ItemLine)
 
 
 @router.put(
     "/items/{id:path}",
     summary="Add or replace an item",
-    response_class=Response,
-    responses={200: {"model": ItemDocument}, **documented(400, 404, 413, 415, 422, 503)},
-    openapi_extra=openapi_body("application/json", ItemText),
+    responses=documented(400, 404, 413, 415, 422, 503),
 )
-async def put_item(request: Request, id: PathId) -> Response:  # noqa: A002 - the field's name
+async def put_item(
+    parts: ServiceParts,
+    id: PathId,  # noqa: A002 - the field's name
+    body: Annotated[ItemText, Json()],
+) -> Item:
     """Stores an item under the id in the path."""
-    parts = parts_of(request)
-    body = await read_json(request, ItemText, limit=parts.settings.max_body_bytes)
-    item = body.to_item(id)
+    item = Item(id, body.title, body.category, body.description)
     await parts.catalogue.put_items(parts.settings.tenant, [item])
-    return _document(item)
+    return item
 
 
-@router.get(
-    "/items/{id:path}",
-    summary="Read an item",
-    response_class=Response,
-    responses={200: {"model": ItemDocument}, **documented(404, 422, 503)},
-)
-async def get_item(request: Request, id: PathId) -> Response:  # noqa: A002 - the field's name
+@router.get("/items/{id:path}", summary="Read an item", responses=documented(404, 422, 503))
+async def get_item(parts: ServiceParts, id: PathId) -> Item:  # noqa: A002 - the field's name
     """Returns an item."""
-    return _document(await _item(parts_of(request), id))
+    (item,) = await parts.catalogue.get_items(parts.settings.tenant, [id])
+    if item is None:
+        raise ItemNotFound("the catalogue has no item with this id")
+    return item
 
 
 @router.delete(
@@ -118,18 +100,6 @@ async def get_item(request: Request, id: PathId) -> Response:  # noqa: A002 - th
     status_code=204,
     responses=documented(404, 422, 503),
 )
-async def delete_item(request: Request, id: PathId) -> None:  # noqa: A002 - the field's name
+async def delete_item(parts: ServiceParts, id: PathId) -> None:  # noqa: A002 - the field's name
     """Removes an item, if it is there."""
-    parts = parts_of(request)
     await parts.catalogue.delete_item(parts.settings.tenant, id)
-
-
-async def _item(parts: Parts, id_: str) -> Item:
-    (item,) = await parts.catalogue.get_items(parts.settings.tenant, [id_])
-    if item is None:
-        raise ItemNotFound("the catalogue has no item with this id")
-    return item
-
-
-def _document(item: Item) -> Response:
-    return Response(to_json(asdict(item)), media_type="application/json")

@@ -7,7 +7,7 @@ from urllib.parse import unquote_to_bytes
 
 from fastapi import Depends, Path, Request
 
-from services.profiles.api.schemas import Id
+from reclm_client.schemas.fields import Id
 from services.profiles.errors import InvalidInput
 
 _REPLACEMENT = "\ufffd"

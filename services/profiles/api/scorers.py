@@ -2,82 +2,71 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path
 from pydantic import StringConstraints
-from pydantic_core import to_json
 
-from services.profiles.api.documents import ActiveScorerDocument, ScorersDocument
+from reclm_client.schemas.score import ActiveScorer, Scorer, Scorers
+from services.profiles.api.parts import ServiceParts
 from services.profiles.api.problems import documented
-from services.profiles.api.state import parts_of
 from services.profiles.scoring.manifest import NAME
 
 if TYPE_CHECKING:
     from services.profiles.scoring.registry import Listed, Listing
-    from services.profiles.stores.base import ScorerNames
 
 router = APIRouter(prefix="/admin/scorers", tags=["scorers"])
 
 _Name = Annotated[str, Path(description="A bundle's name."), StringConstraints(pattern=NAME)]
 
 
-@router.get(
-    "",
-    summary="List the bundles, and say which one is active",
-    response_class=Response,
-    responses={200: {"model": ScorersDocument}, **documented(503)},
-)
-async def list_scorers(request: Request) -> Response:
+@router.get("", summary="List the bundles, and say which one is active", responses=documented(503))
+async def list_scorers(parts: ServiceParts) -> Scorers:
     """Returns what is in the folder, each bundle with what its manifest says."""
-    listing = await parts_of(request).scorers.listing()
-    body = {**asdict(listing.names), "scorers": [_row(one, listing) for one in listing.bundles]}
-    return Response(to_json(body), media_type="application/json")
+    listing = await parts.scorers.listing()
+    names = listing.names
+    scorers = tuple(_scorer(one, listing) for one in listing.bundles)
+    return Scorers(names.active, names.previous, scorers)
 
 
 @router.post(
     "/rollback",
     summary="Go back to the scorer that was active before; a second time undoes it",
-    response_class=Response,
-    responses={200: {"model": ActiveScorerDocument}, **documented(404, 409, 503)},
+    responses=documented(404, 409, 503),
 )
-async def roll_back(request: Request) -> Response:
+async def roll_back(parts: ServiceParts) -> ActiveScorer:
     """Swaps the active scorer and the one before it."""
-    return _names(await parts_of(request).scorers.roll_back())
+    names = await parts.scorers.roll_back()
+    return ActiveScorer(names.active, names.previous)
 
 
 @router.post(
     "/{name}/activate",
     summary="Make a bundle the one that answers, on all workers within a second",
-    response_class=Response,
-    responses={200: {"model": ActiveScorerDocument}, **documented(404, 409, 422, 503)},
+    responses=documented(404, 409, 422, 503),
 )
-async def activate(request: Request, name: _Name) -> Response:
+async def activate(parts: ServiceParts, name: _Name) -> ActiveScorer:
     """Loads and checks a bundle, and puts it in the place of the one before.
 
     It is refused, and nothing changes, if it is damaged or was trained on other profiles than the
     service makes. Requests under way are answered by the scorer that they began with.
     """
-    return _names(await parts_of(request).scorers.activate(name))
+    names = await parts.scorers.activate(name)
+    return ActiveScorer(names.active, names.previous)
 
 
-def _names(names: ScorerNames) -> Response:
-    return Response(to_json(asdict(names)), media_type="application/json")
-
-
-def _row(one: Listed, listing: Listing) -> dict[str, object]:
+def _scorer(one: Listed, listing: Listing) -> Scorer:
     manifest = one.manifest
-    return {
-        "name": one.name,
-        "active": one.name == listing.names.active,
-        "previous": one.name == listing.names.previous,
-        "loaded": one.name == listing.loaded,
-        "refused": one.refused and one.refused.detail,
-        "kind": manifest and manifest.kind,
-        "model": manifest and manifest.model.name,
-        "created_at": manifest and manifest.created_at,
-        "n_items": manifest and manifest.n_items,
-        "n_users": manifest and manifest.n_users,
-        "metrics": manifest and manifest.metrics,
-    }
+    return Scorer(
+        name=one.name,
+        active=one.name == listing.names.active,
+        previous=one.name == listing.names.previous,
+        loaded=one.name == listing.loaded,
+        refused=None if one.refused is None else one.refused.detail,
+        kind=None if manifest is None else manifest.kind,
+        model=None if manifest is None else manifest.model.name,
+        created_at=None if manifest is None else manifest.created_at,
+        n_items=None if manifest is None else manifest.n_items,
+        n_users=None if manifest is None else manifest.n_users,
+        metrics=None if manifest is None else manifest.metrics,
+    )

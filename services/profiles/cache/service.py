@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from reclm_client.schemas import adapter
+from reclm_client.schemas.profile import Profile
 from services.profiles import errors
 from services.profiles.cache.single_flight import SingleFlight, compete, renewed
 from services.profiles.domain.requests import NOTHING
@@ -69,6 +71,10 @@ class ProfileAnswer:
     def document(self, *, embedding: bool) -> bytes:
         """Returns the JSON that goes to the caller."""
         return self.stored.response(self.status, self.version, embedding=embedding)
+
+    def profile(self, *, embedding: bool) -> Profile:
+        """Returns the same as a value."""
+        return adapter(Profile).validate_json(self.document(embedding=embedding))
 
 
 class ProfileService:

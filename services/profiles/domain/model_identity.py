@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from services.assets.manifest import content_hash
+from services.common.manifests import content_hash
 from services.profiles.domain.profile import Component
 
 if TYPE_CHECKING:

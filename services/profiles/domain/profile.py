@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from reclm_client.schemas.item import Item
+from reclm_client.schemas.profile import Component, Kind, ProfileVersion, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,8 +16,21 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Kind = Literal["user", "item"]
-Status = Literal["generated", "cached", "stale", "degraded"]
+# The first five go over the wire as they are, and are defined with the wire's schemas.
+__all__ = [
+    "PHRASES",
+    "Component",
+    "Item",
+    "Kind",
+    "Message",
+    "Profile",
+    "ProfileKey",
+    "ProfileText",
+    "ProfileVersion",
+    "Status",
+    "canonical_hash",
+    "timestamp",
+]
 
 PHRASES: dict[Kind, int] = {"user": 3, "item": 5}
 """The number of identities, and of interests, in a profile of each kind (arXiv 2412.19302)."""
@@ -28,51 +43,6 @@ class ProfileKey:
     tenant: str
     kind: Kind
     id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Component:
-    """A part of a profile's version: its name, and a short hash of its content."""
-
-    name: str
-    hash: str
-
-
-@dataclass(frozen=True, slots=True)
-class ProfileVersion:
-    """Everything that determines a profile, apart from what the model read."""
-
-    base_model: Component
-    adapter: Component | None
-    prompt: Component
-    encoder: Component
-
-    def to_json(self) -> bytes:
-        """Returns the canonical JSON form, which is also that of responses."""
-        parts = {
-            name: None if part is None else {"name": part.name, "hash": part.hash}
-            for name, part in (
-                ("base_model", self.base_model),
-                ("adapter", self.adapter),
-                ("prompt", self.prompt),
-                ("encoder", self.encoder),
-            )
-        }
-        return json.dumps(parts, separators=(",", ":")).encode()
-
-    def digest(self) -> bytes:
-        """Returns 8 bytes that identify this version in the store."""
-        return hashlib.blake2b(self.to_json(), digest_size=8).digest()
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """The text of an item. `id` is empty for an inline item without one."""
-
-    id: str
-    title: str
-    category: str = ""
-    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from services.profiles.domain.profile import Item, canonical_hash
+from reclm_client.schemas import profile as wire
+from services.profiles.domain.profile import Item, ProfileKey, canonical_hash
+from services.profiles.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from services.profiles.domain.profile import ProfileKey
+    from collections.abc import Sequence
+
+    from services.profiles.domain.profile import Kind
 
 NOTHING = bytes(8)
 """The digest of a request without a history or an item."""
@@ -55,3 +59,37 @@ class ProfileRequest:
             else:
                 parts += ["item", entry.id, entry.title, entry.category, entry.description]
         return canonical_hash(parts, size=8)
+
+
+def profile_request(
+    body: wire.UserProfileRequest, kind: Kind, *, tenant: str, max_history: int
+) -> ProfileRequest:
+    """Returns a request from the wire as the service takes it.
+
+    Raises:
+        InvalidInput: The history is longer than the limit.
+    """
+    check_history(body.history, most=max_history)
+    text = body.item if isinstance(body, wire.ProfileRequest) else None
+    return ProfileRequest(
+        key=ProfileKey(tenant, kind, body.id),
+        history=tuple(body.history),
+        item=None if text is None else Item(body.id, text.title, text.category, text.description),
+        refresh=body.refresh,
+        max_age_s=body.max_age_s,
+        deadline_s=None if body.deadline_ms is None else body.deadline_ms / 1000,
+        background=body.background,
+    )
+
+
+def check_history(history: Sequence[str | Item], *, most: int) -> None:
+    """Refuses a history of which the greater part would not be read.
+
+    Raises:
+        InvalidInput: It is longer than the limit.
+    """
+    if len(history) > most:
+        raise InvalidInput(
+            f"body.history: {len(history)} entries; send at most {most}, "
+            "the newest, since older ones are not read"
+        )

@@ -10,7 +10,8 @@ import numpy as np
 import onnxruntime as ort
 
 from services.assets.errors import AssetError
-from services.assets.manifest import content_hash
+from services.common.errors import ArtifactError
+from services.common.manifests import content_hash
 from services.common.tokenizer import read_tokenizer
 from services.profiles.domain.profile import Component
 from services.profiles.encoders.batcher import Batcher
@@ -63,7 +64,7 @@ class OnnxEncoder:
             self._component = Component(folder.name, content_hash(folder, _MODEL))
             self._tokenizer = _load_tokenizer(folder)
             self._session = _load_session(folder / _MODEL, threads)
-        except AssetError as error:
+        except ArtifactError as error:
             raise EncoderUnavailable(
                 f"{error}; fetch an encoder with `reclm-serve models get` and set its folder"
             ) from error

@@ -33,7 +33,7 @@ def tokenizer_counter(folder: Path) -> TokenCounter:
     """Returns a counter that uses `tokenizer.json` in a model's folder.
 
     Raises:
-        AssetError: As `read_tokenizer` does.
+        TokenizerError: As `read_tokenizer` does.
     """
     tokenizer = read_tokenizer(folder)
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)

@@ -45,4 +45,4 @@ GENERATORS: Mapping[GeneratorName, Callable[[Settings], Generator]] = {
     "vllm": _vllm,
     "local": _local,
 }
-"""Factories. They raise ValueError for a setting that is missing, and AssetError."""
+"""Factories. They raise ValueError for a setting that is missing, and TokenizerError."""

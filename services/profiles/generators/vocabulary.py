@@ -24,7 +24,7 @@ def lone_spaces(folder: Path) -> tuple[int, ...]:
         folder: The model's, with `tokenizer.json`.
 
     Raises:
-        AssetError: As `read_tokenizer` does.
+        TokenizerError: As `read_tokenizer` does.
     """
     tokenizer = read_tokenizer(folder)
     ids = (tokenizer.token_to_id(token) for token in _LONE_SPACES)

@@ -6,20 +6,21 @@ Nothing here waits. Rankings that are not `quick` are computed in a thread, outs
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
+from reclm_client.schemas.score import Interest, KnownBy, PastItem, Reasons, ScoredItem
 from services.profiles.scoring import bundle as bundles
 from services.profiles.scoring import manifest as manifests
 from services.profiles.scoring import matching
 from services.profiles.scoring.screen import Screen
 from services.profiles.scoring.topk import top_k, within
 from services.profiles.scoring.tower import Tower
-from services.profiles.scoring.values import Contribution, KnownBy, Ranking, Scored
+from services.profiles.scoring.values import Ranking
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 
     Vector = NDArray[np.float32]
     Positions = NDArray[np.intp]
-    Carried = tuple[tuple[Contribution, ...], tuple[Contribution, ...]]
+    Carried = tuple[tuple[PastItem, ...], tuple[Interest, ...]]
+
+C = TypeVar("C", PastItem, Interest)
 
 FEW = 3
 """Most past items, and most interests, that are named as reasons for an item."""
@@ -116,13 +119,20 @@ class Scorer(abc.ABC):
             positions = top_k(scores, question.k)
             best, values = rows[positions], scores[positions]
 
-        why = reader.carried(best) if question.reasons else [((), ())] * len(best)
         ids = self.bundle.item_ids
+        why: list[Reasons | None] = [None] * len(best)
+        if question.reasons:
+            # A profile whose interests are not known may well have carried the item by them.
+            unknown = question.profile is not None and question.interests is None
+            why = [
+                Reasons(history, None if unknown else interests)
+                for history, interests in reader.carried(best)
+            ]
         return Ranking(
             by,
             [
-                Scored(ids[row], score, *carried)
-                for row, score, carried in zip(best.tolist(), values.tolist(), why, strict=True)
+                ScoredItem(ids[row], score, reasons)
+                for row, score, reasons in zip(best.tolist(), values.tolist(), why, strict=True)
             ],
         )
 
@@ -256,12 +266,13 @@ class _FactorReader:
         split = 2 + len(self._tried)
         ids = self._bundle.item_ids
         history = _best(
+            PastItem,
             (whole - self._vectors[2:split]) @ chosen,
             [ids[row] for row in self._tried.tolist()],
             least,
         )
         phrases = [] if self._interests is None else self._interests.phrases
-        interests = _best((self._vectors[split:] - bare) @ chosen, phrases, least)
+        interests = _best(Interest, (self._vectors[split:] - bare) @ chosen, phrases, least)
         return list(zip(history, interests, strict=True))
 
 
@@ -292,6 +303,7 @@ class _WeightReader:
     def carried(self, items: Positions) -> list[Carried]:
         ids = self._bundle.item_ids
         history = _best(
+            PastItem,
             self._weights[np.ix_(self._known, items)],
             [ids[row] for row in self._known.tolist()],
             np.zeros(len(items), np.float32),
@@ -306,11 +318,12 @@ def _best_but(scores: Vector, barred: Positions, k: int) -> tuple[Positions, Vec
 
 
 def _best(
-    contributions: Vector, names: Sequence[str], least: Vector
-) -> list[tuple[Contribution, ...]]:
+    make: Callable[[str, float], C], contributions: Vector, names: Sequence[str], least: Vector
+) -> list[tuple[C, ...]]:
     """Returns the few highest contributions to each item.
 
     Args:
+        make: Makes a contribution of a name and a number.
         contributions: Shape (len(names), items).
         names: The names of what contributes.
         least: Shape (items,): the bound that a contribution must exceed.
@@ -319,7 +332,7 @@ def _best(
     values = np.take_along_axis(contributions, order, axis=0)
     return [
         tuple(
-            Contribution(names[place], value)
+            make(names[place], value)
             for place, value in zip(positions, column, strict=True)
             if value > bound
         )

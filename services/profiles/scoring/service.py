@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic_core import from_json
 
+from reclm_client.schemas.score import Score
 from services.profiles.domain.profile import Item, ProfileKey, canonical_hash
 from services.profiles.domain.requests import ProfileRequest
 from services.profiles.errors import (
@@ -18,17 +19,16 @@ from services.profiles.errors import (
     ProfileNotFound,
     StoreUnavailable,
 )
-from services.profiles.scoring.requests import ScoreAnswer
 from services.profiles.scoring.values import Interests, Question
 from services.profiles.telemetry import LOGGER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from reclm_client.schemas.score import ScoreRequest
     from services.profiles.cache.service import ProfileAnswer, ProfileService
     from services.profiles.scoring.phrases import Phrases
     from services.profiles.scoring.registry import Registry
-    from services.profiles.scoring.requests import ScoreRequest
     from services.profiles.scoring.scorer import Scorer
     from services.profiles.scoring.values import Ranking
     from services.profiles.stores.base import Interactions
@@ -76,7 +76,7 @@ class ScoringService:
         """Ends the threads."""
         self._pool.shutdown(wait=False)
 
-    async def score(self, request: ScoreRequest) -> ScoreAnswer:
+    async def score(self, request: ScoreRequest) -> Score:
         """Returns the best items for a user.
 
         Raises:
@@ -88,12 +88,12 @@ class ScoringService:
         scorer = self._registry.current()
         bundle = scorer.bundle
         loop = asyncio.get_running_loop()
-        until = None if request.deadline_s is None else loop.time() + request.deadline_s
+        until = None if request.deadline_ms is None else loop.time() + request.deadline_ms / 1000
         profile, events = await self._stored(request.user_id, until)
 
         ignored: dict[str, None] = {}
         clicks = dict.fromkeys(_rows(bundle.item_rows, events, ignored))
-        clicks.update(dict.fromkeys(_rows(bundle.item_rows, request.history_ids(), ignored)))
+        clicks.update(dict.fromkeys(_rows(bundle.item_rows, _ids(request.history), ignored)))
         user = None if request.user_id is None else bundle.user_rows.get(request.user_id)
         candidates = request.candidates
         candidate_rows = None
@@ -123,14 +123,13 @@ class ScoringService:
         )
         ranking = await self._ranked(scorer, question)
         self._metrics.scores.labels(ranking.known_by).inc()
-        return ScoreAnswer(
+        return Score(
             scorer=scorer.name,
             user_id=request.user_id,
-            ranking=ranking,
-            profile=profile,
-            ignored=list(ignored),
-            reasons=request.reasons,
-            interests=profile is None or interests is not None,
+            known_by=ranking.known_by,
+            profile=None if profile is None else profile.profile(embedding=False),
+            ignored=tuple(ignored),
+            items=tuple(ranking.items),
         )
 
     async def _ranked(self, scorer: Scorer, question: Question) -> Ranking:
@@ -175,7 +174,7 @@ class ScoringService:
         self, request: ScoreRequest, events: Sequence[str], until: float | None
     ) -> ProfileAnswer | None:
         """Returns a new or degraded profile; None if there is nothing to make one from."""
-        named = set(request.history_ids())
+        named = set(_ids(request.history))
         earlier = [id_ for id_ in events if id_ not in named]
         history = (*earlier, *request.history)[-self._max_history :]
         if not history:
@@ -215,6 +214,12 @@ class ScoringService:
             why = "the encoder did not answer within the deadline"
         LOGGER.warning("reasons without interests", extra={"data": {"why": why}})
         return None
+
+
+def _ids(history: Sequence[str | Item]) -> list[str]:
+    """Returns the ids in a history; inline items may have none."""
+    ids = (entry.id if isinstance(entry, Item) else entry for entry in history)
+    return [id_ for id_ in ids if id_]
 
 
 def _rows(rows: dict[str, int], ids: Sequence[str], ignored: dict[str, None]) -> list[int]:

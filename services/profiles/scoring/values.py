@@ -1,9 +1,9 @@
-"""Inputs and outputs of a scorer, in rows and numbers."""
+"""Inputs of a scorer, in rows of the bundle, and the ranking that it returns."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-KnownBy = Literal["training", "history", "profile", "nothing"]
+    from reclm_client.schemas.score import KnownBy, ScoredItem
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,26 +51,8 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Contribution:
-    """What one past item (by id) or one interest (by phrase) added to a score."""
-
-    name: str
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """An item of the answer; contributions are positive, the highest first."""
-
-    item_id: str
-    score: float
-    history: tuple[Contribution, ...] = ()
-    interests: tuple[Contribution, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Ranking:
     """Items, best first, and what the scores are based on."""
 
     known_by: KnownBy
-    items: list[Scored]
+    items: list[ScoredItem]

@@ -106,7 +106,7 @@ def test_a_write_that_fails_leaves_what_was_there(
         (items(), interactions([("u", "z", 1, 1.0)]), "interactions: row 0 has an item_id that"),
         (items(), interactions([("", "a", 1, 1.0)]), "interactions: row 0 has an empty user_id"),
         (items(), interactions([("u", "a", None, 1.0)]), "interactions: row 0 has no timestamp"),
-        (items(), interactions([("u", "a", 1, np.inf)]), "row 0 has a weight that is no finite"),
+        (items(), interactions([("u", "a", 1, np.inf)]), "row 0 has a weight that is not a finite"),
         (items(), interactions(timestamp=["noon"]), "'timestamp' is string, not int64"),
         (items(), interactions(timestamp=[1.5]), "'timestamp' is double, not int64"),
     ],
@@ -135,7 +135,7 @@ def test_damaged_folders_are_told_apart(tmp_path: Path) -> None:
         ("{", "is not JSON"),
         ("[]", "must be an object"),
         (json.dumps({"name": "x"}), "must be an object with"),
-        (json.dumps(info | {"color": "red"}), "and no more"),
+        (json.dumps(info | {"color": "red"}), "and no others"),
         (json.dumps(info | {"name": 3}), "name is 3, not a string"),
     ]:
         (folder / INFO).write_text(document)

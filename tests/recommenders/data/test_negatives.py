@@ -49,10 +49,10 @@ def test_items_that_nobody_chose_are_not_drawn_by_popularity() -> None:
 def test_a_user_who_has_all_items_is_named() -> None:
     sampler = NegativeSampler(matrix([[1, 0], [1, 1]]))
     assert sampler.draw(np.array([0]), np.random.default_rng(0)).tolist() == [[1]]
-    with pytest.raises(DatasetError, match="user row 1 has all items"):
+    with pytest.raises(DatasetError, match="user row 1 has interactions with all items"):
         sampler.draw(np.array([0, 1]), np.random.default_rng(0))
     by_popularity = NegativeSampler(matrix([[1, 0], [1, 0]]), popularity=1)
-    with pytest.raises(DatasetError, match="user row 0 has all items"):
+    with pytest.raises(DatasetError, match="user row 0 has interactions with all items"):
         by_popularity.draw(np.array([0]), np.random.default_rng(0))
 
 

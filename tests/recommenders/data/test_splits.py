@@ -226,7 +226,7 @@ def test_splits_stay_the_same_from_release_to_release(
         ({"kind": "randon"}, "kind is 'randon'; there are random, leave-last-out, time, cold-"),
         ({"share": 0.1}, "kind is None"),
         ({"kind": ["random"]}, r"kind is \['random'\]"),
-        (7, "split is 7, not a kind with its options"),
+        (7, "split is 7, not a kind with options"),
         (
             {"kind": "cold-items", "shares": 1, "sead": 2},
             "split cold-items: unknown option sead, shares; it has share, warm, seed",
@@ -238,12 +238,12 @@ def test_splits_stay_the_same_from_release_to_release(
         ({"kind": "random", "seed": 1.5}, "seed is 1.5, not a whole number"),
         ({"kind": "random", "seed": -1}, "seed is -1; at least 0"),
         ({"kind": "leave-last-out", "test": 0}, "test is 0; at least 1"),
-        ({"kind": "time", "cuts": [2, 1]}, "validation begins before test"),
+        ({"kind": "time", "cuts": [2, 1]}, "validation must begin before test"),
         ({"kind": "time", "cuts": ["1999", "2000"]}, "not two whole numbers of seconds"),
         ({"kind": "time", "cuts": 5}, "cuts are 5, not two"),
-        ({"kind": "time", "cuts": [1, 2], "test": 0.1}, "either cuts or the shares"),
+        ({"kind": "time", "cuts": [1, 2], "test": 0.1}, "either cuts, or the shares"),
         ({"kind": "cold-users", "known": 0}, "known is 0; at least 1"),
-        ({"kind": "cold-items", "warm": 0.5}, "warm is 0.5; twice that is held back"),
+        ({"kind": "cold-items", "warm": 0.5}, "warm is 0.5; it must be below 0.5"),
         ({"kind": "combined", "warm": 0}, "warm is 0; above 0"),
     ],
 )
@@ -260,11 +260,11 @@ def test_a_kind_alone_has_its_defaults() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "leave-last-out"}, "nothing is to be found in warm/validation"),
-        ({"kind": "cold-items"}, "0.2 of 2 is less than one for each half"),
-        ({"kind": "cold-users"}, "0.2 of 0 is less than one for each half"),
-        ({"kind": "time"}, "have no clock"),
-        ({"kind": "time", "cuts": [-5, -4]}, "no scenario has anything in both"),
+        ({"kind": "leave-last-out"}, "warm/validation has no relevant items"),
+        ({"kind": "cold-items"}, "0.2 of 2 gives fewer than one for each half"),
+        ({"kind": "cold-users"}, "0.2 of 0 gives fewer than one for each half"),
+        ({"kind": "time"}, "have the same timestamp"),
+        ({"kind": "time", "cuts": [-5, -4]}, "no scenario has relevant items in both"),
         ({"kind": "published"}, "dataset tiny has no published split: no column 'part'"),
     ],
 )

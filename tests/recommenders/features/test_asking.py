@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from services.profiles.api.schemas import ItemText
 
+from reclm_client import Component, ProfileRequest, ProfileRow
 from recommenders.data.errors import DatasetError
 from recommenders.data.split import COLD_USERS
 from recommenders.data.splits.text import read_plan
 from recommenders.features.journal import Journal
 from recommenders.features.service import FetchOptions, _ask, _Asking
-from services.client import Component, ProfileRequest, ProfileRow
-from services.profiles.api.schemas import ItemText
 from tests.recommenders.data.tiny import dataset
 from tests.recommenders.features.test_journal import profile
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from services.client import Kind
+    from reclm_client import Kind
 
 
 def test_new_users_are_asked_about_by_their_first_clicks_alone() -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from reclm_client import Component, Profile, ProfileVersion
 from recommenders.data.errors import DatasetError
 from recommenders.features.journal import Journal
-from services.client import Component, Profile, ProfileVersion
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from services.assets.errors import AssetError
 from services.assets.folding import fold
-from services.assets.manifest import MANIFEST
+from services.common.manifests import MANIFEST
 from tests.training import tiny
 from training.modeling.lora import add_adapter, load_model
 

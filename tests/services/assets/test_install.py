@@ -8,7 +8,8 @@ import pytest
 
 from services.assets.errors import AssetError
 from services.assets.install import Asset, install
-from services.assets.manifest import Origin, content_hash, is_complete, read_manifest, verify
+from services.assets.manifest import Origin, is_complete, read_manifest, verify
+from services.common.manifests import ManifestError, content_hash
 
 Build = Callable[[Path, Path], None]
 FORK = multiprocessing.get_context("fork")
@@ -35,7 +36,7 @@ def test_an_asset_has_a_manifest_and_leaves_nothing_beside_it(tmp_path: Path) ->
     install(asset(whole), folder, force=False)
     manifest = verify(folder)
     assert manifest.origin == Origin("acme", "a test", "MIT")
-    assert {name: entry.size for name, entry in manifest.files.items()} == {
+    assert {name: record["size"] for name, record in manifest.files.items()} == {
         "sub/config.json": 2,
         "weights.bin": 1000,
     }
@@ -163,7 +164,7 @@ def test_the_content_hash_follows_the_content_with_and_without_a_manifest(tmp_pa
     assert len(hashes) == 1
     (tmp_path / "plain/weights.bin").write_bytes(b"v" * 1000)
     assert content_hash(tmp_path / "plain") not in hashes
-    with pytest.raises(AssetError, match="none"):
+    with pytest.raises(ManifestError, match="none"):
         content_hash(tmp_path / "acme", "none")
 
 

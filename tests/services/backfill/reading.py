@@ -6,10 +6,10 @@ import gzip
 import json
 from typing import TYPE_CHECKING, Any
 
+from reclm_client import Item
 from services.backfill.inputs.interactions import read_interactions
 from services.backfill.inputs.readers import read_items
 from services.backfill.rows import BadRow
-from services.client import Item
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from reclm_client import Item
 from services.backfill.inputs.readers import read_items
 from services.backfill.rows import BadRow
-from services.client import Item
 from tests.services.backfill.reading import SECOND, interactions, items, ndjson, positions, write
 
 if TYPE_CHECKING:

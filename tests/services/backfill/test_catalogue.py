@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from reclm_client import Item
 from services.backfill import catalogue
 from services.backfill import run as running
 from services.backfill.catalogue import put_all
 from services.backfill.inputs.readers import Inputs
 from services.backfill.makers import PushedBack, RowFailed
 from services.backfill.options import Options
-from services.client import Item
 from tests.benchmarks.instant_backfill import InstantMaker
 from tests.services.backfill.made import VERSION
 

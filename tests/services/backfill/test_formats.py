@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reclm_client import Item
 from services.backfill.inputs import files as inputs_files
-from services.client import Item
 from tests.services.backfill.reading import SECOND, interactions, items, ndjson, positions, write
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reclm_client import Item
 from services.backfill.errors import BackfillError
 from services.backfill.grouping import rows as grouping_rows
 from services.backfill.grouping.grouped import Grouping
 from services.backfill.grouping.texts import Texts, item_digest, unknown_digest, write_texts
 from services.backfill.inputs.readers import Inputs
 from services.backfill.rows import BadRow, Row
-from services.client import Item
 
 if TYPE_CHECKING:
     from pathlib import Path

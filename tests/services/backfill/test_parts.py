@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from reclm_client import Item
 from services.backfill.errors import BackfillError
 from services.backfill.makers import RowFailed
 from services.backfill.parts import WORK, Part, failures_path
-from services.client import Item
 from tests.services.backfill.made import VERSION, made, row
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.client import ReclmClient, Retries
+from reclm_client import ReclmClient, Retries
 from tests.services.client.server import Server, running
 from tests.support.blocking import Blocking
 

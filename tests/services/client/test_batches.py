@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.client import (
+from reclm_client import (
     ConnectionFailed,
     InvalidRequest,
     Item,
@@ -17,7 +17,7 @@ from services.client import (
     ProfileRequest,
     Unavailable,
 )
-from services.client.batches import Chunker, items
+from reclm_client.batches import Chunker, items
 from tests.services.client.documents import profile, profile_lines
 from tests.services.client.server import Cut, Reply, Request, Server
 

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 import pytest
 
-from services.client import (
+from reclm_client import (
     AsyncReclmClient,
     Component,
     Dependency,
@@ -180,7 +180,7 @@ def test_an_event_has_a_time_zone() -> None:
 
 def test_interactions_are_read(connect: Connect, server: Server) -> None:
     async def handler(_: Request, reply: Reply) -> None:
-        rows = [{"item_id": "7", "timestamp": "2026-01-02T03:04:05.678Z"}]
+        rows = [{"user_id": "a/b", "item_id": "7", "timestamp": "2026-01-02T03:04:05.678Z"}]
         await reply.json({"user_id": "a/b", "events": rows})
 
     server.handler = handler

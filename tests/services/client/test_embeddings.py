@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from services.client import MalformedAnswer, embeddings
+from reclm_client import MalformedAnswer, embeddings
 
 if TYPE_CHECKING:
     from tests.services.client.server import Reply, Request, Server

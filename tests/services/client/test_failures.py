@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from services.client import (
+from reclm_client import (
     ConnectionFailed,
     InvalidRequest,
     MalformedAnswer,

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from services.client.errors import ConnectionFailed, InvalidRequest, MalformedAnswer, Unavailable
-from services.client.retries import Attempts, Repeat, Retries, Timeouts, may_repeat
+from reclm_client.errors import ConnectionFailed, InvalidRequest, MalformedAnswer, Unavailable
+from reclm_client.retries import Attempts, Repeat, Retries, Timeouts, may_repeat
 
 UNSENT = ConnectionFailed("refused", sent=False)
 CUT = ConnectionFailed("cut", sent=True)

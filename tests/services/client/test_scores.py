@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services import cli
-from services.client import (
+from reclm_client import (
     ActiveScorer,
-    Contribution,
+    Interest,
     InvalidRequest,
     Item,
     MalformedAnswer,
     NotFound,
+    PastItem,
     Reasons,
     ScoredItem,
     ScoreRequest,
     Timeouts,
     Unavailable,
 )
+from services import cli
 from tests.services.client import documents
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def test_a_score_is_read_with_every_member(connect: Connect, server: Server) -> 
     assert (score.scorer, score.user_id, score.known_by) == ("s-1", "u1", "history")
     assert score.profile.interests == ("x", "y", "z")
     assert score.ignored == ("9",)
-    reasons = Reasons((Contribution("7", 0.5),), (Contribution("x", 1.0),))
+    reasons = Reasons((PastItem("7", 0.5),), (Interest("x", 1.0),))
     assert score.items == (ScoredItem("3", 2.0, reasons),)
 
 
@@ -171,7 +172,7 @@ def test_scorers_are_listed_activated_and_rolled_back(connect: Connect, server: 
     good, broken = connect().scorers()
     assert (good.name, good.active, good.n_items) == ("s-1", True, 1682)
     assert good.metrics == {"recall@20": 0.2}
-    assert (broken.refused, broken.kind, broken.metrics) == ("items.parquet is gone", None, {})
+    assert (broken.refused, broken.kind, broken.metrics) == ("items.parquet is gone", None, None)
     assert connect().activate_scorer("a/b") == ActiveScorer("s-1", None)
     assert connect().roll_back_scorer() == ActiveScorer("s-1", None)
     assert [(request.method, request.path) for request in server.requests] == [

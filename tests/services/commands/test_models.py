@@ -114,7 +114,7 @@ def test_get_prints_the_folder_and_says_the_rest_on_stderr(
 
     assert run("get", MINILM_INT8, "--force") == 0
     assert run("get", MINILM_INT8, "--verify") == 0
-    assert "as they were fetched" in capsys.readouterr().err
+    assert "have the hashes they were fetched with" in capsys.readouterr().err
 
 
 def test_redis_server_runs(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_mistakes_are_said_in_a_line(
 ) -> None:
     monkeypatch.setenv("RECLM_HOME", str(tmp_path / "home"))
     assert run("get", "SmolLM2") == 1
-    assert "'SmolLM2' is not a known model" in capsys.readouterr().err
+    assert "'SmolLM2' is neither a known model" in capsys.readouterr().err
     assert run("get", SMOLLM2, "--revision", "v2") == 1
     assert "one version" in capsys.readouterr().err
     (tmp_path / "home").write_text("a file")

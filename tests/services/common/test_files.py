@@ -10,6 +10,7 @@ from services.common.files import (
     atomic_folder,
     atomic_path,
     is_occupied,
+    replace_folder,
     write_json,
     write_text,
 )
@@ -85,3 +86,24 @@ def test_a_failure_leaves_the_old_folder(tmp_path: Path) -> None:
         interrupted((folder / "b").write_bytes)
     assert names(target) == ["a"]
     assert names(tmp_path) == ["out"]
+
+
+def test_a_folder_that_cannot_be_renamed_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = tmp_path / "source", tmp_path / "out"
+    for folder in (source, target):
+        folder.mkdir()
+        (folder / folder.name).write_text("x")
+    rename = Path.rename
+
+    def fail_for_the_source(path: Path, to: Path) -> Path:
+        if path == source:
+            raise OSError("no space")
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", fail_for_the_source)
+    with pytest.raises(OSError, match="no space"):
+        replace_folder(source, target)
+    assert names(target) == ["out"]
+    assert names(tmp_path) == ["out", "source"]

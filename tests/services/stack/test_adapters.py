@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from services.assets.manifest import Origin, content_hash, verify, write_manifest
+from services.assets.manifest import Origin, verify, write_manifest
+from services.common.manifests import content_hash
 from services.profiles.generation.prompts.base import component
 from services.profiles.generation.prompts.registry import CURRENT, PROMPTS
 from services.stack.adapters import SHIPPED, find_adapter
 from services.stack.errors import StackError
-from services.stack.parts import MODEL, Parts, _served, with_adapter, with_shipped_adapter
+from services.stack.parts import MODEL, StackParts, _served, with_adapter, with_shipped_adapter
 from services.stack.steps import Steps
 from tests.services.profiles.generation.prompts.versions import ProfileV2
 
@@ -51,12 +52,12 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def parts_of(home: Path, flavour: Flavour) -> Parts:
+def parts_of(home: Path, flavour: Flavour) -> StackParts:
     base = home / "models" / "base"
-    return Parts("base", base, home, None, None, None, home / "python", flavour)
+    return StackParts("base", base, home, None, None, None, home / "python", flavour)
 
 
-def adapted(home: Path, flavour: Flavour) -> Parts:
+def adapted(home: Path, flavour: Flavour) -> StackParts:
     return dataclasses.replace(parts_of(home, flavour), adapter=find_adapter(home, "films-1"))
 
 
@@ -129,7 +130,7 @@ def test_the_shipped_adapter_goes_with_the_model_it_is_for(
 ) -> None:
     other = dataclasses.replace(parts_of(home, "cuda"), model_name=MODEL)
     assert with_shipped_adapter(other, home, Steps()).adapter is None
-    assert "not what reclm-seed-1 was trained on" in capsys.readouterr().err
+    assert "reclm-seed-1 was not trained on" in capsys.readouterr().err
     assert with_shipped_adapter(parts_of(home, "cuda"), home, Steps()).adapter is None
     assert capsys.readouterr().err == "", "another model: nobody expects it"
 
@@ -202,7 +203,7 @@ def test_a_manifest_without_a_prompt_is_damaged(home: Path) -> None:
 
 def test_the_generator_inside_the_service_takes_none(home: Path) -> None:
     parts = dataclasses.replace(parts_of(home, "cpu"), vllm_python=None)
-    with pytest.raises(StackError, match="it needs a vLLM"):
+    with pytest.raises(StackError, match="an adapter needs vLLM"):
         with_adapter(parts, find_adapter(home, "films-1"), Steps())
 
 

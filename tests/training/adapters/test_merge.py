@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from services.assets import manifest as assets
+from services.common import manifests
 from tests.training import tiny
 from training.adapters.merge import merge, unmerged
 from training.data.rows import ProfileRow
@@ -85,9 +86,9 @@ def test_the_service_reads_a_merged_model_as_one_of_its_assets(
     assert found.origin.name == "merged-1"
     assert content_hash(adapters[0]) in found.origin.source
     assert assets.is_complete(tmp_path / "merged-1")
-    assert content_hash(tmp_path / "merged-1") == assets.content_hash(tmp_path / "merged-1")
+    assert content_hash(tmp_path / "merged-1") == manifests.content_hash(tmp_path / "merged-1")
     # A folder without a manifest has a hash as well, and it is the same one.
-    assert content_hash(tiny_model) == assets.content_hash(tiny_model)
+    assert content_hash(tiny_model) == manifests.content_hash(tiny_model)
 
 
 def test_a_difference_between_merged_and_unmerged_is_told(

@@ -83,11 +83,11 @@ def test_too_little_is_not_evaluated() -> None:
     data = dataset([("u", "a", 0), ("u", "b", 0)], titles=["one", "two"])
     text, category = both(data)
     assert (text.verdict, category.verdict) == ("untested", "untested")
-    assert text.why == "2 items that somebody chose have text; 50 are needed"
-    assert category.why == "0 items that somebody chose have a category; 50 are needed"
+    assert text.why == "2 items with interactions have text; 50 are needed"
+    assert category.why == "0 items with interactions have a category; 50 are needed"
     lonely = dataset([(f"u{row}", f"i{row:03}", 0) for row in range(80)], titles=["x y"] * 80)
     found = text_alignment(lonely, Indexed.of(lonely), QUICK)
-    assert found.why == "0 users chose two items that have text; 50 are needed"
+    assert found.why == "0 users have two items with text; 50 are needed"
 
 
 def test_a_title_that_is_the_id_is_no_text() -> None:
@@ -95,14 +95,14 @@ def test_a_title_that_is_the_id_is_no_text() -> None:
         (f"u{user}", f"word{(user + step) % 90}", 0) for user in range(90) for step in (0, 1)
     ]
     text, _ = both(dataset(choices))
-    assert text.why == "0 items that somebody chose have text; 50 are needed"
+    assert text.why == "0 items with interactions have text; 50 are needed"
 
 
 def test_where_all_items_are_alike_nothing_can_be_tested() -> None:
     text, category = both(make(faithful=True, same_category=True))
     assert text.verdict == "aligned"
     assert category.verdict == "untested"
-    assert category.why == "the items sampled do not differ in category"
+    assert category.why == "the sampled items do not differ in category"
 
 
 def test_samples_are_as_small_as_asked_and_the_same_for_the_same_seed() -> None:

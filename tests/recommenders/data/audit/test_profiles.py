@@ -119,9 +119,9 @@ def test_titles_are_read_as_they_would_be_written(title: str, plain: str) -> Non
         ("{", "p, line 2: not JSON"),
         ("[]", "p, line 2: not an object with an id"),
         ('{"id": 3}', "line 2: not an object with an id"),
-        ('{"id": "u1", "text": 3}', "line 2: text is 3, not a text"),
-        ('{"id": "u1", "history": "a"}', "line 2: history is no list of item ids"),
-        ('{"id": "u1", "history": ["a", 1]}', "line 2: history is no list of item ids"),
+        ('{"id": "u1", "text": 3}', "line 2: text is 3, not a string"),
+        ('{"id": "u1", "history": "a"}', "line 2: history is not a list of item ids"),
+        ('{"id": "u1", "history": ["a", 1]}', "line 2: history is not a list of item ids"),
     ],
 )
 def test_a_line_that_cannot_be_read_is_named(tmp_path: Path, line: str, message: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from services.assets.manifest import content_hash
+from services.common.manifests import content_hash
 from services.profiles.settings import Settings
 from tests.support.asgi import running
 from tests.support.bundles import little, seen

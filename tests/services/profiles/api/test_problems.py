@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from services.client.reading import row_error
-from services.profiles.api.problems import document
+from reclm_client.batches import items
+from reclm_client.schemas.batch import ItemLine
+from services.profiles.api.problems import problem_of
 from services.profiles.errors import InvalidInput, Overloaded
 
 
@@ -11,10 +12,12 @@ from services.profiles.errors import InvalidInput, Overloaded
 def test_a_row_says_when_to_try_again_and_the_client_reads_it(seconds: float, said: int) -> None:
     error = Overloaded("too many")
     error.retry_after = seconds
-    problem = document(error)
-    assert problem["retry_after"] == said
-    assert row_error({"error": problem}, 429).retry_after == said
+    problem = problem_of(error)
+    assert problem.retry_after == said
+    row = items().read(ItemLine(0, "a", 429, problem), 0)
+    assert row.error is not None
+    assert row.error.retry_after == said
 
 
 def test_what_does_not_pass_by_itself_says_no_time() -> None:
-    assert "retry_after" not in document(InvalidInput("no", errors=[]))
+    assert "retry_after" not in problem_of(InvalidInput("no", errors=[])).model_dump()

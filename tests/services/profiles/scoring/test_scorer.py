@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from reclm_client.schemas.score import Interest, PastItem, Reasons, ScoredItem
 from services.profiles.domain.profile import Component, ProfileVersion
 from services.profiles.scoring.scorer import FEW, MOST_TRIED, open_scorer
-from services.profiles.scoring.values import Contribution, Interests, Question
+from services.profiles.scoring.values import Interests, Question
 from tests.support.bundles import ENCODER, little, little_weights, neighbours, seen
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ def unit(place: int, length: float = 1.0) -> np.ndarray:
     return vector
 
 
+def why(item: ScoredItem) -> Reasons:
+    assert item.reasons is not None
+    return item.reasons
+
+
 def ranked(ranking: Ranking) -> list[tuple[str, float]]:
     return [(item.item_id, item.score) for item in ranking.items]
 
@@ -61,7 +67,7 @@ def test_a_user_of_whom_nothing_is_known_gets_what_the_tower_says_of_nobody(
     ranking = factors.rank(NOBODY)
     assert ranking.known_by == "nothing"
     assert ranked(ranking) == [("d", 0.25), ("a", 0), ("b", 0), ("c", 0)]
-    assert all(item.history == item.interests == () for item in ranking.items)
+    assert all(why(item) == Reasons((), ()) for item in ranking.items)
 
 
 def test_a_new_user_is_scored_by_clicks_and_each_item_names_those_that_carried_it(
@@ -70,17 +76,17 @@ def test_a_new_user_is_scored_by_clicks_and_each_item_names_those_that_carried_i
     ranking = factors.rank(replace(NOBODY, clicks=(A, C)))
     assert ranking.known_by == "history"
     assert ranked(ranking) == [("d", 2.25), ("b", 2)]
-    assert ranking.items[0].history == (Contribution("c", 2),)
-    assert ranking.items[1].history == (Contribution("a", 2),)
+    assert why(ranking.items[0]).history == (PastItem("c", 2),)
+    assert why(ranking.items[1]).history == (PastItem("a", 2),)
 
 
 def test_the_most_informative_click_is_named_first(factors: Scorer) -> None:
     (item,) = factors.rank(replace(NOBODY, clicks=(A, B, C), candidates=(D,))).items
-    assert item.history == (Contribution("c", 2),)
+    assert why(item).history == (PastItem("c", 2),)
     question = replace(NOBODY, clicks=(C, D), candidates=(A, B), exclude=(A,))
     assert ranked(factors.rank(question)) == [("b", 0)]
     made = factors.rank(replace(NOBODY, clicks=(A, D), candidates=(C,))).items
-    assert made[0].history == (Contribution("d", 2),)
+    assert why(made[0]).history == (PastItem("d", 2),)
 
 
 def test_a_new_user_is_scored_by_a_profile_alone_and_interests_are_named(factors: Scorer) -> None:
@@ -90,8 +96,8 @@ def test_a_new_user_is_scored_by_a_profile_alone_and_interests_are_named(factors
     assert ranking.known_by == "profile"
     assert [name for name, _ in ranked(ranking)] == ["d", "b", "c", "a"]
     assert [score for _, score in ranked(ranking)] == pytest.approx([16.25, 12, 8, 6])
-    assert ranking.items[0].interests == (Contribution("twos", 20),)
-    assert ranking.items[1].interests == (Contribution("ones", 20),)
+    assert why(ranking.items[0]).interests == (Interest("twos", 20),)
+    assert why(ranking.items[1]).interests == (Interest("ones", 20),)
 
 
 def test_clicks_and_profile_add_up_and_interests_are_weighed_beside_the_clicks(
@@ -102,9 +108,9 @@ def test_clicks_and_profile_add_up_and_interests_are_weighed_beside_the_clicks(
     ranking = factors.rank(question)
     assert ranking.known_by == "history"
     assert ranked(ranking) == [("d", 20.25), ("c", 10), ("b", 2)]
-    assert ranking.items[2].history == (Contribution("a", 2),)
-    assert ranking.items[2].interests == (Contribution("ones", 20),)
-    assert ranking.items[0].history == ranking.items[0].interests == ()
+    assert why(ranking.items[2]).history == (PastItem("a", 2),)
+    assert why(ranking.items[2]).interests == (Interest("ones", 20),)
+    assert why(ranking.items[0]) == Reasons((), ())
 
 
 def test_having_a_profile_may_count_by_itself(tmp_path: Path) -> None:
@@ -116,7 +122,7 @@ def test_having_a_profile_may_count_by_itself(tmp_path: Path) -> None:
         replace(NOBODY, profile=unit(2), interests=phrases, candidates=(D,))
     ).items
     assert item.score == 6.25
-    assert item.interests == (Contribution("neither", 6),)
+    assert why(item).interests == (Interest("neither", 6),)
 
 
 def test_a_click_that_is_left_out_is_not_counted_either(tmp_path: Path) -> None:
@@ -125,7 +131,7 @@ def test_a_click_that_is_left_out_is_not_counted_either(tmp_path: Path) -> None:
     scorer = open_scorer(made.write(tmp_path, "b"), VERSION)
     (item,) = scorer.rank(replace(NOBODY, clicks=(A, B), candidates=(D,))).items
     assert item.score == 12.25
-    assert item.history == (Contribution("a", 6), Contribution("b", 6))
+    assert why(item).history == (PastItem("a", 6), PastItem("b", 6))
 
 
 def test_a_user_that_training_knew_gets_what_it_learnt(factors: Scorer) -> None:
@@ -133,8 +139,8 @@ def test_a_user_that_training_knew_gets_what_it_learnt(factors: Scorer) -> None:
     assert ranking.known_by == "training"
     assert ranked(ranking) == [("b", 2), ("d", 1.25), ("c", 0.5)]
     # Why comes from the tower, which reads clicks: a alone, and it speaks for b.
-    assert ranking.items[0].history == (Contribution("a", 2),)
-    assert ranking.items[1].history == ()
+    assert why(ranking.items[0]).history == (PastItem("a", 2),)
+    assert why(ranking.items[1]).history == ()
 
 
 def test_a_known_user_without_newer_clicks_is_still_known(factors: Scorer) -> None:
@@ -154,7 +160,7 @@ def test_without_reasons_the_scores_are_the_same(factors: Scorer) -> None:
     ):
         silent = factors.rank(replace(question, reasons=False))
         assert ranked(silent) == ranked(factors.rank(question))
-        assert all(item.history == item.interests == () for item in silent.items)
+        assert all(item.reasons is None for item in silent.items)
 
 
 def test_only_candidates_are_ranked_and_only_k_of_them(factors: Scorer) -> None:
@@ -173,7 +179,7 @@ def test_differences_that_are_only_rounding_are_no_reasons(tmp_path: Path) -> No
     made.history_weight = np.array([[1, 3e-7], [0, 1]], np.float32)
     scorer = open_scorer(made.write(tmp_path, "b"), VERSION)
     items = scorer.rank(replace(NOBODY, clicks=(A, C))).items
-    assert [item.history for item in items] == [(Contribution("c", 2),), (Contribution("a", 2),)]
+    assert [why(item).history for item in items] == [(PastItem("c", 2),), (PastItem("a", 2),)]
 
 
 def test_the_few_most_informative_of_many_clicks_are_named_and_the_newest_are_tried(
@@ -193,8 +199,10 @@ def test_the_few_most_informative_of_many_clicks_are_named_and_the_newest_are_tr
     scorer = open_scorer(made.write(tmp_path, "b"), VERSION)
     oldest_most_telling = [*range(n - 2, 0, -1)]
     (item,) = scorer.rank(replace(NOBODY, clicks=oldest_most_telling, candidates=[n - 1])).items
-    assert len(item.history) == FEW
-    assert [past.name for past in item.history] == [f"i{MOST_TRIED - row}" for row in range(FEW)]
+    assert len(why(item).history) == FEW
+    assert [past.item_id for past in why(item).history] == [
+        f"i{MOST_TRIED - row}" for row in range(FEW)
+    ]
 
 
 def test_many_reasons_are_not_found_in_passing(factors: Scorer) -> None:
@@ -208,15 +216,15 @@ def test_weights_add_up_and_each_is_its_own_reason(weights: Scorer) -> None:
     ranking = weights.rank(replace(NOBODY, clicks=(B, C)))
     assert ranking.known_by == "history"
     assert ranked(ranking) == [("d", 3.25), ("a", 3)]
-    assert ranking.items[0].history == (Contribution("b", 3),)
-    assert ranking.items[1].history == (Contribution("c", 2), Contribution("b", 1))
+    assert why(ranking.items[0]).history == (PastItem("b", 3),)
+    assert why(ranking.items[1]).history == (PastItem("c", 2), PastItem("b", 1))
 
 
 def test_weights_know_a_user_by_the_rows_of_what_training_saw(weights: Scorer) -> None:
     ranking = weights.rank(replace(NOBODY, user=0))
     assert ranking.known_by == "training"
     assert ranked(ranking) == [("c", 2.5), ("d", 2.25)]
-    assert ranking.items[1].history == (Contribution("b", 3),)
+    assert why(ranking.items[1]).history == (PastItem("b", 3),)
     newer = weights.rank(replace(NOBODY, user=0, clicks=(C,)))
     assert (newer.known_by, ranked(newer)) == ("history", [("d", 2.25)])
 

@@ -1,0 +1,371 @@
+"""The client. This is the source of both: the blocking one is generated from it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import httpx
+
+from reclm_client import batches, calls
+from reclm_client import embeddings as vectors
+from reclm_client.batches import Batch, Chunk, Chunker
+from reclm_client.errors import ReclmClientError
+from reclm_client.lanes import AsyncLanes, AsyncSource, async_each, async_pause
+from reclm_client.reading import Answer, raise_for_status
+from reclm_client.results import Embeddings, ItemRow, ProfileRow, Row, ScoreRow, to_pandas
+from reclm_client.retries import Attempts, Retries, Timeouts
+from reclm_client.schemas.profile import Kind, Profile, ProfileRequest
+from reclm_client.schemas.score import ActiveScorer, Score, Scorer, ScoreRequest
+from reclm_client.transport import (
+    Clock,
+    authorization,
+    check_deadline,
+    headers,
+    http_timeout,
+    resolve_url,
+    translated,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from reclm_client.calls import Call
+    from reclm_client.schemas.event import Event
+    from reclm_client.schemas.health import Readiness
+    from reclm_client.schemas.item import Item
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Row)
+Asked = TypeVar("Asked")
+Limited = TypeVar("Limited", ProfileRequest, ScoreRequest)
+
+
+class AsyncRows(AsyncGenerator[R, None]):
+    """The answers to a batch, in order. Close it if you leave it early."""
+
+    def __init__(self, rows: AsyncGenerator[R, None]) -> None:
+        self._rows = rows
+
+    def __repr__(self) -> str:
+        return "<answers to a batch: iterate over them, or call to_pandas()>"
+
+    async def asend(self, value: None) -> R:
+        """Returns the next answer."""
+        return await self._rows.asend(value)
+
+    async def athrow(self, *failure: Any) -> R:  # noqa: ANN401 - passed on as it is
+        """Raises an exception where the iteration stands."""
+        return await self._rows.athrow(*failure)
+
+    async def aclose(self) -> None:
+        """Stops, and gives up what is under way."""
+        await self._rows.aclose()
+
+    async def to_pandas(self) -> pd.DataFrame:
+        """Reads the answers that are left into a table; its columns are those of their `records`.
+
+        Needs pandas.
+        """
+        return to_pandas([row async for row in self])
+
+
+class AsyncReclmClient:
+    """Calls the profile service. Close it, or use it as a context manager.
+
+    ReclmClient blocks, and its threads may share it; AsyncReclmClient has the same methods as
+    coroutines, and the tasks of one event loop may share it.
+
+    Every method raises ReclmApiError (NotFound, InvalidRequest, Unavailable) for an error that
+    the service answered, and ConnectionFailed, TimedOut or MalformedAnswer where it did not, both
+    after the retries that `retries` allows and that are safe.
+
+    Args:
+        base_url: Where the service is; RECLM_URL by default.
+        api_key: What to show it; RECLM_API_KEY by default, or the first in RECLM_API_KEY_FILE.
+        timeouts: Limits on waiting.
+        retries: What is tried again, and how often.
+        chunk_rows: Rows that one request of a batch carries.
+        chunks_in_flight: Requests of one batch that are under way at once.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeouts: Timeouts | None = None,
+        retries: Retries | None = None,
+        chunk_rows: int = 64,
+        chunks_in_flight: int = 4,
+    ) -> None:
+        self._timeouts = timeouts or Timeouts()
+        self._retries = retries or Retries()
+        self._chunk_rows = chunk_rows
+        self._chunks_in_flight = chunks_in_flight
+        self._http = httpx.AsyncClient(
+            base_url=resolve_url(base_url), headers=authorization(api_key)
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self._http.aclose()
+
+    async def profile(
+        self,
+        kind: Kind,
+        id: str,  # noqa: A002 - the field's name
+        *,
+        history: Sequence[str | Item] = (),
+        item: Item | None = None,
+        refresh: bool = False,
+        max_age_s: float | None = None,
+        deadline_ms: int | None = None,
+        embedding: bool = False,
+        background: bool = False,
+    ) -> Profile:
+        """Gets a profile, or has it generated; the arguments are those of ProfileRequest.
+
+        Raises:
+            ValueError: `deadline_ms` is not under the read timeout.
+        """
+        request = ProfileRequest(
+            id=id,
+            history=history,
+            item=item,
+            refresh=refresh,
+            max_age_s=max_age_s,
+            deadline_ms=deadline_ms,
+            embedding=embedding,
+            background=background,
+        )
+        check_deadline(request, self._timeouts)
+        return await self._send(calls.profile(kind, request))
+
+    def profiles(self, kind: Kind, rows: AsyncSource[ProfileRequest]) -> AsyncRows[ProfileRow]:
+        """Gets or generates many profiles, in order, each row with its own result.
+
+        Rows are read as they are needed, so `rows` may be endless. What breaks off is sent again
+        for the rows that have no answer yet. An error that stays ends the iteration, after the
+        rows before it; a row's own error is in its result and ends nothing.
+        """
+        return AsyncRows(self._batch(batches.profiles(kind), self._checked(rows)))
+
+    async def get_profile(
+        self,
+        kind: Kind,
+        id: str,  # noqa: A002 - the field's name
+        *,
+        embedding: bool = False,
+    ) -> Profile:
+        """Reads a stored profile; NotFound if there is none."""
+        return await self._send(calls.get_profile(kind, id, embedding=embedding))
+
+    async def delete_profile(self, kind: Kind, id: str) -> None:  # noqa: A002 - the field's name
+        """Erases a profile and its vector; that there is none is no error."""
+        await self._send(calls.delete_profile(kind, id))
+
+    async def embeddings(self, kind: Kind, ids: Sequence[str]) -> Embeddings:
+        """Reads the vectors of many profiles. Needs numpy and pyarrow."""
+        size = vectors.IDS_A_CALL
+        slices = [ids[start : start + size] for start in range(0, len(ids), size)]
+        return vectors.join([await self._send(vectors.embeddings(kind, part)) for part in slices])
+
+    async def score(
+        self,
+        user_id: str | None = None,
+        *,
+        history: Sequence[str | Item] = (),
+        candidates: Sequence[str] | None = None,
+        exclude: Sequence[str] = (),
+        k: int = 20,
+        deadline_ms: int | None = None,
+        reasons: bool = True,
+    ) -> Score:
+        """Ranks items for a user; the arguments are those of ScoreRequest.
+
+        Raises:
+            ValueError: `deadline_ms` is not under the read timeout.
+        """
+        request = ScoreRequest(
+            user_id=user_id,
+            history=history,
+            candidates=candidates,
+            exclude=exclude,
+            k=k,
+            deadline_ms=deadline_ms,
+            reasons=reasons,
+        )
+        check_deadline(request, self._timeouts)
+        return await self._send(calls.score(request))
+
+    def score_batch(self, rows: AsyncSource[ScoreRequest]) -> AsyncRows[ScoreRow]:
+        """Ranks items for many users, in order, each row with its own result, as in `profiles`."""
+        return AsyncRows(self._batch(batches.scores(), self._checked(rows)))
+
+    async def scorers(self) -> tuple[Scorer, ...]:
+        """Lists the scorer bundles that the service finds."""
+        return await self._send(calls.scorers())
+
+    async def activate_scorer(self, name: str) -> ActiveScorer:
+        """Makes a bundle the one that answers; NotFound if there is none of this name."""
+        return await self._send(calls.activate_scorer(name))
+
+    async def roll_back_scorer(self) -> ActiveScorer:
+        """Goes back to the scorer that was active before; a second time undoes it."""
+        return await self._send(calls.roll_back_scorer())
+
+    async def put_item(self, item: Item) -> Item:
+        """Adds or replaces an item of the catalogue; returns it as it is kept."""
+        return await self._send(calls.put_item(item))
+
+    def put_items(self, items: AsyncSource[Item]) -> AsyncRows[ItemRow]:
+        """Adds or replaces many items, in order, each with its own result, as in `profiles`."""
+        return AsyncRows(self._batch(batches.items(), async_each(items)))
+
+    async def get_item(self, id: str) -> Item:  # noqa: A002 - the field's name
+        """Reads an item of the catalogue; NotFound if there is none."""
+        return await self._send(calls.get_item(id))
+
+    async def delete_item(self, id: str) -> None:  # noqa: A002 - the field's name
+        """Removes an item from the catalogue; that there is none is no error."""
+        await self._send(calls.delete_item(id))
+
+    async def items(self, query: str = "", *, page_size: int = 100) -> AsyncGenerator[Item, None]:
+        """Yields the catalogue's items in order of id, fetching a page at a time.
+
+        Args:
+            query: Words of the title, or their beginnings; empty for all items.
+            page_size: Items that one request asks for.
+        """
+        cursor: str | None = None
+        while True:
+            page = await self._send(calls.item_page(query, cursor, page_size))
+            for item in page.items:
+                yield item
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    async def add_interactions(self, events: Iterable[Event]) -> int:
+        """Records what users did; their profiles are refreshed behind the answer.
+
+        Sending the same events again changes nothing. They go a thousand at a time, each thousand
+        whole or not at all.
+
+        Returns:
+            How many events the service has taken.
+
+        Raises:
+            InvalidRequest: Some items are not in the catalogue; `problem["unknown"]` names them.
+        """
+        return sum([await self._send(call) for call in calls.event_calls(events)])
+
+    async def interactions(self, user_id: str) -> tuple[Event, ...]:
+        """Reads what the service knows of a user: the newest interactions, oldest first."""
+        return await self._send(calls.interactions(user_id))
+
+    async def ready(self) -> Readiness:
+        """Asks how the service and its dependencies are doing now. Never repeated."""
+        return await self._send(calls.ready())
+
+    async def _checked(self, rows: AsyncSource[Limited]) -> AsyncIterator[Limited]:
+        async for row in async_each(rows):
+            check_deadline(row, self._timeouts)
+            yield row
+
+    async def _send(self, call: Call[T]) -> T:
+        clock = Clock(self._timeouts.total)
+        attempts = Attempts(self._retries)
+        while True:
+            try:
+                return call.parse(await self._try(call, clock))
+            except ReclmClientError as failure:
+                remaining = clock.remaining_s
+                delay = attempts.delay(failure, repeat=call.repeat, remaining_s=remaining)
+                if delay is None:
+                    raise
+            await async_pause(delay)
+
+    async def _try(self, call: Call[T], clock: Clock) -> Answer:
+        request = self._http.build_request(
+            call.method,
+            call.path,
+            params=call.query,
+            content=call.body,
+            headers=headers(call),
+            timeout=http_timeout(self._timeouts, clock.remaining_s),
+        )
+        with translated():
+            response = await self._http.send(request, stream=True)
+            async with aclosing(response):
+                body = bytearray()
+                async for data in response.aiter_bytes():
+                    clock.check()
+                    body += data
+        return Answer(response.status_code, response.headers, bytes(body))
+
+    async def _batch(
+        self, batch: Batch[Asked, R], rows: AsyncIterator[Asked]
+    ) -> AsyncGenerator[R, None]:
+        running: deque[AsyncIterator[R]] = deque()
+        async with aclosing(self._chunks(batch, rows)) as chunks, AsyncLanes[R]() as lanes:
+            while True:
+                while len(running) < self._chunks_in_flight and (
+                    chunk := await anext(chunks, None)
+                ):
+                    running.append(lanes.start(self._run_chunk(chunk, lanes)))
+                if not running:
+                    return
+                async for row in running.popleft():
+                    yield row
+
+    async def _chunks(
+        self, batch: Batch[Asked, R], rows: AsyncIterator[Asked]
+    ) -> AsyncGenerator[Chunk[R], None]:
+        chunker = Chunker(batch, max_rows=self._chunk_rows)
+        async for row in rows:
+            if full := chunker.add(row):
+                yield full
+        if rest := chunker.rest():
+            yield rest
+
+    async def _run_chunk(self, chunk: Chunk[R], lanes: AsyncLanes[R]) -> AsyncGenerator[R, None]:
+        attempts = Attempts(self._retries)
+        while True:
+            try:
+                async with aclosing(self._try_chunk(chunk)) as rows:
+                    async for row in rows:
+                        attempts.progress()
+                        yield row
+            except ReclmClientError as failure:
+                delay = attempts.delay(failure, repeat=chunk.repeat)
+                if delay is None:
+                    raise
+            else:
+                return
+            await lanes.pause(delay)
+
+    async def _try_chunk(self, chunk: Chunk[R]) -> AsyncGenerator[R, None]:
+        timeout = http_timeout(self._timeouts, self._timeouts.read)
+        media = {"Content-Type": batches.NDJSON, "Accept": batches.NDJSON}
+        content = chunk.request()
+        with translated():
+            async with self._http.stream(
+                "POST", chunk.path, content=content, headers=media, timeout=timeout
+            ) as response:
+                if not response.is_success:
+                    body = await response.aread()
+                    raise_for_status(Answer(response.status_code, response.headers, body))
+                async for data in response.aiter_bytes():
+                    for row in chunk.feed(data):
+                        yield row
+        chunk.end()

@@ -1,0 +1,174 @@
+"""Batches as NDJSON: rows into chunks, and answers out of bytes that split anywhere. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from reclm_client.calls import encode
+from reclm_client.errors import ConnectionFailed, MalformedAnswer
+from reclm_client.reading import problem_error, read
+from reclm_client.results import ItemRow, ProfileRow, ScoreRow
+from reclm_client.schemas.batch import ItemLine, ProfileLine, ScoreLine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from reclm_client.errors import ReclmApiError
+    from reclm_client.retries import Repeat
+    from reclm_client.schemas.item import Item
+    from reclm_client.schemas.profile import Kind, ProfileRequest
+    from reclm_client.schemas.score import ScoreRequest
+
+R = TypeVar("R")
+Row = TypeVar("Row")
+
+NDJSON = "application/x-ndjson"
+MAX_CHUNK_BYTES = 8 * 1024 * 1024
+"""Well under what the service takes, so that rows with long histories travel in more chunks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row ready to be sent, and when it may be sent again."""
+
+    body: bytes
+    repeat: Repeat
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[Row, R]):
+    """A batch call: where it goes, how its answers are read, and which rows may repeat.
+
+    Attributes:
+        line: The schema of a line of the answer.
+        read: Makes the result of a line and of the row's number in the whole batch.
+    """
+
+    path: str
+    line: type[ItemLine]
+    read: Callable[[Any, int], R]
+
+    def write(self, row: Row) -> Line:
+        """Returns a row as it is sent; one that generates anew is not sent twice."""
+        return Line(encode(row), "unprocessed" if getattr(row, "refresh", False) else "always")
+
+
+def profiles(kind: Kind) -> Batch[ProfileRequest, ProfileRow]:
+    """Gets or generates many profiles."""
+
+    def result(line: ProfileLine, row: int) -> ProfileRow:
+        error = _error(line, line.profile)
+        return ProfileRow(row, line.id, line.status_code, line.profile, error)
+
+    return Batch(f"/profiles/{kind}:batch", ProfileLine, result)
+
+
+def items() -> Batch[Item, ItemRow]:
+    """Adds or replaces many items of the catalogue."""
+
+    def result(line: ItemLine, row: int) -> ItemRow:
+        return ItemRow(row, line.id, line.status_code, _error(line, line))
+
+    return Batch("/items:batch", ItemLine, result)
+
+
+def scores() -> Batch[ScoreRequest, ScoreRow]:
+    """Ranks items for many users."""
+
+    def result(line: ScoreLine, row: int) -> ScoreRow:
+        error = _error(line, line.score)
+        return ScoreRow(row, line.id, line.status_code, line.score, error)
+
+    return Batch("/score:batch", ScoreLine, result)
+
+
+def _error(line: ItemLine, result: object) -> ReclmApiError | None:
+    """Returns the error of a line; MalformedAnswer if it has neither an error nor a result."""
+    if 200 <= line.status_code < 300 and result is not None:
+        return None
+    if line.error is None:
+        raise MalformedAnswer(f"row {line.row} has neither a result nor an error")
+    return problem_error(line.error, line.status_code, line.error.retry_after)
+
+
+class Chunk(Generic[R]):
+    """Rows that travel together, and how far their answers have come."""
+
+    def __init__(self, lines: list[Line], first: int, batch: Batch[Any, R]) -> None:
+        self.path = batch.path
+        self._lines = lines
+        self._first = first
+        self._batch = batch
+        self._answered = 0
+        self._sent_from = 0
+        self._buffer = b""
+
+    @property
+    def repeat(self) -> Repeat:
+        """When the rows without an answer may be sent again."""
+        left = self._lines[self._answered :]
+        return "always" if all(line.repeat == "always" for line in left) else "unprocessed"
+
+    def request(self) -> bytes:
+        """Begins a try: returns the body with the rows that have no answer yet."""
+        self._sent_from = self._answered
+        self._buffer = b""
+        return b"".join(line.body + b"\n" for line in self._lines[self._answered :])
+
+    def feed(self, data: bytes) -> list[R]:
+        """Takes the next bytes of the answer and returns the rows that they complete."""
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        return [self._answer(line) for line in lines if line.strip()]
+
+    def end(self) -> None:
+        """Takes the end of the answer; a last line without a line feed counts as cut.
+
+        Raises:
+            ConnectionFailed: Rows are left without an answer.
+        """
+        if missing := len(self._lines) - self._answered:
+            raise ConnectionFailed(f"the answer ended {missing} row(s) early", sent=True)
+
+    def _answer(self, line: bytes) -> R:
+        if self._answered == len(self._lines):
+            raise MalformedAnswer("the answer has more rows than were sent")
+        document = read(self._batch.line, line)
+        expected = self._answered - self._sent_from
+        if document.row != expected:
+            raise MalformedAnswer(f"row {document.row} came where {expected} was due")
+        row = self._batch.read(document, self._first + self._answered)
+        self._answered += 1
+        return row
+
+
+class Chunker(Generic[Row, R]):
+    """Gathers rows into chunks of bounded number and size."""
+
+    def __init__(self, batch: Batch[Row, R], *, max_rows: int) -> None:
+        if max_rows < 1:
+            raise ValueError(f"a chunk has at least one row, not {max_rows}")
+        self._batch = batch
+        self._max_rows = max_rows
+        self._lines: list[Line] = []
+        self._bytes = 0
+        self._first = 0
+
+    def add(self, row: Row) -> Chunk[R] | None:
+        """Adds a row; returns the chunk before it where that is full."""
+        line = self._batch.write(row)
+        full = None
+        if len(self._lines) == self._max_rows or self._bytes + len(line.body) > MAX_CHUNK_BYTES:
+            full = self.rest()
+        self._lines.append(line)
+        self._bytes += len(line.body)
+        return full
+
+    def rest(self) -> Chunk[R] | None:
+        """Returns the rows gathered so far, None if there are none."""
+        if not self._lines:
+            return None
+        chunk = Chunk(self._lines, self._first, self._batch)
+        self._first += len(self._lines)
+        self._lines, self._bytes = [], 0
+        return chunk

@@ -1,0 +1,195 @@
+"""Builds the requests, each together with the function that reads its answer. No I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from urllib.parse import quote
+
+from reclm_client.reading import Answer, raise_for_status, read
+from reclm_client.schemas.event import Accepted, Event, EventsRequest, Interactions
+from reclm_client.schemas.fields import to_milliseconds
+from reclm_client.schemas.health import Readiness
+from reclm_client.schemas.item import Item, ItemPage, ItemText
+from reclm_client.schemas.profile import Profile, ProfileRequest
+from reclm_client.schemas.score import ActiveScorer, Score, Scorer, ScoreRequest, Scorers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from reclm_client.retries import Repeat
+    from reclm_client.schemas.profile import Kind
+
+T = TypeVar("T")
+
+JSON = "application/json"
+
+EVENTS_A_CALL = 1000
+"""The most events that the service takes at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """A request, and how to read the answer; `parse` raises ReclmApiError for an error."""
+
+    method: str
+    path: str
+    parse: Callable[[Answer], T]
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    accept: str = JSON
+    repeat: Repeat = "always"
+
+
+def path_id(id: str) -> str:  # noqa: A002 - the field's name
+    """Returns an id as one segment of a path.
+
+    The ids "." and ".." are written out in full, or every URL library on the way would take them
+    for a way up.
+    """
+    return id.replace(".", "%2E") if id in {".", ".."} else quote(id, safe="")
+
+
+def encode(request: object) -> bytes:
+    """Returns a request in compact JSON; members at a default that says nothing are left out.
+
+    It is ASCII on one line, so that it also carries text that UTF-8 cannot hold: the service says
+    what is wrong with it.
+
+    Raises:
+        TypeError: A string stands where a sequence of ids should.
+    """
+    for name in ("history", "candidates", "exclude"):
+        if isinstance(getattr(request, name, None), str):
+            raise TypeError(f"{name} is a string; give a sequence of item ids or Items")
+    if isinstance(request, ProfileRequest) and isinstance(request.item, Item):
+        request = replace(request, item=_text(request.item))
+    return json.dumps(request, separators=(",", ":"), default=_members).encode()
+
+
+def _members(value: Any) -> object:  # noqa: ANN401 - whatever json cannot write itself
+    if isinstance(value, datetime):
+        return to_milliseconds(value)
+    if isinstance(value, Item) and not value.id:
+        value = _text(value)
+    members: dict[str, object] = {}
+    for one in fields(value):
+        given, default = (
+            list(side) if isinstance(side, Iterable) and not isinstance(side, str) else side
+            for side in (getattr(value, one.name), one.default)
+        )
+        if given is not None and (given or given != default):
+            members[one.name] = given
+    return members
+
+
+def _text(item: Item) -> ItemText:
+    return ItemText(item.title, item.category, item.description)
+
+
+def _reader(type_: type[T]) -> Callable[[Answer], T]:
+    def parse(answer: Answer) -> T:
+        raise_for_status(answer)
+        return read(type_, answer.body)
+
+    return parse
+
+
+def profile(kind: Kind, request: ProfileRequest) -> Call[Profile]:
+    """Gets a profile, or has it generated. Without `refresh`, asking twice is asking once."""
+    repeat: Repeat = "unprocessed" if request.refresh else "always"
+    body = encode(request)
+    return Call("POST", f"/profiles/{kind}", _reader(Profile), body=body, repeat=repeat)
+
+
+def get_profile(kind: Kind, id: str, *, embedding: bool) -> Call[Profile]:  # noqa: A002
+    """Reads a stored profile."""
+    query = {"embedding": "true"} if embedding else {}
+    return Call("GET", f"/profiles/{kind}/{path_id(id)}", _reader(Profile), query=query)
+
+
+def delete_profile(kind: Kind, id: str) -> Call[None]:  # noqa: A002 - the field's name
+    """Erases a profile."""
+    return Call("DELETE", f"/profiles/{kind}/{path_id(id)}", raise_for_status)
+
+
+def put_item(item: Item) -> Call[Item]:
+    """Adds or replaces an item of the catalogue."""
+    return Call("PUT", f"/items/{path_id(item.id)}", _reader(Item), body=encode(_text(item)))
+
+
+def get_item(id: str) -> Call[Item]:  # noqa: A002 - the field's name
+    """Reads an item of the catalogue."""
+    return Call("GET", f"/items/{path_id(id)}", _reader(Item))
+
+
+def delete_item(id: str) -> Call[None]:  # noqa: A002 - the field's name
+    """Removes an item from the catalogue."""
+    return Call("DELETE", f"/items/{path_id(id)}", raise_for_status)
+
+
+def item_page(query: str, cursor: str | None, limit: int) -> Call[ItemPage]:
+    """Reads a page of the catalogue."""
+    given = {"q": query, "cursor": cursor, "limit": str(limit)}
+    parameters = {name: value for name, value in given.items() if value}
+    return Call("GET", "/items", _reader(ItemPage), query=parameters)
+
+
+def score(request: ScoreRequest) -> Call[Score]:
+    """Ranks items for a user."""
+    return Call("POST", "/score", _reader(Score), body=encode(request))
+
+
+def scorers() -> Call[tuple[Scorer, ...]]:
+    """Lists the scorers."""
+    parse = _reader(Scorers)
+    return Call("GET", "/admin/scorers", lambda answer: parse(answer).scorers)
+
+
+def activate_scorer(name: str) -> Call[ActiveScorer]:
+    """Makes a scorer the active one."""
+    return Call("POST", f"/admin/scorers/{path_id(name)}/activate", _reader(ActiveScorer))
+
+
+def roll_back_scorer() -> Call[ActiveScorer]:
+    """Goes back to the scorer before; sent again, it would undo itself, so it never is."""
+    return Call("POST", "/admin/scorers/rollback", _reader(ActiveScorer), repeat="never")
+
+
+def event_calls(events: Iterable[Event]) -> list[Call[int]]:
+    """Returns the calls that send events; each returns how many the service has taken.
+
+    An event without a time gets one here, and not where it arrives: sent again it is the same one.
+    """
+    now = datetime.now(UTC)
+    rows = [replace(event, timestamp=event.timestamp or now) for event in events]
+    parse = _reader(Accepted)
+    return [
+        Call(
+            "POST",
+            "/interactions",
+            lambda answer: parse(answer).events,
+            body=encode(EventsRequest(rows[start : start + EVENTS_A_CALL])),
+        )
+        for start in range(0, len(rows), EVENTS_A_CALL)
+    ]
+
+
+def interactions(user_id: str) -> Call[tuple[Event, ...]]:
+    """Reads what the service knows of a user."""
+    parse = _reader(Interactions)
+    return Call("GET", f"/interactions/{path_id(user_id)}", lambda answer: parse(answer).events)
+
+
+def ready() -> Call[Readiness]:
+    """Asks how the service is doing now: an unready one answers too, and nothing is repeated."""
+
+    def parse(answer: Answer) -> Readiness:
+        if answer.status != 503 or not answer.headers.get("content-type", "").startswith(JSON):
+            raise_for_status(answer)
+        return read(Readiness, answer.body)
+
+    return Call("GET", "/readyz", parse, repeat="never")

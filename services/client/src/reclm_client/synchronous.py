@@ -1,0 +1,366 @@
+# Generated from asynchronous.py by services/client/generate.py. Do not edit.
+"""The client. This is the source of both: the blocking one is generated from it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import httpx
+
+from reclm_client import batches, calls
+from reclm_client import embeddings as vectors
+from reclm_client.batches import Batch, Chunk, Chunker
+from reclm_client.errors import ReclmClientError
+from reclm_client.lanes import Lanes, Source, each, pause
+from reclm_client.reading import Answer, raise_for_status
+from reclm_client.results import Embeddings, ItemRow, ProfileRow, Row, ScoreRow, to_pandas
+from reclm_client.retries import Attempts, Retries, Timeouts
+from reclm_client.schemas.profile import Kind, Profile, ProfileRequest
+from reclm_client.schemas.score import ActiveScorer, Score, Scorer, ScoreRequest
+from reclm_client.transport import (
+    Clock,
+    authorization,
+    check_deadline,
+    headers,
+    http_timeout,
+    resolve_url,
+    translated,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from reclm_client.calls import Call
+    from reclm_client.schemas.event import Event
+    from reclm_client.schemas.health import Readiness
+    from reclm_client.schemas.item import Item
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Row)
+Asked = TypeVar("Asked")
+Limited = TypeVar("Limited", ProfileRequest, ScoreRequest)
+
+
+class Rows(Generator[R, None, None]):
+    """The answers to a batch, in order. Close it if you leave it early."""
+
+    def __init__(self, rows: Generator[R, None, None]) -> None:
+        self._rows = rows
+
+    def __repr__(self) -> str:
+        return "<answers to a batch: iterate over them, or call to_pandas()>"
+
+    def send(self, value: None) -> R:
+        """Returns the next answer."""
+        return self._rows.send(value)
+
+    def throw(self, *failure: Any) -> R:  # noqa: ANN401 - passed on as it is
+        """Raises an exception where the iteration stands."""
+        return self._rows.throw(*failure)
+
+    def close(self) -> None:
+        """Stops, and gives up what is under way."""
+        self._rows.close()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Reads the answers that are left into a table; its columns are those of their `records`.
+
+        Needs pandas.
+        """
+        return to_pandas([row for row in self])
+
+
+class ReclmClient:
+    """Calls the profile service. Close it, or use it as a context manager.
+
+    ReclmClient blocks, and its threads may share it; AsyncReclmClient has the same methods as
+    coroutines, and the tasks of one event loop may share it.
+
+    Every method raises ReclmApiError (NotFound, InvalidRequest, Unavailable) for an error that
+    the service answered, and ConnectionFailed, TimedOut or MalformedAnswer where it did not, both
+    after the retries that `retries` allows and that are safe.
+
+    Args:
+        base_url: Where the service is; RECLM_URL by default.
+        api_key: What to show it; RECLM_API_KEY by default, or the first in RECLM_API_KEY_FILE.
+        timeouts: Limits on waiting.
+        retries: What is tried again, and how often.
+        chunk_rows: Rows that one request of a batch carries.
+        chunks_in_flight: Requests of one batch that are under way at once.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeouts: Timeouts | None = None,
+        retries: Retries | None = None,
+        chunk_rows: int = 64,
+        chunks_in_flight: int = 4,
+    ) -> None:
+        self._timeouts = timeouts or Timeouts()
+        self._retries = retries or Retries()
+        self._chunk_rows = chunk_rows
+        self._chunks_in_flight = chunks_in_flight
+        self._http = httpx.Client(base_url=resolve_url(base_url), headers=authorization(api_key))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def profile(
+        self,
+        kind: Kind,
+        id: str,  # noqa: A002 - the field's name
+        *,
+        history: Sequence[str | Item] = (),
+        item: Item | None = None,
+        refresh: bool = False,
+        max_age_s: float | None = None,
+        deadline_ms: int | None = None,
+        embedding: bool = False,
+        background: bool = False,
+    ) -> Profile:
+        """Gets a profile, or has it generated; the arguments are those of ProfileRequest.
+
+        Raises:
+            ValueError: `deadline_ms` is not under the read timeout.
+        """
+        request = ProfileRequest(
+            id=id,
+            history=history,
+            item=item,
+            refresh=refresh,
+            max_age_s=max_age_s,
+            deadline_ms=deadline_ms,
+            embedding=embedding,
+            background=background,
+        )
+        check_deadline(request, self._timeouts)
+        return self._send(calls.profile(kind, request))
+
+    def profiles(self, kind: Kind, rows: Source[ProfileRequest]) -> Rows[ProfileRow]:
+        """Gets or generates many profiles, in order, each row with its own result.
+
+        Rows are read as they are needed, so `rows` may be endless. What breaks off is sent again
+        for the rows that have no answer yet. An error that stays ends the iteration, after the
+        rows before it; a row's own error is in its result and ends nothing.
+        """
+        return Rows(self._batch(batches.profiles(kind), self._checked(rows)))
+
+    def get_profile(
+        self,
+        kind: Kind,
+        id: str,  # noqa: A002 - the field's name
+        *,
+        embedding: bool = False,
+    ) -> Profile:
+        """Reads a stored profile; NotFound if there is none."""
+        return self._send(calls.get_profile(kind, id, embedding=embedding))
+
+    def delete_profile(self, kind: Kind, id: str) -> None:  # noqa: A002 - the field's name
+        """Erases a profile and its vector; that there is none is no error."""
+        self._send(calls.delete_profile(kind, id))
+
+    def embeddings(self, kind: Kind, ids: Sequence[str]) -> Embeddings:
+        """Reads the vectors of many profiles. Needs numpy and pyarrow."""
+        size = vectors.IDS_A_CALL
+        slices = [ids[start : start + size] for start in range(0, len(ids), size)]
+        return vectors.join([self._send(vectors.embeddings(kind, part)) for part in slices])
+
+    def score(
+        self,
+        user_id: str | None = None,
+        *,
+        history: Sequence[str | Item] = (),
+        candidates: Sequence[str] | None = None,
+        exclude: Sequence[str] = (),
+        k: int = 20,
+        deadline_ms: int | None = None,
+        reasons: bool = True,
+    ) -> Score:
+        """Ranks items for a user; the arguments are those of ScoreRequest.
+
+        Raises:
+            ValueError: `deadline_ms` is not under the read timeout.
+        """
+        request = ScoreRequest(
+            user_id=user_id,
+            history=history,
+            candidates=candidates,
+            exclude=exclude,
+            k=k,
+            deadline_ms=deadline_ms,
+            reasons=reasons,
+        )
+        check_deadline(request, self._timeouts)
+        return self._send(calls.score(request))
+
+    def score_batch(self, rows: Source[ScoreRequest]) -> Rows[ScoreRow]:
+        """Ranks items for many users, in order, each row with its own result, as in `profiles`."""
+        return Rows(self._batch(batches.scores(), self._checked(rows)))
+
+    def scorers(self) -> tuple[Scorer, ...]:
+        """Lists the scorer bundles that the service finds."""
+        return self._send(calls.scorers())
+
+    def activate_scorer(self, name: str) -> ActiveScorer:
+        """Makes a bundle the one that answers; NotFound if there is none of this name."""
+        return self._send(calls.activate_scorer(name))
+
+    def roll_back_scorer(self) -> ActiveScorer:
+        """Goes back to the scorer that was active before; a second time undoes it."""
+        return self._send(calls.roll_back_scorer())
+
+    def put_item(self, item: Item) -> Item:
+        """Adds or replaces an item of the catalogue; returns it as it is kept."""
+        return self._send(calls.put_item(item))
+
+    def put_items(self, items: Source[Item]) -> Rows[ItemRow]:
+        """Adds or replaces many items, in order, each with its own result, as in `profiles`."""
+        return Rows(self._batch(batches.items(), each(items)))
+
+    def get_item(self, id: str) -> Item:  # noqa: A002 - the field's name
+        """Reads an item of the catalogue; NotFound if there is none."""
+        return self._send(calls.get_item(id))
+
+    def delete_item(self, id: str) -> None:  # noqa: A002 - the field's name
+        """Removes an item from the catalogue; that there is none is no error."""
+        self._send(calls.delete_item(id))
+
+    def items(self, query: str = "", *, page_size: int = 100) -> Generator[Item, None, None]:
+        """Yields the catalogue's items in order of id, fetching a page at a time.
+
+        Args:
+            query: Words of the title, or their beginnings; empty for all items.
+            page_size: Items that one request asks for.
+        """
+        cursor: str | None = None
+        while True:
+            page = self._send(calls.item_page(query, cursor, page_size))
+            for item in page.items:
+                yield item
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    def add_interactions(self, events: Iterable[Event]) -> int:
+        """Records what users did; their profiles are refreshed behind the answer.
+
+        Sending the same events again changes nothing. They go a thousand at a time, each thousand
+        whole or not at all.
+
+        Returns:
+            How many events the service has taken.
+
+        Raises:
+            InvalidRequest: Some items are not in the catalogue; `problem["unknown"]` names them.
+        """
+        return sum([self._send(call) for call in calls.event_calls(events)])
+
+    def interactions(self, user_id: str) -> tuple[Event, ...]:
+        """Reads what the service knows of a user: the newest interactions, oldest first."""
+        return self._send(calls.interactions(user_id))
+
+    def ready(self) -> Readiness:
+        """Asks how the service and its dependencies are doing now. Never repeated."""
+        return self._send(calls.ready())
+
+    def _checked(self, rows: Source[Limited]) -> Iterator[Limited]:
+        for row in each(rows):
+            check_deadline(row, self._timeouts)
+            yield row
+
+    def _send(self, call: Call[T]) -> T:
+        clock = Clock(self._timeouts.total)
+        attempts = Attempts(self._retries)
+        while True:
+            try:
+                return call.parse(self._try(call, clock))
+            except ReclmClientError as failure:
+                remaining = clock.remaining_s
+                delay = attempts.delay(failure, repeat=call.repeat, remaining_s=remaining)
+                if delay is None:
+                    raise
+            pause(delay)
+
+    def _try(self, call: Call[T], clock: Clock) -> Answer:
+        request = self._http.build_request(
+            call.method,
+            call.path,
+            params=call.query,
+            content=call.body,
+            headers=headers(call),
+            timeout=http_timeout(self._timeouts, clock.remaining_s),
+        )
+        with translated():
+            response = self._http.send(request, stream=True)
+            with closing(response):
+                body = bytearray()
+                for data in response.iter_bytes():
+                    clock.check()
+                    body += data
+        return Answer(response.status_code, response.headers, bytes(body))
+
+    def _batch(self, batch: Batch[Asked, R], rows: Iterator[Asked]) -> Generator[R, None, None]:
+        running: deque[Iterator[R]] = deque()
+        with closing(self._chunks(batch, rows)) as chunks, Lanes[R]() as lanes:
+            while True:
+                while len(running) < self._chunks_in_flight and (chunk := next(chunks, None)):
+                    running.append(lanes.start(self._run_chunk(chunk, lanes)))
+                if not running:
+                    return
+                for row in running.popleft():
+                    yield row
+
+    def _chunks(
+        self, batch: Batch[Asked, R], rows: Iterator[Asked]
+    ) -> Generator[Chunk[R], None, None]:
+        chunker = Chunker(batch, max_rows=self._chunk_rows)
+        for row in rows:
+            if full := chunker.add(row):
+                yield full
+        if rest := chunker.rest():
+            yield rest
+
+    def _run_chunk(self, chunk: Chunk[R], lanes: Lanes[R]) -> Generator[R, None, None]:
+        attempts = Attempts(self._retries)
+        while True:
+            try:
+                with closing(self._try_chunk(chunk)) as rows:
+                    for row in rows:
+                        attempts.progress()
+                        yield row
+            except ReclmClientError as failure:
+                delay = attempts.delay(failure, repeat=chunk.repeat)
+                if delay is None:
+                    raise
+            else:
+                return
+            lanes.pause(delay)
+
+    def _try_chunk(self, chunk: Chunk[R]) -> Generator[R, None, None]:
+        timeout = http_timeout(self._timeouts, self._timeouts.read)
+        media = {"Content-Type": batches.NDJSON, "Accept": batches.NDJSON}
+        content = chunk.request()
+        with translated():
+            with self._http.stream(
+                "POST", chunk.path, content=content, headers=media, timeout=timeout
+            ) as response:
+                if not response.is_success:
+                    body = response.read()
+                    raise_for_status(Answer(response.status_code, response.headers, body))
+                for data in response.iter_bytes():
+                    for row in chunk.feed(data):
+                        yield row
+        chunk.end()

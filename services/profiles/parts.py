@@ -1,0 +1,67 @@
+"""The parts of a running service: what `container` makes, and endpoints and jobs work with."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reclm_client.schemas.health import Dependency as State
+from services.profiles.errors import ReclmError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from services.profiles.cache.service import ProfileService
+    from services.profiles.refresh.recorder import Recorder
+    from services.profiles.refresh.worker import Refresher
+    from services.profiles.scoring.registry import Registry
+    from services.profiles.scoring.service import ScoringService
+    from services.profiles.settings import Settings
+    from services.profiles.stores.base import Catalogue
+    from services.profiles.telemetry import Metrics
+
+_CHECK_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """Something that the service needs.
+
+    Attributes:
+        vital: Without it nothing can be answered, not even from the cache.
+    """
+
+    name: str
+    check: Callable[[], Awaitable[None]]
+    vital: bool
+
+    async def state(self) -> State:
+        """Asks how the dependency is doing, within two seconds."""
+        started = time.perf_counter()
+        error = None
+        try:
+            async with asyncio.timeout(_CHECK_S):
+                await self.check()
+        except TimeoutError:
+            error = f"no answer within {_CHECK_S:g} s"
+        except ReclmError as raised:
+            error = raised.detail
+        latency_ms = round((time.perf_counter() - started) * 1000, 2)
+        return State("up" if error is None else "down", latency_ms, error)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of a running service that endpoints call."""
+
+    settings: Settings
+    profiles: ProfileService
+    catalogue: Catalogue
+    scoring: ScoringService
+    scorers: Registry
+    recorder: Recorder
+    refresher: Refresher
+    metrics: Metrics
+    dependencies: tuple[Dependency, ...]
