@@ -61,7 +61,7 @@ class ProfileAnswer:
     """A profile with its status.
 
     Attributes:
-        version: JSON of the version that made it.
+        version: The JSON of the profile's version.
     """
 
     stored: Stored
@@ -69,11 +69,11 @@ class ProfileAnswer:
     version: bytes
 
     def document(self, *, embedding: bool) -> bytes:
-        """Returns the JSON that goes to the caller."""
+        """Returns the JSON for the caller."""
         return self.stored.response(self.status, self.version, embedding=embedding)
 
     def profile(self, *, embedding: bool) -> Profile:
-        """Returns the same as a value."""
+        """Returns the document as a value."""
         return adapter(Profile).validate_json(self.document(embedding=embedding))
 
 

@@ -34,6 +34,10 @@ async def test_a_missing_profile_is_generated_and_then_cached(world: World) -> N
     assert first.version == version().to_json()
     assert b'"film lover"' in again.document(embedding=False)
     assert b'"embedding":[1.0]' in again.document(embedding=True)
+    value = again.profile(embedding=True)
+    assert (value.id, value.status, value.version) == ("u", "cached", version())
+    assert value.embedding == (1.0,)
+    assert again.profile(embedding=False).embedding is None
     assert process.model.calls == 1
     assert (process.counted("generated"), process.counted("cached")) == (1, 1)
 
