@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from recommenders.data.errors import DatasetError
 from training.commands.adapters import add_adapters
-from training.commands.arguments import HISTORY_TOKENS, MAX_ITEMS, model, positive
+from training.commands.arguments import HISTORY_TOKENS, MAX_ITEMS, add_prompt, model, positive
 from training.commands.builders.registry import add_data
 from training.commands.compare import add_compare
 from training.commands.jobs import add_jobs
@@ -96,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_false",
         help="leave out the worked examples, as the service does for a model with an adapter",
     )
+    add_prompt(prompts)
     prompts.set_defaults(run=_prompts)
     add_data(commands)
     add_teach(commands)
@@ -116,6 +117,7 @@ def _prompts(args: argparse.Namespace) -> str:
         max_items=args.max_items,
         min_weight=args.min_weight,
         examples=args.examples,
+        prompt=args.prompt,
     )
     build = user_prompts if args.kind == "user" else item_prompts
     prompts = itertools.islice(build(Dataset.read(args.dataset), options), args.limit)

@@ -1,4 +1,4 @@
-"""What can go wrong, as types that carry data. HTTP statuses are in `api/problems.py`."""
+"""The errors of the service, with their data. HTTP statuses are in `api/problems.py`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 class ReclmError(Exception):
-    """The root of everything this service raises on purpose.
+    """The base of all errors that this service raises on purpose.
 
     Attributes:
         detail: One sentence for the caller: what was wrong, where, and what to do.
-        data: Members to add to the problem document.
-        retry_after: Seconds after which to try again, for what passes by itself.
+        data: Further members of the problem document.
+        retry_after: Seconds after which to try again; None if that does not help.
     """
 
     code = "internal"
@@ -27,16 +27,16 @@ class ReclmError(Exception):
 
 
 class InvalidInput(ReclmError):
-    """The request is well-formed HTTP and JSON, and cannot be served as it stands."""
+    """The request is well-formed HTTP and JSON, but cannot be served."""
 
     code = "invalid-input"
 
 
 class AccessRefused(ReclmError):
-    """The call asks for a key, and none that is known came with it.
+    """The call needs a key, and came without a known one.
 
     Attributes:
-        challenge: What to say in `WWW-Authenticate` (RFC 6750, section 3).
+        challenge: The value of `WWW-Authenticate` (RFC 6750, section 3).
     """
 
     code = "unauthorized"
@@ -47,13 +47,13 @@ class AccessRefused(ReclmError):
 
 
 class AdminOnly(ReclmError):
-    """The key is known and does not open this call."""
+    """The key is known, but this call needs an admin key."""
 
     code = "forbidden"
 
 
 class MalformedBody(ReclmError):
-    """The body is not the JSON, NDJSON or UTF-8 that it should be."""
+    """The body is not valid JSON, NDJSON or UTF-8."""
 
     code = "malformed-body"
 
@@ -65,13 +65,13 @@ class BodyTooLarge(ReclmError):
 
 
 class UnsupportedMediaType(ReclmError):
-    """The body's content type is not one that the call takes."""
+    """The call does not take the body's content type."""
 
     code = "unsupported-media-type"
 
 
 class NotAcceptable(ReclmError):
-    """No representation that the caller accepts can be made."""
+    """The caller accepts none of the representations."""
 
     code = "not-acceptable"
 
@@ -117,71 +117,71 @@ class NoScorer(ReclmError):
 
 
 class ScorerNotFound(ReclmError):
-    """There is no bundle of this name where the service looks for them."""
+    """The folder of bundles has none of this name."""
 
     code = "scorer-not-found"
 
 
 class BundleRefused(ReclmError):
-    """A bundle that is there is not to be used as it is."""
+    """A bundle exists but cannot be used."""
 
     code = "bundle-refused"
 
 
 class DamagedBundle(BundleRefused):
-    """A bundle's files are not what its manifest says, or do not fit together."""
+    """A bundle's files do not match its manifest, or each other."""
 
     code = "damaged-bundle"
 
 
 class MismatchedBundle(BundleRefused):
-    """A bundle was trained on other profiles than the service makes."""
+    """A bundle was trained on profiles of another version than the service's."""
 
     code = "mismatched-bundle"
 
 
 class NothingToRollBack(ReclmError):
-    """No bundle was active before the one that is."""
+    """No bundle was active before the active one."""
 
     code = "nothing-to-roll-back"
 
 
 class ScorersChanged(ReclmError):
-    """Another bundle was activated in between."""
+    """Another bundle was activated meanwhile."""
 
     code = "scorers-changed"
 
 
 class Overloaded(ReclmError):
-    """More is under way than the service takes on; the caller should come back."""
+    """The service is at its limit; the caller should try again later."""
 
     code = "overloaded"
     retry_after = 1.0
 
 
 class ModelUnavailable(ReclmError):
-    """The model server is unreachable, refuses, fails, or does not answer in time."""
+    """The model server cannot be reached, fails, or does not answer in time."""
 
     code = "model-unavailable"
     retry_after = 5.0
 
 
 class MalformedGeneration(ReclmError):
-    """The model wrote something that is not a profile, each time it was asked."""
+    """None of the model's answers was a profile."""
 
     code = "malformed-generation"
     retry_after = 5.0
 
 
 class EncoderUnavailable(ReclmError):
-    """The sentence encoder cannot be reached or has failed."""
+    """The sentence encoder cannot be reached, or failed."""
 
     code = "encoder-unavailable"
     retry_after = 5.0
 
 
 class StoreUnavailable(ReclmError):
-    """Redis is unreachable or does not answer in time."""
+    """The store cannot be reached, or does not answer in time."""
 
     code = "store-unavailable"
     retry_after = 2.0

@@ -1,7 +1,7 @@
-"""Keeps Python's garbage collector from looking at what stays for good.
+"""Keeps Python's garbage collector from examining objects that are never freed.
 
-A full collection of a worker of this service takes some 50 ms, and one of the younger objects in
-which those of a bundle are among them a few: both in the middle of somebody's request.
+A full collection in a worker of this service takes some 50 ms, and a collection of younger objects a
+few while those of a bundle are among them. Either would delay a request.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import gc
 
 
 def settle() -> None:
-    """Collects what is garbage now, and has later collections pass over all the rest.
+    """Collects the garbage, and exempts all remaining objects from later collections.
 
-    Takes as long as one full collection. What is passed over is freed all the same when its last
-    reference goes; only a cycle in it is kept.
+    Takes as long as one full collection. Exempt objects are still freed with their last reference;
+    only cycles among them are kept.
     """
     gc.collect()
     gc.freeze()

@@ -23,17 +23,16 @@ if TYPE_CHECKING:
 
 _BACKLOG = 2048
 _WORKER_HEALTH_S = 60
-"""A worker that shares its cores with a model may be slow to answer its supervisor."""
+"""Long, since a worker that shares its cores with a model may answer its supervisor late."""
 
 
 class _Supervisor(Multiprocess):
-    """Workers that share a listening socket, refused to newcomers as soon as they drain."""
+    """Workers that share a listening socket, which is closed as soon as they drain."""
 
     def terminate_all(self) -> None:
-        """Asks the workers to drain, and lets go of the socket that they were given.
+        """Asks the workers to drain, and closes the socket that they share.
 
-        As long as this process held it, the kernel would go on to accept connections that
-        nobody is going to answer.
+        While this process held it open, the kernel would accept connections that no worker answers.
         """
         super().terminate_all()
         for socket in self.sockets:
@@ -43,8 +42,8 @@ class _Supervisor(Multiprocess):
 def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
     """Ends the process with status 0.
 
-    When it has drained, uvicorn raises the signal that it stopped for once more. Left to the
-    default action, an orderly shutdown would look like a death.
+    After draining, uvicorn raises the signal again that it stopped for. Its default action would
+    make an orderly shutdown look like a crash.
     """
     raise SystemExit(0)
 
@@ -61,13 +60,15 @@ def serve(*, host: str, port: int, workers: int) -> int:
         The exit status: 0 after an orderly shutdown, 3 when the app could not start.
 
     Raises:
-        SettingsError: Strangers could reach the port, and nobody would ask them for a key.
+        SettingsError: Other machines could reach the port without a key, or several workers would
+            not share their store.
     """
     settings = Settings()
     require_keys(settings, host)
+    require_shared_store(settings, workers)
     configure_logging(settings.log_level)
-    # Read when NumPy is first imported. A product of a matrix and a vector waits for memory: more
-    # threads make it no faster, and spin on the cores that other requests need.
+    # Read when NumPy is first imported. The product of a matrix and a vector is bound by memory: more
+    # threads do not make it faster, and they spin on the cores that other requests need.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     config = uvicorn.Config(
         "services.profiles.app:create_app",
@@ -104,7 +105,7 @@ def serve(*, host: str, port: int, workers: int) -> int:
 
 
 def require_keys(settings: Settings, host: str) -> None:
-    """Refuses to serve strangers who need no key.
+    """Refuses to serve other machines without asking them for a key.
 
     Raises:
         SettingsError: There are no API keys, and the address is not this machine's own.
@@ -114,6 +115,19 @@ def require_keys(settings: Settings, host: str) -> None:
         raise SettingsError(
             f"{address} can be reached from other machines, and there are no API keys: set "
             "RECLM_API_KEYS or RECLM_API_KEYS_FILE, or listen on 127.0.0.1"
+        )
+
+
+def require_shared_store(settings: Settings, workers: int) -> None:
+    """Refuses several workers on stores that each of them would have for itself.
+
+    Raises:
+        SettingsError: The store is in the memory of a process, and there are several.
+    """
+    if settings.store == "memory" and workers > 1:
+        raise SettingsError(
+            f"RECLM_STORE=memory keeps everything in one process, and {workers} workers are several: "
+            "use --workers 1, or RECLM_STORE=redis"
         )
 
 

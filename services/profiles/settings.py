@@ -11,23 +11,29 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from services.profiles.access.secret_files import SecretFiles
 
 Tenant = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
+StoreName = Literal["redis", "memory"]
+GeneratorName = Literal["vllm", "local"]
+EncoderName = Literal["onnx", "openai"]
 
 
 class Settings(BaseSettings):
-    """Everything a process needs to know. Built once and passed down.
+    """All settings of a process. Built once and passed down.
 
-    Durations end in `_s` and are seconds; sizes end in `_bytes`. What is a secret here can also be
-    read from a file: RECLM_API_KEYS_FILE for RECLM_API_KEYS, and so on.
+    Durations end in `_s` and are seconds; sizes end in `_bytes`. A secret can also be read from a
+    file: RECLM_API_KEYS_FILE for RECLM_API_KEYS, and so on.
     """
 
     model_config = SettingsConfigDict(env_prefix="RECLM_", frozen=True, extra="ignore")
 
     tenant: Tenant = "default"
+    """Part of the keys of all that is kept for this deployment."""
 
     # Store
+    store: StoreName = "redis"
+    """`memory` keeps everything in the one process, and loses it when the process ends."""
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     redis_password: SecretStr | None = None
-    """For a URL that has none in it."""
+    """For a URL without a password."""
     redis_timeout_s: PositiveFloat = 1.0
     redis_connections: PositiveInt = 64
     profile_ttl_s: PositiveInt = 90 * 24 * 3600
@@ -41,7 +47,7 @@ class Settings(BaseSettings):
     refresh_attempts: PositiveInt = 12
 
     # Model
-    generator: Literal["vllm", "local"] = "vllm"
+    generator: GeneratorName = "vllm"
     vllm_url: str = "http://127.0.0.1:8000"
     vllm_api_key: SecretStr | None = None
     model: str = "SmolLM2-135M-Instruct"
@@ -49,8 +55,12 @@ class Settings(BaseSettings):
     model_path: Path | None = None
     """The model's folder: its tokenizer counts tokens, its manifest gives the content hash."""
     adapter: str | None = None
-    """The name under which the model server knows a LoRA adapter; None asks the base model."""
+    """The name under which the model server knows a LoRA adapter; None for the base model alone."""
     adapter_hash: str = ""
+    adapter_path: Path | None = None
+    """The adapter's folder: its manifest names the prompt that it must be served with."""
+    prompt: str | None = None
+    """The version of the prompt; None for the adapter's, or the current one."""
     model_timeout_s: PositiveFloat = 60.0
     generation_timeout_s: PositiveFloat = 120.0
     max_concurrent_generations: PositiveInt = 64
@@ -61,7 +71,7 @@ class Settings(BaseSettings):
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.7
 
     # Encoder
-    encoder: Literal["onnx", "openai"] = "onnx"
+    encoder: EncoderName = "onnx"
     encoder_path: Path | None = None
     """The encoder's folder: model.onnx and tokenizer.json. Needed by the onnx encoder."""
     encoder_url: str | None = None
@@ -76,18 +86,18 @@ class Settings(BaseSettings):
     bundles: Path | None = None
     """Folder of the scorer bundles; None for `bundles` in RECLM_HOME."""
     scorer_poll_s: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """How often a worker asks which scorer is active."""
+    """How often a worker reads which scorer is active."""
     score_threads: PositiveInt = 2
-    """Scores of a worker that are computed at a time, of those that take more than a moment."""
+    """Long rankings that a worker computes at a time; short ones are computed at once."""
     max_waiting_scores: PositiveInt = 256
 
     # Access
     api_keys: SecretStr | None = None
-    """Bearer keys that callers have to show, separated by commas or white space; None asks nobody."""
+    """Bearer keys that callers must send, separated by commas or white space; None: no key is needed."""
     admin_keys: SecretStr | None = None
-    """Keys that /metrics and /admin ask for; they open the rest too."""
+    """Bearer keys for /metrics and /admin; they are good for all other calls too."""
     bind: str | None = None
-    """The address that others reach the port at, where it is not the one listened on: a container's."""
+    """The address at which others reach the port, if it is not the one listened on: a container's."""
 
     # HTTP
     max_body_bytes: PositiveInt = 1024 * 1024
@@ -113,7 +123,7 @@ class Settings(BaseSettings):
 
 
 def faults(error: ValueError) -> list[str]:
-    """Returns what `Settings()` found wrong, a line for each variable, without the values."""
+    """Returns the faults that `Settings()` found, a line for each variable, without the values."""
     if not isinstance(error, ValidationError):
         return [str(error)]
     return [

@@ -1,6 +1,6 @@
-"""What an operator sees: Prometheus metrics and one JSON object a log line.
+"""Prometheus metrics, and logs with one JSON object a line.
 
-Nothing that a user or an item says goes into either: no history, no profile text, no key.
+Neither contains data of users or items: no history, no profile text, no key.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 
 class Metrics:
-    """The service's metrics, in a registry of its own.
+    """The service's metrics, in a registry of their own.
 
-    With PROMETHEUS_MULTIPROC_DIR in the environment, what is rendered is the sum over all
-    workers of a server; without it, this process alone.
+    With PROMETHEUS_MULTIPROC_DIR in the environment, `render` returns the sum over all workers of a
+    server; without it, the metrics of this process.
     """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.profiles = Counter(
             "reclm_profiles",
-            "Profiles answered, by how: generated, cached, stale, degraded.",
+            "Profiles answered, by status: generated, cached, stale, degraded.",
             ("kind", "status"),
             registry=self.registry,
         )

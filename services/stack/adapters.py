@@ -1,25 +1,30 @@
-"""An adapter, published or shipped, as the stack serves it."""
+"""Adapters, published or shipped, as the stack serves them."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from services.assets.install import Asset, install
 from services.assets.manifest import Origin
 from services.common.errors import ArtifactError
 from services.common.manifests import content_hash
+from services.profiles.generation.adapters import prompt_of_adapter, trained_prompt
 from services.stack.errors import StackError
+
+if TYPE_CHECKING:
+    from services.profiles.domain.profile import Component
 
 SHIPPED = "reclm-seed-1"
 """The adapter that comes with RecLM; its README says how it was trained."""
 
 _MERGED_FROM = "adapter"
-"""In the manifest of a model that `reclm-train` merged: the adapter's digest."""
+"""The member of a merged model's manifest that holds the adapter's digest."""
 _SHIPPED_IN = Path(__file__).parents[1] / "adapters"
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""What vLLM takes as the largest rank."""
+"""The values that vLLM takes as the largest rank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +32,15 @@ class Adapter:
     """An adapter in RecLM's home, or one that came with RecLM.
 
     Attributes:
-        name: Under which it was published, and is served.
-        folder: Of the adapter.
-        merged: Where its merged model is, or will be.
-        base_model: Name of the model that it was trained on.
-        base_hash: Of that model's content.
-        licence: Of that model.
-        rank: Of its factors.
+        name: The name under which it was published, and is served.
+        folder: The adapter's folder.
+        merged: The folder of its merged model, which may not exist yet.
+        base_model: The name of the model that it was trained on.
+        base_hash: The hash of that model's content.
+        licence: The licence of that model.
+        rank: The rank of its factors.
         digest: Short hash of its content.
+        prompt: The prompt that it was trained with.
     """
 
     name: str
@@ -45,16 +51,22 @@ class Adapter:
     licence: str
     rank: int
     digest: str
+    prompt: Component
 
     @property
     def max_rank(self) -> int:
-        """The smallest rank that vLLM can be told and this one fits in."""
+        """The smallest value for vLLM's largest rank into which this one fits."""
         return next((rank for rank in _RANKS if rank >= self.rank), _RANKS[-1])
 
     @property
     def settings(self) -> dict[str, str]:
-        """Returns the RECLM_* variables that have the service ask for it and say its version."""
-        return {"RECLM_ADAPTER": self.name, "RECLM_ADAPTER_HASH": self.digest}
+        """The RECLM_* variables with which the service asks for it, with its prompt."""
+        return {
+            "RECLM_ADAPTER": self.name,
+            "RECLM_ADAPTER_HASH": self.digest,
+            "RECLM_ADAPTER_PATH": str(self.folder),
+            "RECLM_PROMPT": self.prompt.name,
+        }
 
     def require_base(self, model: Path) -> None:
         """Makes sure that a model is the one that it was trained on.
@@ -68,8 +80,22 @@ class Adapter:
                 f"is {there}; get the model again, or leave the adapter out with --no-adapter"
             )
 
+    def require_prompt(self, asked: str | None) -> None:
+        """Makes sure that it can be served with the prompt that it was trained with.
+
+        Args:
+            asked: The version that the settings ask for; None for none.
+
+        Raises:
+            StackError: The settings ask for another, or this release does not have it.
+        """
+        try:
+            prompt_of_adapter(self.name, self.prompt, asked)
+        except ValueError as error:
+            raise StackError(f"{error}; --no-adapter leaves it out") from error
+
     def fold_into(self, base: Path) -> None:
-        """Makes the merged model, which a CPU serves eleven times as fast as base and adapter.
+        """Writes the merged model, which a CPU serves eleven times as fast as base and adapter.
 
         Args:
             base: Folder of the model that it was trained on.
@@ -115,6 +141,7 @@ def find_adapter(home: Path, name: str) -> Adapter:
             licence=str(manifest["licence"]),
             rank=int(config["r"]),
             digest=digest,
+            prompt=trained_prompt(folder),
         )
     except OSError as error:
         raise StackError(
@@ -130,7 +157,7 @@ def find_adapter(home: Path, name: str) -> Adapter:
 
 
 def _merged(models: Path, name: str, digest: str) -> Path:
-    """Returns where the merged model of this content is or will be: as published, or by folding."""
+    """Returns the folder of the merged model: the published one, or the one that folding makes."""
     published = models / name / "manifest.json"
     if published.is_file():
         manifest = json.loads(published.read_text(encoding="utf-8"))

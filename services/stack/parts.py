@@ -136,11 +136,12 @@ def with_adapter(parts: StackParts, adapter: Adapter, steps: Steps) -> StackPart
     """Adds an adapter to the model. For vLLM on a CPU, the adapter is merged into the model first.
 
     Raises:
-        StackError: This machine cannot serve the adapter, or it is for another model.
+        StackError: This machine cannot serve the adapter, or it is for another model or prompt.
         AssetError: As `Adapter.fold_into` does.
     """
     if parts.vllm_url is None and parts.vllm_python is None:
         raise StackError("the in-process generator cannot serve an adapter; an adapter needs vLLM")
+    adapter.require_prompt(_settings().prompt)
     if parts.model is not None:
         adapter.require_base(parts.model)
         if parts.flavour == "cpu" and not is_complete(adapter.merged):

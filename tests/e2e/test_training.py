@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from services.profiles.generation.prompts.profile_v1 import user_messages
+from services.profiles.generation.prompts.registry import CURRENT
 from services.stack.adapters import SHIPPED, find_adapter
 from tests.support.servers import Service
 from tests.support.vllm import MODEL, VllmServer
@@ -89,5 +89,5 @@ def test_what_is_served_is_what_peft_makes_of_them(adapter: Adapter, model_folde
 def _prompt(lines: tuple[str, ...]) -> tuple[Turn, ...]:
     return tuple(
         Turn(role=turn.role, content=turn.content)
-        for turn in user_messages(list(lines), examples=False)
+        for turn in CURRENT.user_messages(list(lines), examples=False)
     )

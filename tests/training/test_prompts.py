@@ -12,9 +12,11 @@ import pytest
 from recommenders.data.dataset import INTERACTION_COLUMNS, Dataset, DatasetInfo
 from services.profiles.domain.profile import Item, ProfileKey
 from services.profiles.domain.requests import ProfileRequest
-from services.profiles.generation.prompt_builder import Reader
+from services.profiles.generation.prompt_builder import PromptBuilder
+from services.profiles.generation.prompts.registry import CURRENT, PROMPTS
 from services.profiles.generation.token_budget import utf8_length
 from services.profiles.settings import Settings
+from tests.services.profiles.generation.prompts.versions import ProfileV2
 from training import cli
 from training.data import prompts
 
@@ -81,17 +83,15 @@ class Catalogue:
 
 
 def served(folder: Path, kind: Kind, name: str, history: list[str], tokens: int) -> list[Any]:
-    reader = Reader(
+    builder = PromptBuilder(
         catalogue=Catalogue(Dataset.read(folder)),
         tenant="default",
         count=utf8_length,
         history_tokens=tokens,
     )
     request = ProfileRequest(key=ProfileKey("default", kind, name), history=tuple(history))
-    reading = asyncio.run(reader.read(request))
-    return [
-        {"role": turn.role, "content": turn.content} for turn in reading.messages(examples=True)
-    ]
+    chat = asyncio.run(builder.build(request)).messages(CURRENT, examples=True)
+    return [{"role": turn.role, "content": turn.content} for turn in chat]
 
 
 @pytest.mark.parametrize("tokens", [384, 40, 12])
@@ -124,6 +124,17 @@ def test_histories_are_limited_as_asked(folder: Path) -> None:
     assert "Alien (1979) | Horror" not in user["messages"][-1]["content"]
 
 
+def test_a_version_of_the_prompt_is_chosen_by_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = ProfileV2()
+    monkeypatch.setitem(PROMPTS, later.name, later)
+    first, other = (run(folder, "user", "--prompt", name)[0] for name in PROMPTS)
+    assert first["messages"] == run(folder, "user")[0]["messages"]
+    assert other["messages"][0]["content"] == "Write a profile in other words."
+    assert other["messages"][1:] == first["messages"][1:]
+
+
 def test_the_budget_is_the_service_s() -> None:
     arguments = ["prompts", "--dataset", "x", "--kind", "user", "--out", "y"]
     default = cli._parser().parse_args(arguments).history_tokens
@@ -153,6 +164,10 @@ def test_a_run_that_fails_leaves_what_was_there(
         (["--max-items", "-3"], "not a whole number above 0"),
         (["--model", "nowhere"], "no tokenizer.json"),
         (["--kind", "both"], "invalid choice"),
+        (
+            ["--prompt", "profile-v0"],
+            "there is no prompt 'profile-v0'; this release has profile-v1",
+        ),
     ],
 )
 def test_wrong_usage_exits_with_2(

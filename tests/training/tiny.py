@@ -10,7 +10,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from services.profiles.domain.profile import Item
-from services.profiles.generation.prompts.profile_v1 import item_line, user_messages
+from services.profiles.generation.prompts.item_text import item_line
+from services.profiles.generation.prompts.registry import CURRENT
 from training.runs.options import LoraOptions, RunPaths
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def profile(number: int) -> str:
 
 def messages(number: int) -> list[dict[str, str]]:
     lines = [item_line(Item("", film)) for film in _FILMS[: 1 + number % 5]]
-    turns = user_messages(lines, examples=False)
+    turns = CURRENT.user_messages(lines, examples=False)
     return [{"role": turn.role, "content": turn.content} for turn in turns]
 
 

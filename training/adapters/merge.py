@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM
 
 from services.common.files import atomic_folder, write_json
 from services.common.manifests import MANIFEST, file_records
-from services.profiles.generation.prompts.profile_v1 import user_messages
+from services.profiles.generation.prompts.registry import CURRENT
 from training.adapters.manifest import chain, check_base, content_hash, licence_of, read_adapter
 from training.data.rows import Turn
 from training.errors import TrainingError
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 PROBES = tuple(
     tuple(
-        Turn(role=turn.role, content=turn.content) for turn in user_messages(lines, examples=False)
+        Turn(role=turn.role, content=turn.content)
+        for turn in CURRENT.user_messages(lines, examples=False)
     )
     for lines in (
         ["Head torch with red light | Camping, Lighting", "Freeze-dried meals for two | Camping"],

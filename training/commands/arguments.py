@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from services.profiles.generation.prompts.base import PromptVersion
 
 MODEL = "SmolLM2-135M-Instruct"
 HISTORY_TOKENS = 384
@@ -45,6 +49,29 @@ def model(text: str) -> Path:
     if not (folder / "tokenizer.json").is_file():
         raise argparse.ArgumentTypeError(f"{text} is not a model folder: it has no tokenizer.json")
     return folder
+
+
+def prompt(text: str) -> PromptVersion:
+    """Reads the name of a prompt version."""
+    from services.profiles.generation.prompts.registry import UnknownPrompt, prompt_named
+
+    try:
+        return prompt_named(text)
+    except UnknownPrompt as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def add_prompt(parser: argparse.ArgumentParser) -> None:
+    """Adds `--prompt`, the prompt version."""
+    from services.profiles.generation.prompts.registry import CURRENT
+
+    parser.add_argument(
+        "--prompt",
+        type=prompt,
+        default=CURRENT.name,
+        metavar="NAME",
+        help="the version of the prompt (default: %(default)s)",
+    )
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -125,7 +152,8 @@ def add_reading(
 def add_budget(
     parser: argparse.ArgumentParser, *, items: int = MAX_ITEMS, meaning: str = _NEWEST
 ) -> None:
-    """Adds how much of a history a prompt shows."""
+    """Adds the prompt version, and how much of a history a prompt shows."""
+    add_prompt(parser)
     parser.add_argument(
         "--max-items",
         type=positive,

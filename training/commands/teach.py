@@ -148,6 +148,7 @@ def _prompts(args: argparse.Namespace, dataset: Dataset) -> list[Prompt]:
         max_items=args.max_items,
         min_weight=args.min_weight,
         examples=True,
+        prompt=args.prompt,
     )
     build = user_prompts if args.kind == "user" else item_prompts
     return list(build(dataset, options))
@@ -183,11 +184,11 @@ def _prices(args: argparse.Namespace) -> Prices | None:
 def _plan(args: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
     """Returns everything that decides what is asked and of which model, but not address and limit."""
     from services.common.hashing import sha256_of
-    from services.profiles.generation.prompts.profile_v1 import component
+    from services.profiles.generation.prompts.base import component
     from training.data.folder import FORMAT
     from training.data.sources import fingerprint
 
-    prompt = component(examples=True)
+    prompt = component(args.prompt, examples=True)
     tokenizer = sha256_of(args.model / "tokenizer.json") if args.model else "four bytes a token"
     return {
         "format": FORMAT,

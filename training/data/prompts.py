@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from recommenders.data.neighbours import co_chosen
 from services.common.files import atomic_file
 from services.profiles.domain.profile import Item
-from services.profiles.generation.prompts.profile_v1 import item_line, item_messages, user_messages
+from services.profiles.generation.prompts.item_text import item_line
+from services.profiles.generation.prompts.registry import CURRENT
 from services.profiles.generation.token_budget import newest_that_fit
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from recommenders.data.dataset import Dataset
     from services.profiles.domain.profile import Kind, Message
+    from services.profiles.generation.prompts.base import PromptVersion
     from services.profiles.generation.token_budget import TokenCounter
 
 
@@ -56,6 +58,7 @@ class PromptOptions:
         max_items: Most items of history, and most neighbours of an item.
         min_weight: Least weight of an interaction that counts.
         examples: Whether to show the worked examples, as the service does for a model without an adapter.
+        prompt: The version of the prompt.
     """
 
     count: TokenCounter
@@ -63,6 +66,7 @@ class PromptOptions:
     max_items: int
     min_weight: float | None
     examples: bool
+    prompt: PromptVersion = CURRENT
 
 
 def turns(messages: Iterable[Message]) -> list[dict[str, str]]:
@@ -75,7 +79,7 @@ def user_prompts(dataset: Dataset, options: PromptOptions) -> Iterator[Prompt]:
     lines = item_lines(dataset)
     for user, history in dataset.histories(min_weight=options.min_weight).items():
         if cut := _cut([lines[item] for item in history[-options.max_items :]], options):
-            messages = user_messages(cut, examples=options.examples)
+            messages = options.prompt.user_messages(cut, examples=options.examples)
             yield Prompt(user, "user", messages, cut)
 
 
@@ -88,7 +92,7 @@ def item_prompts(dataset: Dataset, options: PromptOptions) -> Iterator[Prompt]:
         (subject,) = newest_that_fit([line], options.history_tokens, options.count)
         alongside = _cut([lines[other] for other in others], options)
         if subject or alongside:
-            messages = item_messages(subject, alongside, examples=options.examples)
+            messages = options.prompt.item_messages(subject, alongside, examples=options.examples)
             yield Prompt(item, "item", messages, [subject], alongside)
 
 

@@ -23,7 +23,8 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from services.common.files import atomic_folder, write_json
 from services.common.hashing import sha256_of
-from services.profiles.generation.prompts.profile_v1 import component
+from services.profiles.generation.prompts.base import component
+from services.profiles.generation.prompts.registry import CURRENT
 from training.adapters.manifest import AdapterManifest, content_hash, licence_of, save_adapter
 from training.data.rows import fingerprint
 from training.errors import TrainingError
@@ -134,20 +135,32 @@ def open_run(job: str, options: JobOptions, paths: RunPaths, *, rows: int) -> Ru
     Raises:
         TrainingError: As `Run.check` does, or an input is missing.
     """
-    prompt = component(examples=False)
+    data = fingerprint(paths.data, rows)
     identity: dict[str, Any] = {
         "job": job,
         "base_model": {"name": paths.model.name, "hash": content_hash(paths.model)},
         "parent": None if paths.start is None else content_hash(paths.start),
         "config": options.model_dump(mode="json"),
-        "data": fingerprint(paths.data, rows),
+        "data": data,
         "evaluation": None if paths.evaluation is None else sha256_of(paths.evaluation),
         "reward": None if paths.reward_model is None else content_hash(paths.reward_model),
-        "prompt": {"name": prompt.name, "hash": prompt.hash},
+        "prompt": _prompt_of(data),
     }
     run = Run(job, options, paths, identity)
     run.check()
     return run
+
+
+def _prompt_of(data: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the prompt that rows were built with, as their manifest names it.
+
+    Rows without a manifest count as built with the current version, without worked examples.
+    """
+    named = data.get("manifest", {}).get("prompt")
+    if isinstance(named, dict) and {"name", "hash"} <= named.keys():
+        return {"name": str(named["name"]), "hash": str(named["hash"])}
+    current = component(CURRENT, examples=False)
+    return {"name": current.name, "hash": current.hash}
 
 
 def arguments(kind: type[ArgumentsT], run: Run, **more: Any) -> ArgumentsT:

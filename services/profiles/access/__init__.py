@@ -1,1 +1,1 @@
-"""Who may call the service: keys, and secrets read from files."""
+"""Access to the service: bearer keys, and secrets read from files."""

@@ -1,4 +1,4 @@
-"""Bearer keys: who may call, and who may look behind the scenes."""
+"""Bearer keys of callers and of administrators."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Role = Literal["caller", "admin"]
 
 _KEY = re.compile(r"[A-Za-z0-9._~+/=-]{16,256}")
-"""What goes into a header as it is (RFC 6750, section 2.1), and is too long to try out."""
+"""Characters that a header may contain (RFC 6750, section 2.1), and enough of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,10 @@ class Keyring:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Returns the keys that the settings name.
+        """Returns the keys in the settings.
 
         Raises:
-            SettingsError: One is too short, or cannot stand in a header.
+            SettingsError: A key is too short, or has characters that a header cannot contain.
         """
         return cls(
             tuple(map(_digest, split_keys(settings.api_keys, "RECLM_API_KEYS"))),
@@ -49,10 +49,9 @@ class Keyring:
         return bool(self.callers or self.admins)
 
     def role(self, key: bytes) -> Role | None:
-        """Returns what a key is good for, None for nothing.
+        """Returns the role of a key, None for an unknown one.
 
-        Each digest is compared in full, and all of them, so that the time taken says nothing
-        about any of them.
+        Compares with all digests, each in constant time, so that the time taken reveals nothing.
         """
         digest = hashlib.sha256(key).digest()
         admin = _among(digest, self.admins)
@@ -61,14 +60,14 @@ class Keyring:
 
 
 def split_keys(secret: SecretStr | None, name: str) -> list[str]:
-    """Returns the keys that a setting holds, which are separated by commas or white space.
+    """Returns the keys in a setting, which are separated by commas or white space.
 
     Args:
-        secret: Its value.
-        name: The variable, for the message.
+        secret: The setting's value.
+        name: The variable's name, for the message.
 
     Raises:
-        SettingsError: One is too short, or cannot stand in a header.
+        SettingsError: A key is too short, or has characters that a header cannot contain.
     """
     keys = re.findall(r"[^\s,]+", secret.get_secret_value()) if secret else []
     for number, key in enumerate(keys, start=1):

@@ -1,4 +1,4 @@
-"""Settings that hold a secret, read from files: how containers are given passwords and keys."""
+"""Secret settings read from files, as containers receive passwords and keys."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 class SecretFiles(PydanticBaseSettingsSource):
     """For each setting NAME that is a secret: the content of the file that NAME_FILE names.
 
-    White space around it is no part of it, and an empty file is no setting.
+    Surrounding white space is removed, and an empty file counts as no setting.
     """
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Returns the secret, None for none, with the setting's name.
+        """Returns the secret or None, with the setting's name.
 
         Raises:
-            SettingsError: The file cannot be read, or the variable itself is set as well.
+            SettingsError: The file cannot be read, or the variable is set as well.
         """
         variable = f"{self.config.get('env_prefix', '')}{field_name}".upper()
         path = os.environ.get(f"{variable}_FILE")
@@ -38,7 +38,7 @@ class SecretFiles(PydanticBaseSettingsSource):
         return text or None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        """Returns the secrets that there are, by setting."""
+        """Returns the secrets that files hold, by setting."""
         found = {
             name: self.get_field_value(field, name)[0]
             for name, field in self.settings_cls.model_fields.items()

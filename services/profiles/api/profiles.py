@@ -26,7 +26,7 @@ from services.profiles.domain.parsing import parse
 from services.profiles.domain.profile import ProfileKey
 
 if TYPE_CHECKING:
-    from services.profiles.cache.service import Answer
+    from services.profiles.cache.service import ProfileAnswer
     from services.profiles.parts import Parts
 
 _BODIES: dict[Kind, type[UserProfileRequest]] = {"user": UserProfileRequest, "item": ProfileRequest}
@@ -142,7 +142,7 @@ def _answer_rows(parts: Parts, kind: Kind, lines: list[bytes]) -> Response:
     return answer_rows(parts, lines, answer, line=ProfileLine)
 
 
-async def _answer(parts: Parts, kind: Kind, body: UserProfileRequest) -> Answer:
+async def _answer(parts: Parts, kind: Kind, body: UserProfileRequest) -> ProfileAnswer:
     settings = parts.settings
     return await parts.profiles.profile(
         requests.profile_request(

@@ -1,4 +1,4 @@
-"""Profiles on demand: from the cache, from the model, or the next best thing in time."""
+"""Profiles on demand: from the cache, from the model, or a substitute when time is up."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
     from services.profiles.domain.profile import ProfileKey, ProfileVersion, Status
     from services.profiles.domain.requests import ProfileRequest
-    from services.profiles.generation.profile_generator import Writer
-    from services.profiles.generation.prompt_builder import Reader, Reading
-    from services.profiles.stores.base import Interactions, Lease, ProfileStore
+    from services.profiles.generation.profile_generator import ProfileGenerator
+    from services.profiles.generation.prompt_builder import PromptBuilder, PromptInput
+    from services.profiles.stores.base import Lease, Stores
     from services.profiles.stores.codec import Stored
     from services.profiles.telemetry import Metrics
 
 _DEGRADED_S = 2.0
-"""How long the encoder may take for a degraded profile, which is made when the time is up."""
+"""Limit for the encoding of a degraded profile, which is made after the deadline."""
 
 _LEADER_FAILURES: dict[str, type[ReclmError]] = {
     kind.code: kind
@@ -52,16 +52,16 @@ _LEADER_FAILURES: dict[str, type[ReclmError]] = {
 
 
 def _background_share(limit: int) -> int:
-    """Returns how much of a limit is for requests in the background; the rest they cannot take."""
+    """Returns the part of a limit that requests in the background may use."""
     return max(1, limit * 3 // 4)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A profile, and how the caller got it.
+class ProfileAnswer:
+    """A profile with its status.
 
     Attributes:
-        version: JSON of the version that made it.
+        version: The JSON of the profile's version.
     """
 
     stored: Stored
@@ -69,11 +69,11 @@ class Answer:
     version: bytes
 
     def document(self, *, embedding: bool) -> bytes:
-        """Returns the JSON that goes to the caller."""
+        """Returns the JSON for the caller."""
         return self.stored.response(self.status, self.version, embedding=embedding)
 
     def profile(self, *, embedding: bool) -> Profile:
-        """Returns the same as a value."""
+        """Returns the document as a value."""
         return adapter(Profile).validate_json(self.document(embedding=embedding))
 
 
@@ -81,26 +81,25 @@ class ProfileService:
     """Cache-aside with single-flight, limits, deadlines and fallbacks.
 
     Args:
-        interactions: Where the history of a user is from when a request brings none.
-        history_limit: Most interactions of a user that are looked at.
-        version: What the profiles that this service writes are made with.
+        stores: Where profiles are kept, and the history of a user when a request brings none.
+        history_limit: Most interactions of a user that are read.
+        version: The version of the profiles that this service generates.
         ttl_s: How long a profile is kept.
-        lease_s: As the store's; a lease is renewed three times in it.
+        lease_s: The lifetime of a lease, as in the stores; leases are renewed three times in it.
         generation_timeout_s: Limit for a whole generation, with waiting and retries.
-        max_concurrent: Most generations of this process at the model at a time; those in the
-            background have three quarters of it.
-        max_waiting: Most generations of this process under way or waiting; those in the background
-            are refused from three quarters of it on.
+        max_concurrent: Most prompts of this process at the model at a time. Those in the background
+            may use three quarters of it.
+        max_waiting: Most generations of this process that are under way or wait. Those in the
+            background may use three quarters of it.
     """
 
     def __init__(
         self,
         *,
-        store: ProfileStore,
-        interactions: Interactions,
+        stores: Stores,
         history_limit: int,
-        reader: Reader,
-        writer: Writer,
+        prompts: PromptBuilder,
+        generator: ProfileGenerator,
         version: ProfileVersion,
         ttl_s: int,
         lease_s: float,
@@ -109,11 +108,12 @@ class ProfileService:
         max_waiting: int,
         metrics: Metrics,
     ) -> None:
-        self._store = store
-        self._interactions = interactions
+        self._stores = stores
+        self._store = stores.profiles
+        self._interactions = stores.interactions
         self._history_limit = history_limit
-        self._reader = reader
-        self._writer = writer
+        self._prompts = prompts
+        self._generator = generator
         self._version = version
         self._digest = version.digest()
         self._versions = {self._digest: version.to_json()}
@@ -123,21 +123,21 @@ class ProfileService:
         self._at_model = asyncio.Semaphore(max_concurrent)
         self._in_background = asyncio.Semaphore(_background_share(max_concurrent))
         self._max_waiting = max_waiting
-        self._single_flight: SingleFlight[Answer] = SingleFlight()
+        self._single_flight: SingleFlight[ProfileAnswer] = SingleFlight()
         self._metrics = metrics
 
     @property
     def version(self) -> ProfileVersion:
-        """What the profiles that this service writes are made with."""
+        """The version of the profiles that this service generates."""
         return self._version
 
-    async def profile(self, request: ProfileRequest) -> Answer:
+    async def profile(self, request: ProfileRequest) -> ProfileAnswer:
         """Returns the profile asked for.
 
         Raises:
             NothingToRead, UnknownItems: The request cannot be served as it stands.
             ModelUnavailable, MalformedGeneration, EncoderUnavailable, Overloaded: A profile
-                could not be made, and there is no older one to give instead.
+                could not be generated, and there is no older one to return instead.
             StoreUnavailable: As the store does, or the deadline passed before it answered.
         """
         loop = asyncio.get_running_loop()
@@ -147,21 +147,21 @@ class ProfileService:
                 stored = codec.look(await self._store.get(request.key))
                 if stored is not None and self._serves(stored, request):
                     return self._count(
-                        request, Answer(stored, "cached", self._versions[self._digest])
+                        request, ProfileAnswer(stored, "cached", self._versions[self._digest])
                     )
                 if request.digest() == NOTHING and request.key.kind == "user":
                     request = await self._with_history(request)
                     if not request.history:
                         return self._count(request, await self._unread(request, stored))
-                reading = await self._reader.read(request)
+                prompt_input = await self._prompts.build(request)
         except TimeoutError as error:
             raise StoreUnavailable(
                 "the profile store did not answer within the deadline"
             ) from error
-        answer = await self._generated(request, reading, stored, until)
+        answer = await self._generated(request, prompt_input, stored, until)
         return self._count(request, answer)
 
-    async def lookup(self, key: ProfileKey) -> Answer:
+    async def lookup(self, key: ProfileKey) -> ProfileAnswer:
         """Returns a stored profile without generating one.
 
         Raises:
@@ -172,17 +172,19 @@ class ProfileService:
         if stored is None:
             raise ProfileNotFound(f"there is no {key.kind} profile under this id")
         if stored.version_digest == self._digest:
-            return Answer(stored, "cached", self._versions[self._digest])
+            return ProfileAnswer(stored, "cached", self._versions[self._digest])
         return await self._stale(stored)
 
     async def erase(self, key: ProfileKey) -> bool:
-        """Erases a profile and all that derives from it; one being generated is not stored.
+        """Erases a profile and all that it was made from; one being generated is not stored.
 
-        A user's interactions go first, so that no new profile is made from them meanwhile.
+        Returns:
+            Whether there was a profile.
+
+        Raises:
+            StoreUnavailable: As the stores do.
         """
-        if key.kind == "user":
-            await self._interactions.erase(key.tenant, key.id)
-        return await self._store.delete(key)
+        return await self._stores.erase(key)
 
     async def embeddings(self, keys: Sequence[ProfileKey]) -> list[Stored | None]:
         """Returns stored profiles in order, without generating any."""
@@ -193,7 +195,7 @@ class ProfileService:
         await self._single_flight.drain(timeout_s)
 
     def _serves(self, stored: Stored, request: ProfileRequest) -> bool:
-        """Says whether a stored profile is what a request asks for."""
+        """Returns whether a stored profile answers a request."""
         if request.refresh or not self._current(stored, request):
             return False
         digest = request.digest()
@@ -207,14 +209,14 @@ class ProfileService:
         return time.time() * 1000 - stored.created_ms <= request.max_age_s * 1000
 
     async def _with_history(self, request: ProfileRequest) -> ProfileRequest:
-        """Returns a request for a user with the history that the service itself has kept."""
+        """Returns a request with the history that the service has recorded of its user."""
         history = await self._interactions.history(
             request.key.tenant, request.key.id, limit=self._history_limit
         )
         return replace(request, history=tuple(history), stored=True)
 
-    async def _unread(self, request: ProfileRequest, stored: Stored | None) -> Answer:
-        """Answers a request that gives nothing to read."""
+    async def _unread(self, request: ProfileRequest, stored: Stored | None) -> ProfileAnswer:
+        """Answers a request for a user of whom nothing can be read."""
         if stored is None or request.refresh:
             raise NothingToRead(
                 "there is no profile under this id yet, and no `history` or interactions to make "
@@ -224,25 +226,25 @@ class ProfileService:
             )
         return await self._stale(stored)
 
-    async def _stale(self, stored: Stored) -> Answer:
+    async def _stale(self, stored: Stored) -> ProfileAnswer:
         version = self._versions.get(stored.version_digest)
         if version is None:
             version = await self._store.get_version(stored.version_digest)
             if version is None:
                 raise ProfileNotFound("the profile's version is not known to the store any more")
             self._versions[stored.version_digest] = version
-        return Answer(stored, "stale", version)
+        return ProfileAnswer(stored, "stale", version)
 
     async def _generated(
         self,
         request: ProfileRequest,
-        reading: Reading,
+        prompt_input: PromptInput,
         stored: Stored | None,
         until: float | None,
-    ) -> Answer:
-        """Waits for a generation as long as the deadline lets it, and falls back after that."""
+    ) -> ProfileAnswer:
+        """Waits for a generation until the deadline, and falls back after it."""
         seen = stored.created_ms if stored else None
-        # One in the background waits for its turn, and nobody else must wait with it.
+        # `background` is part of the key: other requests must not wait for its turn.
         key = (
             request.key,
             request.digest(),
@@ -255,7 +257,7 @@ class ProfileService:
             limit = _background_share(limit)
         try:
             task = self._single_flight.join(
-                key, lambda: self._generate(request, reading, seen), limit=limit
+                key, lambda: self._generate(request, prompt_input, seen), limit=limit
             )
             timeout = None if until is None else until - asyncio.get_running_loop().time()
             done, _ = await asyncio.wait({task}, timeout=timeout)
@@ -272,7 +274,9 @@ class ProfileService:
             return await self._stale(stored)
         try:
             async with asyncio.timeout(None if until is None else _DEGRADED_S):
-                profile = await self._writer.finish(request, reading, reading.degraded())
+                profile = await self._generator.finish(
+                    request, prompt_input, prompt_input.degraded()
+                )
         except TimeoutError as error:
             raise EncoderUnavailable(
                 f"the encoder did not answer for a degraded profile within {_DEGRADED_S:g} s"
@@ -280,8 +284,8 @@ class ProfileService:
         return self._answer(codec.encode(profile), "degraded")
 
     async def _generate(
-        self, request: ProfileRequest, reading: Reading, seen: int | None
-    ) -> Answer:
+        self, request: ProfileRequest, prompt_input: PromptInput, seen: int | None
+    ) -> ProfileAnswer:
         """Leads or follows until there is a profile."""
         try:
             async with asyncio.timeout(self._generation_timeout_s), self._turn(request):
@@ -289,7 +293,7 @@ class ProfileService:
                     self._store, request.key, lambda value: self._is_result(value, request, seen)
                 )
                 if claim.lease is not None:
-                    return await self._lead(claim.lease, claim.value, request, reading)
+                    return await self._lead(claim.lease, claim.value, request, prompt_input)
                 if claim.failure is not None:
                     failure = _LEADER_FAILURES.get(claim.failure, errors.ModelUnavailable)
                     raise failure("another process tried to generate this profile and failed")
@@ -301,7 +305,7 @@ class ProfileService:
 
     @contextlib.asynccontextmanager
     async def _turn(self, request: ProfileRequest) -> AsyncIterator[None]:
-        """Waits, before any lease is taken, until a request in the background may begin."""
+        """Makes a request in the background wait for its turn, before it takes a lease."""
         if not request.background:
             yield
             return
@@ -309,7 +313,7 @@ class ProfileService:
             yield
 
     def _is_result(self, value: bytes | None, request: ProfileRequest, seen: int | None) -> bool:
-        """Says whether a value is what a request, having seen an older one, is waiting for."""
+        """Returns whether a stored value answers a request that found the value of time `seen`."""
         stored = codec.look(value)
         if stored is None or not self._current(stored, request):
             return False
@@ -318,22 +322,22 @@ class ProfileService:
         return request.digest() in {NOTHING, stored.request_digest}
 
     async def _lead(
-        self, lease: Lease, value: bytes | None, request: ProfileRequest, reading: Reading
-    ) -> Answer:
-        """Generates under a lease, and stores what came of it."""
+        self, lease: Lease, value: bytes | None, request: ProfileRequest, prompt_input: PromptInput
+    ) -> ProfileAnswer:
+        """Generates under a lease, and stores the result."""
         stored = codec.look(value)
         try:
             async with renewed(self._store, lease, self._lease_s / 3):
-                request, reading = await self._as_of_now(request, reading)
-                if stored is not None and self._unchanged(stored, request, reading):
+                request, prompt_input = await self._as_of_now(request, prompt_input)
+                if stored is not None and self._unchanged(stored, request, prompt_input):
                     written, status = stored.rebound(request.digest()), "cached"
                 else:
                     async with self._at_model:
-                        profile = await self._writer.write(request, reading)
+                        profile = await self._generator.generate(request, prompt_input)
                     written, status = codec.encode(profile), "generated"
             await self._commit(lease, written)
         except NothingToRead:
-            # True of the stored history alone: whoever waits may have another.
+            # Followers may have a history of their own: they are not given this failure.
             await self._give_up(lease, None)
             raise
         except ReclmError as error:
@@ -345,35 +349,37 @@ class ProfileService:
         return self._answer(written, "cached" if status == "cached" else "generated")
 
     async def _as_of_now(
-        self, request: ProfileRequest, reading: Reading
-    ) -> tuple[ProfileRequest, Reading]:
-        """Returns a request and its reading with the stored history read again, under the lease.
+        self, request: ProfileRequest, prompt_input: PromptInput
+    ) -> tuple[ProfileRequest, PromptInput]:
+        """Reads the stored history again, under the lease, and returns request and prompt input.
 
-        An erasure before the lease was taken found none to break. It has taken the interactions
-        by then, and one after it breaks the lease.
+        An erasure before the lease was taken could not end the lease, but it has removed the
+        interactions. An erasure after that ends the lease.
 
         Raises:
             NothingToRead: The user was erased since the request came.
         """
         if not request.stored:
-            return request, reading
+            return request, prompt_input
         latest = await self._with_history(request)
         if not latest.history:
             raise NothingToRead("the user was erased while the profile waited to be made")
         if latest.history == request.history:
-            return request, reading
-        return latest, await self._reader.read(latest)
+            return request, prompt_input
+        return latest, await self._prompts.build(latest)
 
-    def _unchanged(self, stored: Stored, request: ProfileRequest, reading: Reading) -> bool:
-        """Says whether a generation would read just what a stored profile was made from."""
+    def _unchanged(
+        self, stored: Stored, request: ProfileRequest, prompt_input: PromptInput
+    ) -> bool:
+        """Returns whether the model would read exactly what a stored profile was made from."""
         return (
             not request.refresh
             and self._current(stored, request)
-            and stored.input_hash == reading.hash
+            and stored.input_hash == prompt_input.hash
         )
 
     async def _commit(self, lease: Lease, value: bytes) -> None:
-        """Stores a value. Whoever waits has an answer even if that fails."""
+        """Stores a value. A failure is logged, and those who wait get the answer all the same."""
         try:
             kept = await self._store.commit(lease, value, ttl_s=self._ttl_s, version=self._version)
         except StoreUnavailable as error:
@@ -388,12 +394,12 @@ class ProfileService:
         except StoreUnavailable as error:
             LOGGER.warning("a lease is left to run out", extra={"data": {"why": error.detail}})
 
-    def _answer(self, value: bytes | None, status: Status) -> Answer:
+    def _answer(self, value: bytes | None, status: Status) -> ProfileAnswer:
         stored = codec.look(value)
         if stored is None:
             raise StoreUnavailable("the profile store lost a profile that it had a moment ago")
-        return Answer(stored, status, self._versions[self._digest])
+        return ProfileAnswer(stored, status, self._versions[self._digest])
 
-    def _count(self, request: ProfileRequest, answer: Answer) -> Answer:
+    def _count(self, request: ProfileRequest, answer: ProfileAnswer) -> ProfileAnswer:
         self._metrics.profiles.labels(request.key.kind, answer.status).inc()
         return answer

@@ -1,8 +1,8 @@
-"""Single-flight: however many ask for one missing profile, the model is asked once.
+"""Single-flight: any number of concurrent requests for one missing profile make one generation.
 
 Within a process, callers share a task. Between processes and hosts, the tasks compete for a lease
-in the store; the one that has it generates, the others look for its result. A leader that dies
-stops renewing its lease, and another takes its place.
+in the store: the leader, which holds it, generates, and the followers wait for the result. A leader
+that dies stops renewing its lease, and a follower takes its place.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _POLL_S = 0.03
 
 
 class SingleFlight(Generic[T]):
-    """The tasks under way in this process, by what they fetch.
+    """The tasks under way in this process, by key.
 
-    A task belongs to nobody: it goes on when all who wait for it have gone, so that what the
-    model has begun to write is not thrown away.
+    A task does not belong to a caller: it continues when all callers are cancelled, so that the
+    work of the model is not lost.
     """
 
     def __init__(self) -> None:
@@ -39,15 +39,15 @@ class SingleFlight(Generic[T]):
     def join(
         self, key: Hashable, begin: Callable[[], Coroutine[object, object, T]], *, limit: int
     ) -> asyncio.Task[T]:
-        """Returns the task for a key, begun if there is none.
+        """Returns the task for a key; starts one if there is none.
 
         Args:
-            key: What the task fetches.
-            begin: Makes the task.
+            key: Identifies the task.
+            begin: Returns the coroutine to run.
             limit: Most tasks at a time.
 
         Raises:
-            Overloaded: There are too many tasks to begin another.
+            Overloaded: A task would have to be started, and there are `limit` tasks.
         """
         task = self._tasks.get(key)
         if task is None:
@@ -57,17 +57,17 @@ class SingleFlight(Generic[T]):
                 )
             task = asyncio.create_task(begin())
             self._tasks[key] = task
-            task.add_done_callback(lambda done: self._land(key, done))
+            task.add_done_callback(lambda done: self._remove(key, done))
         return task
 
-    def _land(self, key: Hashable, task: asyncio.Task[T]) -> None:
+    def _remove(self, key: Hashable, task: asyncio.Task[T]) -> None:
         del self._tasks[key]
         if not task.cancelled():
-            # Reading the exception here keeps asyncio from reporting it when nobody waits.
+            # Marks the exception as read: asyncio reports it otherwise when no caller is left.
             task.exception()
 
     async def drain(self, timeout_s: float) -> None:
-        """Waits for all tasks, then cancels what is left."""
+        """Waits for all tasks, and cancels those that are late."""
         tasks = list(self._tasks.values())
         if not tasks:
             return
@@ -80,15 +80,15 @@ class SingleFlight(Generic[T]):
 async def compete(
     store: ProfileStore, key: ProfileKey, good: Callable[[bytes | None], bool]
 ) -> Claim:
-    """Waits until this process leads for a key, or need not, since somebody's result is there.
+    """Waits until this process has the lease for a key, or another process has a result.
 
     Args:
-        store: Where the lease is.
-        key: What is to be generated.
-        good: Whether a stored value is a result.
+        store: Holds the leases.
+        key: The profile to generate.
+        good: Returns whether a stored value is the result that is waited for.
 
     Returns:
-        A claim with the lease; or one without, whose value is good or whose failure is set.
+        A claim with the lease, or a claim without it whose value is good or whose failure is set.
 
     Raises:
         StoreUnavailable: As the store does.
@@ -98,7 +98,7 @@ async def compete(
         if claim.lease is not None:
             if not good(claim.value):
                 return claim
-            # A leader committed between this process's first look and now.
+            # Another leader committed between the first read and this claim.
             await store.give_up(claim.lease)
             return type(claim)(None, claim.value)
         if claim.failure is not None or good(claim.value):
@@ -110,9 +110,9 @@ async def compete(
 async def renewed(store: ProfileStore, lease: Lease, every_s: float) -> AsyncIterator[None]:
     """Keeps a lease alive while the body runs.
 
-    At its end the renewing task is asked to stop, and not cancelled: a store's client may lose a
-    cancellation that comes while it waits for a reply (redis-py 8.1 does), and would then renew
-    for ever what everybody waits for.
+    At its end the renewing task is told to stop, not cancelled: a store's client may lose a
+    cancellation that arrives while it waits for a reply (redis-py 8.1 does). The task would then
+    renew the lease for ever.
     """
     done = asyncio.Event()
     task = asyncio.create_task(_renew(store, lease, every_s, done))

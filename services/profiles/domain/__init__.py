@@ -1,1 +1,1 @@
-"""The values that every part of the service hands to the next. Imports no other part."""
+"""The values that all parts of the service exchange. Imports no other part."""

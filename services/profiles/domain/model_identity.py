@@ -1,4 +1,4 @@
-"""Who the model is: names with content hashes, for the version that every profile carries."""
+"""Names and content hashes of the model and the adapter, for the version of a profile."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def model_component(name: str, folder: Path | None) -> Component:
     """Returns the base model's name and hash.
 
-    The hash is over the weights where their folder is at hand. Of a model behind a URL nothing
-    but the name is known, and the hash is over that.
+    The hash is over the weights if their folder is given. Of a model behind a URL only the name is
+    known, and the hash is over the name.
     """
     if folder is None:
         return Component(name, _short(name))

@@ -1,4 +1,4 @@
-"""What a profile is: the values that every part of the service hands to the next."""
+"""Profiles and what they are made of: the values that all parts of the service exchange."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ __all__ = [
 ]
 
 PHRASES: dict[Kind, int] = {"user": 3, "item": 5}
-"""How many identities, and how many interests, a profile of each kind has (arXiv 2412.19302)."""
+"""The number of identities, and of interests, in a profile of each kind (arXiv 2412.19302)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileKey:
-    """Names one profile: whose it is, and in which tenant's cache it lies."""
+    """Identifies a profile: the tenant, and the user or item."""
 
     tenant: str
     kind: Kind
@@ -55,7 +55,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class ProfileText:
-    """The words of a profile: equally many identities and interests, in the model's order."""
+    """The phrases of a profile: as many identities as interests, in the model's order."""
 
     kind: Kind
     identities: tuple[str, ...]
@@ -71,14 +71,14 @@ class ProfileText:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A profile with its embedding and its provenance.
+    """A profile with its embedding, and with what it was made from.
 
     Attributes:
         vector: Shape (dimension,), float16, unit length.
-        version: Canonical JSON of the ProfileVersion that made it.
+        version_digest: 8 bytes that identify the version that made it.
         input_hash: 16 bytes over what the model read.
-        request_digest: 8 bytes over what the request referred to; equal digests need no look
-            at the catalogue to know that the input is the same.
+        request_digest: 8 bytes over what the request referred to. A request of the same digest is
+            answered from the cache without reading the catalogue, whose texts may have changed.
         created_ms: Unix time in milliseconds.
     """
 
@@ -102,7 +102,7 @@ def timestamp(milliseconds: int) -> str:
 
 
 def canonical_hash(parts: Sequence[str], *, size: int) -> bytes:
-    """Hashes strings so that no two different sequences have the same bytes to hash.
+    """Hashes a sequence of strings; each is preceded by its length, so that boundaries count.
 
     Args:
         parts: What to hash, in order.

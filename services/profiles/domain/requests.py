@@ -1,4 +1,4 @@
-"""A request for a profile, as the service takes it: validated, and free of HTTP."""
+"""A request for a profile: validated, and independent of HTTP."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
     from services.profiles.domain.profile import Kind
 
 NOTHING = bytes(8)
-"""The digest of a request that refers to nothing."""
+"""The digest of a request without a history or an item."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileRequest:
-    """What a caller wants to have.
+    """What a caller asks for.
 
     Attributes:
         history: Catalogue ids or inline items, oldest first.
-        item: For an item's profile: the item itself, when the catalogue is not to be asked.
-        refresh: Generate even when there is a profile.
+        item: For an item's profile: the item itself, if it is not to be read from the catalogue.
+        refresh: Generate even if there is a profile.
         max_age_s: Do not answer with an older profile.
-        deadline_s: Answer within this time, with a degraded profile if need be.
+        deadline_s: Answer within this time, with a degraded profile if necessary.
         background: Let all requests without this go first.
-        lenient: Pass over ids that the catalogue lacks, and rather than fail for want of the
-            model, answer with a degraded profile.
-        stored: The history is the service's own record: items that have left the catalogue since
-            are passed over.
-        fallback: An older profile will do when a new one cannot be made.
+        lenient: Skip ids that the catalogue lacks, and answer with a degraded profile when the
+            model fails.
+        stored: The history is what the service has recorded; items that are no longer in the
+            catalogue are skipped.
+        fallback: Answer with an older profile when a new one cannot be generated.
     """
 
     key: ProfileKey
@@ -48,10 +48,10 @@ class ProfileRequest:
     fallback: bool = True
 
     def digest(self) -> bytes:
-        """Returns 8 bytes over what the request refers to, without a look at the catalogue."""
+        """Returns 8 bytes over what the request refers to; the catalogue is not read."""
         if not self.history and self.item is None:
             return NOTHING
-        # Passing over items makes another reading of the same ids.
+        # Skipped items make another input of the same ids.
         parts = ["lenient"] if self.lenient else []
         for entry in self.history if self.item is None else (self.item, *self.history):
             if isinstance(entry, str):

@@ -1,1 +1,1 @@
-"""Sentence encoders: what the service asks of one, and two that do it."""
+"""Sentence encoders: the protocol, its implementations, and their registry."""

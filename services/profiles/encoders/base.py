@@ -34,5 +34,5 @@ class Encoder(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Frees what the encoder holds."""
+        """Releases the resources of the encoder."""
         ...

@@ -1,7 +1,7 @@
-"""Puts texts of calls that arrive close together into common batches.
+"""Collects the texts of concurrent calls into batches.
 
-A model computes 32 texts in little more time than one. While a batch is under way the next one
-collects, so that load makes batches larger and a lone call never waits for company.
+A model computes 32 texts in little more time than one. While a batch is computed, the next one is
+collected. So batches grow with the load, and a single call is never delayed to fill a batch.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class _Call:
 
 
 class Batcher:
-    """Collects texts and hands them on in batches.
+    """Collects texts and computes them in batches.
 
-    Calls take turns, a text each, so that a call with thousands of texts does not hold up one
-    with a single text. A caller that is cancelled takes its waiting texts with it and leaves the
-    others as they were. A batch that fails fails the calls that have texts in it.
+    Calls take turns, a text each, so that a call with thousands of texts does not delay a call with
+    one. When a caller is cancelled, its waiting texts are dropped, and other calls are not affected.
+    When a batch fails, the calls that have texts in it fail.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Batcher:
         concurrency: int,
         on_batch: Callable[[int], None] | None,
     ) -> None:
-        """Makes a batcher.
+        """Creates a batcher.
 
         Args:
             compute: Turns texts into rows, shape (len(texts), dimension), in order.

@@ -30,15 +30,15 @@ _READABLE = {*_NEEDED, "token_type_ids"}
 _MAX_TOKENS = 256
 # Truncation to 256 tokens comes after tokenizing, which takes a second for a text of 1 MB.
 _MAX_CHARACTERS = 64 * _MAX_TOKENS
-# Texts of like length are computed together: padding is computed too.
+# Texts of similar length are computed together, since padding is computed too.
 _ROWS_AT_ONCE = 8
 
 
 class OnnxEncoder:
     """Mean pooling over the tokens of a transformer, scaled to unit length.
 
-    Float and int8 models alike, as long as they read `input_ids` and `attention_mask` (and
-    `token_type_ids` if they wish) and their first output is one vector a token.
+    Takes float and int8 models that read `input_ids`, `attention_mask` and optionally
+    `token_type_ids`, and whose first output has one vector for each token.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class OnnxEncoder:
     async def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Returns unit-length vectors, shape (len(texts), dimension), in order.
 
-        A text counts with its first 256 tokens.
+        Only the first 256 tokens of a text are used.
 
         Raises:
             InvalidInput: A text holds a lone surrogate.
@@ -156,7 +156,7 @@ def _load_session(path: Path, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Idle threads would otherwise spin for the next batch and take the core from the event loop.
+    # Otherwise idle threads spin, and take the core from the event loop.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ATTEMPTS = 2
-# A slow answer must not hold back the batches behind it; the server does its own queueing.
+# A slow answer must not delay the next batches; the server has a queue of its own.
 _CONCURRENCY = 4
 
 
 class OpenAIEncoder:
     """Asks a server for embeddings and scales them to unit length.
 
-    The server does not say what its weights are, so the component's hash is made from the
-    model's name: give a new model a new name.
+    The server does not report a hash of its weights, so the component's hash is made from the
+    model's name. Give a new model a new name.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class OpenAIEncoder:
         Args:
             url: The server's address, with or without `/v1`.
             model: The name under which the server knows the model.
-            timeout_s: After so many seconds a call ends, whatever the server does.
+            timeout_s: Limit for a call.
             api_key: Sent as a bearer token.
             max_batch: The most texts in a request.
             on_batch: Called with the number of texts of each request.
@@ -79,7 +79,7 @@ class OpenAIEncoder:
             async with asyncio.timeout(self._timeout_s):
                 if texts:
                     return await self._batcher.encode(texts)
-                if self._dimension is None:  # only an answer tells
+                if self._dimension is None:  # known from an answer only
                     await self._batcher.encode(["ready"])
                 return np.empty((0, self._dimension or 0), np.float32)
         except TimeoutError as error:
@@ -109,7 +109,7 @@ class OpenAIEncoder:
         except TimeoutError as error:
             raise self._late() from error
         if response.status_code != httpx.codes.OK:
-            # Without the answer's text: servers repeat the input in it.
+            # Without the text of the answer, since servers repeat the input in it.
             raise EncoderUnavailable(f"the encoder answered {response.status_code}")
         return self._parse(response, len(texts))
 

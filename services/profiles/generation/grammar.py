@@ -1,4 +1,4 @@
-"""The form of a profile: the pattern that decoding is held to, and the parser that checks it."""
+"""The form of a profile: the pattern that decoding is constrained to, and the parser."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
     from services.profiles.domain.profile import Kind
 
-# Two to six words of letters. Letters first: under a looser pattern an untrained model answers
-# "1234567890". Single words are left out because they make bland profiles ("drama"), and more
-# than one hyphen because a small model does not stop at two. An article may stand first: a model
-# that wants to write "a fan" and must not goes on from the a ("aired on television"). Each word
-# matches in one way only, so that a backtracking engine, too, is done with a long text in no time.
+# Two to six words of letters. Letters only: with a looser pattern an untrained model answers
+# "1234567890". No single words: they make bland profiles ("drama"). One hyphen in a phrase at most:
+# a small model does not stop at two. An article may come first: a model that wants to write "a fan"
+# and may not continues the a ("aired on television"). Each word matches in one way only, so that a
+# backtracking engine takes linear time.
 _WORD = "([A-Z][a-z]{1,13}|[a-z]{1,14})"
 _DECODED_PHRASE = rf"((a|an|the) )?[A-Za-z][a-z]{{2,13}}(-[a-z]{{2,12}})?( {_WORD}){{1,5}}"
 
 _INITIALS = "scpadmtrbfhelgwinovukjyqzx"
-"""Letters by how many English words begin with them, roughly, so that all lots are worth drawing."""
+"""Letters by how many English words begin with them, roughly: they are dealt out evenly."""
 
 _MAX_PHRASE = 120
 _PHRASE = re.compile(r"[^\W\d_](?:[\w '’&/.+-]*[\w'’+])?")
@@ -31,8 +31,8 @@ class NotAProfile(ValueError):
     """A text does not have the form of a profile.
 
     Attributes:
-        identities: What could be read of the first half all the same.
-        interests: What could be read of the second half.
+        identities: The phrases that could be read of the first half.
+        interests: The phrases that could be read of the second half.
     """
 
     def __init__(
@@ -44,26 +44,26 @@ class NotAProfile(ValueError):
 
 
 def pattern(kind: Kind) -> str:
-    """Returns the regular expression that a decoder of this kind of profile is held to."""
+    """Returns the regular expression to which decoding of this kind of profile is constrained."""
     phrases = _listed([_DECODED_PHRASE] * PHRASES[kind])
     name = kind.capitalize()
     return rf"{name} identity:{phrases}; {name} interests:{phrases}\."
 
 
 def rest(kind: Kind, had: NotAProfile, *, apart: bool = False) -> tuple[str, str]:
-    """Returns how an answer goes on that has some phrases already, at the cost of the others.
+    """Returns the beginning of an answer that has some phrases already, and a pattern for the rest.
 
     Args:
-        kind: Whose profile it should be.
-        had: What is known of it.
-        apart: Have each new phrase begin with letters that no other phrase begins with. Whatever
-            a model makes of that, a complete answer is a profile; and because such phrases are
-            chosen by their letters in part, it is for when the model was free and failed.
+        kind: The kind of profile.
+        had: The phrases of an earlier try.
+        apart: Make each new phrase begin with a letter that no other phrase begins with. Every
+            complete answer is then a profile. But the phrases are chosen by their letters in part,
+            so this is for a model that has failed without it.
 
     Returns:
-        The beginning of the answer, without a space at its end, and the pattern that what follows
-        is held to. Both together, parsed with `had` as the earlier try, are a profile as soon as
-        the new phrases are different ones.
+        The beginning, without a space at its end, and the pattern to which decoding of the rest is
+        constrained. Both together, parsed with `had` as the earlier try, are a profile if the new
+        phrases differ from the others.
     """
     wanted = PHRASES[kind]
     first = max(0, wanted - len(had.identities))
@@ -86,16 +86,16 @@ def rest(kind: Kind, had: NotAProfile, *, apart: bool = False) -> tuple[str, str
 def parse(kind: Kind, text: str, *, earlier: NotAProfile | None = None) -> ProfileText:
     """Reads a profile from what a model wrote.
 
-    Repairs what can be repaired without inventing words: white space, a missing full stop,
-    surplus phrases, repeated phrases, and phrases too few that an earlier try can supply.
+    Repairs what needs no new words: white space, a missing full stop, surplus phrases, repeated
+    phrases, and missing phrases that an earlier try had.
 
     Args:
-        kind: Whose profile it should be.
+        kind: The kind of profile.
         text: What the model wrote.
-        earlier: What was wrong with the try before this one.
+        earlier: The error of the try before this one.
 
     Raises:
-        NotAProfile: The form is not there, or there are too few different phrases.
+        NotAProfile: The text has another form, or there are too few different phrases.
     """
     name = kind.capitalize()
     match = re.fullmatch(
@@ -117,7 +117,7 @@ def parse(kind: Kind, text: str, *, earlier: NotAProfile | None = None) -> Profi
 
 
 def is_phrase(text: str) -> bool:
-    """Says whether a text can stand in a profile as one identity or interest."""
+    """Returns whether a text can be one identity or interest of a profile."""
     return len(text) <= _MAX_PHRASE and _PHRASE.fullmatch(text) is not None
 
 

@@ -1,16 +1,16 @@
-"""From a reading to a profile: the model asked, its answer checked, the text encoded."""
+"""Generates profiles: asks the model, checks its answer, and encodes the text."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from services.profiles.domain.profile import Profile, ProfileText
 from services.profiles.errors import InvalidInput, MalformedGeneration
-from services.profiles.generation import grammar
-from services.profiles.generation.prompt_builder import Reading
+from services.profiles.generation.grammar import NotAProfile
 from services.profiles.generation.token_budget import count_messages, newest_that_fit
 from services.profiles.generators.base import GenerationRequest
 from services.profiles.telemetry import LOGGER
@@ -19,23 +19,28 @@ if TYPE_CHECKING:
     from services.profiles.domain.profile import Kind, Message, ProfileVersion
     from services.profiles.domain.requests import ProfileRequest
     from services.profiles.encoders.base import Encoder
+    from services.profiles.generation.prompt_builder import PromptInput
+    from services.profiles.generation.prompts.base import PromptVersion
     from services.profiles.generation.token_budget import TokenCounter
     from services.profiles.generators.base import Generator
     from services.profiles.telemetry import Metrics
 
 ATTEMPTS = 3
-"""How often the model is asked before its answers are given up: once, and two retries, each of
-them for the phrases that are missing alone, and the last for phrases that cannot be the same."""
+"""How often the model is asked for one profile. Each retry asks for the missing phrases alone, and
+the last one for phrases that cannot be equal to each other or to those that are there."""
 
 _MAX_TOKENS: dict[Kind, int] = {"user": 128, "item": 224}
 _HOTTER = 0.2
 """What each retry adds to the temperature and to both penalties."""
 
 
-class Writer:
-    """Writes profiles.
+class ProfileGenerator:
+    """Generates profiles with a model, and encodes them.
 
     Args:
+        generator: The model.
+        version: What all profiles are labelled with; its `prompt` is that of `prompt`.
+        prompt: The version of the prompt: its chats and the form of its answers.
         count: The model's token counter.
         examples: Show worked examples, for a model without an adapter.
     """
@@ -46,6 +51,7 @@ class Writer:
         generator: Generator,
         encoder: Encoder,
         version: ProfileVersion,
+        prompt: PromptVersion,
         count: TokenCounter,
         examples: bool,
         temperature: float,
@@ -56,6 +62,7 @@ class Writer:
         self._generator = generator
         self._encoder = encoder
         self._version = version.digest()
+        self._prompt = prompt
         self._count = count
         self._examples = examples
         self._temperature = temperature
@@ -63,83 +70,93 @@ class Writer:
         self._frequency_penalty = frequency_penalty
         self._metrics = metrics
 
-    async def write(self, request: ProfileRequest, reading: Reading) -> Profile:
+    async def generate(self, request: ProfileRequest, prompt_input: PromptInput) -> Profile:
         """Has the model write a profile.
 
         Raises:
             ModelUnavailable, Overloaded: As the generator does.
+            InvalidInput: The prompt does not fit into the model's context window.
             MalformedGeneration: No answer was a profile.
             EncoderUnavailable: As the encoder does.
         """
-        messages = await self._messages(reading)
+        messages = await self._messages(prompt_input)
         room = await self._generator.context_window() - count_messages(messages, self._count)
         background = request.background
-        wrong = grammar.NotAProfile("it was not asked")
+        wrong = NotAProfile("it was not asked")
         for attempt in range(ATTEMPTS):
             text = await self._ask(
-                reading.kind, messages, attempt, wrong, room=room, background=background
+                prompt_input.kind, messages, attempt, wrong, room=room, background=background
             )
             try:
-                words = grammar.parse(reading.kind, text, earlier=wrong)
-            except grammar.NotAProfile as error:
+                words = self._prompt.grammar.parse(prompt_input.kind, text, earlier=wrong)
+            except NotAProfile as error:
                 wrong = error
                 self._metrics.model_malformed.inc()
                 LOGGER.info(
                     "the model's answer is not a profile", extra={"data": {"why": str(error)}}
                 )
             else:
-                return await self.finish(request, reading, words)
+                return await self.finish(request, prompt_input, words)
         raise MalformedGeneration(
             f"the model was asked {ATTEMPTS} times and did not write a profile ({wrong})"
         ) from wrong
 
     async def finish(
-        self, request: ProfileRequest, reading: Reading, words: ProfileText
+        self, request: ProfileRequest, prompt_input: PromptInput, words: ProfileText
     ) -> Profile:
-        """Encodes a profile's text and notes where it comes from."""
+        """Encodes a profile's text, and adds what it was made from.
+
+        Raises:
+            EncoderUnavailable: As the encoder does.
+        """
         (vector,) = await self._encoder.encode([words.text])
         return Profile(
             id=request.key.id,
             words=words,
             vector=vector.astype(np.float16),
             version_digest=self._version,
-            input_hash=reading.hash,
+            input_hash=prompt_input.hash,
             request_digest=request.digest(),
             created_ms=time.time_ns() // 1_000_000,
         )
 
-    async def _messages(self, reading: Reading) -> list[Message]:
+    async def _messages(self, prompt_input: PromptInput) -> list[Message]:
         """Returns a prompt that leaves room for the answer in the model's context window."""
         window = await self._generator.context_window()
-        messages = reading.messages(examples=self._examples)
-        over = count_messages(messages, self._count) + _MAX_TOKENS[reading.kind] - window
+        messages = prompt_input.messages(self._prompt, examples=self._examples)
+        over = count_messages(messages, self._count) + _MAX_TOKENS[prompt_input.kind] - window
         if over <= 0:
             return messages
-        history = sum(self._count(f"- {line}\n") + 1 for line in reading.lines)
+        history = sum(self._count(f"- {line}\n") + 1 for line in prompt_input.lines)
         if history <= over:
             raise InvalidInput(
                 f"the prompt does not fit into the model's context window of {window} tokens"
             )
-        lines = tuple(newest_that_fit(reading.lines, history - over, self._count))
-        shorter = Reading(reading.kind, lines, reading.subject, reading.categories, reading.hash)
-        return shorter.messages(examples=self._examples)
+        lines = tuple(newest_that_fit(prompt_input.lines, history - over, self._count))
+        return replace(prompt_input, lines=lines).messages(self._prompt, examples=self._examples)
 
     async def _ask(
         self,
         kind: Kind,
         messages: list[Message],
         attempt: int,
-        had: grammar.NotAProfile,
+        had: NotAProfile,
         *,
         room: int,
         background: bool,
     ) -> str:
-        """Returns an answer: what it had already, and what the model wrote to it.
+        """Returns an answer: the phrases of earlier tries, and what the model adds to them.
 
-        Both have `room`, which is in tokens.
+        Args:
+            kind: Whose profile it is.
+            messages: The prompt.
+            attempt: 0 for the first try.
+            had: What the earlier tries wrote.
+            room: Tokens that the whole answer may have.
+            background: Let other requests go first.
         """
         last = attempt == ATTEMPTS - 1
-        begun, pattern = grammar.rest(kind, had, apart=last)
+        begun, pattern = self._prompt.grammar.rest(kind, had, apart=last)
         started = time.perf_counter()
         generation = await self._generator.generate(
             GenerationRequest(

@@ -1,4 +1,4 @@
-"""From a request to what the model reads: items looked up, cut to the budget, and hashed."""
+"""Builds what the model reads for a request: looks items up, cuts them to the budget, hashes them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING
 from services.profiles.domain.profile import PHRASES, Item, ProfileText, canonical_hash
 from services.profiles.errors import NothingToRead, UnknownItems
 from services.profiles.generation.grammar import is_phrase
-from services.profiles.generation.prompts.profile_v1 import (
-    as_data,
-    item_line,
-    item_messages,
-    user_messages,
-)
+from services.profiles.generation.prompts.item_text import as_data, item_line
 from services.profiles.generation.token_budget import newest_that_fit
 
 if TYPE_CHECKING:
@@ -22,6 +17,7 @@ if TYPE_CHECKING:
 
     from services.profiles.domain.profile import Kind, Message
     from services.profiles.domain.requests import ProfileRequest
+    from services.profiles.generation.prompts.base import PromptVersion
     from services.profiles.generation.token_budget import TokenCounter
     from services.profiles.stores.base import Catalogue
 
@@ -38,14 +34,14 @@ _PADDING: dict[Kind, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What the model reads for one profile.
+class PromptInput:
+    """What the model reads for one profile, whatever the version of the prompt.
 
     Attributes:
-        lines: The history within the budget, oldest first.
-        subject: The item itself, for an item's profile.
-        categories: Of the whole history, the most frequent first, as far as items have any.
-        hash: 16 bytes over all of it.
+        lines: The lines of the history that fit into the budget, oldest first.
+        subject: The line of the item itself, for an item's profile.
+        categories: Categories of the whole history, the most frequent first.
+        hash: 16 bytes over the kind, the subject and the lines.
     """
 
     kind: Kind
@@ -54,11 +50,11 @@ class Reading:
     categories: tuple[str, ...]
     hash: bytes
 
-    def messages(self, *, examples: bool) -> list[Message]:
-        """Returns the prompt."""
+    def messages(self, prompt: PromptVersion, *, examples: bool) -> list[Message]:
+        """Returns the chat that a version of the prompt makes of this."""
         if self.subject is None:
-            return user_messages(self.lines, examples=examples)
-        return item_messages(self.subject, self.lines, examples=examples)
+            return prompt.user_messages(self.lines, examples=examples)
+        return prompt.item_messages(self.subject, self.lines, examples=examples)
 
     def degraded(self) -> ProfileText:
         """Returns a profile made without the model, from categories alone."""
@@ -72,12 +68,12 @@ class Reading:
         )
 
 
-class Reader:
-    """Makes readings.
+class PromptBuilder:
+    """Builds the input of the prompt for requests of one tenant.
 
     Args:
         catalogue: Where item ids are looked up.
-        tenant: Whose catalogue.
+        tenant: Whose items they are.
         count: The model's token counter.
         history_tokens: Most tokens of history, list marks included.
     """
@@ -90,8 +86,8 @@ class Reader:
         self._count = count
         self._history_tokens = history_tokens
 
-    async def read(self, request: ProfileRequest) -> Reading:
-        """Looks up and cuts what a request refers to.
+    async def build(self, request: ProfileRequest) -> PromptInput:
+        """Looks up what a request refers to, and cuts it to the budget.
 
         Raises:
             UnknownItems: The catalogue lacks some of the ids, and the request is not lenient.
@@ -122,7 +118,7 @@ class Reader:
                 "there is no profile under this id yet, and nothing to make one from: "
                 "send `history` with at least one item that has a readable title"
             )
-        return Reading(
+        return PromptInput(
             kind=kind,
             lines=cut,
             subject=subject_line,

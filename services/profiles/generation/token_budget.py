@@ -1,4 +1,4 @@
-"""Cuts what the model reads to a number of tokens, counted by the model's own tokenizer."""
+"""Limits what the model reads to a number of tokens, counted by the model's own tokenizer."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def tokenizer_counter(folder: Path) -> TokenCounter:
 
 
 def count_messages(messages: Sequence[Message], count: TokenCounter) -> int:
-    """Returns the tokens of a chat, the template's own marks counted generously."""
+    """Returns the tokens of a chat, with a generous allowance for the template's markers."""
     return sum(count(message.content) + _PER_MESSAGE for message in messages)
 
 
 def newest_that_fit(lines: Sequence[str], budget: int, count: TokenCounter) -> list[str]:
-    """Returns the longest run of last lines within a budget, in their order.
+    """Returns as many of the last lines as fit into a budget, in their order.
 
-    The newest line is always there: when it alone is over the budget, it is cut.
+    The newest line is always included; if it alone is over the budget, it is cut.
 
     Args:
         lines: Oldest first.

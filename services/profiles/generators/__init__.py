@@ -1,1 +1,1 @@
-"""What writes the text of profiles."""
+"""Generators: the protocol, the models that implement it, and their registry."""

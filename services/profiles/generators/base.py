@@ -1,4 +1,4 @@
-"""What the service asks of whatever writes text."""
+"""What the service asks of a model that writes text."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class GenerationRequest:
     """A prompt, and how to decode it.
 
     Attributes:
-        pattern: A regular expression that all that is written must match, enforced while decoding
-            and checked by the parser in any case.
-        presence_penalty: Taken once from the logit of every token that the answer has already,
-            as in the OpenAI API. Both penalties keep a small model from repeating itself.
-        frequency_penalty: Taken again for each time it is there. A high one eats the commas.
-        begun: How the answer begins already, without a space at its end; what is written follows
-            it, and does not repeat it.
-        unwanted: Phrases that are not to be written again. Their usual tokens are banned; a model that
-            insists may spell one with others, so whoever asks looks at the answer.
-        background: Let requests without this go first, where the generator has a queue.
+        pattern: A regular expression that the new text must match. Decoding is constrained to it,
+            and the parser checks the text again.
+        presence_penalty: Subtracted once from the logit of every token that the answer contains, as
+            in the OpenAI API. Both penalties keep a small model from repeating itself.
+        frequency_penalty: Subtracted for each time the token occurs. A high value removes commas.
+        begun: The beginning of the answer, without a space at its end. The new text continues it
+            and does not repeat it.
+        unwanted: Phrases that must not be written again. Their usual tokens are banned. A model may
+            spell a phrase with other tokens, so the caller checks the answer.
+        background: Let requests without this go first, if the generator has a queue.
     """
 
     messages: Sequence[Message]
@@ -41,7 +41,7 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What came back, and what it cost in tokens."""
+    """The new text, and the tokens of prompt and text."""
 
     text: str
     prompt_tokens: int
@@ -51,8 +51,8 @@ class Generation:
 class Generator(Protocol):
     """Writes text from chat messages.
 
-    `generate` and `check` raise ModelUnavailable, and Overloaded when the server says so; both
-    end within the time limit that the generator was made with.
+    `generate` and `check` raise ModelUnavailable, or Overloaded when the server reports that. Both
+    end within the time limit of the generator.
     """
 
     async def generate(self, request: GenerationRequest) -> Generation:
@@ -68,11 +68,11 @@ class Generator(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Frees what the generator holds."""
+        """Releases the resources of the generator."""
         ...
 
 
 def turns(messages: Sequence[Message], *, begun: str) -> list[dict[str, str]]:
-    """Returns chat turns as chat templates have them, with the answer that is to be continued."""
+    """Returns chat turns in the form of chat templates, with the answer to be continued."""
     had = [Message("assistant", begun)] if begun else []
     return [{"role": turn.role, "content": turn.content} for turn in (*messages, *had)]

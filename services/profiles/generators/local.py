@@ -1,6 +1,6 @@
-"""Runs the model inside the service with transformers, where no vLLM can: slower, same answers.
+"""Runs the model inside the service with transformers, for machines without vLLM. It is slower.
 
-Decoding is held to the pattern by xgrammar, the engine that vLLM uses as well.
+Decoding is constrained to the pattern by xgrammar, which vLLM uses as well.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 
 class LocalGenerator:
-    """A generator in the process, one prompt at a time in a thread of its own.
+    """A generator in this process, which answers one prompt at a time in a thread.
 
     Args:
         folder: The model: safetensors, config and tokenizer.
-        timeout_s: Limit for an answer, waiting for its turn included.
+        timeout_s: Limit for an answer, with the time that it waits for its turn.
     """
 
     def __init__(self, *, folder: Path, timeout_s: float) -> None:
@@ -50,7 +50,7 @@ class LocalGenerator:
         )
 
     async def generate(self, request: GenerationRequest) -> Generation:
-        """Answers one prompt when those before it are done."""
+        """Answers one prompt, after those that came before it."""
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(self._thread, self._generate, request)
         try:
@@ -64,14 +64,14 @@ class LocalGenerator:
             raise ModelUnavailable(f"the in-process model failed: {error}") from error
 
     async def context_window(self) -> int:
-        """Returns what the model's configuration says."""
+        """Returns the number of positions in the model's configuration."""
         return int(self._model.config.max_position_embeddings)
 
     async def check(self) -> None:
-        """A loaded model is ready."""
+        """Does nothing: a loaded model is ready."""
 
     async def aclose(self) -> None:
-        """Lets the answer under way finish and takes no more."""
+        """Refuses new prompts, and lets the answer under way finish."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _generate(self, request: GenerationRequest) -> Generation:
@@ -106,7 +106,7 @@ class LocalGenerator:
         return Generation(str(text), prompt_tokens, len(answer))
 
     def _tokens(self, phrases: Sequence[str]) -> list[list[int]]:
-        """Returns phrases in tokens, as they stand after a comma: with a space before each."""
+        """Returns phrases in tokens, with a space before each, as after a comma."""
         return [
             self._tokenizer.encode(f" {phrase}", add_special_tokens=False) for phrase in phrases
         ]
@@ -115,7 +115,7 @@ class LocalGenerator:
 class _Penalties:
     """Presence and frequency penalties on the answer so far, as in the OpenAI API.
 
-    transformers itself has only a multiplicative penalty, and counts the prompt into it.
+    transformers has only a multiplicative penalty, which applies to the prompt as well.
     """
 
     def __init__(self, request: GenerationRequest, prompt_tokens: int) -> None:

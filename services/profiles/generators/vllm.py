@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 _QUESTIONS = 2
-"""Connections for what is asked about the server while all prompts are under way."""
+"""Connections for questions about the server, besides those for prompts."""
 
-_GOING_ON = {"add_generation_prompt": False, "continue_final_message": True}
+_CONTINUED = {"add_generation_prompt": False, "continue_final_message": True}
 
 
 class _Message(BaseModel):
@@ -55,14 +55,14 @@ class VllmGenerator:
     """A generator behind HTTP.
 
     Args:
-        url: Where the server is, without /v1.
+        url: The server's address, without /v1.
         model: The name under which the server knows the base model or adapter.
         api_key: Sent as a bearer token.
         timeout_s: Limit for a whole answer, connecting and queueing included.
-        connections: Most connections for prompts, which is most of them under way; questions about
-            the server itself have others.
-        never: Ids of tokens that no answer needs.
-        default_context: Context window to assume when the server does not tell it, in tokens.
+        connections: Most prompts under way, each with a connection. Questions about the server have
+            other connections.
+        never: Ids of tokens that are never to be written.
+        default_context: The context window, in tokens, if the server does not report it.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class VllmGenerator:
         )
 
     async def generate(self, request: GenerationRequest) -> Generation:
-        """Answers one prompt, decoding held to the request's pattern by the server."""
+        """Answers one prompt; the server constrains decoding to the request's pattern."""
         reply = await self._send(
             "POST",
             "/v1/chat/completions",
@@ -108,8 +108,8 @@ class VllmGenerator:
                 "structured_outputs": {"regex": request.pattern},
                 **self._bias,
                 **({"bad_words": request.unwanted} if request.unwanted else {}),
-                **(_GOING_ON if request.begun else {}),
-                # Later than 0, with `--scheduling-policy priority`; without it vLLM pays no heed.
+                **(_CONTINUED if request.begun else {}),
+                # After those of priority 0, with `--scheduling-policy priority`; else vLLM ignores it.
                 **({"priority": 1} if request.background else {}),
             },
         )
@@ -123,9 +123,9 @@ class VllmGenerator:
         return Generation(text, completion.usage.prompt_tokens, completion.usage.completion_tokens)
 
     async def context_window(self) -> int:
-        """Returns what the server says of its model, or of the one that an adapter is on.
+        """Returns what the server reports for the model, or for the base model of an adapter.
 
-        Asked until the server lists the model.
+        The answer is kept as soon as the server lists the model.
         """
         if self._context is None:
             served = {model.id: model for model in await self._models()}
@@ -157,7 +157,7 @@ class VllmGenerator:
 
     async def _send(self, method: str, path: str, body: object = None) -> bytes:
         try:
-            # httpx limits each read; a server that drips bytes needs a limit on the whole.
+            # httpx limits each read only; this limits the whole answer.
             async with asyncio.timeout(self._timeout_s):
                 response = await self._client.request(method, path, json=body)
         except (TimeoutError, httpx.TimeoutException) as error:
@@ -178,7 +178,7 @@ class VllmGenerator:
 
 
 def _after(response: httpx.Response, error: ReclmError) -> ReclmError:
-    """Takes over the server's Retry-After, where it is a number of seconds."""
+    """Sets `retry_after` from the server's Retry-After, if it is a number of seconds."""
     seconds = response.headers.get("Retry-After", "")
     if seconds.isdigit():
         error.retry_after = float(seconds)

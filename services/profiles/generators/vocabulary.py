@@ -1,4 +1,4 @@
-"""What a model's vocabulary has that decoding a profile is better off without."""
+"""Tokens of a model's vocabulary that are banned while a profile is decoded."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _LONE_SPACES = ("\u0120", "\u2581")
 
 
 def lone_spaces(folder: Path) -> tuple[int, ...]:
-    """Returns the ids of tokens that are a space and nothing more.
+    """Returns the ids of tokens that are a single space.
 
-    A model that would rather write "1." than a phrase begins with one of them; held to letters
-    after it, it goes on in the middle of a word ("irexpert"). Words have their space in front, in
-    one token, so nothing is lost without these.
+    A model that tends to write "1." instead of a phrase begins with one of them. Constrained to
+    letters after it, the model continues in the middle of a word ("irexpert"). The tokens of words
+    contain their leading space, so that no word needs these tokens.
 
     Args:
         folder: The model's, with `tokenizer.json`.

@@ -1,4 +1,4 @@
-"""Takes interactions in: checks, keeps and has profiles refreshed, before anything is answered."""
+"""Records interactions: checks them, stores them, and schedules refreshes of profiles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Recorder:
     """Records interactions of one tenant's users.
 
     Args:
-        cap: Most interactions that are read of a user.
+        cap: Most interactions of a user that `events` returns.
     """
 
     def __init__(
@@ -38,16 +38,16 @@ class Recorder:
         self._metrics = metrics
 
     async def record(self, events: Sequence[Event]) -> int:
-        """Keeps events and schedules a refresh of each of their users.
+        """Stores events and schedules a refresh for each of their users.
 
-        Recording the same events again changes nothing, so that a caller who got no answer may
-        send them again.
+        To record the same events again changes nothing, so that a caller without an answer can send
+        them again.
 
         Returns:
-            How many users they are of.
+            The number of users.
 
         Raises:
-            UnknownItems: The catalogue lacks some of the items; nothing is kept.
+            UnknownItems: The catalogue lacks some of the items; nothing is stored.
             StoreUnavailable: As the stores do.
         """
         ids = list(dict.fromkeys(event.item_id for event in events))
@@ -62,5 +62,5 @@ class Recorder:
         return len(users)
 
     async def events(self, user_id: str) -> list[Event]:
-        """Returns what is known of a user, oldest first."""
+        """Returns the newest events of a user, oldest first."""
         return await self._interactions.events(self._tenant, user_id, limit=self._cap)

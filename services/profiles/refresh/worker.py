@@ -1,8 +1,8 @@
-"""Refreshes the profiles of users who did something, behind the answer to the call that told it.
+"""Refreshes the profiles of users with new interactions, in the background.
 
-Every worker of the service runs one `Refresher`. A refresh goes through the service like any
-request in the background, so that whoever waits for a profile goes first, and is acknowledged
-only when the profile is stored: a worker that dies leaves its refreshes to the others.
+Every worker process of the service runs one `Refresher`. A refresh is a request in the background:
+requests of callers go first. It is acknowledged only when the profile is stored, so that another
+worker takes over the refreshes of one that dies.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from services.profiles.errors import (
 from services.profiles.telemetry import LOGGER
 
 if TYPE_CHECKING:
-    from services.profiles.cache.service import Answer, ProfileService
+    from services.profiles.cache.service import ProfileAnswer, ProfileService
     from services.profiles.stores.base import Interactions, Refresh, Refreshes
     from services.profiles.telemetry import Metrics
 
@@ -35,23 +35,23 @@ _LONGEST_PAUSE_S = 600.0
 
 
 class _Bug(ReclmError):
-    """Stands for an exception that nobody expected."""
+    """An unexpected exception."""
 
 
 class Refresher:
-    """Takes refreshes from the queue and makes the profiles.
+    """Takes refreshes from the queue and generates the profiles.
 
     Args:
-        profiles: What makes them.
+        profiles: Generates them.
         worker: A name that no other worker has.
         history_limit: Most interactions that a profile is made from.
         concurrency: Most refreshes of this worker at a time.
         attempts: Tries after which a refresh is given up.
-        poll_s: How often the queue is looked at, and what is under way renewed: well within the
-            queue's lease.
-        first_pause_s: How long a refresh waits after its first failure; each further one doubles
-            it, to ten minutes at most. Longer than a store tells of a failed generation, or the
-            next try would only hear of the one before.
+        poll_s: How often the queue is read, and refreshes under way are renewed; much shorter than
+            the lease of the queue.
+        first_pause_s: How long a refresh waits after its first failure. Each further failure doubles
+            the pause, to ten minutes at most. Must be longer than the store keeps the failure of a
+            generation, or the next try gets the same failure.
     """
 
     def __init__(
@@ -86,18 +86,18 @@ class Refresher:
         self._loop: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begins to take refreshes, until `drain`."""
+        """Starts to take refreshes, until `drain`."""
         self._loop = asyncio.create_task(self._run())
 
     async def drain(self, timeout_s: float) -> None:
-        """Takes no more, lets what is under way finish, and leaves the rest to other workers."""
+        """Takes no more refreshes, and lets those under way finish; other workers do the rest."""
         if self._loop is None:
             return
         self._stopping = True
         self._wake.set()
         done, _ = await asyncio.wait({self._loop}, timeout=timeout_s)
-        # The loop is not cancelled: it ends by itself when it has nothing under way. And once is not
-        # enough, since a store's client may lose a cancellation (see `flights.renewed`).
+        # The loop is not cancelled: it ends when nothing is under way. The tasks are cancelled again
+        # and again, since a store's client may lose a cancellation (see `single_flight.renewed`).
         while not done:
             for task in list(self._under_way):
                 task.cancel()
@@ -111,7 +111,7 @@ class Refresher:
             try:
                 await self._take()
             except StoreUnavailable as error:
-                if answered:  # said once, and not twice a second for as long as it lasts
+                if answered:  # logged once for each outage
                     LOGGER.warning("refreshes have to wait", extra={"data": {"why": error.detail}})
                 answered = False
             else:
@@ -126,7 +126,7 @@ class Refresher:
             LOGGER.warning("a worker stays on the list", extra={"data": {"why": error.detail}})
 
     async def _take(self) -> None:
-        """Begins what is due, as far as there is room: whatever ends wakes the loop for more."""
+        """Starts refreshes that are due, up to the limit. A refresh that ends wakes the loop."""
         free = 0 if self._stopping else self._concurrency - len(self._under_way)
         taken = await self._refreshes.take(
             self._tenant, self._worker, most=free, holding=list(self._under_way.values())
@@ -143,7 +143,7 @@ class Refresher:
         self._wake.set()
 
     async def _attend(self, refresh: Refresh) -> None:
-        """Makes one profile, and tells the queue what came of it."""
+        """Refreshes one profile, and reports the outcome to the queue."""
         try:
             if refresh.tries > self._attempts:
                 await self._dead_letter(
@@ -162,7 +162,7 @@ class Refresher:
             await self._refreshes.done(self._tenant, refresh)
             self._metrics.refreshes.labels(outcome).inc()
         except StoreUnavailable as error:
-            # Still pending: taken up again when the store answers and the lease is over.
+            # Still pending: taken again when the store answers and the lease has expired.
             LOGGER.warning("a refresh is left pending", extra={"data": {"why": error.detail}})
 
     async def _refresh(self, refresh: Refresh) -> Outcome:
@@ -184,8 +184,8 @@ class Refresher:
     async def _history(self, key: ProfileKey, *, limit: int) -> list[str]:
         return await self._interactions.history(key.tenant, key.id, limit=limit)
 
-    async def _confirmed(self, key: ProfileKey, answer: Answer) -> Outcome:
-        """Looks whether a profile is stored, and whether its user is still there.
+    async def _confirmed(self, key: ProfileKey, answer: ProfileAnswer) -> Outcome:
+        """Checks that a profile is stored, and that its user was not erased.
 
         Raises:
             StoreUnavailable: It is not stored.
@@ -194,12 +194,12 @@ class Refresher:
             return "erased"
         (stored,) = await self._profiles.embeddings([key])
         if stored is None or stored.created_ms < answer.stored.created_ms:
-            raise StoreUnavailable("the profile was made, and could not be stored")
+            raise StoreUnavailable("the profile was generated, but could not be stored")
         return "refreshed"
 
     async def _failed(self, refresh: Refresh, error: ReclmError) -> None:
-        """Has a refresh tried again later, unless that is of no use."""
-        # The service has others to serve first: no failure of this refresh.
+        """Schedules another try of a refresh, or gives it up."""
+        # An overloaded service serves others first: that does not count as a failed try.
         counts = not isinstance(error, Overloaded)
         if counts:
             self._metrics.refreshes.labels("failed").inc()

@@ -1,1 +1,1 @@
-"""Scores for users: a bundle that was learnt offline, loaded without torch, and its registry."""
+"""Scores for users: bundles that were trained offline, loaded without torch, and their registry."""

@@ -1,6 +1,6 @@
-"""Reads a bundle: every file checked against its checksum and shape, arrays memory-mapped.
+"""Reads a bundle: checks every file's checksum and shape, and maps the arrays into memory.
 
-The workers of a host share the mapped pages, and a swap reads no array twice.
+The workers of a host share the mapped pages.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from services.profiles.scoring.manifest import Manifest
+    from services.profiles.scoring.manifest import BundleManifest
 
 TOWER = "user_tower.onnx"
 
@@ -46,15 +46,15 @@ class Bundle:
     Attributes:
         item_ids: By item row.
         item_rows: Row by item id.
-        user_rows: Row by user id, of users that training knew.
+        user_rows: Row by user id, for the users in the training data.
         item_bias: Shape (n_items,), float32.
         seen_indptr: Shape (n_users + 1,), int64.
-        seen_indices: int32: item rows that training knew of each user.
+        seen_indices: int32: the item rows of each user in the training data.
         arrays: The arrays of the bundle's kind, by file name without suffix, float32.
     """
 
     folder: Path
-    manifest: Manifest
+    manifest: BundleManifest
     item_ids: list[str]
     item_rows: dict[str, int]
     user_rows: dict[str, int]
@@ -64,18 +64,18 @@ class Bundle:
     arrays: dict[str, NDArray[np.float32]]
 
     def seen(self, user: int | None) -> NDArray[np.int32]:
-        """Returns the item rows that training knew of a user row; none for None."""
+        """Returns the item rows of a user row in the training data; none for None."""
         if user is None:
             return np.empty(0, np.int32)
         return self.seen_indices[self.seen_indptr[user] : self.seen_indptr[user + 1]]
 
 
 def load(folder: Path) -> Bundle:
-    """Opens a bundle. Takes as long as hashing its files does.
+    """Opens a bundle. Takes about as long as hashing its files.
 
     Raises:
-        DamagedBundle: A file is missing or is not what the manifest says, or the arrays do not
-            fit together.
+        DamagedBundle: A file is missing or does not match the manifest, or the arrays do not match
+            each other.
     """
     manifest = manifests.read(folder)
     _check_files(folder, manifest)
@@ -110,7 +110,7 @@ def load(folder: Path) -> Bundle:
     )
 
 
-def _check_files(folder: Path, manifest: Manifest) -> None:
+def _check_files(folder: Path, manifest: BundleManifest) -> None:
     missing = [name for name in (*_COMMON, *_OWN[manifest.kind]) if name not in manifest.files]
     if missing:
         raise DamagedBundle(f"{folder.name}: the manifest does not list {', '.join(missing)}")
@@ -160,7 +160,7 @@ def _rows(folder: Path, what: str, ids: list[str]) -> dict[str, int]:
 
 
 def _array(folder: Path, name: str, dtype: type[Any], shape: tuple[int | None, ...]) -> Any:  # noqa: ANN401 - the dtype is the argument's
-    """Maps an array; None in `shape` stands for any length."""
+    """Maps an array into memory; None in `shape` stands for any length."""
     where = f"{folder.name}: {name}.npy"
     try:
         array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
@@ -177,7 +177,7 @@ def _array(folder: Path, name: str, dtype: type[Any], shape: tuple[int | None, .
         )
     if array.dtype == np.float32 and not _finite(array):
         raise DamagedBundle(f"{where} has values that are not finite numbers")
-    # A plain view of the mapped pages: np.memmap's own class costs time at every slice.
+    # A plain view of the mapped pages, since slices of np.memmap are slow.
     return np.asarray(array)
 
 

@@ -1,4 +1,4 @@
-"""What a bundle says about itself: `manifest.json`, checked before anything else is opened."""
+"""The manifest of a bundle, `manifest.json`, which is checked before other files are opened."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"
-"""A bundle's name, which is its folder's too: no path, and no hidden file."""
+"""A bundle's name, which is also its folder's: no path, and no hidden file."""
 
 FILE = "manifest.json"
 _MAX_BYTES = 4 * 1024 * 1024
@@ -33,18 +33,18 @@ Name = Annotated[str, StringConstraints(pattern=NAME)]
 
 
 class _Record(BaseModel):
-    # Members that this version does not know are left to those who do: `format` guards the rest.
+    # Unknown members are ignored; incompatible changes have another `format`.
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
 
 class ComponentRecord(_Record):
-    """A part by name and content hash."""
+    """A component: name and content hash."""
 
     name: str
     hash: str
 
     def to_component(self) -> Component:
-        """Returns the part as the service knows it."""
+        """Returns the component as a domain value."""
         return Component(self.name, self.hash)
 
 
@@ -57,7 +57,7 @@ class VersionRecord(_Record):
     encoder: ComponentRecord
 
     def to_version(self) -> ProfileVersion:
-        """Returns the version as the service knows it."""
+        """Returns the version as a domain value."""
         return ProfileVersion(
             base_model=self.base_model.to_component(),
             adapter=None if self.adapter is None else self.adapter.to_component(),
@@ -74,18 +74,18 @@ class ModelRecord(_Record):
 
 
 class FileRecord(_Record):
-    """What a file of the bundle has to be."""
+    """Checksum and size of a file."""
 
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     bytes: NonNegativeInt
 
 
-class Manifest(_Record):
+class BundleManifest(_Record):
     """A bundle's manifest.
 
     Attributes:
-        encoder: What the profiles were encoded with; None for a model that reads none.
-        profiles: The version of the profiles in training; None where it is not known.
+        encoder: The encoder of the profiles; None for a model that reads none.
+        profiles: The version of the profiles in the training data; None if it is unknown.
         files: All other files of the bundle, by name.
     """
 
@@ -107,11 +107,11 @@ class Manifest(_Record):
     files: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+\.[a-z]+$")], FileRecord]
 
 
-def read(folder: Path) -> Manifest:
+def read(folder: Path) -> BundleManifest:
     """Returns the manifest of a bundle.
 
     Raises:
-        DamagedBundle: There is none, or it is not one that this service can read.
+        DamagedBundle: There is none, or this service cannot read it.
     """
     path = folder / FILE
     try:
@@ -128,7 +128,7 @@ def read(folder: Path) -> Manifest:
             f"format {FORMAT}; export the bundle with the release that the service is of"
         )
     try:
-        manifest = Manifest.model_validate_json(raw)
+        manifest = BundleManifest.model_validate_json(raw)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))

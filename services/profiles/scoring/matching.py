@@ -1,7 +1,7 @@
-"""Whether a bundle and the service speak of the same profiles.
+"""Checks that a bundle was trained on profiles of the service's version.
 
-A tower that learnt the vectors of one encoder reads those of another as noise, and the scores
-look no different for it.
+To a tower that was trained on the vectors of one encoder, those of another are noise, and the scores
+do not show it.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from services.profiles.errors import MismatchedBundle
 
 if TYPE_CHECKING:
     from services.profiles.domain.profile import Component, ProfileVersion
-    from services.profiles.scoring.manifest import Manifest
+    from services.profiles.scoring.manifest import BundleManifest
 
 _PARTS = ("base_model", "adapter", "prompt", "encoder")
 
 
-def check(manifest: Manifest, version: ProfileVersion) -> None:
+def check(manifest: BundleManifest, version: ProfileVersion) -> None:
     """Compares a bundle's encoder and profile version with those of the service.
 
     Raises:
-        MismatchedBundle: They differ; it names each difference.
+        MismatchedBundle: They differ; the message names each difference.
     """
     differences: list[dict[str, str]] = []
     if manifest.encoder is not None:

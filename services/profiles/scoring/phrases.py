@@ -1,4 +1,4 @@
-"""Vectors of interests, kept: the same few thousand phrases come again and again."""
+"""A cache of the vectors of interests: a few thousand phrases make up most of them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Phrases:
-    """Encodes phrases, those that were not asked for lately.
+    """Encodes phrases, and keeps the vectors of those that were used last.
 
     Args:
-        capacity: Phrases kept; the one that was asked for longest ago goes first.
+        capacity: Most phrases kept; the least recently used goes first.
     """
 
     def __init__(self, encoder: Encoder, *, capacity: int = 8192) -> None:
@@ -33,7 +33,7 @@ class Phrases:
         Raises:
             EncoderUnavailable: As the encoder does.
         """
-        # Taken before the wait: what others ask for meanwhile may push these out.
+        # Read before the await: other calls may evict these phrases meanwhile.
         found = {phrase: self._kept[phrase] for phrase in phrases if phrase in self._kept}
         missing = [phrase for phrase in dict.fromkeys(phrases) if phrase not in found]
         if missing:

@@ -1,8 +1,8 @@
-"""An ONNX model of one node, written without the `onnx` package: 30 MB of image for 200 bytes.
+"""An ONNX model of one node, written without the `onnx` package, which would add 30 MB to images.
 
 The messages and field numbers are those of onnx.proto3, IR version 9. The node is ONNX Runtime's
-own `MatMulNBits`, which language models generate with: its product of one vector with a matrix of
-bytes goes through memory in order, and so at its full speed, when no cache has the matrix.
+`MatMulNBits`, which is made for language models: its product of one vector with a matrix of bytes
+reads memory in order, and so at full bandwidth, even if the matrix is in no cache.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCKS = (16, 32, 64, 128, 256)
-"""How many numbers in a row may have one scale."""
+"""The numbers of consecutive values that may share a scale."""
 
 _FLOAT, _UINT8 = 1, 2
 _IR_VERSION, _OPSET, _MICROSOFT_OPSET = 9, 17, 1

@@ -1,8 +1,8 @@
-"""The scorers there are, and the one that answers: loaded beside it, then put in its place.
+"""The scorers in the folder, and the active one, which is replaced without interruption.
 
-Which one is active stands in the store, so that all workers of all hosts go by the same name.
-Whoever answers a request takes the scorer once and keeps it to the end: a swap changes what the
-next request takes, and the old bundle goes with the last request that holds it.
+The store holds the name of the active scorer, so that all workers of all hosts use the same one. A
+request uses one scorer from beginning to end: a swap affects the next request, and the old bundle is
+freed with the last request that uses it.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from services.profiles.domain.profile import ProfileVersion
-    from services.profiles.scoring.manifest import Manifest
+    from services.profiles.scoring.manifest import BundleManifest
     from services.profiles.scoring.scorer import Scorer
     from services.profiles.stores.base import ActiveScorers
 
 _AGAIN_S = 10.0
-"""After how long a bundle that could not be loaded is tried again: it may be on its way here."""
+"""Pause before a bundle that could not be loaded is tried again: it may still be copied here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +47,16 @@ class Listed:
     """A bundle in the folder: its manifest, or why it cannot be used, or both."""
 
     name: str
-    manifest: Manifest | None
+    manifest: BundleManifest | None
     refused: BundleRefused | None
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What there is to be scored with.
+    """The scorers that this worker can use.
 
     Attributes:
-        names: As the store has them.
+        names: The names in the store.
         loaded: The bundle that this worker answers with.
         bundles: In order of name.
     """
@@ -77,10 +77,10 @@ class Registry:
     """Keeps the active scorer loaded.
 
     Args:
-        folder: Holds a folder for each bundle, of the bundle's name.
-        store: Where the names stand.
-        version: What the service makes profiles with: bundles have to fit it.
-        poll_s: How often the store is asked which one is active.
+        folder: Contains a folder for each bundle, of the bundle's name.
+        store: Holds the names.
+        version: The version of the service's profiles, which bundles must match.
+        poll_s: How often the name of the active scorer is read.
     """
 
     def __init__(
@@ -110,12 +110,12 @@ class Registry:
         try:
             yield
         finally:
-            # Told, and not cancelled: redis-py has been seen to swallow a cancellation.
+            # Told to stop, not cancelled: redis-py may lose a cancellation.
             stop.set()
             await task
 
     def current(self) -> Scorer:
-        """Returns the scorer that answers now.
+        """Returns the scorer that is loaded.
 
         Raises:
             NoScorer: None is active, or the active one could not be loaded.
@@ -151,12 +151,12 @@ class Registry:
         return Listing(names, None if self._current is None else self._current.name, bundles)
 
     async def activate(self, name: str) -> ScorerNames:
-        """Loads a bundle, and makes it the one that all workers go by.
+        """Loads a bundle, and makes it the active one for all workers.
 
         Raises:
             ScorerNotFound: There is none of this name.
-            BundleRefused: It is damaged, or does not fit the service; nothing has changed.
-            StoreUnavailable: As the store does; whether anything has changed is not known.
+            BundleRefused: It is damaged, or does not match the service; nothing has changed.
+            StoreUnavailable: As the store does; it is unknown whether anything has changed.
         """
         async with self._changing:
             scorer = await self._loaded(name)
@@ -165,13 +165,13 @@ class Registry:
         return names
 
     async def roll_back(self) -> ScorerNames:
-        """Makes the bundle that was active before the active one; a second time undoes it.
+        """Activates the bundle that was active before; a second call undoes this.
 
         Raises:
             NothingToRollBack: None was.
             ScorersChanged: Another bundle was activated meanwhile; nothing has changed.
-            ScorerNotFound, BundleRefused, StoreUnavailable: As `activate` does. After the last, look
-                before trying again: that would undo what may have been done.
+            ScorerNotFound, BundleRefused, StoreUnavailable: As `activate` does. After the last, read
+                the names first: another call would undo a roll-back that succeeded.
         """
         async with self._changing:
             names = await self._store.names(self._tenant)
@@ -194,19 +194,19 @@ class Registry:
                     return
             try:
                 await self._follow()
-            except Exception:  # noqa: BLE001 - logged; without the watch this worker would stay behind
+            except Exception:  # noqa: BLE001 - logged; the worker must continue to follow
                 LOGGER.exception("the active scorer cannot be followed")
 
     async def _follow(self) -> None:
-        """Loads what the store says is active, unless it is loaded or has failed just now."""
+        """Loads the active scorer, unless it is loaded or has just failed."""
         async with self._changing:
             try:
                 name = (await self._store.names(self._tenant)).active
             except StoreUnavailable as error:
-                # What is loaded goes on answering; /readyz says that the store is down.
+                # The loaded scorer continues to answer; /readyz reports that the store is down.
                 LOGGER.debug("scorer names not read", extra={"data": {"why": error.detail}})
                 return
-            # A store that forgot the name is no reason to stop answering.
+            # If the store has lost the name, the loaded scorer continues to answer.
             if name is None or (self._current is not None and self._current.name == name):
                 self._failure = None
                 return
@@ -233,7 +233,7 @@ class Registry:
             LOGGER.info("scorer loaded", extra={"data": {"scorer": scorer.name}})
 
     def _open(self, name: str) -> Scorer:
-        # The name is compared with those of the folder, and never made into a path itself.
+        # The name is compared with those in the folder, and never used as a path.
         for folder in self._folders():
             if folder.name == name:
                 return open_scorer(folder, self._version)
@@ -254,7 +254,7 @@ class Registry:
         return Listed(folder.name, manifest, None)
 
     def _folders(self) -> list[Path]:
-        """Returns the bundles' folders; hidden ones are still being written."""
+        """Returns the bundles' folders, without hidden ones, which are still being written."""
         try:
             return sorted(
                 path

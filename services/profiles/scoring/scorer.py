@@ -1,7 +1,6 @@
-"""Scores, and the reasons for them, from an opened bundle: NumPy and the tower, nothing else.
+"""Computes scores and their reasons from an opened bundle, with NumPy and the user tower.
 
-Everything here computes and nothing waits: what is not `quick` is run in a thread, beside the event
-loop.
+Nothing here waits. Rankings that are not `quick` are computed in a thread, outside the event loop.
 """
 
 from __future__ import annotations
@@ -37,31 +36,31 @@ if TYPE_CHECKING:
 C = TypeVar("C", PastItem, Interest)
 
 FEW = 3
-"""Past items, and interests, that are named for an item at most."""
+"""Most past items, and most interests, that are named as reasons for an item."""
 
 MOST_TRIED = 256
-"""Past items that are left out one by one at most: the newest clicks, then what training knew."""
+"""Most past items that are left out one by one: the newest clicks, then those of the training data."""
 
 _ROUNDING = 1e-6
-"""Differences of two scores below this part of the scores' terms are float32's, not the model's."""
+"""Differences of scores below this share of their terms are rounding errors of float32."""
 
 _ROWS_AT_ONCE = 64
 
 _QUICK = 16_000_000
-"""Bytes that are gone through in a millisecond or so."""
+"""Bytes that are read in about a millisecond."""
 
 _SORTING, _MULTIPLYING = 800, 6
-"""What a contribution, and a product of two numbers in the tower, cost of those bytes."""
+"""The cost, in those bytes, of a contribution and of a multiplication in the tower."""
 
 _WORTH_A_SCREEN, _MOST = 1_000_000, 1_000_000_000
-"""Numbers in the items' vectors for which a screen is made: fewer take no time, more do not fit
-into one ONNX model."""
+"""Bounds on the numbers in the items' vectors for a screen: with fewer it saves no time, and more do
+not fit into one ONNX model."""
 _FEW_LEFT = 8
-"""A screen that leaves more than this part of the items to be scored has not paid."""
+"""A screen saves time if it leaves at most one item in this many."""
 
 
 class _Reader(Protocol):
-    """A user as one kind of bundle reads it: made for one question, asked for scores, then why."""
+    """The scores of one question, by one kind of bundle, and the reasons for them."""
 
     def scores(self, items: Positions) -> Vector:
         """Returns scores of item rows."""
@@ -72,7 +71,7 @@ class _Reader(Protocol):
         ...
 
     def carried(self, items: Positions) -> list[Carried]:
-        """Returns what carried each of the items: past items, and interests."""
+        """Returns the contributions of past items and of interests to each of the items."""
         ...
 
 
@@ -84,7 +83,7 @@ class Scorer(abc.ABC):
 
     @property
     def name(self) -> str:
-        """The bundle's."""
+        """The bundle's name."""
         return self.bundle.manifest.name
 
     @property
@@ -93,11 +92,11 @@ class Scorer(abc.ABC):
         return self.bundle.manifest.profile_dimension > 0
 
     def quick(self, question: Question) -> bool:
-        """Whether ranking takes less than it may cost to hand it to a thread and wait for that."""
+        """Returns whether a ranking takes less time than passing it to a thread may."""
         return self._bytes(question) <= _QUICK
 
     def rank(self, question: Question) -> Ranking:
-        """Returns the k best items that are neither known of the user nor excluded."""
+        """Returns the k best items that the user has not chosen yet and that are not excluded."""
         seen = self.bundle.seen(question.user).astype(np.intp)
         clicks = np.asarray(question.clicks, np.intp)
         newer = clicks[~np.isin(clicks, seen)]
@@ -139,11 +138,11 @@ class Scorer(abc.ABC):
 
     @abc.abstractmethod
     def _bytes(self, question: Question) -> int:
-        """Returns how much of the bundle is gone through, roughly."""
+        """Returns roughly how many bytes of the bundle are read."""
 
     @abc.abstractmethod
     def _reader(self, question: Question, known: Positions, *, stored: bool) -> _Reader:
-        """Returns a user; `stored` when training knew all that is known."""
+        """Returns a user; `stored` if the training data holds all that is known."""
 
 
 class FactorScorer(Scorer):
@@ -191,7 +190,7 @@ class WeightScorer(Scorer):
 
 
 class _FactorReader:
-    """A user as vectors. With reasons, all that the tower is asked goes in one batch."""
+    """A user as vectors. With reasons, all inputs of the tower are one batch."""
 
     def __init__(
         self,
@@ -293,13 +292,13 @@ class _WeightReader:
 
     def _all(self) -> Vector:
         scores: Vector = self._bundle.item_bias.copy()
-        told = False
+        weighted = False
         for start in range(0, len(self._known), _ROWS_AT_ONCE):
             rows = self._weights[self._known[start : start + _ROWS_AT_ONCE]]
             scores += rows.sum(axis=0)
-            told = told or bool(rows.any())
-        # Of somebody none of whose items says anything, as much is known as of nobody.
-        return scores if told else self._bundle.arrays["item_prior"].copy()
+            weighted = weighted or bool(rows.any())
+        # If none of the items has any weights, the scores are those of an unknown user.
+        return scores if weighted else self._bundle.arrays["item_prior"].copy()
 
     def carried(self, items: Positions) -> list[Carried]:
         ids = self._bundle.item_ids
@@ -326,8 +325,8 @@ def _best(
     Args:
         make: Makes a contribution of a name and a number.
         contributions: Shape (len(names), items).
-        names: Of what contributes.
-        least: Shape (items,): what a contribution has to be over.
+        names: The names of what contributes.
+        least: Shape (items,): the bound that a contribution must exceed.
     """
     order = np.argsort(-contributions, axis=0, kind="stable")[:FEW]
     values = np.take_along_axis(contributions, order, axis=0)
@@ -344,11 +343,11 @@ def _best(
 
 
 def open_scorer(folder: Path, version: ProfileVersion) -> Scorer:
-    """Loads a bundle for a service that makes profiles of a version.
+    """Loads a bundle for a service with profiles of a version.
 
     Raises:
         DamagedBundle: As loading does.
-        MismatchedBundle: It was trained on other profiles or another encoder than the service's.
+        MismatchedBundle: It was trained on profiles or an encoder other than the service's.
     """
     matching.check(manifests.read(folder), version)
     bundle = bundles.load(folder)

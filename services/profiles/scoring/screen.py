@@ -1,8 +1,8 @@
-"""A coarse look at all items that tells, exactly, which of them can be among the best.
+"""Approximate scores of all items, with a bound on the error, to find candidates for the best k.
 
-The product of all items with a user's vector reads every number of a matrix. In bytes instead of
-floats it takes a fraction of the time, and its error has a bound: whatever lies further below the
-k-th best than twice the bound is not among the k best. What is left is scored as it should be.
+The product of all items with a user's vector reads every number of a matrix. With bytes instead of
+floats this takes a fraction of the time, and the error has a bound: an item whose score is below the
+k-th best by more than twice the bound is not among the k best. The others are scored exactly.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float32]
 
 _STEPS = 127
-"""Of a number, each way."""
+"""Quantisation steps on each side of 0."""
 _ZERO = 128
 """The byte that stands for 0."""
 _ROWS_AT_ONCE = 8192
 _ROUNDING = 1e-4
-"""Share of a score's terms that float32 may add to the error, generously."""
+"""A generous bound on the rounding error of float32, as a share of a score's terms."""
 _NOTHING = 1e-30
-"""Vectors whose largest number is below this have no numbers that could be told apart."""
+"""Vectors whose largest number is below this are treated as zero."""
 
 
 class Screen:
     """Items' vectors in bytes. May be used by several threads at once.
 
-    Takes a byte of memory for each number, besides the vectors themselves.
+    Needs one byte of memory for each number, besides the vectors.
     """
 
     def __init__(self, items: Vector, bias: Vector) -> None:
-        """Quantises vectors, shape (n, d); `bias`, shape (n,), stays as it is."""
+        """Quantises vectors, shape (n, d); `bias`, shape (n,), is not quantised."""
         count, depth = items.shape
         block = next((size for size in BLOCKS if size >= depth), BLOCKS[-1])
         blocks = -(-depth // block)
@@ -46,7 +46,7 @@ class Screen:
             np.maximum(
                 largest, np.abs(items[start : start + _ROWS_AT_ONCE]).max(axis=0), out=largest
             )
-        # Dimensions of very different size would leave the small ones a step or two.
+        # Without scaling, dimensions with small numbers would have only a step or two.
         self._scale = np.where(largest > 0, largest, 1).astype(np.float32)
         steps = np.full((count, blocks, block), _ZERO, np.uint8)
         scales = np.empty((count, blocks), np.float32)
@@ -63,7 +63,7 @@ class Screen:
             scales[start : start + len(rows)] = step
         self._longest = longest
         self._item_step = float(scales.max(initial=0))
-        # In several blocks the vector that comes is rounded to the steps of each once more.
+        # With several blocks, the user's vector is rounded to the steps of each block as well.
         self._roundings = 1 if blocks == 1 else 2
         self._largest_bias = float(np.abs(bias).max(initial=0))
         self._session = _session(bytes_product(steps, scales, bias, depth=depth))
@@ -75,7 +75,7 @@ class Screen:
             user: Shape (d,).
 
         Returns:
-            Scores, shape (n,), and how far off each of them is at most.
+            Scores, shape (n,), and a bound on the error of each.
         """
         scaled = user * self._scale
         length = float(np.abs(scaled).sum(dtype=np.float64))
@@ -85,8 +85,8 @@ class Screen:
         else:
             step = largest / _STEPS
             numbers = (np.rint(scaled / step) * step).astype(np.float32)
-            # Half a step of an item's number times the user's, and half a step of the user's times
-            # the item's: sums over the dimensions.
+            # Half a step of an item's number times the user's number, plus half a step of the user's
+            # number times the item's, summed over the dimensions.
             error = self._item_step / 2 * length + self._roundings * step / 2 * self._longest
         (scores,) = self._session.run(["scores"], {"user": numbers[None]})
         return scores[0], error + _ROUNDING * (length + self._largest_bias)

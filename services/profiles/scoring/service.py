@@ -1,4 +1,4 @@
-"""Scores on demand: what is known of a user put together, and ranked."""
+"""Scores on demand: collects what is known of a user, and ranks items."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reclm_client.schemas.score import ScoreRequest
-    from services.profiles.cache.service import Answer, ProfileService
+    from services.profiles.cache.service import ProfileAnswer, ProfileService
     from services.profiles.scoring.phrases import Phrases
     from services.profiles.scoring.registry import Registry
     from services.profiles.scoring.scorer import Scorer
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from services.profiles.telemetry import Metrics
 
 _RESERVE_S = 0.02
-"""What of a deadline is kept for ranking when a profile has to be waited for."""
+"""The part of a deadline that is kept for ranking when a profile is waited for."""
 
 
 class ScoringService:
@@ -45,9 +45,8 @@ class ScoringService:
 
     Args:
         max_history: Most interactions that are read, and most that a profile is made from.
-        threads: Scores that are not quick computed at a time. They spend their time in code that
-            lets go of the GIL.
-        max_waiting: Most of these computed or waiting; beyond that, Overloaded.
+        threads: Rankings that are not quick computed at a time, in code that releases the GIL.
+        max_waiting: Most rankings that are computed or wait for a thread; beyond that, Overloaded.
     """
 
     def __init__(
@@ -91,7 +90,7 @@ class ScoringService:
 
         Raises:
             NoScorer: As the registry does.
-            EncoderUnavailable: A degraded profile is needed, and cannot be encoded.
+            EncoderUnavailable: A degraded profile is needed, but cannot be encoded.
             StoreUnavailable: As the stores do, or the deadline passed before they answered.
             Overloaded: Too many are waiting.
         """
@@ -104,7 +103,7 @@ class ScoringService:
             b'"profile":null', b'"profile":' + profile.document(embedding=False), 1
         )
 
-    async def _score(self, request: ScoreRequest) -> tuple[Score, Answer | None]:
+    async def _score(self, request: ScoreRequest) -> tuple[Score, ProfileAnswer | None]:
         """Returns a score without its profile, and the profile."""
         scorer = self._registry.current()
         bundle = scorer.bundle
@@ -155,9 +154,9 @@ class ScoringService:
         return score, profile
 
     async def _ranked(self, scorer: Scorer, question: Question) -> Ranking:
-        """Ranks here and now when that is quick, else beside the event loop."""
+        """Ranks at once if that is quick, else in a thread."""
         if scorer.quick(question):
-            # A row of a batch of which nothing is stored has waited for nothing so far.
+            # A row of a batch for which nothing is stored has not awaited anything yet.
             await asyncio.sleep(0)
             return scorer.rank(question)
         if self._waiting >= self._max_waiting:
@@ -171,8 +170,8 @@ class ScoringService:
 
     async def _stored(
         self, user_id: str | None, until: float | None
-    ) -> tuple[Answer | None, list[str]]:
-        """Returns a user's usable profile and interactions, read at the same time."""
+    ) -> tuple[ProfileAnswer | None, list[str]]:
+        """Returns a user's usable profile and interactions, read concurrently."""
         if user_id is None:
             return None, []
         try:
@@ -185,7 +184,7 @@ class ScoringService:
             raise StoreUnavailable("the store did not answer within the deadline") from error
         return profile, events
 
-    async def _profile(self, user_id: str) -> Answer | None:
+    async def _profile(self, user_id: str) -> ProfileAnswer | None:
         try:
             found = await self._profiles.lookup(ProfileKey(self._tenant, "user", user_id))
         except ProfileNotFound:
@@ -194,8 +193,8 @@ class ScoringService:
 
     async def _made(
         self, request: ScoreRequest, events: Sequence[str], until: float | None
-    ) -> Answer | None:
-        """Returns a profile made now, or the degraded one; None with nothing to make one from."""
+    ) -> ProfileAnswer | None:
+        """Returns a new or degraded profile; None if there is nothing to make one from."""
         named = set(_ids(request.history))
         earlier = [id_ for id_ in events if id_ not in named]
         history = (*earlier, *request.history)[-self._max_history :]
@@ -215,8 +214,8 @@ class ScoringService:
             return None
         return made if self._readable(made) else None
 
-    def _readable(self, profile: Answer) -> bool:
-        """Says whether a profile's vector is of the encoder that the service works with now."""
+    def _readable(self, profile: ProfileAnswer) -> bool:
+        """Returns whether a profile's vector was made with the service's encoder."""
         digest = profile.stored.version_digest
         if digest not in self._same_encoder:
             encoder = self._profiles.version.encoder
@@ -224,8 +223,8 @@ class ScoringService:
             self._same_encoder[digest] = from_json(profile.version)["encoder"] == named
         return self._same_encoder[digest]
 
-    async def _interests(self, profile: Answer, until: float | None) -> Interests | None:
-        """Returns the vectors of a profile's interests; None when the encoder is away or late."""
+    async def _interests(self, profile: ProfileAnswer, until: float | None) -> Interests | None:
+        """Returns the vectors of a profile's interests; None if the encoder fails or is late."""
         phrases: list[str] = from_json(b"{" + profile.stored.fragment + b"}")["interests"]
         try:
             async with asyncio.timeout_at(until):
@@ -245,7 +244,7 @@ def _ids(history: Sequence[str | Item]) -> list[str]:
 
 
 def _rows(rows: dict[str, int], ids: Sequence[str], ignored: dict[str, None]) -> list[int]:
-    """Returns the rows of the ids that have one, and notes the others as ignored."""
+    """Returns the rows of the ids that have one, and adds the others to `ignored`."""
     found = []
     for id_ in ids:
         row = rows.get(id_)
@@ -257,12 +256,12 @@ def _rows(rows: dict[str, int], ids: Sequence[str], ignored: dict[str, None]) ->
 
 
 def _nothing_new(scorer: Scorer, user: int, clicks: dict[int, None]) -> bool:
-    """Says whether training knew all that is known of a user."""
+    """Returns whether the training data holds all that is known of a user."""
     return not clicks or clicks.keys() <= set(scorer.bundle.seen(user).tolist())
 
 
 def _anonymous(history: Sequence[str | Item]) -> str:
-    """Returns an id for whoever has this history: the same clicks share one profile."""
+    """Returns an id made from a history, so that the same clicks share one profile."""
     parts: list[str] = []
     for entry in history:
         if isinstance(entry, str):

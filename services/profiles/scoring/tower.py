@@ -1,4 +1,4 @@
-"""Runs the user tower: from clicks and a profile to the vector that items are scored with."""
+"""Runs the user tower, which computes a user's vector from clicks and a profile."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Tower:
     """The ONNX model of a bundle. May be run by several threads at once.
 
     Attributes:
-        profile_size: Numbers that its `profile` input takes: 1 where it reads no profiles.
+        profile_size: Width of the input `profile`: 1 if the tower reads no profiles.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Tower:
         }
         where = f"{path.parent.name}: {path.name}"
         options = ort.SessionOptions()
-        # A run takes less than it takes to wake another thread.
+        # A run takes less time than waking another thread.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:

@@ -1,4 +1,4 @@
-"""What goes into a scorer, in rows of the bundle, and the ranking that comes out of it."""
+"""Inputs of a scorer, in rows of the bundle, and the ranking that it returns."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class Interests:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """Whom to score, and what of it is wanted; items and users are rows of the bundle.
+    """The user to score items for, and what to return; items and users are rows of the bundle.
 
     Attributes:
-        user: The row of a user that training knew, None for others.
-        clicks: What is known of the user besides, oldest first, none twice.
+        user: The row of a user in the training data, None for others.
+        clicks: Other items that the user chose, oldest first, without repetition.
         profile: Shape (profile_dimension,): the profile's vector; None for none.
-        interests: For reasons; None where they are not known.
-        exclude: Not to be returned, besides what is known.
-        candidates: All that may be returned; None for every item.
-        reasons: Say what carried each item.
+        interests: For the reasons; None for none.
+        exclude: Items that must not be returned, besides those that the user chose.
+        candidates: The items that may be returned; None for all.
+        reasons: Compute the contributions to each score.
     """
 
     user: int | None
@@ -52,7 +52,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Items, best first, and what the scores are made from."""
+    """Items, best first, and what the scores are based on."""
 
     known_by: KnownBy
     items: list[ScoredItem]

@@ -1,1 +1,1 @@
-"""Where profiles and the catalogue are kept."""
+"""Where the service keeps profiles, items, interactions, refreshes and the names of scorers."""

@@ -1,4 +1,4 @@
-"""What the service asks of a store. Values are opaque bytes; `codec` gives them meaning."""
+"""What the service asks of its stores. Values are opaque bytes; `codec` gives them meaning."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to generate one profile, held until it is committed, given up or runs out."""
+    """The right to generate one profile, until it is committed, given up, erased or expires."""
 
     key: ProfileKey
     token: bytes
@@ -36,7 +36,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class ScorerNames:
-    """Which bundle is active, and which was before it; None for none."""
+    """The active bundle, and the one that was active before it; None for none."""
 
     active: str | None
     previous: str | None
@@ -61,11 +61,11 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """A profile to make anew, pending for the worker that took it.
+    """A profile to refresh, pending for the worker that took it.
 
     Attributes:
-        entry: Names it in the queue.
-        tries: How often it was begun since one succeeded, this time included.
+        entry: Its id in the queue.
+        tries: How often it was begun since the last success, this time included.
     """
 
     entry: bytes
@@ -75,16 +75,25 @@ class Refresh:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a worker was given, and the state of the queue then.
+    """The refreshes that a worker was given, and the state of the queue at that time.
 
     Attributes:
         waiting: Users whose refresh is not done, those under way included.
-        lag_s: How long the one that has waited longest is overdue; 0 when none is.
+        lag_s: How long the refresh that is due longest is overdue; 0 when none is.
     """
 
     refreshes: tuple[Refresh, ...]
     waiting: int
     lag_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A refresh that was given up after so many tries, and why."""
+
+    user_id: str
+    reason: str
+    tries: int
 
 
 class ProfileStore(Protocol):
@@ -98,16 +107,12 @@ class ProfileStore(Protocol):
         """Returns stored values in the order of `keys`, in one round trip."""
         ...
 
-    async def delete(self, key: ProfileKey) -> bool:
-        """Erases all that is kept under a key, leases too. Returns whether a profile was there."""
-        ...
-
     async def acquire(self, key: ProfileKey) -> Claim:
         """Takes the lease if nobody has it, and reads the profile, as one step. Never waits."""
         ...
 
     async def renew(self, lease: Lease) -> bool:
-        """Extends a lease. False when it is lost: it ran out, or the profile was erased."""
+        """Extends a lease. False when it is lost: it expired, or the profile was erased."""
         ...
 
     async def commit(
@@ -148,43 +153,43 @@ class Interactions(Protocol):
         """Returns the newest `limit` events, oldest first."""
         ...
 
-    async def erase(self, tenant: str, user_id: str) -> None:
-        """Erases a user's interactions, and whatever refreshes are to come or were given up."""
-        ...
-
 
 class Refreshes(Protocol):
-    """Profiles to make anew, one entry a user. Every method may raise StoreUnavailable.
+    """The queue of profiles to refresh, one entry a user. Every method may raise StoreUnavailable.
 
-    A refresh that was taken stays pending until it is ended by `done`, `later` or `dead_letter`; until
-    then, another of the same user has to wait. One whose worker has not called `take` for the
-    lease's time is given to the next that does.
+    A refresh that was taken stays pending until `done`, `later` or `dead_letter` ends it. Until
+    then, another refresh of the same user waits. If the worker does not call `take` for the time
+    of a lease, the next worker that does gets the refresh.
     """
 
     async def schedule(self, tenant: str, user_ids: Sequence[str]) -> None:
-        """Asks for refreshes as soon as their users are quiet, or have waited long enough."""
+        """Makes refreshes due when their users are quiet, or have waited for the longest time."""
         ...
 
     async def take(
         self, tenant: str, worker: str, *, most: int, holding: Sequence[Refresh]
     ) -> Taken:
-        """Gives a worker up to `most` refreshes, and renews those that it holds."""
+        """Gives a worker up to `most` refreshes that are due, and renews those that it holds."""
         ...
 
     async def done(self, tenant: str, refresh: Refresh) -> None:
-        """Ends a refresh that succeeded, or that nobody needs any more."""
+        """Ends a refresh that succeeded, or is not needed any more."""
         ...
 
     async def later(self, tenant: str, refresh: Refresh, *, pause_s: float, counts: bool) -> None:
-        """Ends a try; the next is due after a pause. `counts`: whether it was one of the tries."""
+        """Ends a try; the next one is due after a pause. It is not counted unless `counts`."""
         ...
 
     async def dead_letter(self, tenant: str, refresh: Refresh, reason: str) -> None:
-        """Gives a refresh up, and notes why."""
+        """Gives a refresh up, and keeps the reason, unless its user was erased meanwhile."""
+        ...
+
+    async def dead_letters(self, tenant: str) -> list[DeadLetter]:
+        """Returns the refreshes that were given up, the oldest first; only the newest are kept."""
         ...
 
     async def leave(self, tenant: str, worker: str) -> None:
-        """Forgets a worker that holds nothing, and those that ended long ago."""
+        """Forgets a worker that holds nothing, and workers that ended long ago."""
         ...
 
 
@@ -211,16 +216,66 @@ class Catalogue(Protocol):
 
 
 class ActiveScorers(Protocol):
-    """The names that all workers go by. Every method may raise StoreUnavailable."""
+    """The names of the scorers that all workers use. Every method may raise StoreUnavailable."""
 
     async def names(self, tenant: str) -> ScorerNames:
-        """Returns which bundle is active, and which was before."""
+        """Returns the names of the active bundle and of the one before it."""
         ...
 
     async def activate(self, tenant: str, name: str) -> ScorerNames:
-        """Makes a bundle the active one and the one that was the previous; returns both."""
+        """Makes a bundle the active one, and the active one the previous one; returns both names.
+
+        To activate the active bundle changes nothing.
+        """
         ...
 
     async def swap(self, tenant: str, expected: ScorerNames) -> bool:
         """Exchanges active and previous. False, changing nothing, when they are not as expected."""
+        ...
+
+
+class Stores(Protocol):
+    """All that one deployment keeps, and what concerns several stores at once."""
+
+    @property
+    def profiles(self) -> ProfileStore:
+        """Profiles, and leases on them."""
+        ...
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Items."""
+        ...
+
+    @property
+    def interactions(self) -> Interactions:
+        """Users' interactions."""
+        ...
+
+    @property
+    def refreshes(self) -> Refreshes:
+        """The queue of refreshes."""
+        ...
+
+    @property
+    def scorers(self) -> ActiveScorers:
+        """Names of scorers."""
+        ...
+
+    async def erase(self, key: ProfileKey) -> bool:
+        """Erases a user or an item from all stores but the catalogue, as one step.
+
+        The profile and its lease go: a profile that is being generated is not stored. Of a user go
+        the interactions, the refreshes that wait or are under way, and the dead letters.
+
+        Returns:
+            Whether there was a profile.
+
+        Raises:
+            StoreUnavailable: As the stores do.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Closes the connections that the stores share."""
         ...

@@ -1,9 +1,8 @@
-"""How a profile lies in a store, and how it becomes a response without being parsed.
+"""The layout of a stored profile, and how it becomes a response without being parsed.
 
-A value is a fixed header, the part of the JSON response that only this profile has, and the
-vector in float16. A cache hit copies that part into the response between a status and the
-provenance; nothing is decoded. What all profiles of a version share (the version's own JSON) is
-kept once for all, which is why a million profiles fit in 1.5 GB.
+A value is a fixed header, the members of the JSON response that belong to this profile alone, and
+the vector in float16. A cache hit copies those members into the response; nothing is decoded. The
+JSON of a version is stored once for all its profiles. So a million profiles fit in 1.5 GB.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from services.profiles.domain.profile import Status
 
 LAYOUT = 1
-"""Bumped whenever the bytes change their meaning; other layouts read as absent."""
+"""Increased whenever the layout changes; values of another layout are treated as absent."""
 
 # layout, unused, fragment length, version digest, request digest, input hash, created (ms)
 _HEADER = struct.Struct("<BBI8s8s16sQ")
@@ -31,10 +30,10 @@ _HEADER = struct.Struct("<BBI8s8s16sQ")
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A stored profile, looked at in place.
+    """A view of a stored profile.
 
     Attributes:
-        value: The bytes as they lie in the store.
+        value: The stored bytes.
         fragment_bytes: Length of the JSON fragment that follows the header.
     """
 
@@ -47,7 +46,7 @@ class Stored:
 
     @property
     def fragment(self) -> bytes:
-        """The JSON members that only this profile has, without braces."""
+        """The JSON members of this profile alone, without braces."""
         return self.value[_HEADER.size : _HEADER.size + self.fragment_bytes]
 
     @property
@@ -58,12 +57,12 @@ class Stored:
         )
 
     def response(self, status: Status, version: bytes, *, embedding: bool = False) -> bytes:
-        """Returns the JSON document that goes to a caller.
+        """Returns the JSON document for a caller.
 
         Args:
-            status: How the caller got it.
-            version: JSON of the version that made it.
-            embedding: Add the vector.
+            status: The status to report.
+            version: The JSON of the profile's version.
+            embedding: Include the vector.
         """
         vector = (
             b',"embedding":' + to_json(self.vector.astype(np.float32).tolist())
@@ -88,7 +87,7 @@ class Stored:
         )
 
     def rebound(self, request_digest: bytes) -> bytes:
-        """Returns the value under another request that comes to the same input."""
+        """Returns the value with the digest of another request, which leads to the same input."""
         header = _HEADER.pack(
             LAYOUT,
             0,
@@ -117,7 +116,7 @@ def encode(profile: Profile) -> bytes:
 
 
 def look(value: bytes | None) -> Stored | None:
-    """Returns a view of a stored value; None for none, or for one in another layout."""
+    """Returns a view of a stored value; None if there is none, or for another layout."""
     if value is None or len(value) < _HEADER.size:
         return None
     layout, _, fragment_bytes, version, request, input_hash, created = _HEADER.unpack_from(value)

@@ -1,4 +1,4 @@
-"""The catalogue's search terms: what both stores agree on."""
+"""Search terms and cursors of the catalogue, the same in all stores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_TERM = 40
 
 
 def terms(text: str) -> set[str]:
-    """Returns the words of a text, without case and accents."""
+    """Returns the words of a text, case-folded and without accents."""
     plain = "".join(
         character
         for character in unicodedata.normalize("NFKD", text)
@@ -24,27 +24,27 @@ def terms(text: str) -> set[str]:
 
 
 def matches(title: str, wanted: set[str]) -> bool:
-    """Says whether each wanted term begins a word of the title."""
+    """Returns whether each wanted term is the beginning of a word of the title."""
     words = terms(title)
     return all(any(word.startswith(prefix) for word in words) for prefix in wanted)
 
 
 def to_cursor(member: bytes) -> str:
-    """Returns a place in a listing as text for a URL."""
+    """Returns a position in a listing as text for a URL."""
     return base64.urlsafe_b64encode(member).decode().rstrip("=")
 
 
 def from_cursor(cursor: str) -> bytes:
-    """Returns the place that a cursor names.
+    """Returns the position of a cursor.
 
     Raises:
-        InvalidInput: It is not one that `to_cursor` made.
+        InvalidInput: It was not made by `to_cursor`.
     """
     try:
         member = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     except (binascii.Error, ValueError):
         member = b""
-    # The decoder passes over characters that are not of its alphabet.
+    # The decoder ignores characters outside its alphabet.
     if not member or to_cursor(member) != cursor:
         raise InvalidInput("cursor: not one that this service gave; start without it")
     return member

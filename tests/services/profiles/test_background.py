@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from services.profiles.cache.service import Answer, ProfileService
+from services.profiles.cache.service import ProfileAnswer, ProfileService
 from services.profiles.domain.profile import Component, Item, ProfileKey, ProfileVersion
 from services.profiles.domain.requests import ProfileRequest
 from services.profiles.errors import Overloaded
-from services.profiles.generation.profile_generator import Writer
-from services.profiles.generation.prompt_builder import Reader
+from services.profiles.generation.profile_generator import ProfileGenerator
+from services.profiles.generation.prompt_builder import PromptBuilder
+from services.profiles.generation.prompts.registry import CURRENT
 from services.profiles.generation.token_budget import utf8_length
 from services.profiles.generators.base import Generation, GenerationRequest
-from services.profiles.stores.memory import MemoryCatalogue, MemoryInteractions, MemoryProfiles
+from services.profiles.settings import Settings
+from services.profiles.stores.memory.stores import open_memory_stores
 from services.profiles.telemetry import Metrics
 
 if TYPE_CHECKING:
@@ -77,17 +79,18 @@ async def generator() -> HeldGenerator:
 @pytest.fixture
 async def service(generator: HeldGenerator) -> AsyncIterator[ProfileService]:
     metrics = Metrics()
+    stores = open_memory_stores(Settings())
     service = ProfileService(
-        store=MemoryProfiles(),
-        interactions=MemoryInteractions(),
+        stores=stores,
         history_limit=100,
-        reader=Reader(
-            catalogue=MemoryCatalogue(), tenant="t", count=utf8_length, history_tokens=500
+        prompts=PromptBuilder(
+            catalogue=stores.catalogue, tenant="t", count=utf8_length, history_tokens=500
         ),
-        writer=Writer(
+        generator=ProfileGenerator(
             generator=generator,
             encoder=OneVector(),
             version=VERSION,
+            prompt=CURRENT,
             count=utf8_length,
             examples=False,
             temperature=0.0,
@@ -113,7 +116,7 @@ def request(id_: str, *, background: bool) -> ProfileRequest:
     return ProfileRequest(ProfileKey("t", "user", id_), history, background=background)
 
 
-def begin(service: ProfileService, id_: str, *, background: bool) -> asyncio.Task[Answer]:
+def begin(service: ProfileService, id_: str, *, background: bool) -> asyncio.Task[ProfileAnswer]:
     return asyncio.create_task(service.profile(request(id_, background=background)))
 
 

@@ -5,7 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from pydantic_settings import SettingsError
 
+from services.profiles.server import require_shared_store
+from services.profiles.settings import Settings
 from tests.support.processes import free_port
 
 _SERVE = """
@@ -28,3 +31,10 @@ def test_an_application_that_cannot_start_is_no_orderly_end(workers: str) -> Non
     )
     assert "RECLM_ENCODER_PATH" in done.stderr + done.stdout
     assert done.returncode == 3
+
+
+def test_several_workers_need_a_store_that_they_share() -> None:
+    with pytest.raises(SettingsError, match=r"RECLM_STORE=memory.*2 workers"):
+        require_shared_store(Settings(store="memory"), 2)
+    require_shared_store(Settings(store="memory"), 1)
+    require_shared_store(Settings(), 2)

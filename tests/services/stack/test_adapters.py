@@ -10,17 +10,20 @@ from safetensors.numpy import load_file, save_file
 
 from services.assets.manifest import Origin, verify, write_manifest
 from services.common.manifests import content_hash
-from services.profiles.generation.prompts.profile_v1 import component
+from services.profiles.generation.prompts.base import component
+from services.profiles.generation.prompts.registry import CURRENT, PROMPTS
 from services.stack.adapters import SHIPPED, find_adapter
 from services.stack.errors import StackError
 from services.stack.parts import MODEL, StackParts, _served, with_adapter, with_shipped_adapter
 from services.stack.steps import Steps
+from tests.services.profiles.generation.prompts.versions import ProfileV2
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from services.stack.environment import Flavour
 
+PROMPT = dataclasses.asdict(component(CURRENT, examples=False))
 WEIGHT = "model.layers.0.self_attn.q_proj.weight"
 RANK = 24
 
@@ -44,7 +47,7 @@ def home(tmp_path: Path) -> Path:
     )
     write_manifest(folder, Origin("films-1", "reclm-train distill", "Apache-2.0"))
     path = folder / "manifest.json"
-    origin = {"base_model": {"name": "base", "hash": content_hash(base)}}
+    origin = {"base_model": {"name": "base", "hash": content_hash(base)}, "prompt": PROMPT}
     path.write_text(json.dumps(json.loads(path.read_text()) | origin))
     return tmp_path
 
@@ -136,9 +139,66 @@ def test_the_shipped_adapter_is_whole(home: Path) -> None:
     adapter = find_adapter(home, SHIPPED)
     verify(adapter.folder)
     manifest = json.loads((adapter.folder / "manifest.json").read_text())
-    prompt = component(examples=False)
-    assert manifest["prompt"] == {"name": prompt.name, "hash": prompt.hash}
+    assert manifest["prompt"] == PROMPT
+    adapter.require_prompt(None)
     assert sum(path.stat().st_size for path in adapter.folder.iterdir()) < 5_000_000
+
+
+def trained_with(home: Path, name: str, digest: str) -> None:
+    """Has the manifest of films-1 name another prompt."""
+    path = home / "adapters" / "films-1" / "manifest.json"
+    document = json.loads(path.read_text()) | {"prompt": {"name": name, "hash": digest}}
+    path.write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize("flavour", ["cpu", "cuda"])
+@pytest.mark.parametrize(
+    ("name", "digest"), [(CURRENT.name, "0123456789ab"), ("profile-v0", PROMPT["hash"])]
+)
+def test_an_adapter_of_another_prompt_is_refused(
+    name: str, digest: str, flavour: Flavour, home: Path
+) -> None:
+    trained_with(home, name, digest)
+    with pytest.raises(StackError) as refused:
+        with_adapter(parts_of(home, flavour), find_adapter(home, "films-1"), Steps())
+    for said in (f"{name} ({digest})", f"{CURRENT.name} ({PROMPT['hash']})", "--no-adapter"):
+        assert said in str(refused.value)
+    assert [path.name for path in (home / "models").iterdir()] == ["base"]
+
+
+def test_an_adapter_is_refused_where_the_settings_ask_for_another_prompt(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = ProfileV2()
+    digest = component(later, examples=False).hash
+    monkeypatch.setitem(PROMPTS, later.name, later)
+    monkeypatch.setenv("RECLM_PROMPT", later.name)
+    parts = parts_of(home, "cuda")
+    with pytest.raises(StackError, match=rf"{PROMPT['hash']}\).*{later.name} \({digest}"):
+        with_adapter(parts, find_adapter(home, "films-1"), Steps())
+
+    trained_with(home, later.name, digest)
+    served = with_adapter(parts, find_adapter(home, "films-1"), Steps()).adapter
+    assert served is not None
+    assert served.settings["RECLM_PROMPT"] == later.name
+
+    monkeypatch.setenv("RECLM_PROMPT", CURRENT.name)
+    with pytest.raises(StackError, match=rf"{digest}\).*{CURRENT.name}"):
+        with_adapter(parts, find_adapter(home, "films-1"), Steps())
+    monkeypatch.setenv("RECLM_PROMPT", "no-such")
+    with pytest.raises(StackError, match="there is no prompt 'no-such'"):
+        with_adapter(parts, find_adapter(home, "films-1"), Steps())
+    monkeypatch.delenv("RECLM_PROMPT")
+    assert with_adapter(parts, find_adapter(home, "films-1"), Steps()).adapter == served
+
+
+def test_a_manifest_without_a_prompt_is_damaged(home: Path) -> None:
+    path = home / "adapters" / "films-1" / "manifest.json"
+    document = json.loads(path.read_text())
+    del document["prompt"]
+    path.write_text(json.dumps(document))
+    with pytest.raises(StackError, match=r"is damaged.*prompt"):
+        find_adapter(home, "films-1")
 
 
 def test_the_generator_inside_the_service_takes_none(home: Path) -> None:
@@ -147,9 +207,14 @@ def test_the_generator_inside_the_service_takes_none(home: Path) -> None:
         with_adapter(parts, find_adapter(home, "films-1"), Steps())
 
 
-def test_the_service_gets_name_and_hash(home: Path) -> None:
+def test_the_service_gets_name_hash_and_prompt(home: Path) -> None:
     adapter = find_adapter(home, "films-1")
-    assert adapter.settings == {"RECLM_ADAPTER": "films-1", "RECLM_ADAPTER_HASH": adapter.digest}
+    assert adapter.settings == {
+        "RECLM_ADAPTER": "films-1",
+        "RECLM_ADAPTER_HASH": adapter.digest,
+        "RECLM_ADAPTER_PATH": str(home / "adapters" / "films-1"),
+        "RECLM_PROMPT": CURRENT.name,
+    }
     assert len(adapter.digest) == 12
     with pytest.raises(StackError, match="no adapter films-2"):
         find_adapter(home, "films-2")

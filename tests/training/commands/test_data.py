@@ -11,8 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from services.profiles.generation.grammar import parse
-from services.profiles.generation.prompts.profile_v1 import component
+from services.profiles.generation.prompts.base import component
+from services.profiles.generation.prompts.registry import CURRENT, PROMPTS
 from services.profiles.settings import Settings
+from tests.services.profiles.generation.prompts.versions import ProfileV2
 from tests.training.data.made import dataset, words
 from training import cli
 from training.commands.arguments import HISTORY_TOKENS
@@ -72,9 +74,27 @@ def test_a_teacher_s_answers_become_pairs(folder: Path, capsys: pytest.CaptureFi
     assert held
     about = manifest(folder / "teacher")
     assert about["dropped"]["malformed"] == 0
-    assert about["prompt"]["hash"] == component(examples=False).hash
+    assert about["prompt"]["hash"] == component(CURRENT, examples=False).hash
     assert about["files"]["train.jsonl"]["rows"] == len(train)
     assert f"fingerprint: {about['fingerprint']}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("builder", ["teacher", "collaborative"])
+def test_a_builder_uses_the_version_of_the_prompt_that_is_named(
+    builder: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = ProfileV2()
+    monkeypatch.setitem(PROMPTS, later.name, later)
+    if builder == "collaborative":
+        assert run(folder, "teacher") == 0
+    assert run(folder, builder, "--prompt", later.name, out="later") == 0
+    about = manifest(folder / "later")
+    expected = component(later, examples=False)
+    assert (about["prompt"]["name"], about["prompt"]["hash"]) == (expected.name, expected.hash)
+    file = {"teacher": "train", "collaborative": "samples"}[builder]
+    rows = lines(folder / "later" / f"{file}.jsonl")
+    chats = [row.get("messages") or row["prompt"] for row in rows]
+    assert {chat[0]["content"] for chat in chats} == {"Write a profile in other words."}
 
 
 def test_whose_answers_were_dropped_can_be_asked_of_a_model(folder: Path) -> None:

@@ -134,4 +134,5 @@ def reading_of(args: argparse.Namespace) -> Reading:
         history_tokens=args.history_tokens,
         max_items=args.max_items,
         examples=args.examples,
+        prompt=args.prompt,
     )

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def prompt_of(args: argparse.Namespace) -> dict[str, Any]:
     """Returns the prompt's name and hash, and the budget of its history."""
     from services.common.hashing import sha256_of
-    from services.profiles.generation.prompts.profile_v1 import component
+    from services.profiles.generation.prompts.base import component
 
-    prompt = component(examples=args.examples)
+    prompt = component(args.prompt, examples=args.examples)
     counted = f"sha256 {sha256_of(args.model / 'tokenizer.json')}" if args.model else "bytes"
     return {
         "name": prompt.name,

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from services.profiles.domain.profile import Message
-from services.profiles.generation.prompts.profile_v1 import user_messages
 from training.data.builders.distillation import distillation_rows
 from training.data.prompts import turns
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from services.profiles.domain.profile import ProfileText
+    from services.profiles.generation.prompts.base import PromptVersion
     from training.data.builders.distillation import Reading
     from training.data.filters.answers import Kept
 
@@ -121,7 +121,7 @@ def collaborative_rows(
             )
     yes = set(np.random.default_rng([seed, len(profiles)]).permutation(len(built))[::2].tolist())
     rows = [
-        _row(sample, profiles, lines, answer=YES if number in yes else NO)
+        _row(sample, profiles, lines, reading.prompt, answer=YES if number in yes else NO)
         for number, sample in enumerate(built)
     ]
     return Collaborative(rows, dict(counts))
@@ -157,11 +157,12 @@ def _row(
     sample: Mapping[str, Any],
     profiles: Mapping[str, ProfileText],
     lines: Mapping[str, str],
+    prompt: PromptVersion,
     *,
     answer: str,
 ) -> dict[str, Any]:
     item = sample["hidden"] if answer == YES else sample["lacked"]
-    system, asked = user_messages([lines[name] for name in sample["read"]], examples=False)
+    system, asked = prompt.user_messages([lines[name] for name in sample["read"]], examples=False)
     parts = [asked.content, _OTHERS]
     for number, other in enumerate(sample["others"], start=1):
         listed = "\n".join(f"- {lines[name]}" for name in sample["shown"][other])

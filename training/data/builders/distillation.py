@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from services.profiles.domain.profile import Message
-from services.profiles.generation.prompts.profile_v1 import item_messages, user_messages
+from services.profiles.generation.prompts.registry import CURRENT
 from services.profiles.generation.token_budget import newest_that_fit
 from training.data.prompts import turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from services.profiles.generation.prompts.base import PromptVersion
     from services.profiles.generation.token_budget import TokenCounter
     from training.data.filters.answers import Kept
     from training.data.teacher.answers import TeacherAnswer
@@ -33,21 +34,24 @@ class Reading:
         max_items: Most items of either.
         examples: Whether to show the worked examples, as the service does for a model without an
             adapter.
+        prompt: The version of the prompt.
     """
 
     count: TokenCounter
     history_tokens: int
     max_items: int
     examples: bool = False
+    prompt: PromptVersion = CURRENT
 
     def messages(self, answer: TeacherAnswer) -> list[Message] | None:
         """Returns the service's chat for an answer; None where no line is readable."""
         lines, neighbours = self.cut(answer.lines), self.cut(answer.neighbours)
         if answer.kind == "user":
-            return user_messages(lines, examples=self.examples) if lines else None
+            return self.prompt.user_messages(lines, examples=self.examples) if lines else None
         if not lines and not neighbours:
             return None
-        return item_messages(lines[-1] if lines else "", neighbours, examples=self.examples)
+        subject = lines[-1] if lines else ""
+        return self.prompt.item_messages(subject, neighbours, examples=self.examples)
 
     def cut(self, lines: Sequence[str]) -> list[str]:
         """Returns the newest lines that fit."""

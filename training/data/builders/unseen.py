@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from services.profiles.generation.prompts.profile_v1 import user_messages
 from training.data.prompts import turns
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def unseen_rows(
         else:
             drawn = sorted(rng.choice(len(history), reading.max_items, replace=False).tolist())
             if shown := reading.cut([lines[history[place]] for place in drawn]):
-                prompt = turns(user_messages(shown, examples=reading.examples))
+                prompt = turns(reading.prompt.user_messages(shown, examples=reading.examples))
                 rest = len(history) - len(shown)
                 rows.append({"id": name, "kind": "user", "prompt": prompt, "hidden": rest})
                 cut += len(shown) < len(drawn)

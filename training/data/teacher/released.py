@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from recommenders.data.readers.gear_rec import read_profiles
 from recommenders.data.unpickling import load_pickle
 from services.profiles.domain.profile import Item
-from services.profiles.generation.prompts.profile_v1 import item_line
+from services.profiles.generation.prompts.item_text import item_line
 from training.data.errors import InstructionDataError
 from training.data.prompts import item_lines
 from training.data.teacher.answers import TeacherAnswer

@@ -1,1 +1,1 @@
-"""The prompts, a module for each version."""
+"""The prompts: a module for each version, and the registry of all of them."""

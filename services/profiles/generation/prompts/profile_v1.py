@@ -1,28 +1,22 @@
-"""The prompts, as chat messages: the same ones train, serve and teach.
+"""Version 1 of the prompts. Its words are frozen: adapters and stored profiles name their hash.
 
-Standard library only, so that every room can import it. Text from users and items enters a
-prompt through `item_line` alone, which keeps it data: one line, no control characters, nothing
-that a chat template would read as the end of a turn.
+To change a word, add a version: copy this file, give the copy a new name, and enter it in
+`registry.py`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
-import unicodedata
 from typing import TYPE_CHECKING
 
-from services.profiles.domain.profile import PHRASES, Component, Item, Message
-from services.profiles.generation.grammar import pattern
+from services.profiles.domain.profile import Item, Message
+from services.profiles.generation import grammar
+from services.profiles.generation.prompts.item_text import item_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.profiles.domain.profile import Kind
-
-NAME = "profile-v1"
-
-_MAX_LINE_CHARACTERS = 2_000
+    from services.profiles.generation.prompts.base import Grammar
 
 _SYSTEM: dict[Kind, str] = {
     "user": (
@@ -98,80 +92,45 @@ _ITEM_EXAMPLES: tuple[tuple[Item, tuple[Item, ...], str], ...] = (
     ),
 )
 
-# What chat templates mark turns and tools with: <|im_end|>, </s>, <<SYS>>, <start_of_turn>,
-# <repo_name>, [INST]. A space inside each breaks it for the tokenizer and keeps it readable.
-_MARKERS = re.compile(
-    r"<(?=[|\uff5c/<A-Za-z])"
-    r"|\[(?=/?(?:INST|AVAILABLE_TOOLS|SYSTEM_PROMPT|THINK|TOOL_[A-Z]+)\])"
-    r"|[|\uff5c](?=>)"
-)
-_SPACES = re.compile(r"\s+")
 
+class ProfileV1:
+    """The prompts that RecLM began with."""
 
-def as_data(text: str) -> str:
-    """Returns text as one line that cannot leave its place in a prompt.
+    name = "profile-v1"
+    grammar: Grammar = grammar
 
-    Control and format characters (bidirectional overrides, zero-width marks) go, white space is
-    folded, and the marks with which chat templates separate turns are broken up.
-    """
-    visible = "".join(
-        " " if unicodedata.category(character) in {"Cc", "Zl", "Zp"} else character
-        for character in text[: 4 * _MAX_LINE_CHARACTERS]
-        if unicodedata.category(character) not in {"Cf", "Cs", "Co"}
-    )
-    composed = unicodedata.normalize("NFC", visible)
-    return _SPACES.sub(" ", _MARKERS.sub(lambda match: match.group() + " ", composed)).strip()
+    def user_messages(self, lines: Sequence[str], *, examples: bool = True) -> list[Message]:
+        """Returns the chat that asks for a user's profile.
 
+        Args:
+            lines: The user's items as `item_line` gives them, oldest first.
+            examples: Show worked examples, for a model without an adapter.
+        """
+        messages = [Message("system", _SYSTEM["user"])]
+        if examples:
+            for items, answer in _USER_EXAMPLES:
+                messages.append(Message("user", _user_turn([item_line(item) for item in items])))
+                messages.append(Message("assistant", answer))
+        messages.append(Message("user", _user_turn(lines)))
+        return messages
 
-def item_line(item: Item) -> str:
-    """Returns an item as the model reads it: title, category and description on one line."""
-    parts = (as_data(item.title), as_data(item.category), as_data(item.description))
-    return " | ".join(part for part in parts if part)[:_MAX_LINE_CHARACTERS]
+    def item_messages(
+        self, line: str, neighbours: Sequence[str] = (), *, examples: bool = True
+    ) -> list[Message]:
+        """Returns the chat that asks for an item's profile.
 
-
-def user_messages(lines: Sequence[str], *, examples: bool = True) -> list[Message]:
-    """Returns the chat that asks for a user's profile.
-
-    Args:
-        lines: The user's items as `item_line` gives them, oldest first.
-        examples: Show worked examples, for a model without an adapter.
-    """
-    messages = [Message("system", _SYSTEM["user"])]
-    if examples:
-        for items, answer in _USER_EXAMPLES:
-            messages.append(Message("user", _user_turn([item_line(item) for item in items])))
-            messages.append(Message("assistant", answer))
-    messages.append(Message("user", _user_turn(lines)))
-    return messages
-
-
-def item_messages(
-    line: str, neighbours: Sequence[str] = (), *, examples: bool = True
-) -> list[Message]:
-    """Returns the chat that asks for an item's profile.
-
-    Args:
-        line: The item as `item_line` gives it.
-        neighbours: Lines of items that the same people chose.
-        examples: Show worked examples, for a model without an adapter.
-    """
-    messages = [Message("system", _SYSTEM["item"])]
-    if examples:
-        for item, others, answer in _ITEM_EXAMPLES:
-            turn = _item_turn(item_line(item), [item_line(other) for other in others])
-            messages += [Message("user", turn), Message("assistant", answer)]
-    messages.append(Message("user", _item_turn(line, neighbours)))
-    return messages
-
-
-def component(*, examples: bool) -> Component:
-    """Returns the prompt's name and a hash of every word of it, and of the form of the answer."""
-    chats = (
-        user_messages(["x"], examples=examples),
-        item_messages("x", ["y"], examples=examples),
-    )
-    digest = hashlib.sha256(repr((chats, [pattern(kind) for kind in PHRASES])).encode()).hexdigest()
-    return Component(NAME, digest[:12])
+        Args:
+            line: The item as `item_line` gives it.
+            neighbours: Lines of items that the same people chose.
+            examples: Show worked examples, for a model without an adapter.
+        """
+        messages = [Message("system", _SYSTEM["item"])]
+        if examples:
+            for item, others, answer in _ITEM_EXAMPLES:
+                turn = _item_turn(item_line(item), [item_line(other) for other in others])
+                messages += [Message("user", turn), Message("assistant", answer)]
+        messages.append(Message("user", _item_turn(line, neighbours)))
+        return messages
 
 
 def _user_turn(lines: Sequence[str]) -> str:

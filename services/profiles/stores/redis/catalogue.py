@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from services.profiles.stores.redis.client import RedisClient
 
 _SCAN_LIMIT = 5_000
-"""Index entries that one search looks at before it hands back a cursor."""
+"""Most index entries that one search reads before it returns a cursor."""
 
 _SCAN_STEP = 250
-"""Index entries that it fetches at a time, however short the page is that it fills."""
+"""Index entries that a search fetches at a time, whatever the size of the page."""
 
 
 class RedisCatalogue:
@@ -78,11 +78,11 @@ class RedisCatalogue:
     async def list_items(
         self, tenant: str, *, query: str, cursor: str | None, limit: int
     ) -> ItemPage:
-        """Lists in order of id, or searches in order of the rarest-looking term, then id."""
+        """Lists in order of id, or searches in order of the longest term, then id."""
         wanted = terms(query)
         if not wanted:
             return await self._page(tenant, cursor, limit)
-        # A cursor is a place among the entries of one term: every process must choose the same.
+        # A cursor is a position among the entries of one term: all processes must choose the same.
         prefix = max(wanted, key=lambda term: (len(term), term)).encode()
         start = b"(" + from_cursor(cursor) if cursor else b"[" + prefix
         found: dict[str, Item] = {}
@@ -93,7 +93,7 @@ class RedisCatalogue:
             ids = [member.split(b"\0", 1)[1].decode() for member in members]
             for member, item in zip(members, await self.get_items(tenant, ids), strict=True):
                 start = b"(" + member
-                # Items whose title has two words with the prefix come twice; the index may lag.
+                # A title with two words of the prefix is listed twice; the index may be out of date.
                 if (
                     item is not None
                     and _first_with(item, prefix) == member

@@ -1,4 +1,4 @@
-"""One connection pool to one Redis server, and what its failures mean here."""
+"""One connection pool to one Redis server, with failures as StoreUnavailable."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 class RedisClient:
-    """Sends commands; every failure to do so is a StoreUnavailable.
+    """Sends commands. Every failure is raised as StoreUnavailable.
 
-    Replies are typed Any: what redis-py declares for them is too wide to be of use.
+    Replies are typed Any, since the types that redis-py declares are too wide to be useful.
 
     Args:
         url: redis://, rediss:// or unix:// with credentials and database.
         timeout_s: Limit for connecting, and for each reply.
         connections: Most connections of this process.
-        password: For a URL that has none in it.
+        password: For a URL without a password.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class RedisClient:
             timeout=timeout_s,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
-            # A pooled connection may have died with a restarted server: one more try finds out.
+            # A pooled connection may be closed since the server restarted: try once more.
             retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         )
         self._redis = Redis.from_pool(pool)
@@ -47,11 +47,11 @@ class RedisClient:
     async def call(self, *command: bytes | str | int) -> Any:  # noqa: ANN401 - see the class
         """Sends one command and returns its reply."""
         with _unavailable():
-            # redis-py leaves its lowest level untyped.
+            # redis-py does not type this method.
             return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
 
     async def run(self, script: str, keys: list[bytes], *args: bytes | int) -> Any:  # noqa: ANN401
-        """Runs a Lua script, by its hash where the server knows it."""
+        """Runs a Lua script, by its hash if the server has it."""
         with _unavailable():
             return await self._redis.register_script(script)(keys=keys, args=list(args))
 
@@ -70,7 +70,7 @@ class RedisClient:
 
 @contextlib.contextmanager
 def _unavailable() -> Iterator[None]:
-    """Turns what redis-py raises into StoreUnavailable. The address stays out of the message."""
+    """Raises errors of redis-py as StoreUnavailable, without the server's address."""
     try:
         yield
     except (RedisError, OSError) as error:

@@ -1,9 +1,9 @@
 """Each user's newest interactions in Redis.
 
-A sorted set whose members are a time and an item id, all with the same score: Redis keeps them in
-order of their bytes, which is the order of time; the same event is the same member, so that
-sending it twice changes nothing; and the oldest is the one of lowest rank. Why not a list, and
-what it costs: docs/decisions/0008-interactions.md.
+A sorted set whose members are a time and an item id, all with the same score. Redis keeps them in
+order of their bytes, which is the order of time. The same event is the same member, so that
+sending it twice changes nothing. The oldest has the lowest rank. Why not a list, and what this
+costs: docs/decisions/0008-interactions.md.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 _TIME_BYTES = 6
 """Unix milliseconds, big-endian: until the year 10889."""
 
-# KEYS: one a user. ARGV: cap, time to live in ms, then for each user the number of its members and
-# these. They go in one by one: a set that grew past what Redis packs would never be packed again.
+# KEYS: one for each user. ARGV: cap, time to live in ms, then for each user the number of members
+# and the members. They are added one by one: a set that once grew past what Redis packs is never
+# packed again.
 _APPEND = """
 local cap, ttl, at = tonumber(ARGV[1]), ARGV[2], 3
 for _, key in ipairs(KEYS) do
@@ -35,15 +36,6 @@ for _, key in ipairs(KEYS) do
   at = at + 1
   redis.call('PEXPIRE', key, ttl)
 end
-"""
-# KEYS: history, dead letters, due, first, tries, under way. ARGV: the user's id.
-_ERASE = """
-redis.call('DEL', KEYS[1])
-for _, letter in ipairs(redis.call('XRANGE', KEYS[2], '-', '+')) do
-  if letter[2][2] == ARGV[1] then redis.call('XDEL', KEYS[2], letter[1]) end
-end
-redis.call('ZREM', KEYS[3], ARGV[1])
-for i = 4, 6 do redis.call('HDEL', KEYS[i], ARGV[1]) end
 """
 
 
@@ -85,18 +77,6 @@ class RedisInteractions:
             Event(user_id, member[_TIME_BYTES:].decode(), int.from_bytes(member[:_TIME_BYTES]))
             for member in await self._newest(tenant, user_id, limit)
         ]
-
-    async def erase(self, tenant: str, user_id: str) -> None:
-        """Erases a user's interactions, and the user from the queue of refreshes."""
-        names = [
-            keys.interactions(tenant, user_id),
-            keys.refresh_dead(tenant),
-            keys.refresh_due(tenant),
-            keys.refresh_first(tenant),
-            keys.refresh_tries(tenant),
-            keys.refresh_under_way(tenant),
-        ]
-        await self._client.run(_ERASE, names, user_id.encode())
 
     async def _newest(self, tenant: str, user_id: str, limit: int) -> list[bytes]:
         members: list[bytes] = await self._client.call(

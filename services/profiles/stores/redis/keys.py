@@ -8,16 +8,19 @@ if TYPE_CHECKING:
     from services.profiles.domain.profile import ProfileKey
 
 VERSIONS = b"reclm:versions"
-"""Hash: version digest -> JSON of the version."""
+"""Hash: version digest -> JSON of the version. The only key that tenants share."""
+
+REFRESH_GROUP = b"refreshers"
+"""The consumer group of `refresh_stream`."""
 
 
 def profile(key: ProfileKey) -> bytes:
-    """String: the profile, as `codec` lays it out. The id stands last: it may hold colons."""
+    """String: the profile, as `codec` lays it out. The id is last, since it may hold colons."""
     return f"p:{key.tenant}:{key.kind[0]}:{key.id}".encode()
 
 
 def lease(key: ProfileKey) -> bytes:
-    """String: the token of the process that is generating the profile, or why the last failed."""
+    """String: the token of the process that generates the profile, or why the last one failed."""
     return f"l:{key.tenant}:{key.kind[0]}:{key.id}".encode()
 
 
@@ -32,17 +35,17 @@ def refresh_due(tenant: str) -> bytes:
 
 
 def refresh_first(tenant: str) -> bytes:
-    """Hash: user id -> when the burst began that a refresh waits for the end of."""
+    """Hash: user id -> when the burst of events began, in Unix milliseconds."""
     return f"r:{tenant}:first".encode()
 
 
 def refresh_tries(tenant: str) -> bytes:
-    """Hash: user id -> how often a refresh was begun since one succeeded."""
+    """Hash: user id -> how often a refresh was begun since the last success."""
     return f"r:{tenant}:tries".encode()
 
 
 def refresh_under_way(tenant: str) -> bytes:
-    """Hash: user id -> the entry of `refresh_stream` that is the user's."""
+    """Hash: user id -> the user's entry in `refresh_stream`."""
     return f"r:{tenant}:users".encode()
 
 
@@ -52,7 +55,7 @@ def refresh_stream(tenant: str) -> bytes:
 
 
 def refresh_dead(tenant: str) -> bytes:
-    """Stream: refreshes that were given up, each with why."""
+    """Stream: refreshes that were given up, each with the reason."""
     return f"r:{tenant}:dead".encode()
 
 

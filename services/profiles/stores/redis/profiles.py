@@ -1,10 +1,10 @@
 """Profiles and leases in Redis.
 
-Reads that arrive in the same turn of the event loop go out as one MGET, so that a busy worker
-spends its time on requests rather than on the Redis protocol. A lease is a key with a random
-token and a time to live; everything that ends or uses one checks the token inside Redis, so a
-leader that was presumed dead cannot overwrite its successor, and a profile that was erased while
-it was generated stays erased.
+Reads that arrive in the same turn of the event loop are sent as one MGET: a busy worker then spends
+its time on requests and not on the Redis protocol. A lease is a key with a random token and a time
+to live. Whatever ends or uses a lease checks the token inside Redis. So a leader whose lease has
+expired cannot overwrite its successor, and a profile that was erased while it was generated stays
+erased.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from services.profiles.stores.redis.client import RedisClient
 
 FAILURE_MS = 500
-"""How long those who waited for a failed leader can still read why it failed."""
+"""How long those who wait for a failed leader can read why it failed."""
 
 _RENEW = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -48,7 +48,7 @@ class RedisProfiles:
     """Profiles in one Redis server.
 
     Args:
-        client: Shared with the catalogue, closed by its owner.
+        client: Shared with the other stores, closed by its owner.
         lease_s: How long a lease lives unless it is renewed.
     """
 
@@ -67,7 +67,7 @@ class RedisProfiles:
             if not self._reads:
                 loop.call_soon(self._send_reads)
             future = self._reads[name] = loop.create_future()
-        # Shielded, since a caller that goes away must not take the others' answer with it.
+        # Shielded: a caller that is cancelled must not cancel the read that others wait for.
         return await asyncio.shield(future)
 
     def _send_reads(self) -> None:
@@ -82,7 +82,7 @@ class RedisProfiles:
         except StoreUnavailable as error:
             for future in reads.values():
                 future.set_exception(StoreUnavailable(error.detail))
-                # Every caller may have gone; an unread exception is then nobody's loss.
+                # Marks the exception as read: every caller may have been cancelled.
                 future.exception()
         else:
             for future, value in zip(reads.values(), values, strict=True):
@@ -95,14 +95,6 @@ class RedisProfiles:
         names = [keys.profile(key) for key in keys_]
         values: list[bytes | None] = await self._client.call("MGET", *names)
         return values
-
-    async def delete(self, key: ProfileKey) -> bool:
-        """Erases value and lease together."""
-        async with self._client.transaction() as pipeline:
-            pipeline.delete(keys.profile(key))
-            pipeline.delete(keys.lease(key))
-            removed, _ = await pipeline.execute()
-        return bool(removed)
 
     async def acquire(self, key: ProfileKey) -> Claim:
         """Takes the lease if nobody has it, and reads the profile, in one round trip."""
@@ -140,7 +132,7 @@ class RedisProfiles:
         )
 
     async def give_up(self, lease: Lease, failure: str | None = None) -> None:
-        """Ends the lease; a failure stands in its place for a moment."""
+        """Ends the lease; a failure takes its place for `FAILURE_MS`."""
         left = b"" if failure is None else b"!" + failure.encode()
         await self._client.run(_GIVE_UP, [keys.lease(lease.key)], lease.token, left, FAILURE_MS)
 
@@ -150,5 +142,5 @@ class RedisProfiles:
         return document
 
     async def ping(self) -> None:
-        """Asks Redis for a sign of life."""
+        """Sends a PING."""
         await self._client.call("PING")

@@ -1,16 +1,16 @@
-"""The queue of profiles to make anew, in Redis.
+"""The queue of refreshes in Redis.
 
-A user waits in a sorted set, once however many events arrive, until the burst is over. From there
-a worker takes the user into a stream, where the entry is pending for that worker until it is
-ended: if the worker dies, another claims it (XAUTOCLAIM). Every step is one script, so that at no
-time a user is in neither place. Times are the server's: hosts need not agree on theirs.
+A user waits in a sorted set until the burst of events is over, once for any number of events. Then
+a worker moves the user into a stream, where the entry is pending for that worker until it is ended.
+If the worker dies, another one claims the entry (XAUTOCLAIM). Every step is one script, so that a
+user is always in one of the two. Times are the server's, so that hosts need no common clock.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.profiles.stores.base import Refresh, Taken
+from services.profiles.stores.base import DeadLetter, Refresh, Taken
 from services.profiles.stores.redis import keys
 
 if TYPE_CHECKING:
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 
     from services.profiles.stores.redis.client import RedisClient
 
-_GROUP = b"refreshers"
 _DEAD_LETTERS = 1_000
-"""Most refreshes remembered that were given up; the oldest go first."""
+"""Most dead letters kept; the oldest go first."""
 
 _GONE_MS = 3_600_000
-"""A worker that has nothing and was not heard of for so long has ended."""
+"""A worker that holds nothing and has sent nothing for so long has ended."""
 
 _NOW = """
 local time = redis.call('TIME')
@@ -47,7 +46,7 @@ end
 """
 )
 # KEYS: due, first, tries, stream, under way. ARGV: group, worker, most, lease ms, quiet ms, ids of
-# entries held. Who is under way is put off, unless the entry is there no more that says so.
+# entries held. A user whose refresh is under way is put off, if its entry is still in the stream.
 _TAKE = (
     _NOW
     + """
@@ -92,6 +91,7 @@ end
 return {taken, redis.call('ZCARD', KEYS[1]) + redis.call('XLEN', stream), lag}
 """
 )
+# Ended before, or its user was erased: `ended` is 0.
 _END = """
 local ended = redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
 redis.call('XDEL', KEYS[1], ARGV[2])
@@ -101,7 +101,7 @@ if redis.call('HGET', KEYS[2], ARGV[3]) == ARGV[2] then redis.call('HDEL', KEYS[
 _DONE = (
     _END
     + """
-redis.call('HDEL', KEYS[3], ARGV[3])
+if ended == 1 then redis.call('HDEL', KEYS[3], ARGV[3]) end
 """
 )
 # KEYS: stream, under way, tries, due. ARGV: group, entry, user, pause ms, 1 if it counts.
@@ -114,15 +114,13 @@ if ARGV[5] == '0' then redis.call('HINCRBY', KEYS[3], ARGV[3], -1) end
 redis.call('ZADD', KEYS[4], 'GT', now + ARGV[4], ARGV[3])
 """
 )
-# KEYS: stream, under way, tries, dead letters, history. ARGV: group, entry, user, most, reason.
-# Of a user who was erased meanwhile, nothing is written down.
+# KEYS: stream, under way, tries, dead letters. ARGV: group, entry, user, most, reason.
 _DEAD_LETTER = (
     _END
     + """
 if ended == 0 then return end
 local tries = redis.call('HGET', KEYS[3], ARGV[3]) or 0
 redis.call('HDEL', KEYS[3], ARGV[3])
-if redis.call('EXISTS', KEYS[5]) == 0 then return end
 redis.call('XADD', KEYS[4], 'MAXLEN', ARGV[4], '*', 'user', ARGV[3], 'reason', ARGV[5],
   'tries', tries)
 """
@@ -147,7 +145,7 @@ class RedisRefreshes:
         client: Shared with the other stores, closed by its owner.
         quiet_s: A refresh is due so long after the last event of its user,
         max_wait_s: and at the latest so long after the first.
-        lease_s: How soon another worker has the refreshes of one that died.
+        lease_s: How soon another worker gets the refreshes of one that died.
     """
 
     def __init__(
@@ -172,7 +170,7 @@ class RedisRefreshes:
     async def take(
         self, tenant: str, worker: str, *, most: int, holding: Sequence[Refresh]
     ) -> Taken:
-        """Renews, claims from the dead, and takes what is due, in one round trip."""
+        """Renews, claims what dead workers held, and takes what is due, in one round trip."""
         rows, waiting, lag_ms = await self._client.run(
             _TAKE,
             [
@@ -182,7 +180,7 @@ class RedisRefreshes:
                 keys.refresh_stream(tenant),
                 keys.refresh_under_way(tenant),
             ],
-            _GROUP,
+            keys.REFRESH_GROUP,
             worker.encode(),
             most,
             self._lease_ms,
@@ -203,20 +201,25 @@ class RedisRefreshes:
         await self._client.run(_LATER, names, *_named(refresh), pause_ms, int(counts))
 
     async def dead_letter(self, tenant: str, refresh: Refresh, reason: str) -> None:
-        """Writes a dead letter."""
-        names = [
-            *_ended(tenant),
-            keys.refresh_dead(tenant),
-            keys.interactions(tenant, refresh.user_id),
-        ]
+        """Adds a dead letter to the stream of them."""
+        names = [*_ended(tenant), keys.refresh_dead(tenant)]
         await self._client.run(
             _DEAD_LETTER, names, *_named(refresh), _DEAD_LETTERS, reason.encode()
         )
 
+    async def dead_letters(self, tenant: str) -> list[DeadLetter]:
+        """Reads the stream of dead letters."""
+        rows = await self._client.call("XRANGE", keys.refresh_dead(tenant), "-", "+")
+        letters = []
+        for _, fields in rows:
+            user, reason, tries = (fields[name] for name in (b"user", b"reason", b"tries"))
+            letters.append(DeadLetter(user.decode(), reason.decode(), int(tries)))
+        return letters
+
     async def leave(self, tenant: str, worker: str) -> None:
-        """Removes consumers that will not come back."""
+        """Removes consumers that have ended."""
         await self._client.run(
-            _LEAVE, [keys.refresh_stream(tenant)], _GROUP, worker.encode(), _GONE_MS
+            _LEAVE, [keys.refresh_stream(tenant)], keys.REFRESH_GROUP, worker.encode(), _GONE_MS
         )
 
 
@@ -229,4 +232,4 @@ def _ended(tenant: str) -> list[bytes]:
 
 
 def _named(refresh: Refresh) -> tuple[bytes, bytes, bytes]:
-    return _GROUP, refresh.entry, refresh.user_id.encode()
+    return keys.REFRESH_GROUP, refresh.entry, refresh.user_id.encode()

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from services.profiles.encoders.base import Encoder
-from services.profiles.encoders.onnx import OnnxEncoder
-from services.profiles.encoders.openai import OpenAIEncoder
+from services.profiles.encoders.registry import ENCODERS
 from services.profiles.errors import EncoderUnavailable, InvalidInput
+from services.profiles.settings import Settings
 from tests.services.profiles.encoders.conftest import Run
 
 MAX_BATCH = 16
+MODELS = {"onnx": ("float_folder", "int8_folder"), "openai": ("server",)}
+"""For each entry of the registry, the fixtures that give it a model: none may be without."""
 
 
 @dataclass
@@ -22,17 +24,17 @@ class Subject:
     batches: list[int] = field(default_factory=list)
 
 
-@pytest.fixture(params=["float", "int8", "openai"])
+@pytest.fixture(params=[(name, model) for name in ENCODERS for model in MODELS[name]], ids="-".join)
 def subject(request: pytest.FixtureRequest, run: Run) -> Iterator[Subject]:
     batches: list[int] = []
-    if request.param == "openai":
-        url = request.getfixturevalue("server").url
-        encoder: Encoder = OpenAIEncoder(
-            url=url, model="m", timeout_s=30, max_batch=MAX_BATCH, on_batch=batches.append
-        )
-    else:
-        folder = request.getfixturevalue(f"{request.param}_folder")
-        encoder = OnnxEncoder(folder, max_batch=MAX_BATCH, on_batch=batches.append)
+    name, fixture = request.param
+    model = request.getfixturevalue(fixture)
+    settings = Settings(
+        encoder_batch=MAX_BATCH,
+        encoder_timeout_s=30,
+        **({"encoder_url": model.url} if name == "openai" else {"encoder_path": model}),
+    )
+    encoder = ENCODERS[name](settings, batches.append)
     yield Subject(encoder, batches)
     run(encoder.aclose())
 
@@ -118,3 +120,9 @@ def test_a_closed_encoder_says_so(subject: Subject, run: Run) -> None:
     run(subject.encoder.aclose())
     with pytest.raises(EncoderUnavailable, match="closed"):
         run(subject.encoder.check())
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_setting_that_is_missing_is_named(name: str) -> None:
+    with pytest.raises(ValueError, match=r"RECLM_ENCODER_(PATH|URL)"):
+        ENCODERS[name](Settings(encoder_path=None, encoder_url=None), lambda _: None)

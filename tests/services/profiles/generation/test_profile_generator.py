@@ -1,4 +1,4 @@
-"""What a writer makes of answers that are no profile."""
+"""What is done with answers that are not profiles."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 from services.profiles.domain.profile import Component, ProfileKey, ProfileVersion
 from services.profiles.domain.requests import ProfileRequest
 from services.profiles.errors import MalformedGeneration
-from services.profiles.generation.profile_generator import ATTEMPTS, Writer
-from services.profiles.generation.prompt_builder import Reading
+from services.profiles.generation.profile_generator import ATTEMPTS, ProfileGenerator
+from services.profiles.generation.prompt_builder import PromptInput
+from services.profiles.generation.prompts.registry import CURRENT
 from services.profiles.generation.token_budget import count_messages, utf8_length
 from services.profiles.generators.base import Generation, GenerationRequest
 from services.profiles.telemetry import Metrics
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 PART = Component("part", "hash")
-READING = Reading("user", ("Heat (1995)",), None, (), bytes(16))
+INPUT = PromptInput("user", ("Heat (1995)",), None, (), bytes(16))
 REQUEST = ProfileRequest(key=ProfileKey("default", "user", "u"), history=("1",))
 REPEATING = (
     "User identity: film lover, night owl, city dweller; User interests: dark humour, Night Owl, "
@@ -70,11 +71,12 @@ class OneVector:
         """Holds nothing."""
 
 
-def writer(generator: ScriptedGenerator) -> Writer:
-    return Writer(
+def profiles(generator: ScriptedGenerator) -> ProfileGenerator:
+    return ProfileGenerator(
         generator=generator,
         encoder=OneVector(),
         version=ProfileVersion(PART, None, PART, PART),
+        prompt=CURRENT,
         count=utf8_length,
         examples=False,
         temperature=0.4,
@@ -86,7 +88,7 @@ def writer(generator: ScriptedGenerator) -> Writer:
 
 async def test_only_what_is_missing_is_asked_for_again() -> None:
     generator = ScriptedGenerator(REPEATING, " long talks, old music.")
-    profile = await writer(generator).write(REQUEST, READING)
+    profile = await profiles(generator).generate(REQUEST, INPUT)
     assert profile.words.interests == ("dark humour", "long talks", "old music")
     assert profile.words.identities == ("film lover", "night owl", "city dweller")
 
@@ -101,7 +103,7 @@ async def test_only_what_is_missing_is_asked_for_again() -> None:
 
 async def test_a_third_answer_completes_what_the_second_left_open() -> None:
     generator = ScriptedGenerator(REPEATING, " long talks, film lover.", " old music.")
-    profile = await writer(generator).write(REQUEST, READING)
+    profile = await profiles(generator).generate(REQUEST, INPUT)
     assert profile.words.interests == ("dark humour", "long talks", "old music")
     assert generator.asked[2].begun.endswith("User interests: dark humour, long talks,")
 
@@ -109,7 +111,7 @@ async def test_a_third_answer_completes_what_the_second_left_open() -> None:
 async def test_the_last_answer_cannot_repeat_a_phrase() -> None:
     generator = ScriptedGenerator(REPEATING, " night owl, dark humour.")
     with pytest.raises(MalformedGeneration):
-        await writer(generator).write(REQUEST, READING)
+        await profiles(generator).generate(REQUEST, INPUT)
     free, last = (re.compile(asked.pattern) for asked in generator.asked[1:])
     assert free.fullmatch(" night owl, dark humour.")
     assert not last.fullmatch(" night owl, dark humour.")
@@ -119,17 +121,17 @@ async def test_the_last_answer_cannot_repeat_a_phrase() -> None:
 async def test_a_model_that_never_finds_a_new_phrase_is_given_up() -> None:
     generator = ScriptedGenerator(REPEATING, " night owl, dark humour.")
     with pytest.raises(MalformedGeneration, match=r"3\+1 different phrases"):
-        await writer(generator).write(REQUEST, READING)
+        await profiles(generator).generate(REQUEST, INPUT)
     assert len(generator.asked) == ATTEMPTS
 
 
 async def test_an_answer_that_is_continued_fits_into_the_window_with_what_it_has() -> None:
     generator = ScriptedGenerator(REPEATING, " long talks, old music.")
-    await writer(generator).write(REQUEST, READING)
+    await profiles(generator).generate(REQUEST, INPUT)
     prompt = count_messages(generator.asked[0].messages, utf8_length)
 
     tight = ScriptedGenerator(REPEATING, " long talks, old music.", window=prompt + 150)
-    await writer(tight).write(REQUEST, READING)
+    await profiles(tight).generate(REQUEST, INPUT)
     for asked in tight.asked:
         assert prompt + len(asked.begun) + asked.max_tokens <= tight.window
     assert [asked.max_tokens for asked in generator.asked] == [tight.asked[0].max_tokens] * 2

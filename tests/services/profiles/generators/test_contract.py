@@ -12,10 +12,10 @@ from tokenizers import Tokenizer
 
 from services.profiles.domain.profile import Message
 from services.profiles.generation import grammar
-from services.profiles.generation.prompts.profile_v1 import item_messages, user_messages
+from services.profiles.generation.prompts.registry import CURRENT
 from services.profiles.generators.base import GenerationRequest
-from services.profiles.generators.vllm import VllmGenerator
-from services.profiles.generators.vocabulary import lone_spaces
+from services.profiles.generators.registry import GENERATORS
+from services.profiles.settings import Settings
 from tests.conftest import MODEL
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LINES = ["Heat (1995) | Action, Crime, Thriller", "Casino (1995) | Drama"]
 USER = GenerationRequest(
-    messages=user_messages(LINES, examples=False),
+    messages=CURRENT.user_messages(LINES, examples=False),
     pattern=grammar.pattern("user"),
     max_tokens=128,
     temperature=0.5,
@@ -35,7 +35,7 @@ USER = GenerationRequest(
 )
 ITEM = replace(
     USER,
-    messages=item_messages(LINES[0], LINES[1:], examples=False),
+    messages=CURRENT.item_messages(LINES[0], LINES[1:], examples=False),
     pattern=grammar.pattern("item"),
     max_tokens=224,
 )
@@ -48,23 +48,25 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
-@pytest.fixture(scope="module", params=[pytest.param("vllm", marks=pytest.mark.model), "local"])
+MARKS = {"vllm": [pytest.mark.model], "local": []}
+"""For each entry of the registry, what its model needs: none may be without."""
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=MARKS[name]) for name in GENERATORS]
+)
 def generator(
     request: pytest.FixtureRequest, runner: asyncio.Runner, model_folder: Path
 ) -> Iterator[Generator]:
-    if request.param == "vllm":
-        made: Generator = VllmGenerator(
-            url=request.getfixturevalue("vllm_url"),
-            model=MODEL,
-            api_key=None,
-            timeout_s=120,
-            connections=8,
-            never=lone_spaces(model_folder),
-        )
-    else:
-        from services.profiles.generators.local import LocalGenerator
-
-        made = LocalGenerator(folder=model_folder, timeout_s=240)
+    server = {"vllm_url": request.getfixturevalue("vllm_url")} if request.param == "vllm" else {}
+    settings = Settings(
+        model=MODEL,
+        model_path=model_folder,
+        model_timeout_s=240,
+        max_concurrent_generations=8,
+        **server,
+    )
+    made = GENERATORS[request.param](settings)
     yield made
     runner.run(made.aclose())
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from services.profiles.cache.service import ProfileService
-from services.profiles.generation.profile_generator import Writer
-from services.profiles.generation.prompt_builder import Reader
+from services.profiles.generation.profile_generator import ProfileGenerator
+from services.profiles.generation.prompt_builder import PromptBuilder
+from services.profiles.generation.prompts.registry import CURRENT
 from services.profiles.generation.token_budget import utf8_length
 from services.profiles.refresh.recorder import Recorder
 from services.profiles.refresh.worker import Refresher
+from services.profiles.settings import Settings
 from services.profiles.stores.redis.catalogue import RedisCatalogue
-from services.profiles.stores.redis.client import RedisClient
-from services.profiles.stores.redis.interactions import RedisInteractions
-from services.profiles.stores.redis.refreshes import RedisRefreshes
+from services.profiles.stores.redis.stores import open_redis_stores
 from services.profiles.telemetry import Metrics
 from tests.services.profiles.refresh.worker import (
     FILMS,
@@ -40,24 +41,32 @@ async def make(redis_server: RedisServer) -> AsyncIterator[Callable[[], Worker]]
     made: list[Worker] = []
 
     def make(*, attempts: int = 3) -> Worker:
-        client = RedisClient(url=redis_server.url, timeout_s=5, connections=8)
+        settings = Settings(
+            redis_url=redis_server.url,
+            redis_timeout_s=5,
+            redis_connections=8,
+            lease_s=LEASE_S,
+            max_interactions=10,
+            profile_ttl_s=60,
+            refresh_quiet_s=0.1,
+            refresh_max_wait_s=0.3,
+        )
+        stores = open_redis_stores(settings)
+        store = LosingProfiles(stores.client, lease_s=LEASE_S)
+        stores = replace(stores, profiles=store)
         metrics = Metrics()
         generator = Generator()
-        store = LosingProfiles(client, lease_s=LEASE_S)
-        catalogue = RedisCatalogue(client)
-        interactions = RedisInteractions(client, cap=10, ttl_s=60)
-        refreshes = RedisRefreshes(client, quiet_s=0.1, max_wait_s=0.3, lease_s=LEASE_S)
         profiles = ProfileService(
-            store=store,
-            interactions=interactions,
+            stores=stores,
             history_limit=10,
-            reader=Reader(
-                catalogue=catalogue, tenant=tenant, count=utf8_length, history_tokens=500
+            prompts=PromptBuilder(
+                catalogue=stores.catalogue, tenant=tenant, count=utf8_length, history_tokens=500
             ),
-            writer=Writer(
+            generator=ProfileGenerator(
                 generator=generator,
                 encoder=OneVector(),
                 version=VERSION,
+                prompt=CURRENT,
                 count=utf8_length,
                 examples=False,
                 temperature=0.0,
@@ -75,24 +84,24 @@ async def make(redis_server: RedisServer) -> AsyncIterator[Callable[[], Worker]]
         )
         worker = Worker(
             tenant=tenant,
-            client=client,
+            client=stores.client,
             generator=generator,
             store=store,
-            interactions=interactions,
-            refreshes=refreshes,
+            interactions=stores.interactions,
+            refreshes=stores.refreshes,
             profiles=profiles,
             recorder=Recorder(
-                catalogue=catalogue,
-                interactions=interactions,
-                refreshes=refreshes,
+                catalogue=stores.catalogue,
+                interactions=stores.interactions,
+                refreshes=stores.refreshes,
                 tenant=tenant,
                 cap=10,
                 metrics=metrics,
             ),
             refresher=Refresher(
                 profiles=profiles,
-                interactions=interactions,
-                refreshes=refreshes,
+                interactions=stores.interactions,
+                refreshes=stores.refreshes,
                 metrics=metrics,
                 tenant=tenant,
                 worker=secrets.token_hex(4),

@@ -15,7 +15,7 @@ from tests.services.profiles.refresh.worker import Worker, eventually, single_fl
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from services.profiles.cache.service import Answer
+    from services.profiles.cache.service import ProfileAnswer
 
 pytestmark = pytest.mark.anyio
 
@@ -55,7 +55,7 @@ async def test_a_history_read_before_an_erasure_brings_nobody_back(
     assert await worker.store.get(worker.key("u")) is None
 
 
-async def waiting_behind_others(worker: Worker, user: str) -> list[asyncio.Task[Answer]]:
+async def waiting_behind_others(worker: Worker, user: str) -> list[asyncio.Task[ProfileAnswer]]:
     """Asks in the background: for users who take all the turns, and for one who has to wait."""
     worker.generator.let.clear()
     asked = []

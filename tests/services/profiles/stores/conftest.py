@@ -1,26 +1,71 @@
-"""Every store, twice: as two processes that share one Redis see it, or as two views of one."""
+"""Every entry of the registry of stores, as two processes see it that share the deployment."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import secrets
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.profiles.stores.memory import MemoryCatalogue, MemoryInteractions, MemoryProfiles
-from services.profiles.stores.redis.catalogue import RedisCatalogue
+from services.profiles.settings import Settings
+from services.profiles.stores.memory.stores import open_memory_stores
 from services.profiles.stores.redis.client import RedisClient
-from services.profiles.stores.redis.interactions import RedisInteractions
-from services.profiles.stores.redis.profiles import RedisProfiles
+from services.profiles.stores.registry import STORES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from services.profiles.stores.base import Catalogue, Interactions, ProfileStore
+    from services.profiles.stores.base import (
+        ActiveScorers,
+        Catalogue,
+        Interactions,
+        ProfileStore,
+        Refreshes,
+        Stores,
+    )
     from tests.support.servers import RedisServer
 
-    Pair = tuple[ProfileStore, ProfileStore]
+
+@dataclass
+class Clock:
+    """A clock that stands until it is set forward."""
+
+    now: float = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Deployment:
+    """Two views of the same stores, and the clock of those that take one."""
+
+    one: Stores
+    other: Stores
+    clock: Clock | None = field(default=None)
+
+    @property
+    def profiles(self) -> tuple[ProfileStore, ProfileStore]:
+        return self.one.profiles, self.other.profiles
+
+    @property
+    def refreshes(self) -> Refreshes:
+        return self.one.refreshes
+
+    @property
+    def scorers(self) -> tuple[ActiveScorers, ActiveScorers]:
+        return self.one.scorers, self.other.scorers
+
+    async def wait(self, seconds: float) -> None:
+        """Lets time pass for the stores: a server's clock cannot be set."""
+        if self.clock is None:
+            await asyncio.sleep(seconds)
+        else:
+            self.clock.now += seconds
+            await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -36,45 +81,32 @@ async def redis_client(redis_server: RedisServer) -> AsyncIterator[RedisClient]:
     await client.aclose()
 
 
-@pytest.fixture(params=["memory", "redis"])
-async def pair(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[float], Pair]]:
-    """Makes two stores over the same profiles, with leases of so many seconds."""
+@pytest.fixture(params=STORES)
+async def deploy(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., Deployment]]:
+    """Opens the stores of a registry entry with some settings."""
     async with contextlib.AsyncExitStack() as stack:
 
-        def make(lease_s: float = 30.0) -> Pair:
+        def opened(**settings: Any) -> Deployment:
             if request.param == "memory":
-                store = MemoryProfiles(lease_s=lease_s)
-                return store, store
+                clock = Clock()
+                stores = open_memory_stores(Settings(**settings), clock=clock)
+                return Deployment(stores, stores, clock)
             url = request.getfixturevalue("redis_server").url
-            clients = [RedisClient(url=url, timeout_s=5, connections=8) for _ in range(2)]
-            for client in clients:
-                stack.push_async_callback(client.aclose)
-            one, other = (RedisProfiles(client, lease_s=lease_s) for client in clients)
-            return one, other
+            made = Settings(redis_url=url, redis_timeout_s=5, redis_connections=8, **settings)
+            one, other = (STORES[request.param](made) for _ in range(2))
+            for stores in (one, other):
+                stack.push_async_callback(stores.aclose)
+            return Deployment(one, other)
 
-        yield make
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def catalogue(request: pytest.FixtureRequest) -> AsyncIterator[Catalogue]:
-    if request.param == "memory":
-        yield MemoryCatalogue()
-        return
-    client = RedisClient(
-        url=request.getfixturevalue("redis_server").url, timeout_s=5, connections=8
-    )
-    yield RedisCatalogue(client)
-    await client.aclose()
+        yield opened
 
 
-@pytest.fixture(params=["memory", "redis"])
-async def interactions(request: pytest.FixtureRequest) -> AsyncIterator[Interactions]:
+@pytest.fixture
+def catalogue(deploy: Callable[..., Deployment]) -> Catalogue:
+    return deploy().one.catalogue
+
+
+@pytest.fixture
+def interactions(deploy: Callable[..., Deployment]) -> Interactions:
     """Keeps five events of a user."""
-    if request.param == "memory":
-        yield MemoryInteractions(cap=5)
-        return
-    client = RedisClient(
-        url=request.getfixturevalue("redis_server").url, timeout_s=5, connections=8
-    )
-    yield RedisInteractions(client, cap=5, ttl_s=1000)
-    await client.aclose()
+    return deploy(max_interactions=5).one.interactions

@@ -11,7 +11,10 @@ import pytest
 from services.profiles.stores.base import Event
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from services.profiles.stores.base import Interactions
+    from tests.services.profiles.stores.conftest import Deployment
 
 pytestmark = pytest.mark.anyio
 
@@ -60,9 +63,17 @@ async def test_only_the_newest_are_kept(interactions: Interactions, tenant: str)
     assert await interactions.history(tenant, "u", limit=9) == list("defgh")
 
 
-async def test_nothing_is_left_of_who_was_erased(interactions: Interactions, tenant: str) -> None:
-    await interactions.append(tenant, [*events("a"), *events("b", user="v")])
-    await interactions.erase(tenant, "u")
-    await interactions.erase(tenant, "nobody")
+async def test_a_history_goes_when_nothing_was_added_for_its_time(
+    deploy: Callable[..., Deployment], tenant: str
+) -> None:
+    deployment = deploy(profile_ttl_s=1)
+    interactions = deployment.one.interactions
+    await interactions.append(tenant, events("a"))
+    await deployment.wait(0.7)
+    await interactions.append(tenant, events("b", start=2_000))
+    await deployment.wait(0.7)
+    assert await interactions.history(tenant, "u", limit=9) == ["a", "b"]
+    await deployment.wait(0.5)
     assert await interactions.history(tenant, "u", limit=9) == []
-    assert await interactions.history(tenant, "v", limit=9) == ["b"]
+    await interactions.append(tenant, events("c", start=3_000))
+    assert await interactions.history(tenant, "u", limit=9) == ["c"]

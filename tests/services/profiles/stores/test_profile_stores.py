@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from services.profiles.stores.base import Lease, ProfileStore
-    from tests.services.profiles.stores.conftest import Pair
+    from tests.services.profiles.stores.conftest import Deployment
 
-    Make = Callable[..., Pair]
+    Deploy = Callable[..., Deployment]
 
 pytestmark = pytest.mark.anyio
 
@@ -36,25 +36,24 @@ async def stored(store: ProfileStore, key: ProfileKey, value: bytes, *, ttl_s: i
     assert await store.commit(lease, value, ttl_s=ttl_s, version=VERSION)
 
 
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+async def until(deployment: Deployment, holds: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(20):
-        while not await holds():  # noqa: ASYNC110 - what is waited for happens in the store
-            await asyncio.sleep(0.02)
+        while not await holds():
+            await deployment.wait(0.02)
 
 
-async def test_what_was_never_stored_is_not_there(pair: Make, tenant: str) -> None:
-    store, _ = pair()
+async def test_what_was_never_stored_is_not_there(deploy: Deploy, tenant: str) -> None:
+    store, _ = deploy().profiles
     key = ProfileKey(tenant, "user", "u")
     assert await store.get(key) is None
     assert await store.get_many([key, key]) == [None, None]
     assert await store.get_many([]) == []
-    assert await store.delete(key) is False
     assert await store.get_version(bytes(8)) is None
     await store.ping()
 
 
-async def test_values_are_read_back_in_order(pair: Make, tenant: str) -> None:
-    store, other = pair()
+async def test_values_are_read_back_in_order(deploy: Deploy, tenant: str) -> None:
+    store, other = deploy().profiles
     names = ["a", "b", "a:b", "a/b", "a b", "Zoë", "u:a", "\u202eright", "x" * 256]
     keys = [ProfileKey(tenant, kind, name) for kind in ("user", "item") for name in names]
     for number, key in enumerate(keys):
@@ -66,16 +65,16 @@ async def test_values_are_read_back_in_order(pair: Make, tenant: str) -> None:
     assert await other.get(ProfileKey(tenant + "x", "user", "a")) is None
 
 
-async def test_one_of_many_gets_the_lease(pair: Make, tenant: str) -> None:
-    stores = pair()
+async def test_one_of_many_gets_the_lease(deploy: Deploy, tenant: str) -> None:
+    stores = deploy().profiles
     key = ProfileKey(tenant, "user", "u")
     claims = await asyncio.gather(*(stores[n % 2].acquire(key) for n in range(20)))
     assert sum(claim.lease is not None for claim in claims) == 1
     assert [claim for claim in claims if claim.lease is None] == [Claim(None, None)] * 19
 
 
-async def test_a_commit_stores_and_ends_the_lease(pair: Make, tenant: str) -> None:
-    store, other = pair()
+async def test_a_commit_stores_and_ends_the_lease(deploy: Deploy, tenant: str) -> None:
+    store, other = deploy().profiles
     key = ProfileKey(tenant, "user", "u")
     lease = await leased(store, key)
     assert await store.commit(lease, b"value", ttl_s=60, version=VERSION)
@@ -89,18 +88,20 @@ async def test_a_commit_stores_and_ends_the_lease(pair: Make, tenant: str) -> No
     assert await store.acquire(key) == Claim(None, b"value")
 
 
-async def test_a_renewed_lease_outlives_its_time(pair: Make, tenant: str) -> None:
-    store, other = pair(2.0)
+async def test_a_renewed_lease_outlives_its_time(deploy: Deploy, tenant: str) -> None:
+    deployment = deploy(lease_s=2.0)
+    store, other = deployment.profiles
     key = ProfileKey(tenant, "user", "u")
     lease = await leased(store, key)
     for _ in range(3):
-        await asyncio.sleep(0.8)
+        await deployment.wait(0.8)
         assert await store.renew(lease)
     assert (await other.acquire(key)).lease is None
 
 
-async def test_who_let_a_lease_run_out_cannot_harm_the_next(pair: Make, tenant: str) -> None:
-    store, other = pair(0.3)
+async def test_who_let_a_lease_run_out_cannot_harm_the_next(deploy: Deploy, tenant: str) -> None:
+    deployment = deploy(lease_s=0.3)
+    store, other = deployment.profiles
     key = ProfileKey(tenant, "user", "u")
     dead = await leased(store, key)
     successor: list[Lease] = []
@@ -111,7 +112,7 @@ async def test_who_let_a_lease_run_out_cannot_harm_the_next(pair: Make, tenant: 
             successor.append(claim.lease)
         return bool(successor)
 
-    await until(taken)
+    await until(deployment, taken)
     assert not await store.renew(dead)
     assert not await store.commit(dead, b"late", ttl_s=60, version=VERSION)
     await store.give_up(dead, "model-unavailable")
@@ -120,27 +121,16 @@ async def test_who_let_a_lease_run_out_cannot_harm_the_next(pair: Make, tenant: 
     assert await store.get(key) == b"good"
 
 
-async def test_erasing_fences_whoever_is_generating(pair: Make, tenant: str) -> None:
-    store, other = pair()
-    key = ProfileKey(tenant, "user", "u")
-    await stored(store, key, b"old")
-    lease = await leased(store, key)
-    assert await other.delete(key) is True
-    assert not await store.renew(lease)
-    assert not await store.commit(lease, b"new", ttl_s=60, version=VERSION)
-    assert await store.get(key) is None
-    await stored(other, key, b"asked for again")
-
-
-async def test_giving_up_lets_the_next_try_at_once(pair: Make, tenant: str) -> None:
-    store, other = pair()
+async def test_giving_up_lets_the_next_try_at_once(deploy: Deploy, tenant: str) -> None:
+    store, other = deploy().profiles
     key = ProfileKey(tenant, "user", "u")
     await store.give_up(await leased(store, key))
     assert (await other.acquire(key)).lease is not None
 
 
-async def test_a_failure_is_seen_by_those_who_wait_and_passes(pair: Make, tenant: str) -> None:
-    store, other = pair()
+async def test_a_failure_is_seen_by_those_who_wait_and_passes(deploy: Deploy, tenant: str) -> None:
+    deployment = deploy()
+    store, other = deployment.profiles
     key = ProfileKey(tenant, "user", "u")
     await stored(store, key, b"old")
     await store.give_up(await leased(store, key), "model-unavailable")
@@ -149,11 +139,12 @@ async def test_a_failure_is_seen_by_those_who_wait_and_passes(pair: Make, tenant
     async def passed() -> bool:
         return (await other.acquire(key)).lease is not None
 
-    await until(passed)
+    await until(deployment, passed)
 
 
-async def test_a_value_does_not_outlive_its_time(pair: Make, tenant: str) -> None:
-    store, other = pair()
+async def test_a_value_does_not_outlive_its_time(deploy: Deploy, tenant: str) -> None:
+    deployment = deploy()
+    store, other = deployment.profiles
     brief, lasting = (ProfileKey(tenant, "user", name) for name in ("brief", "lasting"))
     await stored(store, lasting, b"value", ttl_s=3600)
     await stored(store, brief, b"value", ttl_s=1)
@@ -161,5 +152,5 @@ async def test_a_value_does_not_outlive_its_time(pair: Make, tenant: str) -> Non
     async def gone() -> bool:
         return await other.get(brief) is None
 
-    await until(gone)
+    await until(deployment, gone)
     assert await other.get_many([brief, lasting]) == [None, b"value"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.profiles.domain.profile import ProfileText
-from services.profiles.generation.prompts.profile_v1 import item_messages, user_messages
+from services.profiles.generation.prompts.registry import CURRENT
 from services.profiles.generation.token_budget import utf8_length
 from tests.training.data.made import READING, kept
 from training.data.builders.distillation import Reading, distillation_rows, is_held_out
@@ -16,7 +16,7 @@ LINES = ["Heat (1995) | Crime", "", "Alien (1979) | Horror"]
 
 def test_a_user_s_row_is_the_service_s_prompt_and_the_profile() -> None:
     (row,) = distillation_rows([kept("u", LINES)], READING)
-    assert row["prompt"] == turns(user_messages([LINES[0], LINES[2]], examples=False))
+    assert row["prompt"] == turns(CURRENT.user_messages([LINES[0], LINES[2]], examples=False))
     assert row["completion"] == [{"role": "assistant", "content": kept("u", []).words.text}]
     assert (row["id"], row["kind"], row["source"]) == ("u", "user", "test")
 
@@ -27,16 +27,16 @@ def test_an_item_s_row_shows_its_neighbours() -> None:
         kind="item", id="i", text="", lines=("Heat",), neighbours=("Far", "Near"), source="test"
     )
     (row,) = distillation_rows([Kept(answer, profile)], READING)
-    assert row["prompt"] == turns(item_messages("Heat", ["Far", "Near"], examples=False))
+    assert row["prompt"] == turns(CURRENT.item_messages("Heat", ["Far", "Near"], examples=False))
 
 
 def test_histories_are_cut_to_the_newest() -> None:
     few = Reading(count=utf8_length, history_tokens=30, max_items=50)
     (row,) = distillation_rows([kept("u", LINES)], few)
-    assert row["prompt"] == turns(user_messages([LINES[2]], examples=False))
+    assert row["prompt"] == turns(CURRENT.user_messages([LINES[2]], examples=False))
     one = Reading(count=utf8_length, history_tokens=1_000, max_items=1, examples=True)
     (row,) = distillation_rows([kept("u", LINES)], one)
-    assert row["prompt"] == turns(user_messages([LINES[2]], examples=True))
+    assert row["prompt"] == turns(CURRENT.user_messages([LINES[2]], examples=True))
 
 
 def test_who_had_nothing_to_be_read_gives_no_row() -> None:

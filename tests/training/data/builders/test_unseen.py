@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from services.profiles.generation.prompts.profile_v1 import user_messages
+from services.profiles.generation.prompts.registry import CURRENT
 from services.profiles.generation.token_budget import newest_that_fit, utf8_length
 from tests.training.data.made import READING, dataset, kept
 from training import cli
@@ -51,7 +51,7 @@ def test_a_prompt_shows_a_draw_in_the_order_of_the_history() -> None:
         assert set(films) < set(HISTORIES[row["id"]])
         assert row["hidden"] == len(HISTORIES[row["id"]]) - 3
         lines = [LINES[film] for film in films]
-        assert row["prompt"] == turns(user_messages(lines, examples=False))
+        assert row["prompt"] == turns(CURRENT.user_messages(lines, examples=False))
     assert any(shown(row) != HISTORIES[row["id"]][-3:] for row in rows)
 
 

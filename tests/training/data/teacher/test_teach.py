@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from services.profiles.domain.profile import Message
-from services.profiles.generation.prompts.profile_v1 import user_messages
+from services.profiles.generation.prompts.registry import CURRENT
 from tests.training.data.made import dataset
 from tests.training.data.teacher.server import PROFILE, TeacherServer, completion, good
 from training import cli
@@ -60,7 +60,8 @@ def rows(folder: Path, name: str = "answers.jsonl") -> list[dict[str, Any]]:
 
 def prompts(count: int) -> list[Prompt]:
     return [
-        Prompt(f"u{number}", "user", user_messages(["Heat"]), ["Heat"]) for number in range(count)
+        Prompt(f"u{number}", "user", CURRENT.user_messages(["Heat"]), ["Heat"])
+        for number in range(count)
     ]
 
 

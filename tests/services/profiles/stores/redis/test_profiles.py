@@ -10,19 +10,20 @@ import pytest
 
 from services.profiles.domain.profile import Item, ProfileKey
 from services.profiles.errors import StoreUnavailable
-from services.profiles.stores.redis.catalogue import RedisCatalogue
-from services.profiles.stores.redis.client import RedisClient
+from services.profiles.settings import Settings
+from services.profiles.stores.base import Event, Lease, Refresh, ScorerNames
 from services.profiles.stores.redis.profiles import RedisProfiles
+from services.profiles.stores.redis.stores import RedisStores, open_redis_stores
 from tests.services.profiles.stores.test_profile_stores import VERSION, leased, stored
 from tests.support.monitoring import commands_naming
 from tests.support.processes import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     import redis
 
-    from services.profiles.stores.base import Lease
+    from services.profiles.stores.redis.client import RedisClient
     from tests.support.servers import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -38,6 +39,13 @@ def server(redis_server: RedisServer) -> Iterator[redis.Redis]:
 @pytest.fixture
 def store(redis_client: RedisClient) -> RedisProfiles:
     return RedisProfiles(redis_client, lease_s=30)
+
+
+@pytest.fixture
+async def stores(redis_server: RedisServer) -> AsyncIterator[RedisStores]:
+    stores = open_redis_stores(Settings(redis_url=redis_server.url, redis_timeout_s=5))
+    yield stores
+    await stores.aclose()
 
 
 def holding(server: redis.Redis, id_: str) -> list[bytes]:
@@ -98,10 +106,10 @@ async def test_a_profile_and_its_lease_are_all_there_is_and_both_have_a_time_to_
 
 
 async def test_erasing_leaves_no_key_of_that_id(
-    store: RedisProfiles, redis_client: RedisClient, server: redis.Redis, tenant: str
+    stores: RedisStores, server: redis.Redis, tenant: str
 ) -> None:
     id_ = secrets.token_hex(8)
-    catalogue = RedisCatalogue(redis_client)
+    store, catalogue = stores.profiles, stores.catalogue
     await catalogue.put_items(tenant, [Item(id_, "Blue Velvet (1986)", "Drama")])
     for kind in ("user", "item"):
         key = ProfileKey(tenant, kind, id_)
@@ -109,23 +117,29 @@ async def test_erasing_leaves_no_key_of_that_id(
         await leased(store, key)
     assert len(holding(server, id_)) == 7  # profile and lease twice, and three of the catalogue
     for kind in ("user", "item"):
-        await store.delete(ProfileKey(tenant, kind, id_))
+        await stores.erase(ProfileKey(tenant, kind, id_))
     await catalogue.delete_item(tenant, id_)
     assert holding(server, id_) == []
 
 
 async def test_without_redis_every_call_says_so_and_no_more(tenant: str) -> None:
-    client = RedisClient(
-        url=f"redis://:hunter2@127.0.0.1:{free_port()}/0", timeout_s=1, connections=2
+    stores = open_redis_stores(
+        Settings(
+            redis_url=f"redis://:hunter2@127.0.0.1:{free_port()}/0",
+            redis_timeout_s=1,
+            redis_connections=2,
+        )
     )
-    store, catalogue = RedisProfiles(client, lease_s=1), RedisCatalogue(client)
+    store, catalogue = stores.profiles, stores.catalogue
+    interactions, refreshes, scorers = stores.interactions, stores.refreshes, stores.scorers
+    refresh = Refresh(b"1-1", "u", 1)
     key = ProfileKey(tenant, "user", "u")
-    lease = _lease(key)
+    lease = Lease(key, b"token")
     calls = [
         store.get(key),
         store.get(key),
         store.get_many([key]),
-        store.delete(key),
+        stores.erase(key),
         store.acquire(key),
         store.renew(lease),
         store.commit(lease, b"", ttl_s=1, version=VERSION),
@@ -137,14 +151,21 @@ async def test_without_redis_every_call_says_so_and_no_more(tenant: str) -> None
         catalogue.delete_item(tenant, "a"),
         catalogue.list_items(tenant, query="", cursor=None, limit=1),
         catalogue.list_items(tenant, query="a", cursor=None, limit=1),
+        interactions.append(tenant, [Event("u", "a", 1)]),
+        interactions.history(tenant, "u", limit=1),
+        interactions.events(tenant, "u", limit=1),
+        refreshes.schedule(tenant, ["u"]),
+        refreshes.take(tenant, "w", most=1, holding=()),
+        refreshes.done(tenant, refresh),
+        refreshes.later(tenant, refresh, pause_s=1, counts=True),
+        refreshes.dead_letter(tenant, refresh, "because"),
+        refreshes.dead_letters(tenant),
+        refreshes.leave(tenant, "w"),
+        scorers.names(tenant),
+        scorers.activate(tenant, "a"),
+        scorers.swap(tenant, ScorerNames("a", "b")),
     ]
     found = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(one) for one in found} == {StoreUnavailable}
     assert not any("hunter2" in str(one) or "127.0.0.1" in str(one) for one in found)
-    await client.aclose()
-
-
-def _lease(key: ProfileKey) -> Lease:
-    from services.profiles.stores.base import Lease
-
-    return Lease(key, b"token")
+    await stores.aclose()

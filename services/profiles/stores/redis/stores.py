@@ -1,0 +1,101 @@
+"""All stores in one Redis server, and what touches the keys of several of them.
+
+The only place where keys of different stores meet is the erasure below: one script, so that no
+other command runs between its steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from services.profiles.stores.redis import keys
+from services.profiles.stores.redis.catalogue import RedisCatalogue
+from services.profiles.stores.redis.client import RedisClient
+from services.profiles.stores.redis.interactions import RedisInteractions
+from services.profiles.stores.redis.profiles import RedisProfiles
+from services.profiles.stores.redis.refreshes import RedisRefreshes
+from services.profiles.stores.redis.scorers import RedisScorers
+
+if TYPE_CHECKING:
+    from services.profiles.domain.profile import ProfileKey
+    from services.profiles.settings import Settings
+
+# KEYS: profile, lease; of a user also history, stream, dead letters, under way, due, first, tries.
+# ARGV: id, group.
+_ERASE = """
+local erased = redis.call('DEL', KEYS[1])
+redis.call('DEL', KEYS[2])
+if #KEYS == 2 then return erased end
+redis.call('DEL', KEYS[3])
+local entry = redis.call('HGET', KEYS[6], ARGV[1])
+if entry and redis.call('EXISTS', KEYS[4]) == 1 then
+  redis.call('XACK', KEYS[4], ARGV[2], entry)
+  redis.call('XDEL', KEYS[4], entry)
+end
+for _, letter in ipairs(redis.call('XRANGE', KEYS[5], '-', '+')) do
+  if letter[2][2] == ARGV[1] then redis.call('XDEL', KEYS[5], letter[1]) end
+end
+redis.call('HDEL', KEYS[6], ARGV[1])
+redis.call('ZREM', KEYS[7], ARGV[1])
+redis.call('HDEL', KEYS[8], ARGV[1])
+redis.call('HDEL', KEYS[9], ARGV[1])
+return erased
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisStores:
+    """Stores of all processes that use one Redis server. They share `client`."""
+
+    client: RedisClient
+    profiles: RedisProfiles
+    catalogue: RedisCatalogue
+    interactions: RedisInteractions
+    refreshes: RedisRefreshes
+    scorers: RedisScorers
+
+    async def erase(self, key: ProfileKey) -> bool:
+        """Erases a user or an item in one round trip."""
+        names = [keys.profile(key), keys.lease(key)]
+        if key.kind == "user":
+            names += [
+                keys.interactions(key.tenant, key.id),
+                keys.refresh_stream(key.tenant),
+                keys.refresh_dead(key.tenant),
+                keys.refresh_under_way(key.tenant),
+                keys.refresh_due(key.tenant),
+                keys.refresh_first(key.tenant),
+                keys.refresh_tries(key.tenant),
+            ]
+        return bool(await self.client.run(_ERASE, names, key.id.encode(), keys.REFRESH_GROUP))
+
+    async def aclose(self) -> None:
+        """Closes all connections."""
+        await self.client.aclose()
+
+
+def open_redis_stores(settings: Settings) -> RedisStores:
+    """Returns the stores in the Redis that the settings name; connects on first use."""
+    password = settings.redis_password
+    client = RedisClient(
+        url=settings.redis_url.get_secret_value(),
+        password=password.get_secret_value() if password else None,
+        timeout_s=settings.redis_timeout_s,
+        connections=settings.redis_connections,
+    )
+    return RedisStores(
+        client=client,
+        profiles=RedisProfiles(client, lease_s=settings.lease_s),
+        catalogue=RedisCatalogue(client),
+        interactions=RedisInteractions(
+            client, cap=settings.max_interactions, ttl_s=settings.profile_ttl_s
+        ),
+        refreshes=RedisRefreshes(
+            client,
+            quiet_s=settings.refresh_quiet_s,
+            max_wait_s=settings.refresh_max_wait_s,
+            lease_s=settings.lease_s,
+        ),
+        scorers=RedisScorers(client),
+    )
