@@ -101,9 +101,9 @@ def read_partition(
     if not path.is_file():
         return
     options = pa.ipc.IpcReadOptions(included_fields=[0] if ids_only else None)
-    with pa.OSFile(str(path), "rb") as file:
-        while file.tell() < file.size():
-            with pa.ipc.open_stream(file, options=options) as stream:
+    with path.open("rb") as file:
+        while file.peek(1):  # one stream of Arrow after the other
+            with pa.ipc.open_stream(pa.PythonFile(file, "r"), options=options) as stream:
                 yield from stream
 
 

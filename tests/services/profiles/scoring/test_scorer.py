@@ -197,8 +197,8 @@ def test_the_few_most_informative_of_many_clicks_are_named_and_the_newest_are_tr
         **neighbours(n),
     }
     scorer = open_scorer(made.write(tmp_path, "b"), VERSION)
-    oldest_most_telling = [*range(n - 2, 0, -1)]
-    (item,) = scorer.rank(replace(NOBODY, clicks=oldest_most_telling, candidates=[n - 1])).items
+    oldest_most_informative = [*range(n - 2, 0, -1)]
+    (item,) = scorer.rank(replace(NOBODY, clicks=oldest_most_informative, candidates=[n - 1])).items
     assert len(why(item).history) == FEW
     assert [past.item_id for past in why(item).history] == [
         f"i{MOST_TRIED - row}" for row in range(FEW)
