@@ -111,12 +111,10 @@ def assert_sound(score: Score, scorer: str, clicks: list[str]) -> None:
     for item in score.items:
         assert item.reasons is not None
         assert item.reasons.interests is not None
-        for reasons, named in (
-            (item.reasons.history, named_clicks),
-            (item.reasons.interests, named_interests),
-        ):
-            assert all(reason.value > 0 for reason in reasons)
-            named.update(reason.name for reason in reasons)
+        past, interests = item.reasons.history, item.reasons.interests
+        assert all(reason.contribution > 0 for reason in (*past, *interests))
+        named_clicks.update(reason.item_id for reason in past)
+        named_interests.update(reason.phrase for reason in interests)
     assert named_clicks
     assert named_clicks <= set(clicks)
     assert named_interests <= set(score.profile.interests)
