@@ -60,22 +60,22 @@ clean: ## Delete everything that was made or fetched here.
 	@echo "Making .venv with $(PYTHON) ..."
 	@$(PYTHON) -m venv .venv
 
-.venv/.serving: .venv/pyvenv.cfg pyproject.toml constraints.txt
+.venv/.serving: .venv/pyvenv.cfg pyproject.toml services/client/pyproject.toml constraints.txt
 	@echo "Installing the service ..."
-	@$(PIP) -e '.[$(SERVING)]'
+	@$(PIP) -e services/client -e '.[$(SERVING)]'
 	@touch $@
 
 .venv/.recommenders: .venv/.serving
 	@echo "Installing the recommenders ..."
-	@$(PIP) -e '.[$(SERVING),recommenders]'
+	@$(PIP) -e services/client -e '.[$(SERVING),recommenders]'
 	@touch $@
 
 .venv/.training: .venv/.serving
 	@echo "Installing the trainers ..."
-	@$(PIP) -e '.[$(SERVING),training]'
+	@$(PIP) -e services/client -e '.[$(SERVING),training]'
 	@touch $@
 
-.venv/.dev: .venv/pyvenv.cfg pyproject.toml constraints.txt
+.venv/.dev: .venv/pyvenv.cfg pyproject.toml services/client/pyproject.toml constraints.txt
 	@echo "Installing everything for development ..."
-	@$(PIP) -e '.[dev]'
+	@$(PIP) -e services/client -e '.[dev]'
 	@touch $@ .venv/.recommenders .venv/.serving .venv/.training

@@ -13,7 +13,7 @@ make() { # a file, its lines
   file=$folder/$1
   shift
   printf '%s\n' "$@" > "$file.new"
-  # Containers read it as other users than root; strangers are kept out by the folder.
+  # Containers read it as other users than root; the folder keeps other users out.
   chmod 644 "$file.new"
   mv "$file.new" "$file"
   echo "$file" >&2

@@ -1,7 +1,7 @@
-"""The one error of this package."""
+"""The error of this package."""
 
 from __future__ import annotations
 
 
 class BenchmarkError(Exception):
-    """A benchmark cannot be run, or its results not be read; the message says what to do."""
+    """A benchmark cannot be run or its results cannot be read; the message says what to do."""

@@ -1,4 +1,4 @@
-"""What a benchmark's YAML file says, checked before anything runs."""
+"""The configuration of a benchmark: a YAML file, validated before anything runs."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def _known(metric: str) -> str:
 
 
 MetricName = Annotated[str, AfterValidator(_known)]
-"""A metric and the length of the list, such as `ndcg@20`."""
+"""A metric with its cutoff, such as `ndcg@20`."""
 
 
 class ModelEntry(BaseModel):
     """A model of the grid.
 
     Attributes:
-        name: In the registry.
-        label: In tables; the name and the variant by default.
-        options: That differ from its defaults.
+        name: The model's name in the registry.
+        label: Its name in tables; by default the name and the variant.
+        options: Options that differ from the model's defaults.
         training: Options of the trainer that differ from the experiment's.
         search: Option -> values to try. For each seed and scenario the best on validation is taken.
-        against: Label of the entry that this one is tested against, instead of the base one.
+        against: Label of the entry that this one is compared with, instead of the base variant.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,12 +62,12 @@ class ModelEntry(BaseModel):
 
     @property
     def variant(self) -> str | None:
-        """What the model reads, `base` or `augmented`; None for one that has no variants."""
+        """`base` or `augmented` (reads profiles); None for a model without variants."""
         field = MODELS[self.name].config.model_fields.get("variant")
         return None if field is None else str(self.options.get("variant", field.default))
 
     def candidates(self) -> Iterator[dict[str, Any]]:
-        """Yields the options of every try."""
+        """Yields the options of every trial."""
         names = list(self.search)
         for values in itertools.product(*self.search.values()):
             yield self.options | dict(zip(names, values, strict=True))
@@ -77,27 +77,27 @@ class Experiment(BaseModel):
     """A grid of models on one dataset.
 
     Attributes:
-        name: What the tables are headed with.
+        name: The title of the tables.
         dataset: The dataset's folder, relative to the folder of datasets.
-        split: A kind with its options. With a seed among them the split is the same for all seeds,
-            as it must be for profiles that were made for that split.
-        seeds: Of parameters and order of training, and of the split.
-        text: Which fields of an item its own text is made from.
+        split: A kind with its options. If they include a seed, the split is the same for all seeds,
+            as is necessary for profiles that were made for that split.
+        seeds: Seeds of the parameters, of the order of training and of the split.
+        text: The fields that make up an item's text.
         profiles: The snapshot's folder, relative to the folder of snapshots; `{seed}` in it is
-            replaced. None leaves all models without profiles.
-        user_profiles: `own` takes users' profiles from the snapshot; `items` takes, for each user,
-            the mean of the profiles of the items that are known of them, which can know no more than
-            that; `both` takes the first where there is one, and else the second.
-        metric: What decides between epochs and options, on validation, such as `ndcg@20`.
-        scenario: On which of the split's scenarios. By default each of them has its own choices:
-            of one training the best epoch for it, of all options the best for it.
-        validation_users: For how many users of a scenario validation ranks at most, the same for
-            all models; None for all.
-        test_users: For how many users test ranks at most.
-        protocol: `standard`; or `paper`, which takes the best epoch on the test part, as the code
-            of the paper does, for nothing but a comparison with its table.
-        paper: Which of the paper's data sets its own figures are shown of, beside ours.
-        training: Options of the trainer, for all models.
+            replaced. None if no model reads profiles.
+        user_profiles: `own` takes users' profiles from the snapshot; `items` takes for each user the
+            mean of the profiles of the known items; `both` takes the first if it exists, else the
+            second.
+        metric: The metric that selects epochs and options on validation, such as `ndcg@20`.
+        scenario: The scenario that selects. By default each scenario selects its own best epoch of a
+            training and its own best options.
+        validation_users: Maximum number of users of a scenario in validation, the same for all
+            models; None for all.
+        test_users: Maximum number of users of a scenario in test.
+        protocol: `standard`; or `paper`, which selects the best epoch on the test part as the
+            paper's code does. Only for a comparison with the paper's table.
+        paper: The dataset of the paper whose results are shown beside ours.
+        training: Options of the trainer for all models.
         models: The grid.
     """
 
@@ -134,7 +134,7 @@ class Experiment(BaseModel):
         return models
 
     def plan(self, seed: int) -> Plan:
-        """Returns the split's plan for a seed; a kind without chance is the same for all.
+        """Returns the split's plan for a seed; a kind without randomness is the same for all.
 
         Raises:
             DatasetError: The kind or an option is unknown.
@@ -144,7 +144,7 @@ class Experiment(BaseModel):
         return plan if fixed else parse({**self.split, "seed": seed})
 
     def trainer(self, entry: ModelEntry) -> TrainerConfig:
-        """Returns how a model is trained."""
+        """Returns the options of a model's training."""
         return TrainerConfig.model_validate({**self.training, **entry.training})
 
 
@@ -152,8 +152,8 @@ def read_experiment(path: Path) -> Experiment:
     """Reads a YAML file.
 
     Raises:
-        BenchmarkError: It is missing, is no YAML, or has what an experiment has not; the message
-            names the place.
+        BenchmarkError: The file is missing, is not YAML or has an invalid or unknown key; the
+            message names it.
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -167,18 +167,18 @@ def read_experiment(path: Path) -> Experiment:
             check_entry(experiment, entry)
         _check_protocol(experiment, experiment.plan(0))
     except ValidationError as error:
-        raise BenchmarkError(f"{path}: {_told(error)}") from error
+        raise BenchmarkError(f"{path}: {_described(error)}") from error
     except DatasetError as error:
         raise BenchmarkError(f"{path}: {error}") from error
     return experiment
 
 
 def check_entry(experiment: Experiment, entry: ModelEntry) -> None:
-    """Checks a model's name, its options and those of its training.
+    """Validates a model's name, its options and those of its training.
 
     Raises:
-        BenchmarkError: There is no such model.
-        ValidationError: An option is unknown or makes no sense.
+        BenchmarkError: The model is unknown.
+        ValidationError: An option is unknown or invalid.
     """
     if entry.name not in MODELS:
         raise BenchmarkError(f"there is no model {entry.name!r}; there are {', '.join(MODELS)}")
@@ -190,11 +190,11 @@ def check_entry(experiment: Experiment, entry: ModelEntry) -> None:
 def _check_protocol(experiment: Experiment, plan: Plan) -> None:
     if plan.kind == PaperSplit.kind and experiment.protocol != "paper":
         raise BenchmarkError(
-            f"split {plan.kind} has no validation part; it is for `protocol: paper` alone"
+            f"split {plan.kind} has no validation part; it needs `protocol: paper`"
         )
 
 
-def _told(error: ValidationError) -> str:
+def _described(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
 
 

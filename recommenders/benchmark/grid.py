@@ -1,4 +1,4 @@
-"""Runs what of a grid has not been run yet, several at a time, each in a process of its own."""
+"""Runs a grid: skips finished runs, and runs several at a time in separate processes."""
 
 from __future__ import annotations
 
@@ -30,17 +30,16 @@ if TYPE_CHECKING:
     from recommenders.benchmark.experiment import Experiment
     from recommenders.benchmark.prepared import Prepared
 
-_TOLD = (ModelError, EvaluationError, DatasetError)
-_UNTOLD = (RuntimeError, MemoryError, LinAlgError)
-"""Of libraries, which do not say what is to be done: no memory, here or on a GPU, or a matrix that
-cannot be inverted."""
+_DOMAIN_ERRORS = (ModelError, EvaluationError, DatasetError)
+_LIBRARY_ERRORS = (RuntimeError, MemoryError, LinAlgError)
+"""Errors of libraries: out of memory, on the host or on a GPU, or a singular matrix."""
 
-_KILLED = "its process was killed, perhaps for want of memory"
+_KILLED = "its process was killed, possibly because memory ran out"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a run: its folder, or why it failed."""
+    """The outcome of a run: its folder, and the error if it failed."""
 
     run: Run
     folder: Path
@@ -55,30 +54,31 @@ def run_grid(
     device: str = "cpu",
     progress: Callable[[str], object],
 ) -> list[Outcome]:
-    """Runs the grid; what is done already is not done again.
+    """Runs the grid; finished runs are skipped.
 
     Args:
         experiment: The grid.
-        paths: Where data is and results go.
-        jobs: Runs at a time.
-        device: Where models are trained, `cpu` or `cuda`.
-        progress: Told what is done, in lines.
+        paths: Folders of data and results.
+        jobs: Number of runs at a time.
+        device: The device for training, `cpu` or `cuda`.
+        progress: Called with a line after each run.
 
     Returns:
-        What became of each run, those of before included. A run that fails costs only itself.
+        The outcome of each run, including those that were finished before. A failed run does not
+        affect the others.
 
     Raises:
-        DatasetError, BenchmarkError: The data cannot be prepared, or the processes were started as
-            those of one training.
-        ModelError: There is no such device.
+        DatasetError, BenchmarkError: The data cannot be prepared, or this is one of several processes
+            of a distributed training.
+        ModelError: The device does not exist.
     """
     if (processes := processes_started()) > 1:
         raise BenchmarkError(
-            f"a grid was started in {processes} processes, of which each would run all of it; "
+            f"a grid was started in {processes} processes, each of which would run all of it; "
             "`--jobs` runs several models at a time, and `train` trains one in several processes"
         )
     with joined(device):
-        pass  # says at once whether there is such a device
+        pass  # fails at once if the device does not exist
     outcomes: list[Outcome] = []
     for seed in experiment.seeds:
         prepared = _prepared(experiment, seed, paths)
@@ -87,7 +87,7 @@ def run_grid(
                 run = Run(entry=entry, options=options, seed=seed)
                 folder = paths.out / "runs" / run.key(experiment, prepared, device)
                 outcomes.append(Outcome(run, folder))
-    # Where nothing depends on the seed, several seeds share a run.
+    # If nothing depends on the seed, several seeds share a run.
     unique = {outcome.folder: outcome for outcome in reversed(outcomes)}
     todo = [one for one in outcomes if unique[one.folder] is one and not _is_done(one)]
     progress(f"{len(todo)} runs to do, {len(unique) - len(todo)} done before")
@@ -111,7 +111,7 @@ def _is_done(outcome: Outcome) -> bool:
 def _outcomes(
     todo: list[Outcome], experiment: Experiment, paths: BenchmarkPaths, jobs: int, device: str
 ) -> Iterator[Outcome]:
-    """Yields what became of runs, as they end; a single job at a time runs in this process."""
+    """Yields the outcomes as runs end; a single job at a time runs in this process."""
     if jobs == 1 or len(todo) < 2:
         for one in todo:
             yield _execute(one, experiment, paths, device)
@@ -122,7 +122,7 @@ def _outcomes(
             lost.append(outcome)
         else:
             yield outcome
-    # Which of them it was that had its process killed, only one at a time can tell.
+    # Run these one at a time, to find out which of them had its process killed.
     for outcome in lost:
         one = Outcome(outcome.run, outcome.folder)
         yield from _in_processes([one], experiment, paths, 1, device)
@@ -131,7 +131,7 @@ def _outcomes(
 def _in_processes(
     todo: list[Outcome], experiment: Experiment, paths: BenchmarkPaths, jobs: int, device: str
 ) -> Iterator[Outcome]:
-    """Yields what became of runs; where a process is killed, all that had not ended failed."""
+    """Yields the outcomes of runs; if a process is killed, all unfinished runs fail."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
     # Spawned, since a forked torch may hang in its threads.
     context = multiprocessing.get_context("spawn")
@@ -151,9 +151,9 @@ def _execute(
     try:
         with joined(device) as distributed:
             execute(outcome.run, experiment, prepared, outcome.folder, context=distributed)
-    except _TOLD as error:
+    except _DOMAIN_ERRORS as error:
         return Outcome(outcome.run, outcome.folder, str(error))
-    except _UNTOLD as error:
+    except _LIBRARY_ERRORS as error:
         return Outcome(outcome.run, outcome.folder, "".join(format_exception_only(error)).strip())
     return outcome
 
@@ -169,7 +169,7 @@ def _prepared_by_text(document: str, seed: int, paths: BenchmarkPaths) -> Prepar
 
 
 def _prepared(experiment: Experiment, seed: int, paths: BenchmarkPaths) -> Prepared:
-    """Prepares a seed, or returns what this process has prepared last."""
+    """Prepares a seed; the last one is cached in this process."""
     return _prepared_by_text(experiment.model_dump_json(), seed, paths)
 
 

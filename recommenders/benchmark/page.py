@@ -1,4 +1,4 @@
-"""The results as one HTML file that needs nothing else."""
+"""The results as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def page(experiment: Experiment, results: Sequence[ModelResults], *, document: s
     """Returns the page.
 
     Args:
-        experiment: What was run.
-        results: What came out.
+        experiment: The experiment.
+        results: Its results.
         document: The same in Markdown, whose tables are shown.
     """
     parts = [_body(document)]
@@ -43,7 +43,7 @@ def page(experiment: Experiment, results: Sequence[ModelResults], *, document: s
 
 
 def _body(document: str) -> str:
-    """Returns the little Markdown that `tables` writes as HTML: headings, lists, tables, text."""
+    """Converts the subset of Markdown that `tables` writes to HTML: headings, lists, tables, text."""
     parts: list[str] = []
     table: list[list[str]] = []
     for line in [*document.splitlines(), ""]:

@@ -1,4 +1,4 @@
-"""The paper's own figures, from `paper.csv` beside this file, to be shown beside ours."""
+"""The results that the paper reports, from `paper.csv`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _SETTINGS = {FULL: "full", WARM: "full", COLD_ITEMS: "zero"}
 
 
 def paper_figures(dataset: str, scenario: str) -> Mapping[tuple[str, str | None], dict[str, float]]:
-    """Returns what the paper reports for a scenario; empty where it has none like it.
+    """Returns the paper's results for a scenario; empty if it has none.
 
     Args:
         dataset: `mind` or `netflix`.
-        scenario: A scenario of a split; full-shot stands beside both `full` and `warm`.
+        scenario: A scenario of a split; `full` and `warm` both correspond to full-shot.
 
     Returns:
         Model in the registry and variant -> metric -> value.

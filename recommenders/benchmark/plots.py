@@ -1,4 +1,4 @@
-"""The results as pictures, in SVG."""
+"""Plots of the results, as SVG."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COLOURS = {"base": "#8d99ae", "augmented": "#1f6f8b", None: "#c9ada7"}
 
 
 def bars(results: Sequence[ModelResults], scenario: str, metric: str) -> str:
-    """Returns a bar for each model, with the deviation over seeds."""
+    """Returns a bar for each model, with the standard deviation over seeds."""
     figure = Figure(figsize=(8, 0.32 * len(results) + 1))
     axes = figure.subplots()
     spreads = [one.spread(scenario, metric) for one in results]
@@ -35,7 +35,7 @@ def bars(results: Sequence[ModelResults], scenario: str, metric: str) -> str:
 
 
 def by_history(results: Sequence[ModelResults], scenario: str, metric: str) -> str:
-    """Returns a line for each model that has both variants: the gain by what is known of a user."""
+    """Returns a line for each model with both variants: the gain by the number of known items."""
     figure = Figure(figsize=(8, 4))
     axes = figure.subplots()
     variants = {(one.model, one.variant): one for one in results}
@@ -49,7 +49,7 @@ def by_history(results: Sequence[ModelResults], scenario: str, metric: str) -> s
         gain = [new[label].mean - old[label].mean for label in labels]
         axes.plot(labels, gain, marker="o", label=model)
     axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_xlabel("items that are known of the user")
+    axes.set_xlabel("known items of the user")
     axes.set_ylabel(f"{metric}, augmented less base")
     axes.set_title(scenario, loc="left")
     if axes.lines[:-1]:
@@ -58,7 +58,7 @@ def by_history(results: Sequence[ModelResults], scenario: str, metric: str) -> s
 
 
 def _svg(figure: Figure) -> str:
-    # Text as text, and the same bytes for the same figures.
+    # Text as text elements, and reproducible bytes.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "reclm"}):
         out = io.StringIO()
         figure.tight_layout()

@@ -1,4 +1,4 @@
-"""What all models of one seed share: the split, and the vectors that they may read."""
+"""The data that all models of one seed share: the split, and the vectors that they may read."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from recommenders.features.encoding import encode, encoder_name
 from recommenders.features.snapshot import Snapshot
 from recommenders.models.base import Inputs
 from recommenders.text import TfIdf
+from services.common.files import atomic_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BenchmarkPaths:
-    """Where things are.
+    """The folders of a benchmark.
 
     Attributes:
         datasets: Folder of datasets.
         snapshots: Folder of snapshots.
         encoder: The sentence encoder's folder.
-        out: Where results go; vectors of items' own texts are kept there too.
+        out: Folder for results, and for cached vectors of items' texts.
     """
 
     datasets: Path
@@ -50,17 +51,17 @@ class Prepared:
     """The data of one seed.
 
     Attributes:
-        split: Decides what is trained on.
-        scenarios: What is judged by: those of the split, or fewer users of them.
-        inputs: What models may learn from.
+        split: The split, with the training part.
+        scenarios: The evaluated scenarios: those of the split, possibly with fewer users.
+        inputs: The inputs of models.
         user_ids: User row -> id.
         item_ids: Item row -> id.
         dataset: The dataset's name.
-        dataset_fingerprint: 16 hexadecimal digits that stand for its ids and interactions.
-        snapshot: Where profiles are from, as the snapshot says; None without any.
-        profiles: Where profiles are from, in words; None without any.
-        digest: Stands for everything in it.
-        plain_digest: Stands for everything but profiles: for all that models without them read.
+        dataset_fingerprint: Hash of its ids and interactions, 16 hexadecimal digits.
+        snapshot: Provenance of the profiles; None without profiles.
+        profiles: The same in words; None without profiles.
+        digest: Hash of all inputs.
+        plain_digest: Hash of all inputs but the profiles, for models that read none.
     """
 
     split: Split
@@ -83,17 +84,17 @@ def prepare(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> Prepared:
-    """Divides the dataset and gathers vectors.
+    """Divides the dataset and collects the vectors.
 
     Args:
-        experiment: What to prepare for.
+        experiment: The experiment.
         seed: One of its seeds.
-        paths: Where to find and keep things.
-        progress: Told how many texts are encoded.
+        paths: Folders of data and results.
+        progress: Called with the number of texts encoded so far.
 
     Raises:
-        DatasetError: The dataset or a snapshot cannot be read, or cannot be divided so.
-        BenchmarkError: The split has no scenario of that name; or a snapshot belongs to another
+        DatasetError: The dataset or a snapshot cannot be read, or the dataset cannot be divided.
+        BenchmarkError: The split has no scenario of that name; or the snapshot belongs to another
             dataset, split or encoder.
     """
     dataset = Dataset.read(paths.datasets / experiment.dataset)
@@ -135,7 +136,7 @@ def prepare(
         dataset=dataset.info.name,
         dataset_fingerprint=indexed.fingerprint(),
         snapshot=None if snapshot is None else snapshot.info,
-        profiles=None if snapshot is None else _told(snapshot, experiment, indexed),
+        profiles=None if snapshot is None else _provenance(snapshot, experiment, indexed),
         digest=_digest(split, inputs),
         plain_digest=_digest(split, inputs.without_profiles()),
     )
@@ -155,19 +156,19 @@ def _snapshot(
         raise BenchmarkError(f"{folder}: vectors are by {info.encoder}, those of texts by {ours}")
     if info.split is not None and info.split != split.fingerprint():
         raise BenchmarkError(
-            f"{folder} has profiles that were made from another split ({info.split}, not "
-            f"{split.fingerprint()}): they may have read what this one asks for"
+            f"{folder} has profiles that were made for another split ({info.split}, not "
+            f"{split.fingerprint()}): they may have read relevant items of this one"
         )
     if info.split is None and snapshot.users is not None and experiment.user_profiles != "items":
         raise BenchmarkError(
-            f"{folder} has users' profiles of which nobody can say what they read; set "
+            f"{folder} has users' profiles of unknown histories; set "
             "`user_profiles: items`, or make them for this split with `reclm-recommend features`"
         )
     return snapshot
 
 
-def _told(snapshot: Snapshot, experiment: Experiment, indexed: Indexed) -> str:
-    mean = "the mean of the profiles of the items that are known of them"
+def _provenance(snapshot: Snapshot, experiment: Experiment, indexed: Indexed) -> str:
+    mean = "the mean of the profiles of their known items"
     count = 0 if snapshot.users is None else len(snapshot.users.among({*indexed.user_ids}).ids)
     own = f"{count:,} of their own"
     of_users = {"own": own, "items": mean, "both": f"{own}, the others {mean}"}[
@@ -192,41 +193,43 @@ def _of_users(
         own = snapshot.users.aligned(user_ids)
     if experiment.user_profiles == "own" or items is None:
         return own
-    means = _means(split, items)
+    means = mean_vectors(split.readable(), items)
     return means if own is None else np.where(own.any(axis=1, keepdims=True), own, means)
 
 
-def _means(split: Split, items: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns for each user the mean vector of the items that are known, of unit length.
+def mean_vectors(known: sparse.csr_array, items: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns the mean vector of each user's known items, of unit length; zeros without any.
 
-    These are the training items; for users without any, what the split says is known of them when
-    a ranking is made, less what it asks for. Where nothing is, zeros.
+    Args:
+        known: CSR, (n_users, n_items).
+        items: Vectors of items, (n_items, dimension).
+
+    Returns:
+        Float32, (n_users, dimension).
     """
-    sums = np.asarray(split.readable() @ items, np.float32)
+    sums = np.asarray(known @ items, np.float32)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     means: NDArray[np.float32] = sums / np.maximum(lengths, np.finfo(np.float32).tiny)
     return means
 
 
 def _words(texts: Sequence[str], warm: NDArray[np.int64]) -> sparse.csr_array:
-    """Returns the words of texts; how rare a word is, only items in training say."""
+    """Returns TF-IDF vectors of texts; document frequencies are those of items in training."""
     return TfIdf.of(texts[row] for row in warm.tolist()).vectors(texts)
 
 
 def _text_vectors(
     texts: Sequence[str], paths: BenchmarkPaths, progress: Callable[[int], None] | None
 ) -> NDArray[np.float32]:
-    """Returns vectors of the items' own texts; kept on disk, since they take minutes."""
+    """Returns vectors of the items' texts, cached on disk, since they take minutes to compute."""
     key = hashlib.sha256(repr((encoder_name(paths.encoder), texts)).encode()).hexdigest()[:16]
     path = paths.out / "texts" / f"{key}.npy"
     if path.is_file():
         kept: NDArray[np.float32] = np.load(path, allow_pickle=False)
         return kept
     vectors = encode(texts, paths.encoder, threads=2, progress=progress)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{key}.new.npy")
-    np.save(scratch, vectors, allow_pickle=False)
-    scratch.replace(path)
+    with atomic_file(path) as file:
+        np.save(file, vectors, allow_pickle=False)
     return vectors
 
 

@@ -1,8 +1,7 @@
-"""A document whose text is written by hand and whose figures are put in by a command.
+"""Inserts results into a document, so that no figure is copied by hand.
 
-Between `<!-- results NAME -->` and `<!-- end NAME -->` stands what the results folder NAME has in
-its `results.md`; all else in the document is left as it is. So text and figures have one file, and
-no figure is copied by hand.
+The text between `<!-- results NAME -->` and `<!-- end NAME -->` is replaced by `results.md` of the
+results folder NAME. The rest of the document is kept.
 """
 
 from __future__ import annotations
@@ -20,13 +19,12 @@ RESULTS = "results.md"
 
 
 def with_results(document: str, folders: Sequence[Path]) -> str:
-    """Returns the document with the results of these folders in their places.
+    """Returns the document with the results of these folders.
 
-    Headings are moved a level down, to stand below those of the document.
+    Headings are moved one level down.
 
     Raises:
-        BenchmarkError: A folder has no results, or the document has no place for them, or a place
-            that does not end.
+        BenchmarkError: A folder has no results, or the document lacks one of the two lines.
     """
     for folder in folders:
         name = folder.resolve().name

@@ -1,4 +1,4 @@
-"""From the files of many runs to the figures of a table: chosen, averaged, compared."""
+"""Reads the results of runs: selects the best, averages over seeds, compares models."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A run that came to an end: its folder, and what it wrote."""
+    """A finished run: its folder and its `result.json`."""
 
     folder: Path
     result: Mapping[str, Any]
@@ -34,17 +34,17 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Of a model and a seed, for each scenario the run that was best on its validation."""
+    """For a model and a seed: for each scenario the run that is best on its validation part."""
 
     runs: Mapping[str, Finished]
 
     def figures(self, scenario: str) -> Mapping[str, Any]:
-        """Returns what was found in a scenario."""
+        """Returns the results of a scenario."""
         found: Mapping[str, Any] = self.runs[scenario].result["scenarios"][scenario]
         return found
 
     def seconds(self, scenario: str) -> float:
-        """Returns how much of a processor that run took to train, in seconds."""
+        """Returns the processor time of the run's training in seconds."""
         return float(self.runs[scenario].result["cpu_seconds"])
 
     def users(self, scenario: str, metric: str) -> dict[str, float]:
@@ -61,15 +61,15 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class ModelResults:
-    """A model of the grid, one run a seed.
+    """A model of the grid with one selected run per seed.
 
     Attributes:
-        label: In tables.
-        model: In the registry.
-        variant: `base`, `augmented`, or None where a model has none.
+        label: Its name in tables.
+        model: Its name in the registry.
+        variant: `base`, `augmented`, or None for a model without variants.
         chosen: Seed -> run.
-        against: Label of the row that this one is tested against; by default, for an augmented
-            model, the base one.
+        against: Label of the row that this one is compared with; by default the base variant for an
+            augmented one.
     """
 
     label: str
@@ -79,7 +79,7 @@ class ModelResults:
     against: str | None = None
 
     def spread(self, scenario: str, metric: str, *, part: str = "test") -> Spread:
-        """Returns a metric's mean and deviation over seeds."""
+        """Returns a metric's mean and standard deviation over seeds."""
         runs = self.chosen.values()
         return Spread.of([run.figures(scenario)[part][metric] for run in runs])
 
@@ -94,13 +94,12 @@ class ModelResults:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """What one row of a table has over another, on the same users.
+    """The difference of two rows of a table on the same users.
 
     Attributes:
-        name: The model of both sides, or which row is tested against which.
-        comparison: The first less the second, such as augmented less base, with the p of this test
-            alone.
-        p: That p, adjusted for all tests of the same table (Holm).
+        name: The model of both rows, or the names of the rows.
+        comparison: The first minus the second, such as augmented minus base, with the unadjusted p.
+        p: The p-value, adjusted for all tests of the table (Holm).
     """
 
     name: str
@@ -109,9 +108,9 @@ class Gain:
 
 
 def collect(experiment: Experiment, outcomes: Iterable[Outcome]) -> list[ModelResults]:
-    """Reads what runs have written, and takes for each model, seed and scenario the best.
+    """Reads the results of runs, and selects the best for each model, seed and scenario.
 
-    Models are in the order of the grid. A model none of whose runs came to an end is left out.
+    Models are in the order of the grid. A model without a finished run is left out.
 
     Raises:
         BenchmarkError: A result cannot be read.
@@ -133,7 +132,7 @@ def collect(experiment: Experiment, outcomes: Iterable[Outcome]) -> list[ModelRe
 
 
 def gains(results: Sequence[ModelResults], scenario: str, metric: str) -> list[Gain]:
-    """Compares rows with those that they are against: `augmented` with `base` by default."""
+    """Compares each row with its `against` row, by default `augmented` with `base`."""
     by_label = {one.label: one for one in results}
     bases = {one.model: one for one in results if one.variant == "base"}
     rows = Counter(one.model for one in results if one.variant == "augmented")
@@ -153,9 +152,9 @@ def gains(results: Sequence[ModelResults], scenario: str, metric: str) -> list[G
 
 
 def compare(new: ModelResults, old: ModelResults, scenario: str, metric: str) -> Comparison:
-    """Compares two models by a paired test over users, whose values are averaged over seeds.
+    """Compares two models with a paired test over users, whose values are averaged over seeds.
 
-    A user counts with the seeds in which both models ranked for them.
+    A user counts with the seeds in which both models were evaluated on them.
     """
     sums: dict[str, list[float]] = {}
     for seed in new.chosen.keys() & old.chosen.keys():

@@ -1,4 +1,4 @@
-"""One run: a model with certain options and a seed, trained and judged, its figures on disk."""
+"""One run: trains and evaluates a model with given options and seed, and writes the results."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from recommenders.evaluation import CUTOFFS, evaluate
 from recommenders.models.registry import MODELS, build
 from recommenders.negative_sampling import among_chosen
 from recommenders.trainer import train
+from services.common.files import atomic_path, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,12 +38,12 @@ RESULT, USERS, LOSSES = "result.json", "users.parquet", "losses.csv"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """One model, options, seed.
+    """A model with its options and seed.
 
     Attributes:
         entry: The model in the grid.
-        options: Of the model: one of the entry's candidates.
-        seed: Of split, parameters and order.
+        options: The model's options, one of the entry's candidates.
+        seed: Seed of the split, the parameters and the order of training.
     """
 
     entry: ModelEntry
@@ -51,14 +52,14 @@ class Run:
 
     @property
     def reads_profiles(self) -> bool:
-        """Whether profiles are among what the model learns from."""
+        """Whether the model reads profiles."""
         return self.options.get("variant", self.entry.variant) == "augmented"
 
     def key(self, experiment: Experiment, prepared: Prepared, device: str = "cpu") -> str:
-        """Returns 16 hexadecimal digits that stand for all that decides about the figures.
+        """Returns a hash of everything that determines the results, 16 hexadecimal digits.
 
-        Other profiles make another run only of a model that reads them, another device only of one
-        that is trained there. The program is not among it: another version wants another folder.
+        The profiles count only for a model that reads them, the device only for one that is trained.
+        The version of the program does not count: use another results folder for another version.
         """
         document: dict[str, Any] = {
             "data": prepared.digest if self.reads_profiles else prepared.plain_digest,
@@ -88,20 +89,20 @@ def execute(
     *,
     context: DistributedContext = SINGLE_PROCESS,
 ) -> None:
-    """Trains and judges a model; `result.json` is there when all of it is.
+    """Trains and evaluates a model. `result.json` is written last and marks the run as finished.
 
-    A run that was stopped in the middle of training goes on from its last epoch.
+    An interrupted run resumes from its last epoch.
 
     Args:
-        run: The model, its options, the seed.
-        experiment: How it is trained.
-        prepared: What on.
-        folder: For what comes of it; is made.
-        context: Where a model that is trained by gradient works.
+        run: The model, its options and the seed.
+        experiment: The experiment.
+        prepared: The data.
+        folder: Folder for the results; it is made.
+        context: The processes and the device of the training.
 
     Raises:
-        ModelError: Options do not fit, or training failed.
-        EvaluationError: A part cannot be ranked.
+        ModelError: An option is invalid for this data, or training failed.
+        EvaluationError: A part cannot be evaluated.
     """
     folder.mkdir(parents=True, exist_ok=True)
     started = time.process_time()
@@ -141,13 +142,11 @@ def execute(
         "epochs": None if history is None else len(history.rows),
         "scenarios": scenarios,
     }
-    scratch = folder / f".{RESULT}.new"
-    scratch.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    scratch.replace(folder / RESULT)
+    write_text(folder / RESULT, json.dumps(result, indent=1) + "\n")
 
 
 def validation_part(experiment: Experiment, prepared: Prepared) -> Part:
-    """Returns what decides between epochs and options."""
+    """Returns the part that selects epochs and options."""
     name = experiment.scenario or next(iter(prepared.scenarios))
     scenario = prepared.scenarios[name]
     return scenario.test if experiment.protocol == "paper" else scenario.validation
@@ -161,22 +160,22 @@ def fit(
     *,
     context: DistributedContext = SINGLE_PROCESS,
 ) -> tuple[Any, History | None]:
-    """Builds a model and, where it has to be, trains it.
+    """Builds a model, and trains it if it is trained by gradient.
 
     Args:
-        run: The model, its options, the seed.
-        experiment: How it is trained.
-        prepared: What on.
-        folder: That is there, for the checkpoint and the losses of every epoch.
-        context: Where a model that is trained by gradient works, and who trains it with this process.
+        run: The model, its options and the seed.
+        experiment: The experiment.
+        prepared: The data.
+        folder: An existing folder for the checkpoint and the losses of every epoch.
+        context: The processes and the device of the training.
 
     Returns:
-        The model, with the parameters that are best by `validation_part`, and how training went: the
-        best by each scenario; None for one that is not trained by gradient.
+        The model with the parameters that are best on `validation_part`, and the training log with
+        the best epoch of each scenario; None for a model that is not trained by gradient.
 
     Raises:
-        ModelError: Options do not fit, or training failed.
-        EvaluationError: The validation part cannot be ranked.
+        ModelError: An option is invalid for this data, or training failed.
+        EvaluationError: The validation part cannot be evaluated.
     """
     rng = np.random.default_rng(run.seed)
     model: Any = build(run.entry.name, prepared.inputs, run.options, rng)
@@ -213,9 +212,9 @@ def fit(
 
 
 def _parts(test: Evaluation, part: Part, popularity: NDArray[np.int64]) -> dict[str, Any]:
-    """Returns who gains and on what, and how much of the catalogue is shown."""
+    """Returns the results by length of history and by popularity, and the coverage of the catalogue."""
     items = np.arange(part.known.shape[1]) if part.candidates is None else part.candidates
-    # The same lists whatever the metric that decides.
+    # The same length for every selecting metric.
     exposures = metrics.exposure(test.ranked[:, : max(CUTOFFS)], items)
     return {
         "users": len(test.users),
@@ -242,7 +241,6 @@ def _user_rows(scenario: str, test: Evaluation, prepared: Prepared) -> pa.Table:
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Writes a Parquet file whole, in the place of one that is there."""
-    scratch = path.with_name(f".{path.name}.new")
-    pq.write_table(table, scratch, compression="zstd")
-    scratch.replace(path)
+    """Writes a Parquet file atomically."""
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")

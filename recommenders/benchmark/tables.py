@@ -1,4 +1,4 @@
-"""The results in Markdown and as Parquet."""
+"""The results as Markdown and as Parquet."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHOWN = ("recall@20", "ndcg@20", "recall@40", "ndcg@40")
 
 _PAPER = (
     "Protocol of the paper: the best epoch **on the test part**. Only for a comparison with its "
-    "table; no figure here says how good a model would be on anything else."
+    "table; these figures do not estimate the quality on other data."
 )
 _TEST = "paired t-test over users, p after Holm for all rows"
 
@@ -36,10 +36,10 @@ def markdown(
     """Returns the results as a Markdown document.
 
     Args:
-        experiment: What was run.
-        results: What came out.
-        audit: Of the data and the split.
-        command: That prints this.
+        experiment: The experiment.
+        results: Its results.
+        audit: The audit of the data and the split.
+        command: The command that prints this.
         where: Date and machine.
     """
     first = next(iter(results[0].chosen.values()))
@@ -56,7 +56,7 @@ def markdown(
         f"- Profiles: {_profiles(results)}",
         f"- Choices (epoch, options): {_choices(experiment)}",
         "- Means over users, then over seeds, with the sample deviation over seeds",
-        "- CPU s: what training took of a processor, validation included",
+        "- CPU s: processor time of training, including validation",
         "",
     ]
     for scenario in first.runs:
@@ -84,20 +84,20 @@ def parquet(results: Sequence[ModelResults]) -> pa.Table:
 
 
 def _profiles(results: Sequence[ModelResults]) -> str:
-    told = {
+    found = {
         finished.result["profiles"]
         for one in results
         for chosen in one.chosen.values()
         for finished in chosen.runs.values()
     }
-    return "; ".join(sorted(told - {None})) or "none"
+    return "; ".join(sorted(found - {None})) or "none"
 
 
 def _choices(experiment: Experiment) -> str:
     part = "test" if experiment.protocol == "paper" else "validation"
     of = "each scenario's own" if experiment.scenario is None else f"{experiment.scenario}'s"
     few = [
-        f"{name} ranks for {most:,} users at most"
+        f"at most {most:,} users in {name}"
         for name, most in (
             ("validation", experiment.validation_users),
             ("test", experiment.test_users),
@@ -108,7 +108,7 @@ def _choices(experiment: Experiment) -> str:
 
 
 def _beside(experiment: Experiment, results: Sequence[ModelResults], scenario: str) -> list[str]:
-    """Returns our figures beside the paper's, for the models that it has."""
+    """Returns our results beside the paper's, for the models in the paper."""
     theirs = {} if experiment.paper is None else paper_figures(experiment.paper, scenario)
     rows = [
         [
@@ -162,9 +162,9 @@ def _gains(results: Sequence[ModelResults], scenario: str) -> list[str]:
     found = gains(results, scenario, metric)
     if not found:
         return []
-    what = "What profiles bring", "augmented less base"
+    what = "Gain from profiles", "augmented minus base"
     if any(one.against is not None for one in results):
-        what = "What a row has over another", "the first less the second"
+        what = "Differences between rows", "the first minus the second"
     lines = [
         f"{what[0]} ({metric}, {what[1]}; {_TEST}):",
         "",
@@ -184,5 +184,5 @@ def _gains(results: Sequence[ModelResults], scenario: str) -> list[str]:
 
 
 def _probability(p: float) -> str:
-    """Returns a p-value; one that is too small for a float is not 0."""
+    """Formats a p-value; one that underflows is shown as a bound."""
     return f"{p:.2g}" if p > 0 else "< 1e-300"

@@ -1,4 +1,4 @@
-"""Where data is, on the command lines of all that prepares data as a benchmark does."""
+"""Options that several commands share: folders of data, and the device."""
 
 from __future__ import annotations
 
@@ -17,30 +17,33 @@ if TYPE_CHECKING:
 def add_paths(parser: argparse.ArgumentParser) -> None:
     """Adds the options that `paths_of` reads."""
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="folder of datasets (data in RECLM_HOME)"
+        "--data", type=Path, metavar="DIR", help="folder of datasets (default: data in RECLM_HOME)"
     )
     parser.add_argument(
-        "--snapshots", type=Path, metavar="DIR", help="folder of snapshots (that of datasets)"
+        "--snapshots",
+        type=Path,
+        metavar="DIR",
+        help="folder of snapshots (default: the folder of datasets)",
     )
     add_encoder(parser)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Adds the option that says where models are trained."""
+    """Adds the option for the device of the training."""
     parser.add_argument(
         "--device",
         choices=["cpu", "cuda"],
         default="cpu",
-        help="where to train (%(default)s); no test has seen cuda",
+        help="device for training (%(default)s); the tests have not run on cuda",
     )
 
 
 def paths_of(args: argparse.Namespace, *, out: Path) -> BenchmarkPaths:
-    """Returns where the options say that things are.
+    """Returns the folders that the options name.
 
     Args:
-        args: Of a parser with `add_paths`.
-        out: Where results go.
+        args: From a parser with `add_paths`.
+        out: Folder for results.
     """
     from recommenders.benchmark.prepared import BenchmarkPaths
 

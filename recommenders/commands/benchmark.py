@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from recommenders.benchmark.errors import BenchmarkError
 from recommenders.commands.arguments import add_device, add_paths, paths_of
+from services.common.files import write_text
 
 if TYPE_CHECKING:
     import argparse
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
     from recommenders.benchmark.prepared import BenchmarkPaths
 
 _DESCRIPTION = """\
-Trains and judges every model of a grid on every seed, and writes tables, an HTML page with plots
-and all figures as Parquet. What is done is not done again; started again, it goes on.
+Trains and evaluates every model of a grid with every seed, and writes tables, an HTML page with
+plots and all results as Parquet. Finished runs are skipped; the same command resumes.
 """
 
 _REPORT = """\
-Puts the tables of results folders into a document: each between the lines
+Inserts the tables of results folders into a document, each between the lines
 `<!-- results NAME -->` and `<!-- end NAME -->`, where NAME is the folder's name.
 """
 
@@ -31,20 +32,24 @@ Puts the tables of results folders into a document: each between the lines
 def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not name the type
     """Adds the commands to the parser of `reclm-recommend`."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        "benchmark", help="measure what profiles are worth", description=_DESCRIPTION
+        "benchmark", help="measure the gain from profiles", description=_DESCRIPTION
     )
     parser.set_defaults(run=_run)
     parser.add_argument("file", type=Path, metavar="FILE", help="the grid, in YAML")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the results")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for the results"
+    )
     add_paths(parser)
     add_device(parser)
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="at a time (%(default)s)")
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="runs at a time (%(default)s)"
+    )
 
     report: argparse.ArgumentParser = commands.add_parser(
-        "report", help="put results into a document", description=_REPORT
+        "report", help="insert results into a document", description=_REPORT
     )
     report.set_defaults(run=_report)
-    report.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="a grid's results")
+    report.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="results of a grid")
     report.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="the document, in Markdown"
     )
@@ -65,9 +70,11 @@ def _report(args: argparse.Namespace) -> str:
     try:
         document = args.out.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise BenchmarkError(f"{args.out} is missing; results are put into its text") from error
+        raise BenchmarkError(
+            f"{args.out} is missing; results are inserted into an existing document"
+        ) from error
     write_text(args.out, with_results(document, args.folders))
-    return f"{len(args.folders)} results are in {args.out}"
+    return f"{len(args.folders)} results were inserted into {args.out}"
 
 
 def benchmark(
@@ -75,11 +82,11 @@ def benchmark(
 ) -> str:
     """Runs a grid and writes its results; returns what to print.
 
-    `places.out` gets `results.md`, `results.html` and `results.parquet`, and `runs/`.
+    Writes `results.md`, `results.html`, `results.parquet` and `runs/` to `paths.out`.
 
     Raises:
-        BenchmarkError: The file, the data or the results are not what they should be, or a run
-            failed; what the others gave is written all the same.
+        BenchmarkError: The file, the data or a result is invalid, or a run failed; the results of
+            the other runs are written in any case.
     """
     from recommenders.benchmark.experiment import read_experiment
     from recommenders.benchmark.grid import run_grid
@@ -111,13 +118,13 @@ def benchmark(
         first = failed[0]
         raise BenchmarkError(
             f"{len(failed)} of {len(outcomes)} runs failed, the first ({first.run.entry.shown}, "
-            f"seed {first.run.seed}) so: {first.error}"
+            f"seed {first.run.seed}) with: {first.error}"
         )
     return document + f"\nWritten to {paths.out}: results.md, results.html, results.parquet"
 
 
 def here(device: str = "cpu") -> str:
-    """Returns the day and the machine, for the head of a report."""
+    """Returns the date and the machine for the head of a report."""
     day = datetime.now(UTC).strftime("%Y-%m-%d")
     parts = [day, f"{os.cpu_count()} cores, {_processor()}"]
     if device != "cpu":
@@ -134,11 +141,3 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.machine()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole, in the place of one that is there; folders above it are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.new")
-    scratch.write_text(text, encoding="utf-8")
-    scratch.replace(path)

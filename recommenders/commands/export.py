@@ -13,29 +13,29 @@ if TYPE_CHECKING:
     import argparse
 
 _TRAIN = """\
-Trains one model of a grid, as `benchmark` would, and keeps it in a folder with what `export` needs.
-Started by `accelerate launch` or `torchrun`, several processes train it together
+Trains one model of a grid, as `benchmark` does, and saves it in a folder for `export`.
+Under `accelerate launch` or `torchrun`, several processes train it together
 (docs/how-to/recommenders.md).
 """
 _EXPORT = """\
-Writes a scorer bundle, which a service scores with: whole or not at all, with a checksum of every
-file, under a name that is never used for another.
+Writes a scorer bundle for the service: atomically, with a checksum of every file, under a name that
+is never used again.
 """
 
 
 def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not name the type
     """Adds the commands to the parser of `reclm-recommend`."""
     train: argparse.ArgumentParser = commands.add_parser(
-        "train", help="train one model of a grid and keep it", description=_TRAIN
+        "train", help="train one model of a grid and save it", description=_TRAIN
     )
     train.set_defaults(run=_train)
     train.add_argument("file", type=Path, metavar="FILE", help="the grid, in YAML")
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
     train.add_argument(
-        "--model", metavar="LABEL", help="which model of the grid, as its tables call it"
+        "--model", metavar="LABEL", help="the model's name in the tables of the grid"
     )
     train.add_argument(
-        "--seed", type=int, metavar="N", help="one of the grid's (the first of them)"
+        "--seed", type=int, metavar="N", help="a seed of the grid (default: the first)"
     )
     add_paths(train)
     add_device(train)
@@ -49,9 +49,13 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
         "--out",
         type=Path,
         metavar="BUNDLES_DIR",
-        help="folder of bundles (bundles in RECLM_HOME)",
+        help="folder of bundles (default: bundles in RECLM_HOME)",
     )
-    export.add_argument("--name", metavar="NAME", help="(the model's, with a hash of the content)")
+    export.add_argument(
+        "--name",
+        metavar="NAME",
+        help="name of the bundle (default: the model's, with a hash of the content)",
+    )
 
 
 def _train(args: argparse.Namespace) -> str:
@@ -77,9 +81,9 @@ def _train(args: argparse.Namespace) -> str:
                 progress=lambda line: sys.stderr.write(line + "\n"),
             )
     except EvaluationError as error:
-        raise ExportError(f"the model cannot be judged: {error}") from error
+        raise ExportError(f"the model cannot be evaluated: {error}") from error
     if trained is None:
-        return ""  # the leader saves the model and says so
+        return ""  # only the first process saves the model and reports it
     trained.save(args.out)
     figures = "\n".join(
         f"{name}: {value:.4f}" for name, value in trained.provenance.metrics.items()

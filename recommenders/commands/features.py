@@ -21,10 +21,9 @@ ENCODER = "all-MiniLM-L6-v2-int8"
 _PROGRESS_EVERY_S = 5.0
 
 _DESCRIPTION = """\
-Makes a snapshot of profiles and their vectors, which experiments read. Without files the running
-service is asked for the profile of every user and item, from the split's training part alone, or
-with --texts-only of every item, from its text alone;
-started again, it goes on where it was.
+Makes a snapshot of profiles and their vectors for experiments. Without files it requests profiles
+from the running service: of every user and item, from the split's training part only, or with
+--texts-only of every item, from its text only. The same command resumes.
 """
 
 
@@ -45,29 +44,33 @@ def add_command(commands: Any) -> None:  # noqa: ANN401 - argparse does not name
     asked.add_argument(
         "--texts-only",
         action="store_true",
-        help="items alone, from their own texts, for all splits alike",
+        help="only items, from their own texts, for all splits",
     )
     asked.add_argument(
         "--url",
         default=os.environ.get("RECLM_URL", "http://127.0.0.1:8080"),
-        help="of the service (RECLM_URL, else where `reclm-serve up` has it: %(default)s)",
+        help="URL of the service (RECLM_URL, else that of `reclm-serve up`: %(default)s)",
     )
     asked.add_argument(
-        "--history", type=int, default=50, metavar="N", help="newest items of a user (%(default)s)"
+        "--history",
+        type=int,
+        default=50,
+        metavar="N",
+        help="number of a user's newest items to send (%(default)s)",
     )
     asked.add_argument(
         "--neighbours",
         type=int,
         default=10,
         metavar="N",
-        help="items that the same people chose, sent with an item (%(default)s)",
+        help="number of co-occurring items to send with an item (%(default)s)",
     )
-    asked.add_argument("--max-users", type=int, metavar="N", help="ask for so many at most")
+    asked.add_argument("--max-users", type=int, metavar="N", help="maximum number of users")
     asked.add_argument(
         "--known",
         type=int,
         metavar="N",
-        help="ask for users alone who are not in training, by their first N clicks",
+        help="request only users who are not in training, from their first N clicks",
     )
     files = parser.add_argument_group(
         "from files: JSON lines of id and text, or a backfill's output"
@@ -83,7 +86,7 @@ def add_encoder(group: Any) -> None:  # noqa: ANN401 - argparse does not name th
         "--encoder",
         type=Path,
         metavar="DIR",
-        help=f"the sentence encoder's folder ({ENCODER}, fetched if need be)",
+        help=f"the sentence encoder's folder (default: {ENCODER}, fetched if necessary)",
     )
 
 
@@ -102,12 +105,12 @@ def _run(args: argparse.Namespace) -> str:
     if args.users is not None or args.items is not None:
         if args.split is not None or args.texts_only:
             raise DatasetError(
-                "--split and --texts-only are for the service: nobody here can say what profiles in files have read"
+                "--split and --texts-only are for the service: the histories of profiles in files are unknown"
             )
         snapshot = _from_files(args, dataset)
     elif (args.split is None) != args.texts_only:
         raise DatasetError(
-            "give either --split, since profiles may read its training part alone, or --texts-only"
+            "give either --split, since profiles may read only its training part, or --texts-only"
         )
     else:
         snapshot = _from_service(args, dataset)
@@ -142,20 +145,20 @@ def _from_files(args: argparse.Namespace, dataset: Dataset) -> Snapshot:
             progress=lambda count: _print_progress(f"Encoding: {count:,} texts ..."),
         )
     snapshot.write(args.out)
-    return Snapshot.read(args.out)  # vectors are rounded when they are written
+    return Snapshot.read(args.out)  # writing rounds the vectors
 
 
 def _from_service(args: argparse.Namespace, dataset: Dataset) -> Snapshot:
     from recommenders.data.splits.text import read_plan
     from recommenders.features.service import FetchOptions, fetch
 
-    told_at = float("-inf")
+    reported_at = float("-inf")
 
     def progress(kind: str, done: int, wanted: int, failed: int) -> None:
-        nonlocal told_at
+        nonlocal reported_at
         now = time.monotonic()
-        if now - told_at > _PROGRESS_EVERY_S or done + failed >= wanted:
-            told_at = now
+        if now - reported_at > _PROGRESS_EVERY_S or done + failed >= wanted:
+            reported_at = now
             _print_progress(f"{done:,}/{wanted:,} {kind}s, {failed:,} failed")
 
     return fetch(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recommenders.commands.arguments import add_paths, paths_of
+from services.common.files import atomic_path, write_text
 
 if TYPE_CHECKING:
     import argparse
@@ -14,25 +15,27 @@ if TYPE_CHECKING:
     from recommenders.benchmark.prepared import BenchmarkPaths
 
 _COLD_USERS = """\
-Trains models without some users, and ranks for those by more and more of their first clicks: by
-popularity, by the clicks alone, by the profile alone, and by both. What is done is not done again.
+Trains models without some users, and ranks items for these by an increasing number of first clicks:
+by popularity, by the clicks, by the profile, and by both. Finished models are skipped.
 """
 
 
 def add_command(commands: Any) -> None:  # noqa: ANN401 - argparse does not name the type
     """Adds the command to the parser of `reclm-recommend`."""
     study: argparse.ArgumentParser = commands.add_parser(
-        "study", help="answer one question about recommenders", description="Studies."
+        "study", help="run a study of recommenders", description="Studies."
     )
-    questions = study.add_subparsers(metavar="question", required=True)
+    questions = study.add_subparsers(metavar="study", required=True)
     cold = questions.add_parser(
         "cold-users",
-        help="how well strangers are served, by the number of their clicks",
+        help="the quality for new users by the number of their clicks",
         description=_COLD_USERS,
     )
     cold.set_defaults(run=_run)
     cold.add_argument("file", type=Path, metavar="FILE", help="the study, in YAML")
-    cold.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the results")
+    cold.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for the results"
+    )
     add_paths(cold)
 
 
@@ -45,20 +48,19 @@ def _run(args: argparse.Namespace) -> str:
     try:
         return cold_users(args.file, paths, command=command)
     except EvaluationError as error:
-        raise BenchmarkError(f"strangers cannot be ranked for: {error}") from error
+        raise BenchmarkError(f"new users cannot be evaluated: {error}") from error
 
 
 def cold_users(file: Path, paths: BenchmarkPaths, *, command: str) -> str:
     """Runs a study and writes its results; returns what to print.
 
-    `places.out` gets `cold-users.md`, `.parquet` and `.png`, and `runs/`.
+    Writes `cold-users.md`, `.parquet`, `.png` and `runs/` to `paths.out`.
 
     Raises:
         DatasetError, BenchmarkError, ModelError, EvaluationError: As `read_study` and `run_study`.
     """
-    import pyarrow.parquet as pq
-
-    from recommenders.commands.benchmark import here, write_text
+    from recommenders.benchmark.run import write_table
+    from recommenders.commands.benchmark import here
     from recommenders.study.plan import read_study
     from recommenders.study.plots import lines
     from recommenders.study.report import Findings, markdown
@@ -73,9 +75,7 @@ def cold_users(file: Path, paths: BenchmarkPaths, *, command: str) -> str:
     )
     document = markdown(study, found, command=command, where=here(), profiles=profiles)
     write_text(paths.out / "cold-users.md", document)
-    scratch = paths.out / ".cold-users.new"
-    pq.write_table(table, scratch, compression="zstd")
-    scratch.replace(paths.out / "cold-users.parquet")
-    lines(study, found).savefig(scratch, dpi=150, format="png")
-    scratch.replace(paths.out / "cold-users.png")
+    write_table(table, paths.out / "cold-users.parquet")
+    with atomic_path(paths.out / "cold-users.png") as image:
+        lines(study, found).savefig(image, dpi=150)
     return document + f"\nWritten to {paths.out}: cold-users.md, .parquet and .png"

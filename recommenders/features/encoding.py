@@ -1,4 +1,4 @@
-"""Vectors of texts, by the sentence encoder that the service uses, in this process."""
+"""Encodes texts in this process with the sentence encoder that the service uses."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ def encode(
     threads: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> NDArray[np.float32]:
-    """Encodes texts; an empty one gets zeros.
+    """Encodes texts; the vector of an empty text is zeros.
 
     Args:
-        texts: n texts, of which the first 256 tokens count.
-        folder: Of the encoder: model.onnx and tokenizer.json.
-        threads: Cores to use.
-        progress: Told how many texts are done.
+        texts: n texts; only the first 256 tokens of each count.
+        folder: The encoder's folder, with model.onnx and tokenizer.json.
+        threads: Number of threads.
+        progress: Called with the number of texts encoded so far.
 
     Returns:
         Float32 of unit length, (n, dimension).
 
     Raises:
-        EncoderUnavailable: The folder holds no encoder, or it failed.
+        EncoderUnavailable: The folder has no encoder, or the encoder failed.
     """
-    # Imported here: ONNX Runtime takes a while, and snapshots are read without it.
+    # Imported here, since importing ONNX Runtime is slow and reading a snapshot does not need it.
     from services.profiles.encoders.onnx import OnnxEncoder
 
     written = [row for row, text in enumerate(texts) if text.strip()]
 
-    async def go() -> NDArray[np.float32]:
+    async def run() -> NDArray[np.float32]:
         encoder = OnnxEncoder(folder, threads=threads, max_batch=_AT_ONCE)
         vectors = np.zeros((len(texts), encoder.dimension), np.float32)
         try:
@@ -55,18 +55,18 @@ def encode(
             await encoder.aclose()
         return vectors
 
-    return asyncio.run(go())
+    return asyncio.run(run())
 
 
 def encoder_name(folder: Path) -> str:
-    """Returns an encoder's name and content hash, as profiles of the service carry it."""
+    """Returns an encoder's name and content hash as `name@hash`, as in the version of profiles."""
     from services.profiles.encoders.onnx import OnnxEncoder
 
-    async def go() -> str:
+    async def run() -> str:
         encoder = OnnxEncoder(folder)
         try:
             return f"{encoder.component.name}@{encoder.component.hash}"
         finally:
             await encoder.aclose()
 
-    return asyncio.run(go())
+    return asyncio.run(run())

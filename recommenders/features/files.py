@@ -1,4 +1,4 @@
-"""A snapshot from files: profiles by any model as JSON lines, or the output of a backfill."""
+"""Makes a snapshot from files: JSON lines of any model, or the output of a backfill."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def from_jsonl(
     """Encodes profiles from JSON lines of `id` and `text`.
 
     Args:
-        dataset: Whose users and items they are; profiles of others are an error.
-        users: Profiles of users.
-        items: Profiles of items.
+        dataset: The dataset; profiles of users and items that are not in it are an error.
+        users: File with profiles of users.
+        items: File with profiles of items.
         encoder: The folder of the sentence encoder.
-        split: The fingerprint of the split from whose training part the users' histories were
-            taken, if somebody can vouch for it.
-        progress: Told how many texts are encoded, of each file.
+        split: The fingerprint of the split whose training part the users' histories were taken from,
+            if it is known.
+        progress: Called with the number of texts encoded so far, for each file.
 
     Raises:
-        DatasetError: A file cannot be read, or has a profile of somebody else.
-        EncoderUnavailable: The folder holds no encoder.
+        DatasetError: A file cannot be read, or has a profile of a user or item not in the dataset.
+        EncoderUnavailable: The folder has no encoder.
     """
     known = _ids(dataset)
     tables: dict[str, ProfileTable | None] = {}
@@ -60,7 +60,7 @@ def from_jsonl(
         tables[kind] = ProfileTable(tuple(profiles), texts, vectors)
     source = " ".join(path.name for path in (users, items) if path is not None)
     if not source:
-        raise DatasetError("no profiles are given: name a file of users, of items, or of both")
+        raise DatasetError("no profiles are given: give a file of users, of items, or both")
     info = SnapshotInfo(
         dataset=dataset.info.name, split=split, source=source, encoder=encoder_name(encoder)
     )
@@ -75,23 +75,23 @@ def from_backfill(
     split: str | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> Snapshot:
-    """Takes over the output of `reclm-serve backfill`, whose profiles have their vectors already.
+    """Makes a snapshot from the output of `reclm-serve backfill`, which includes vectors.
 
     Args:
-        dataset: Whose users and items they are; those of others are left out.
+        dataset: The dataset; profiles of users and items that are not in it are left out.
         users: The output folder of a backfill of users.
         items: The output folder of a backfill of items.
         split: As in `from_jsonl`.
-        progress: Told how many profiles of others were left out, in a line for each output.
+        progress: Called with a line for each output from which profiles were left out.
 
     Raises:
-        DatasetError: A folder cannot be read, its backfill has not ended, it has nobody of the
-            dataset, or users' and items' vectors are not of one encoder.
+        DatasetError: A folder cannot be read, its backfill is not complete, it has no profile of the
+            dataset, or users' and items' vectors are of different encoders.
     """
     versions = [_version_of(path) for path in (users, items) if path is not None]
     encoders = {_encoder_of(version) for version in versions}
     if not encoders:
-        raise DatasetError("no profiles are given: name an output of users, of items, or of both")
+        raise DatasetError("no profiles are given: give an output of users, of items, or both")
     if len(encoders) > 1:
         raise DatasetError(f"users' and items' vectors are by {' and by '.join(sorted(encoders))}")
     (encoder,) = encoders
@@ -106,7 +106,7 @@ def from_backfill(
         if not own.ids:
             raise DatasetError(
                 f"{path}: none of its {len(table.ids):,} profiles is of the {kind} of "
-                f"{dataset.info.name}; name the output of a backfill of this dataset"
+                f"{dataset.info.name}; give the output of a backfill of this dataset"
             )
         if progress is not None and len(own.ids) < len(table.ids):
             others = len(table.ids) - len(own.ids)
@@ -136,7 +136,7 @@ def _encoder_of(version: Mapping[str, Any]) -> str:
 
 
 def _version_of(folder: Path) -> Mapping[str, Any]:
-    """Returns the version of a backfill's profiles, as its manifest says."""
+    """Returns the version of a backfill's profiles from its manifest."""
     path = folder / "manifest.json"
     try:
         document = json.loads(path.read_bytes())
@@ -145,6 +145,8 @@ def _version_of(folder: Path) -> Mapping[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{path} is not the manifest of a backfill: {error!r}") from error
     if not complete:
-        raise DatasetError(f"{folder}: the backfill has not ended; start the same command again")
+        raise DatasetError(
+            f"{folder}: the backfill is not complete; run its command again to resume it"
+        )
     found: Mapping[str, Any] = version
     return found

@@ -1,4 +1,4 @@
-"""What profiles may read: histories from the training part, and from what is known of newcomers."""
+"""The histories that profiles may read: training interactions, and known ones of new users."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 def readable_histories(indexed: Indexed, split: Split) -> Mapping[int, list[int]]:
     """Returns the items of each user that a profile may read, oldest first.
 
-    These are the training interactions; of users who have none, what the split's parts say is
-    known of them when a ranking is made. Nothing that is to be found for a user is in it.
+    These are the items of the training interactions; for users without any, the known items of the
+    split's parts (see `Split.readable`). No relevant item is among them.
 
     Args:
-        indexed: The dataset, of which `split` is one.
-        split: Decides.
+        indexed: The dataset.
+        split: A split of the dataset.
 
     Returns:
-        User row -> item rows, each item once, at its first time. Users without any are left out.
+        User row -> item rows, each item once, at its first interaction. Users without readable items
+        are left out.
     """
     readable = split.readable()
     items_of = {user: set(_row(readable, user)) for user in _rows_with_any(readable)}

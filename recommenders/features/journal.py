@@ -1,4 +1,4 @@
-"""Profiles on their way into a snapshot: a line each, so that a second start goes on."""
+"""A journal of the profiles received so far, so that an interrupted snapshot can be resumed."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class Journal:
-    """Appends profiles to a file; a line that was cut is dropped when it is opened again.
+    """Appends profiles to a file of JSON lines. Opening drops an incomplete last line.
 
     Attributes:
         path: The file.
 
     Raises:
-        DatasetError: The file is there and holds something else.
+        DatasetError: The file exists and is not a journal.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,7 +41,7 @@ class Journal:
                 for line in file:
                     if not line.endswith(b"\n"):
                         break
-                    self._take(line)
+                    self._load(line)
                     whole += len(line)
         self._file = self.path.open("ab")
         self._file.truncate(whole)
@@ -58,7 +58,7 @@ class Journal:
         return len(self._rows)
 
     def add(self, id_: str, profile: Profile) -> None:
-        """Writes a profile under an id, with its vector in half precision."""
+        """Appends a profile under an id, with its vector in half precision."""
         if self._file is None:
             raise ValueError("the journal is not open")
         vector = np.asarray(profile.embedding or (), np.float16)
@@ -70,14 +70,16 @@ class Journal:
         line = json.dumps(document, ensure_ascii=False).encode() + b"\n"
         self._file.write(line)
         self._file.flush()
-        self._take(line)
+        self._load(line)
 
     def table(self, ids: Sequence[str]) -> ProfileTable:
-        """Returns the profiles of some ids, in their order, without those that are not there."""
+        """Returns the profiles of some ids in their order; ids without a profile are left out."""
         rows = [(name, *self._rows[name]) for name in ids if name in self._rows]
         widths = {len(vector) for _, _, vector in rows}
         if len(widths) > 1:
-            raise DatasetError(f"{self.path}: vectors of different lengths; delete it, start again")
+            raise DatasetError(
+                f"{self.path}: vectors of different lengths; delete it and run the command again"
+            )
         vectors = [np.frombuffer(vector, np.float16) for _, _, vector in rows]
         return ProfileTable(
             tuple(name for name, _, _ in rows),
@@ -85,7 +87,7 @@ class Journal:
             np.array(vectors, np.float32).reshape(len(rows), -1 if rows else 0),
         )
 
-    def _take(self, line: bytes) -> None:
+    def _load(self, line: bytes) -> None:
         try:
             document = json.loads(line)
             vector = base64.b64decode(document["vector"], validate=True)

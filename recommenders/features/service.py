@@ -1,8 +1,8 @@
-"""A snapshot from the running service: everyone's profile, over HTTP, resumable.
+"""Makes a snapshot from a running service over HTTP; resumable.
 
-The service knows nothing of experiments: ids carry the split's fingerprint, so that a profile from
-a training part never takes the place of a user's real one, and items travel inside the requests,
-so that the catalogue stays as it is.
+The service knows nothing of experiments. Ids carry the split's fingerprint, so that a profile of a
+training part never replaces a user's real one, and items are sent inline, so that the catalogue is
+not changed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from recommenders.data.neighbours import co_chosen
 from recommenders.features.histories import readable_histories
 from recommenders.features.journal import Journal
 from recommenders.features.snapshot import Snapshot, SnapshotInfo
+from services.common.files import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,33 +31,32 @@ if TYPE_CHECKING:
     from recommenders.data.split import Split
     from recommenders.features.table import ProfileTable
 
-    Asked = Callable[[Sequence[str]], Iterator[tuple[str, ProfileRequest]]]
+    MakeRequests = Callable[[Sequence[str]], Iterator[tuple[str, ProfileRequest]]]
 
 _FAILURES_IN_A_ROW = 50
 
 _CHUNK_ROWS, _CHUNKS = 16, 3
-"""What the service is asked for at a time. A model on two cores writes little over one profile a
-second, and a request that waited for two minutes is given up."""
+"""Rows per request and requests in flight. A model on two cores generates little more than one
+profile a second, and a request times out after two minutes."""
 
 _LONGEST = {"title": 512, "category": 256, "description": 8192}
-"""Characters of each that the service takes; longer ones are cut at a word, so that the item is
-read by what it begins with instead of not at all."""
+"""Maximum lengths in the service, in characters; longer texts are cut at a word."""
 
 _PASSES = 3
-"""How often those are asked for who have no profile yet: what a model writes is chance."""
+"""How often missing profiles are requested: generation is random, so a retry may succeed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FetchOptions:
-    """What the service is to read.
+    """What is requested and sent.
 
     Attributes:
-        history: Newest items of a user that are sent.
-        neighbours: Items that the same people chose, sent with an item.
-        max_users: Ask for so many users at most, the same ones each time and those of a smaller
-            number among them; None for all.
-        known: Ask for nobody but users who are not in training, and send of each the first so
-            many of the clicks that the split lets be known; None for everybody, and items too.
+        history: Number of a user's newest items that are sent.
+        neighbours: Number of co-occurring items that are sent with an item.
+        max_users: Maximum number of users, drawn by a hash of their ids, so that a smaller number
+            is a subset of a larger one; None for all.
+        known: Request only users who are not in training, with this number of their first known
+            interactions; None for all users and items.
     """
 
     history: int = 50
@@ -76,29 +76,30 @@ def fetch(
 ) -> Snapshot:
     """Makes a snapshot of the profiles of a dataset's users and items.
 
-    What has come in is kept beside `folder`, in `<folder>.partial`, until all of it is there.
+    Profiles are kept in `<folder>.partial` until the snapshot is complete.
 
     Args:
-        dataset: Whose users and items.
-        split: Histories are from its training part alone. None makes profiles of items from their
-            own texts: they read no interaction, and so belong to every split.
-        folder: Of the snapshot.
-        url: Of the service.
-        options: What is sent.
-        progress: Told of the kind, profiles so far, profiles wanted, failures so far.
+        dataset: The dataset.
+        split: Histories are taken from its training part only. None requests only items, from
+            their own texts: such profiles read no interaction and fit every split.
+        folder: The snapshot's folder.
+        url: URL of the service.
+        options: What is requested and sent.
+        progress: Called with the kind and the numbers of profiles so far, profiles wanted and
+            failures so far.
 
     Raises:
-        DatasetError: The folder is taken, another snapshot was begun beside it, or the service
-            cannot be reached, gives nothing but failures or changes its version in the middle.
+        DatasetError: The folder exists, another snapshot was begun beside it, or the service cannot
+            be reached, only fails, or changes its version meanwhile.
     """
     options = options or FetchOptions()
     if folder.exists():
-        raise DatasetError(f"{folder} is there already; choose another for the snapshot")
+        raise DatasetError(f"{folder} exists already; choose another for the snapshot")
     try:
         return _fetch(dataset, split, folder, url=url, options=options, progress=progress)
     except ReclmClientError as error:
         raise DatasetError(
-            f"the service at {url}: {error}. Started again, this goes on where it was"
+            f"the service at {url}: {error}. Run the command again to resume"
         ) from error
 
 
@@ -120,7 +121,7 @@ def _fetch(
             **asdict(options),
         }
         partial = _begun(folder, request)
-        asking = _Asking(dataset, split, options)
+        requests = ProfileRequests(dataset, split, options)
         failed = 0
         tables: dict[Kind, ProfileTable] = {}
         kinds: tuple[Kind, ...] = ("item", "user")
@@ -129,14 +130,16 @@ def _fetch(
         elif options.known is not None:
             kinds = ("user",)
         for kind in kinds:
-            wanted, rows = asking.of(kind)
+            wanted, rows = requests.of(kind)
             with Journal(partial / f"{kind}s.ndjson") as journal:
                 for _ in range(_PASSES):
                     left = [id_ for id_ in wanted if id_ not in journal]
                     if not left:
                         break
-                    asked = _ask(client, kind, rows(left), journal=journal, version=version)
-                    for failures in asked:
+                    received = request_profiles(
+                        client, kind, rows(left), journal=journal, version=version
+                    )
+                    for failures in received:
                         if progress is not None:
                             progress(kind, len(journal), len(wanted), failures)
                 failed += len(wanted) - len(journal)
@@ -161,8 +164,8 @@ def _client(url: str) -> ReclmClient:
         raise DatasetError(str(error)) from error
 
 
-class _Asking:
-    """Requests for users and items, with nothing in them that the split holds back."""
+class ProfileRequests:
+    """Makes the requests for users and items, from readable histories only."""
 
     def __init__(self, dataset: Dataset, split: Split | None, options: FetchOptions) -> None:
         indexed = Indexed.of(dataset)
@@ -188,8 +191,8 @@ class _Asking:
         self.user_ids = [id_ for id_ in self._histories if id_ in chosen]
         self.item_ids = list(names)
 
-    def of(self, kind: Kind) -> tuple[list[str], Asked]:
-        """Returns whose profiles are wanted, and what makes the requests for some of them."""
+    def of(self, kind: Kind) -> tuple[list[str], MakeRequests]:
+        """Returns the ids of a kind, and a function that makes the requests for some of them."""
         if kind == "user":
             return self.user_ids, self._users
         return self.item_ids, self._item_requests
@@ -220,7 +223,7 @@ class _Asking:
             )
 
 
-def _ask(
+def request_profiles(
     client: ReclmClient,
     kind: Kind,
     rows: Iterator[tuple[str, ProfileRequest]],
@@ -228,7 +231,7 @@ def _ask(
     journal: Journal,
     version: ProfileVersion,
 ) -> Iterator[int]:
-    """Asks for profiles and journals them; yields after each how many have failed."""
+    """Requests profiles and journals them; yields the number of failures after each."""
     sent: list[str] = []
 
     def requests() -> Iterator[ProfileRequest]:
@@ -239,12 +242,12 @@ def _ask(
     failed = in_a_row = 0
     for answer in client.profiles(kind, requests()):
         profile = answer.profile
-        # A stale or degraded profile was not made from what was sent.
+        # A stale or degraded profile was not made from the history that was sent.
         if profile is not None and profile.status in {"generated", "cached"}:
             if profile.version != version:
                 raise DatasetError(
-                    "the service makes profiles with another version now than when this began; "
-                    f"delete {journal.path.parent} and start again, and all are asked for anew"
+                    "the version of the service's profiles has changed since this snapshot was begun; "
+                    f"delete {journal.path.parent} and run the command again to request all anew"
                 )
             journal.add(sent[answer.row], profile)
             in_a_row = 0
@@ -252,15 +255,15 @@ def _ask(
             failed += 1
             in_a_row += 1
             if in_a_row == _FAILURES_IN_A_ROW:
-                why = answer.error or f"the service gives {profile and profile.status} profiles"
+                why = answer.error or f"the service returns {profile and profile.status} profiles"
                 raise DatasetError(
-                    f"the last {in_a_row} {kind}s have all failed, the last one so: {why}"
+                    f"the last {in_a_row} {kind}s have all failed, the last one with: {why}"
                 ) from answer.error
         yield failed
 
 
 def _begun(folder: Path, request: dict[str, object]) -> Path:
-    """Returns the folder of what is on its way, and checks that it is on its way to here."""
+    """Returns the folder of the partial snapshot, after checking that it is of the same request."""
     partial = folder.with_name(f"{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
     path = partial / "request.json"
@@ -271,12 +274,11 @@ def _begun(folder: Path, request: dict[str, object]) -> Path:
             earlier = None
         if earlier != request:
             raise DatasetError(
-                f"{partial} holds the beginning of another snapshot; delete it, or choose another "
-                "folder"
+                f"{partial} holds a part of another snapshot; delete it, or choose another folder"
             )
     elif any(partial.iterdir()):
         raise DatasetError(f"{partial} holds something else; choose another folder")
-    path.write_text(json.dumps(request, indent=2) + "\n", encoding="utf-8")
+    write_json(path, request)
     return partial
 
 
@@ -290,7 +292,7 @@ def _items(dataset: Dataset) -> dict[str, Item]:
 
 
 def _cut(text: str, most: int) -> str:
-    """Returns a text of at most so many characters, that ends where a word does."""
+    """Cuts a text to at most `most` characters, at the end of a word."""
     if len(text) <= most:
         return text
     words = text[: most + 1].rpartition(" ")[0].rstrip(" ,;")

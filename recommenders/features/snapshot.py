@@ -1,19 +1,19 @@
-"""A snapshot: the profiles that an experiment was made with, in a folder that never changes."""
+"""A snapshot: the profiles of an experiment, in a folder that never changes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recommenders.data.errors import DatasetError
 from recommenders.features.table import ProfileTable
+from services.common.files import atomic_folder, is_occupied, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 MANIFEST = "manifest.json"
 USERS, ITEMS = "users.parquet", "items.parquet"
@@ -21,18 +21,18 @@ USERS, ITEMS = "users.parquet", "items.parquet"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SnapshotInfo:
-    """Where profiles are from.
+    """The provenance of profiles.
 
     Attributes:
         dataset: The name of the dataset.
-        split: The fingerprint of the split from whose training part the histories were taken;
-            None where there is none: profiles of items from their own texts read no history, and
-            what those from a file have read, nobody can vouch for.
-        source: What wrote them: a service's version, or the name of a file.
-        encoder: What made the vectors of them, name@hash.
-        failed: How many users and items were asked for and got no profile.
-        version: The version of the profiles, as the service writes it; None where several or none
-            are known.
+        split: The fingerprint of the split whose training part the histories were taken from. None
+            for profiles of items from their own texts, which read no history, and for profiles from
+            a file, whose histories are unknown.
+        source: The version of the service that made them, or the name of a file.
+        encoder: The encoder of their vectors, name@hash.
+        failed: Number of users and items that were requested and have no profile.
+        version: The version of the profiles in the service's form; None if it is unknown or not
+            unique.
     """
 
     dataset: str
@@ -43,7 +43,7 @@ class SnapshotInfo:
     version: Mapping[str, Any] | None = None
 
     def document(self) -> dict[str, Any]:
-        """Returns it for JSON, without a version that is not known."""
+        """Returns the members for JSON; an unknown version is left out."""
         return {
             name: value
             for name, value in asdict(self).items()
@@ -60,38 +60,34 @@ class Snapshot:
     items: ProfileTable | None
 
     def fingerprint(self) -> str:
-        """Returns 16 hexadecimal digits that stand for every profile and where it is from."""
+        """Returns a hash of all profiles and their provenance, 16 hexadecimal digits."""
         parts = [table and table.digest() for table in (self.users, self.items)]
         document = json.dumps([self.info.document(), parts], sort_keys=True)
         return hashlib.sha256(document.encode()).hexdigest()[:16]
 
     def write(self, folder: Path) -> None:
-        """Writes the snapshot's folder, whole or not at all.
+        """Writes the snapshot's folder atomically.
 
         Raises:
-            DatasetError: Something is there already.
+            DatasetError: The folder is not empty.
         """
-        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        if is_occupied(folder):
             raise DatasetError(f"{folder} is not empty; choose another for the snapshot")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-            new = Path(scratch, "new")
-            new.mkdir()
+        with atomic_folder(folder) as new:
             for name, table in ((USERS, self.users), (ITEMS, self.items)):
                 if table is not None:
                     table.write(new / name)
-            # Of what is read back, since vectors are rounded when they are written.
+            # The fingerprint of what is read back, since writing rounds the vectors.
             fingerprint = _read(new, self.info).fingerprint()
             document: dict[str, Any] = {**self.info.document(), "fingerprint": fingerprint}
-            (new / MANIFEST).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-            new.rename(folder)
+            write_json(new / MANIFEST, document)
 
     @classmethod
     def read(cls, folder: Path) -> Snapshot:
         """Reads a snapshot's folder.
 
         Raises:
-            DatasetError: A file is missing or damaged, or is not the one that was written.
+            DatasetError: A file is missing or damaged, or differs from the manifest.
         """
         path = folder / MANIFEST
         try:
@@ -106,7 +102,9 @@ class Snapshot:
             raise DatasetError(f"{path} is not the manifest of a snapshot: {error!r}") from error
         snapshot = _read(folder, info)
         if snapshot.fingerprint() != fingerprint:
-            raise DatasetError(f"{folder}: the profiles are not those of {MANIFEST}; make it anew")
+            raise DatasetError(
+                f"{folder}: the profiles differ from {MANIFEST}; make the snapshot anew"
+            )
         return snapshot
 
 

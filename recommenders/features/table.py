@@ -1,4 +1,4 @@
-"""Profiles of many users or items as one table: id, text, vector."""
+"""A table of profiles: id, text, vector."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class ProfileTable:
     """Profiles with their vectors.
 
     Attributes:
-        ids: Whose they are, each once.
-        texts: What they say, in the order of `ids`.
+        ids: Distinct ids of users or items.
+        texts: The profiles' texts, in the order of `ids`.
         vectors: Float32, (len(ids), dimension).
     """
 
@@ -38,21 +38,21 @@ class ProfileTable:
     vectors: NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        """Checks that there is one of each, and that vectors are numbers.
+        """Validates the columns.
 
         Raises:
-            DatasetError: An id is there twice, or a vector is missing or not finite.
+            DatasetError: The lengths differ, an id occurs twice, or a vector is not finite.
         """
         if not len(self.ids) == len(self.texts) == len(self.vectors) or self.vectors.ndim != 2:
             raise DatasetError(
                 f"profiles: {len(self.ids)} ids, {len(self.texts)} texts and vectors of shape "
-                f"{self.vectors.shape} do not belong together"
+                f"{self.vectors.shape} do not match"
             )
         if len(set(self.ids)) < len(self.ids):
             seen: set[str] = set()
             for name in self.ids:
                 if name in seen:
-                    raise DatasetError(f"profiles: {name!r} is there twice")
+                    raise DatasetError(f"profiles: id {name!r} occurs twice")
                 seen.add(name)
         wrong = np.flatnonzero(~np.isfinite(self.vectors).all(axis=1))
         if wrong.size:
@@ -60,23 +60,23 @@ class ProfileTable:
 
     @property
     def dimension(self) -> int:
-        """Numbers in a vector."""
+        """Dimension of the vectors."""
         return int(self.vectors.shape[1])
 
     def aligned(self, ids: Sequence[str]) -> NDArray[np.float32]:
-        """Returns the vectors of some ids, (len(ids), dimension); zeros where there is no profile."""
+        """Returns the vectors of some ids, (len(ids), dimension); zeros for ids without a profile."""
         rows, found = self._rows(ids)
         vectors = np.zeros((len(ids), self.dimension), np.float32)
         vectors[found] = self.vectors[rows[found]]
         return vectors
 
     def texts_of(self, ids: Sequence[str]) -> list[str]:
-        """Returns the texts of some ids, in their order; empty where there is no profile."""
+        """Returns the texts of some ids in their order; empty for ids without a profile."""
         rows, found = self._rows(ids)
         return [self.texts[row] if there else "" for row, there in zip(rows, found, strict=True)]
 
     def among(self, ids: Collection[str]) -> ProfileTable:
-        """Returns the profiles of those who are among some ids, in their order here."""
+        """Returns the profiles whose ids are in a collection, in the order of this table."""
         rows = [row for row, name in enumerate(self.ids) if name in ids]
         if len(rows) == len(self.ids):
             return self
@@ -87,22 +87,22 @@ class ProfileTable:
         )
 
     def digest(self) -> str:
-        """Returns 16 hexadecimal digits that stand for all of it."""
+        """Returns a hash of the table, 16 hexadecimal digits."""
         digest = hashlib.sha256(repr((self.ids, self.texts, self.vectors.shape)).encode())
         digest.update(np.ascontiguousarray(self.vectors).tobytes())
         return digest.hexdigest()[:16]
 
     @classmethod
     def read(cls, path: Path) -> ProfileTable:
-        """Reads a Parquet file, or a folder of them as a backfill writes it.
+        """Reads a Parquet file, or a folder of them as written by a backfill.
 
         Raises:
-            DatasetError: There is none, it cannot be read, or columns are missing.
+            DatasetError: The path is missing or cannot be read, or a column is missing.
         """
         if not path.exists():
             raise DatasetError(f"{path} is missing")
         try:
-            # Names with an underscore in front are what a backfill has not finished.
+            # A backfill gives unfinished files a name with a leading underscore, which is ignored.
             files = ds.dataset(path, format="parquet", exclude_invalid_files=path.is_dir())
             if missing := set(_COLUMNS) - set(files.schema.names):
                 raise DatasetError(
@@ -116,16 +116,16 @@ class ProfileTable:
 
     @classmethod
     def of(cls, table: pa.Table) -> ProfileTable:
-        """Makes profiles of a table with id, text and vector.
+        """Converts an Arrow table with columns id, text and vector.
 
         Raises:
-            DatasetError: Vectors are of different lengths, or something is null.
+            DatasetError: Vectors have different lengths, or a value is null.
         """
         if any(table[name].null_count for name in _COLUMNS):
             raise DatasetError("profiles: an id, a text or a vector is missing")
         lengths = pc.unique(pc.list_value_length(table["vector"])).to_pylist()
         if len(lengths) > 1:
-            raise DatasetError(f"profiles: vectors of {sorted(lengths)} numbers side by side")
+            raise DatasetError(f"profiles: vectors of different lengths: {sorted(lengths)}")
         width = int(lengths[0] or 0) if lengths else 0
         flat = np.asarray(pc.list_flatten(table["vector"]))
         numbers = flat.astype(np.float32).reshape(table.num_rows, width)
@@ -136,7 +136,7 @@ class ProfileTable:
         )
 
     def write(self, path: Path) -> None:
-        """Writes one Parquet file; half-precision vectors, as the service keeps them."""
+        """Writes a Parquet file with vectors in half precision, as the service stores them."""
         vectors = pa.array(self.vectors.astype(np.float16).ravel())
         table = pa.table(
             [

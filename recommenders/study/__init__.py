@@ -1,1 +1,1 @@
-"""`reclm-recommend study`: what a recommender is worth to somebody of whom little is known."""
+"""`reclm-recommend study`: the quality of recommenders for new users."""

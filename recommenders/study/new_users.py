@@ -1,4 +1,4 @@
-"""Strangers: people training did not know, with more and more of their first clicks known."""
+"""New users, who are not in training, with an increasing number of known first clicks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recommenders.benchmark.errors import BenchmarkError
+from recommenders.benchmark.prepared import mean_vectors
 from recommenders.data.dataset import Dataset
 from recommenders.data.indexed import Indexed
 from recommenders.data.split import COLD_USERS
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewUsers:
-    """Those of one part: the same people and the same items to be found at each number of clicks.
+    """The new users of one part, with the same relevant items at each number of clicks.
 
     Attributes:
         users: Their rows, ascending.
-        part: Asked with all clicks known; none of those is ranked at any number of them.
-        known: Number of clicks -> CSR, (len(users), n_items).
+        part: The part with all clicks known; none of these items is ranked at any number of clicks.
+        known: Number of clicks -> the known clicks, CSR, (len(users), n_items).
         profiles: Number of clicks -> vectors, float32, (len(users), p).
     """
 
@@ -46,11 +47,11 @@ class NewUsers:
 def new_users(
     study: Study, seed: int, prepared: Prepared, paths: BenchmarkPaths
 ) -> tuple[NewUsers, NewUsers]:
-    """Returns the strangers of the validation and of the test part.
+    """Returns the new users of the validation and of the test part.
 
     Raises:
         DatasetError: The dataset or a snapshot cannot be read.
-        BenchmarkError: Items have no profiles, or strangers' profiles are of another split.
+        BenchmarkError: Items have no profiles, or new users' profiles are of another split.
     """
     pairs = Pairs.of(Indexed.of(Dataset.read(paths.datasets / study.dataset)))
     scenario = prepared.split.scenarios[COLD_USERS]
@@ -62,7 +63,7 @@ def new_users(
 
 
 def written_profiles(study: Study, seed: int, paths: BenchmarkPaths) -> list[str]:
-    """Returns fingerprints of the snapshots that strangers' profiles are from, by clicks, if any.
+    """Returns the fingerprints of the snapshots of new users' profiles, by clicks, if any.
 
     Raises:
         DatasetError: A snapshot cannot be read.
@@ -86,21 +87,13 @@ def _of(
         items = prepared.inputs.item_profiles
         if items is None:
             raise BenchmarkError(f"{study.profiles} has no profiles of items to take the mean of")
-        profiles = {count: _means(clicked, items) for count, clicked in known.items()}
+        profiles = {count: mean_vectors(clicked, items) for count, clicked in known.items()}
     else:
         profiles = {
             count: _written(study, seed, count, users, prepared=prepared, paths=paths)
             for count in study.clicks
         }
     return NewUsers(users=users, part=part, known=known, profiles=profiles)
-
-
-def _means(known: sparse.csr_array, items: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns the mean vector of what is known of each, of unit length; as in training."""
-    sums = np.asarray(known @ items, np.float32)
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    means: NDArray[np.float32] = sums / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return means
 
 
 def _written(
@@ -112,13 +105,13 @@ def _written(
     prepared: Prepared,
     paths: BenchmarkPaths,
 ) -> NDArray[np.float32]:
-    """Returns the profiles that a snapshot has of strangers with so many known clicks."""
+    """Returns new users' profiles of the snapshot for this number of known clicks."""
     folder = _folder(study, seed, count, paths)
     snapshot = Snapshot.read(folder)
     ours = prepared.split.fingerprint()
     if snapshot.info.split != ours:
         raise BenchmarkError(
-            f"{folder} has profiles that were made from another split ({snapshot.info.split}, not "
+            f"{folder} has profiles that were made for another split ({snapshot.info.split}, not "
             f"{ours})"
         )
     if prepared.snapshot is not None and snapshot.info.encoder != prepared.snapshot.encoder:

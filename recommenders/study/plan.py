@@ -1,11 +1,18 @@
-"""What a study's YAML file says, checked before anything runs."""
+"""The configuration of a study: a YAML file, validated before anything runs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from recommenders.benchmark.errors import BenchmarkError
 from recommenders.benchmark.experiment import (
@@ -21,16 +28,19 @@ if TYPE_CHECKING:
 
 POPULARITY, FOLD_IN, PROFILE, BOTH = "popularity", "fold-in", "profile", "both"
 
+_RENAMED = {"stranger_profiles": "new_user_profiles"}
+"""Old keys of a study's file, which are refused with the new name."""
+
 
 class Way(BaseModel):
-    """One way to rank items for a stranger.
+    """One way to rank items for a new user.
 
     Attributes:
-        name: What it stands for in the question of the study: `popularity`, `fold-in` alone,
-            `profile` alone or `both`. Several may stand for one.
-        model: In the registry.
-        label: In tables; the name by default.
-        options: Of the model that differ from its defaults.
+        name: The information that is used: `popularity`, clicks (`fold-in`), `profile` or `both`.
+            Several ways may have the same name.
+        model: The model's name in the registry.
+        label: The name in tables; `name` by default.
+        options: Options that differ from the model's defaults.
         training: Options of the trainer that differ from the study's.
     """
 
@@ -49,40 +59,41 @@ class Way(BaseModel):
 
     @property
     def entry(self) -> ModelEntry:
-        """The model as a grid would have it; the same for all ways that share it."""
+        """The model as an entry of a grid; equal for all ways that share it."""
         return ModelEntry(name=self.model, options=self.options, training=self.training)
 
     @property
     def reads_clicks(self) -> bool:
-        """Whether the stranger's clicks are told to the model."""
+        """Whether the model reads the new user's clicks."""
         return self.name in {FOLD_IN, BOTH}
 
     @property
     def reads_profile(self) -> bool:
-        """Whether the stranger's profile is."""
+        """Whether the model reads the new user's profile."""
         return self.name in {PROFILE, BOTH}
 
 
 class Study(BaseModel):
-    """How well strangers are served, by how many of their clicks are known.
+    """The quality for new users by the number of their known clicks.
 
     Attributes:
-        name: What the tables are headed with.
+        name: The title of the tables.
         dataset: The dataset's folder, relative to the folder of datasets.
-        seeds: Of split, parameters and order of training alike.
-        share: Share of the users who leave training; half of them validation, half test.
-        clicks: How many first clicks are known. What comes after the most of them is to be found
-            at each, and none of those is ever ranked, so that all questions have one answer.
-        text: Which fields of an item its own text is made from.
-        profiles: The snapshot's folder with the items' profiles, and the training users' where
+        seeds: Seeds of the split, the parameters and the order of training.
+        share: Share of the users who are not in training; half of them validation, half test.
+        clicks: The numbers of known first clicks. For each of them the relevant items are those
+            after the largest number of clicks, and no known click is ranked, so that the results are
+            comparable.
+        text: The fields that make up an item's text.
+        profiles: The snapshot's folder with the items' profiles, and with the training users' if
             `user_profiles` is `own`; `{seed}` in it is replaced.
-        user_profiles: As in a benchmark. With `items` a stranger's profile is the mean of those
-            of the known clicks.
-        new_user_profiles: With `own`, the snapshot's folder with the strangers' profiles by the
-            service from their known clicks alone: `{seed}` and `{known}` in it are replaced.
-        metric: What decides between epochs, on validation.
-        training: Options of the trainer, for all models.
-        ways: What is compared.
+        user_profiles: As in a benchmark. With `items` a new user's profile is the mean of the
+            profiles of the known clicks.
+        new_user_profiles: With `own`, the snapshot's folder with new users' profiles, made by the
+            service from their known clicks only; `{seed}` and `{known}` in it are replaced.
+        metric: The metric that selects epochs on validation.
+        training: Options of the trainer for all models.
+        ways: The ways to compare.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -99,6 +110,16 @@ class Study(BaseModel):
     metric: MetricName = "ndcg@20"
     training: dict[str, Any] = Field(default_factory=dict)
     ways: tuple[Way, ...] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_old_names(cls, document: Any) -> Any:  # noqa: ANN401 - as YAML has it
+        renamed = _RENAMED.keys() & document.keys() if isinstance(document, dict) else set()
+        if renamed:
+            raise ValueError(
+                "; ".join(f"{name} is now called {_RENAMED[name]}" for name in sorted(renamed))
+            )
+        return document
 
     @field_validator("clicks")
     @classmethod
@@ -118,7 +139,7 @@ class Study(BaseModel):
 
     @property
     def experiment(self) -> Experiment:
-        """The benchmark's experiment that trains this study's models, each once."""
+        """The benchmark experiment that trains each of this study's models once."""
         entries: list[ModelEntry] = []
         for way in self.ways:
             if way.entry not in entries:
@@ -145,8 +166,8 @@ def read_study(path: Path) -> Study:
     """Reads a YAML file.
 
     Raises:
-        BenchmarkError: It is missing, is no YAML, or has what a study has not; the message names
-            the place.
+        BenchmarkError: The file is missing, is not YAML or has an invalid or unknown key; the
+            message names it.
     """
     try:
         study = Study.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
@@ -159,15 +180,16 @@ def read_study(path: Path) -> Study:
         raise BenchmarkError(f"{path} is not YAML: {error}") from error
     except ValidationError as error:
         wrong = "; ".join(
-            f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()
+            ": ".join([*(".".join(map(str, each["loc"])),) * bool(each["loc"]), each["msg"]])
+            for each in error.errors()
         )
         raise BenchmarkError(f"{path}: {wrong}") from error
     if any(way.model == "random" for way in study.ways):
         raise BenchmarkError(
-            f"{path}: random draws lots for a user's row, which a stranger has not"
+            f"{path}: random scores depend on a user's row, which a new user does not have"
         )
     if study.user_profiles == "own" and study.new_user_profiles is None:
         raise BenchmarkError(
-            f"{path}: user_profiles are `own`, so say where those of the new users are: new_user_profiles"
+            f"{path}: user_profiles is `own`: new_user_profiles must name the new users' snapshot"
         )
     return study

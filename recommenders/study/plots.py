@@ -1,4 +1,4 @@
-"""A study as a picture: a line for each way, over the number of known clicks."""
+"""The plot of a study: a line for each way over the number of known clicks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MARKERS = ("o", "s", "^", "D", "v")
 
 
 def lines(study: Study, found: Findings) -> Figure:
-    """Returns a figure with a plot for each metric; bars are the deviation over seeds."""
+    """Returns a figure with a plot for each metric; bars are the standard deviation over seeds."""
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     for axes, metric in zip(figure.subplots(1, len(METRICS)), METRICS, strict=True):
         seen: dict[str, int] = {}
@@ -37,7 +37,7 @@ def lines(study: Study, found: Findings) -> Figure:
         axes.set_xscale("log")
         axes.set_xticks(study.clicks, [str(count) for count in study.clicks])
         axes.minorticks_off()
-        axes.set_xlabel("known clicks of a stranger")
+        axes.set_xlabel("known clicks of a new user")
         axes.set_ylabel(metric)
     figure.axes[0].legend(frameon=False)
     figure.suptitle(study.name)

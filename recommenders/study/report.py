@@ -1,4 +1,4 @@
-"""What a study found: tables in Markdown, and a verdict on whether both together do no worse."""
+"""The results of a study: tables in Markdown, and tests of whether `both` is no worse."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from recommenders.study.plan import Study
 
 _LEVEL = 0.05
-"""The p below which a difference is called one."""
+"""The significance level."""
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Figures of a study's table, by label, part, clicks and metric.
+    """The results of a study by label, part, clicks and metric.
 
     Attributes:
-        means: (label, part, clicks, metric) -> the mean over users, for each seed in turn.
+        means: (label, part, clicks, metric) -> the mean over users, for each seed in order.
         users: The same key -> a value for each user and seed, in the same order for all labels.
-        wanted: How many items each test user of each seed is to find, in that order.
-        people: Who that is: a number for each user, the same at every seed.
+        wanted: Number of relevant items of each test user and seed, in that order.
+        people: A number for each user, the same for all seeds, in that order.
     """
 
     means: Mapping[tuple[str, str, int, str], list[float]]
@@ -42,7 +42,7 @@ class Findings:
 
     @classmethod
     def of(cls, table: pa.Table) -> Findings:
-        """Sums up what `run_study` returned."""
+        """Aggregates the table of `run_study`."""
         labels, parts, ids = (
             np.asarray(table[name].to_pylist(), object) for name in ("label", "part", "user_id")
         )
@@ -66,11 +66,11 @@ class Findings:
         return cls(means, users, wanted[here].astype(np.int64), people)
 
     def spread(self, label: str, clicks: int, metric: str, part: str = "test") -> Spread:
-        """Returns a figure over seeds."""
+        """Returns the mean and standard deviation over seeds."""
         return Spread.of(self.means[label, part, clicks, metric])
 
     def compared(self, new: str, old: str, clicks: int, metric: str) -> Comparison:
-        """Compares two ways on the test users, each averaged over the seeds that test it."""
+        """Compares two ways on the test users; each user's values are averaged over seeds."""
         times = np.bincount(self.people)
         new_mean, old_mean = (
             np.bincount(self.people, self.users[label, "test", clicks, metric]) / times
@@ -83,11 +83,11 @@ def markdown(study: Study, found: Findings, *, command: str, where: str, profile
     """Returns the study's tables.
 
     Args:
-        study: What was asked.
-        found: What came out.
-        command: That prints this.
+        study: The study.
+        found: Its results.
+        command: The command that prints this.
         where: Date and machine.
-        profiles: Where profiles are from.
+        profiles: The provenance of the profiles.
     """
     count = len(found.users[study.ways[0].shown, "test", study.clicks[0], METRICS[0]])
     seeds = ", ".join(map(str, study.seeds))
@@ -96,9 +96,9 @@ def markdown(study: Study, found: Findings, *, command: str, where: str, profile
         "",
         f"`{command}`, {where}.",
         "",
-        f"- Data: {study.dataset}, seeds {seeds}; {count / len(study.seeds):,.0f} strangers each",
+        f"- Data: {study.dataset}, seeds {seeds}; {count / len(study.seeds):,.0f} new users each",
         f"- Profiles: {profiles}",
-        f"- To be found: what comes after click {study.clicks[-1]}, the same for each column",
+        f"- Relevant: the items after click {study.clicks[-1]}, the same for each column",
         "- Means over users, then over seeds, with the sample deviation over seeds",
         "",
     ]
@@ -131,10 +131,10 @@ def _table(study: Study, found: Findings, metric: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """How a way that reads both does against the best other one.
+    """The comparison of a way of `both` with the best other way.
 
     Attributes:
-        p: Adjusted for all verdicts of a report.
+        p: The p-value, adjusted for all comparisons of a report.
     """
 
     label: str
@@ -183,16 +183,16 @@ def _against(verdicts: list[_Verdict], metric: str) -> list[str]:
 
 
 def _by_wanted(study: Study, found: Findings, metric: str) -> list[str]:
-    """Returns how each way does at the most clicks for those who are to find few items, and many."""
+    """Returns the results at the largest number of clicks by quarters of the relevant items."""
     bounds = np.quantile(found.wanted, (0.25, 0.5, 0.75)).astype(int).tolist()
     quarter = np.searchsorted(bounds, found.wanted)
     if len(np.unique(quarter)) < len(bounds) + 1:
-        return []  # too few strangers, or all are to find as many
+        return []  # too few new users, or too many with the same number
     least = [0, *bounds]
     heads = [f"{low + 1} to {high}" for low, high in zip(least, bounds, strict=False)]
     clicks = study.clicks[-1]
     lines = [
-        f"At {clicks} click{'s' * (clicks > 1)}, by how many items are to be found (a quarter each):",
+        f"At {clicks} click{'s' * (clicks > 1)}, by the number of relevant items (a quarter of the users each):",
         "",
         f"| way | {' | '.join([*heads, f'over {bounds[-1]}'])} |",
         "|---|" + "--:|" * (len(bounds) + 1),

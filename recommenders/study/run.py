@@ -1,4 +1,4 @@
-"""Trains a study's models and asks each of them about strangers, by number of known clicks."""
+"""Trains a study's models and evaluates them on new users by the number of known clicks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from scipy import sparse
 
 from recommenders.benchmark.prepared import prepare
-from recommenders.benchmark.run import Run, fit
+from recommenders.benchmark.run import Run, fit, write_table
 from recommenders.evaluation import evaluate
 from recommenders.study.new_users import new_users, written_profiles
 
@@ -30,31 +30,31 @@ if TYPE_CHECKING:
 METRICS = ("recall@20", "ndcg@20")
 _DONE = "new-users.parquet"
 _FORMAT = 2
-"""Of that file."""
+"""The version of that file's format."""
 
 
 def run_study(
     study: Study, paths: BenchmarkPaths, *, progress: Callable[[str], object]
 ) -> pa.Table:
-    """Runs a study; models that were trained and asked before are not again.
+    """Runs a study; finished models are skipped.
 
     Args:
-        study: What is asked.
-        paths: Where data is and results go.
-        progress: Told what is done, in lines.
+        study: The study.
+        paths: Folders of data and results.
+        progress: Called with a line after each model.
 
     Returns:
         A row for each way, seed, part, number of clicks and user: `way`, `label`, `seed`, `part`,
-        `clicks`, `user_id`, `wanted` (how many items are to be found) and the metrics.
+        `clicks`, `user_id`, `wanted` (number of relevant items) and the metrics.
 
     Raises:
         DatasetError, BenchmarkError: The data cannot be prepared.
-        ModelError, EvaluationError: A model cannot be trained or asked.
+        ModelError, EvaluationError: A model cannot be trained or evaluated.
     """
     tables = []
     for seed in study.seeds:
         prepared = prepare(study.experiment, seed, paths)
-        halves = functools.cache(lambda: new_users(study, seed, prepared, paths))  # noqa: B023 - used in this turn alone
+        halves = functools.cache(lambda: new_users(study, seed, prepared, paths))  # noqa: B023 - used in this iteration only
         for entry in study.experiment.models:
             run = Run(entry=entry, options=entry.options, seed=seed)
             ways = [way for way in study.ways if _same(way, run)]
@@ -65,10 +65,8 @@ def run_study(
             if not (folder / _DONE).is_file():
                 folder.mkdir(parents=True, exist_ok=True)
                 model, _ = fit(run, study.experiment, prepared, folder)
-                table = _asked(model, ways, seed, halves(), prepared)
-                scratch = folder / f".{_DONE}.new"
-                pq.write_table(table, scratch, compression="zstd")
-                scratch.replace(folder / _DONE)
+                table = _evaluated(model, ways, seed, halves(), prepared)
+                write_table(table, folder / _DONE)
                 progress(f"seed {seed}: {', '.join(way.shown for way in ways)} done")
             tables.append(pq.read_table(folder / _DONE, partitioning=None))
     return pa.concat_tables(tables)
@@ -90,7 +88,7 @@ def _key(study: Study, run: Run, prepared: Prepared, ways: list[Way], read: list
 
 
 class _Knowing:
-    """A model that is asked about strangers, of whom it is told what a way reads."""
+    """A scorer of new users that passes to the model only what a way reads."""
 
     def __init__(self, model: ScoresNewUsers, way: Way, here: NewUsers, clicks: int) -> None:
         self._model, self._way, self._here, self._clicks = model, way, here, clicks
@@ -98,19 +96,19 @@ class _Knowing:
     def scores(
         self,
         users: NDArray[np.int64],
-        known: sparse.csr_array,  # noqa: ARG002 - all clicks, which are not to be ranked
+        known: sparse.csr_array,  # noqa: ARG002 - all clicks, which are only excluded from the ranking
     ) -> NDArray[np.float32]:
-        """Returns scores by the first clicks alone."""
+        """Returns scores by the first clicks only."""
         rows = np.searchsorted(self._here.users, users)
-        told = self._here.known[self._clicks][rows]
+        clicks = self._here.known[self._clicks][rows]
         if not self._way.reads_clicks:
-            told = sparse.csr_array(np.zeros(told.shape, np.float32))
+            clicks = sparse.csr_array(np.zeros(clicks.shape, np.float32))
         profiles = self._here.profiles[self._clicks][rows] if self._way.reads_profile else None
-        return self._model.new_user_scores(told, profiles)
+        return self._model.new_user_scores(clicks, profiles)
 
 
-def _asked(
-    model: Any,  # noqa: ANN401 - what a registry's entry builds; all score strangers
+def _evaluated(
+    model: Any,  # noqa: ANN401 - any model of the registry that scores new users
     ways: list[Way],
     seed: int,
     halves: tuple[NewUsers, NewUsers],

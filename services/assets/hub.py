@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING
@@ -20,9 +19,9 @@ from huggingface_hub.errors import (
 from services.assets.errors import AssetError
 from services.assets.install import Asset
 from services.assets.manifest import Origin
-from services.common.hashing import sha256_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
@@ -61,8 +60,8 @@ def find(name: str, revision: str | None) -> Asset:
 
     def build(target: Path, scratch: Path) -> None:
         _download(name, info, scratch)
+        _verify(name, info, files, scratch)
         for file in files:
-            _check(scratch / file.rfilename, file)
             destination = target / file.rfilename
             destination.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(scratch / file.rfilename, destination)
@@ -95,28 +94,22 @@ def _download(name: str, info: ModelInfo, folder: Path) -> None:
         raise _explained(error, name, info.sha) from error
 
 
-def _check(path: Path, file: RepoSibling) -> None:
-    """Compares a file's hash with the Hub's, and removes the file if they differ."""
-    if not path.is_file():
-        raise AssetError(f"the download left no {file.rfilename}; try again")
-    if file.lfs is not None:
-        expected, found = file.lfs.sha256, sha256_of(path)
-    elif file.blob_id is not None:
-        expected, found = file.blob_id, _git_hash(path)
-    else:
-        return
-    if found != expected:
-        path.unlink()
+def _verify(name: str, info: ModelInfo, files: Sequence[RepoSibling], folder: Path) -> None:
+    """Compares the files' hashes with those on the Hub, and removes files that differ."""
+    try:
+        found = HfApi().verify_repo_checksums(name, revision=info.sha, local_dir=folder)
+    except _FAILURES as error:
+        raise _explained(error, name, info.sha) from error
+    if missing := {file.rfilename for file in files}.intersection(found.missing_paths):
+        raise AssetError(f"the download left no {min(missing)}; try again")
+    for file in found.mismatches:
+        (folder / file["path"]).unlink()
+    if found.mismatches:
+        first = found.mismatches[0]
         raise AssetError(
-            f"{file.rfilename} has hash {found}, on the Hub it has {expected}; try again"
+            f"{first['path']} has hash {first['actual']}, on the Hub it has {first['expected']}; "
+            "try again"
         )
-
-
-def _git_hash(path: Path) -> str:
-    """Returns git's blob hash of a file: the Hub has no other hash of small files."""
-    content = path.read_bytes()
-    header = f"blob {len(content)}\0".encode()
-    return hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
 
 
 def _licence(info: ModelInfo) -> str:

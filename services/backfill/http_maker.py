@@ -24,15 +24,12 @@ from reclm_client import (
 from reclm_client.transport import authorization
 from services.backfill.errors import BackfillError
 from services.backfill.makers import Made, PushedBack, RowFailed, Version
-from services.profiles.domain.profile import Component, ProfileVersion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
-    import reclm_client as client
-    from reclm_client import Item, Kind
-    from reclm_client import ProfileVersion as VersionDocument
+    from reclm_client import Item, Kind, ProfileVersion
     from services.backfill.rows import Row
 
 _ONCE = Retries(attempts=1)
@@ -58,7 +55,7 @@ class HttpMaker:
         except ValueError as error:
             raise BackfillError(str(error)) from error
         # Reading a version takes a hash, and nearly all profiles have the same one.
-        self._digests: dict[VersionDocument, str] = {}
+        self._digests: dict[ProfileVersion, str] = {}
 
     async def __aenter__(self) -> Self:
         """Connects with the first request."""
@@ -147,25 +144,12 @@ class HttpMaker:
                     counted[sample.labels["direction"]] += int(sample.value)
         return counted["prompt"], counted["completion"]
 
-    def _digest(self, version: VersionDocument) -> str:
+    def _digest(self, version: ProfileVersion) -> str:
         digest = self._digests.get(version)
         if digest is None:
-            digest = (
-                ProfileVersion(
-                    base_model=_component(version.base_model),
-                    adapter=None if version.adapter is None else _component(version.adapter),
-                    prompt=_component(version.prompt),
-                    encoder=_component(version.encoder),
-                )
-                .digest()
-                .hex()
-            )
+            digest = version.digest().hex()
             self._digests[version] = digest
         return digest
-
-
-def _component(part: client.Component) -> Component:
-    return Component(part.name, part.hash)
 
 
 def _understood(error: ReclmClientError) -> RowFailed | PushedBack | BackfillError:

@@ -29,8 +29,6 @@ NAMES = {
     "aclosing": "closing",
     "aiter_bytes": "iter_bytes",
     "anext": "next",
-    "asend": "send",
-    "athrow": "throw",
     "aread": "read",
     "async_each": "each",
     "async_pause": "pause",

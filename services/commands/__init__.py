@@ -1,1 +1,1 @@
-"""The command line of `reclm-serve`: one module a group of commands. Heavy imports wait until a command runs."""
+"""The command line of `reclm-serve`: one module per group of commands. Heavy imports wait until a command runs."""

@@ -1,4 +1,4 @@
-"""What is in deploy/ fits together: variables, metrics, Dockerfiles, overlays. Starts no container."""
+"""Consistency of deploy/: variables, metrics, Dockerfiles, overlays. Starts no container."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.compose import BASE, OVERLAYS, ROOT, make_secrets
 FILES = [BASE, *OVERLAYS]
 DOCKERFILES = ["deploy/Dockerfile", "deploy/vllm/Dockerfile", "deploy/vllm/cuda.Dockerfile"]
 GIVEN = r"\$\{([A-Z_]+)"
-"""A variable in a value; one without a value at all is passed on as it is."""
+"""A variable in a value; a variable without a value is passed through."""
 
 
 def services(file: str) -> dict[str, Any]:
@@ -56,8 +56,8 @@ def test_the_example_has_the_defaults():
         assert shown[name] == default, name
 
 
-def test_data_is_fetched_with_what_the_image_for_it_has():
-    """Neither scipy nor torch is in it, nor in what `make demo` installs."""
+def test_fetching_data_needs_only_what_the_image_has():
+    """The image has neither scipy nor torch, and `make demo` does not install them."""
     heavy = ("scipy", "torch", "matplotlib", "yaml", "pandas")
     code = f"import sys\nfor name in {heavy}: sys.modules[name] = None\n"
     code += "import recommenders.data.readers.movielens\n"

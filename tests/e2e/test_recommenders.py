@@ -86,4 +86,4 @@ def test_profiles_from_the_service_become_figures(
     grid.write_text(GRID.replace("seeds: [1]", "seeds: [2]"))
     refused = command("benchmark", grid, "--data", profiled.folder, "--out", tmp_path / "report")
     assert refused.returncode == 1
-    assert "made from another split" in refused.stderr
+    assert "made for another split" in refused.stderr

@@ -76,7 +76,7 @@ def test_get_does_not_write_over_other_things(
     assert (tmp_path / "thesis.txt").exists()
 
 
-def test_a_failed_download_is_told_and_leaves_nothing(
+def test_a_failed_download_is_reported_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def download(_: WheelSource, __: Path) -> Path:

@@ -1,4 +1,4 @@
-"""`reclm-recommend data audit`, `features` and `benchmark`: what they print, and how they end."""
+"""`reclm-recommend data audit`, `features` and `benchmark`: output and exit status."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.recommenders.data.tiny import dataset
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Each of six users begins elsewhere on the same round of six items, and goes four steps.
+# Each of six users has four consecutive items of a cycle of six, from a different start.
 CHOICES = [
     (f"u{user}", "abcdef"[(user + step) % 6], 10 * user + step)
     for user in range(6)
@@ -113,7 +113,7 @@ def test_what_is_not_installed_is_named_with_the_way_to_get_it(
     assert "scipy is not installed: `make recommend`" in capsys.readouterr().err
 
 
-def test_an_interrupt_is_told_without_a_trace(
+def test_an_interrupt_is_reported_without_a_traceback(
     data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(*_: object, **__: object) -> None:
@@ -123,4 +123,4 @@ def test_an_interrupt_is_told_without_a_trace(
     out = str(data.parent / "snapshot")
     arguments = ["features", str(data), "--split", "leave-last-out", "--out", out]
     assert main(arguments) == 130
-    assert "interrupted; the same command goes on" in capsys.readouterr().err
+    assert "interrupted; the same command resumes" in capsys.readouterr().err

@@ -1,1 +1,1 @@
-"""What tests share: real servers started for them, and a proxy that makes bad days."""
+"""Shared by tests: real and fake servers, a proxy that fails, small bundles and profiles."""

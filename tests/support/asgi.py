@@ -1,4 +1,4 @@
-"""The application in this process: its lifespan and a client, without a port."""
+"""Runs the application in this process, with its lifespan and a client but without a port."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @contextlib.asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """Runs the application and yields a client of it. Several are as several workers."""
+    """Runs the application and yields a client. Several applications behave like several workers."""
     app = create_app(settings)
-    told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    outgoing: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
-    life = asyncio.ensure_future(app(scope, told.get, said.put))  # type: ignore[arg-type]
-    await told.put({"type": "lifespan.startup"})
-    answer = await said.get()
+    life = asyncio.ensure_future(app(scope, incoming.get, outgoing.put))  # type: ignore[arg-type]
+    await incoming.put({"type": "lifespan.startup"})
+    answer = await outgoing.get()
     assert answer["type"] == "lifespan.startup.complete", answer
     try:
         transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
@@ -34,5 +34,5 @@ async def running(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
         ) as client:
             yield client
     finally:
-        await told.put({"type": "lifespan.shutdown"})
+        await incoming.put({"type": "lifespan.shutdown"})
         await life

@@ -1,4 +1,4 @@
-"""Scorer bundles by hand: arrays that a test can reckon with, and a linear tower."""
+"""Small scorer bundles: arrays with scores that are easy to compute, and a linear tower."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ ENCODER = {"name": "letters", "hash": "abc"}
 
 @dataclass
 class Made:
-    """What goes into a bundle; `write` makes it one.
+    """The content of a bundle; `write` writes it.
 
     Attributes:
-        arrays: By file name without suffix.
-        history_weight: Shape (m, d), and
-        profile_weight: Shape (p, d), the other two (d,): the tower is
+        arrays: Arrays by file name without suffix.
+        history_weight: Shape (m, d). The tower is
             `pooled @ history_weight + has_profile * (profile @ profile_weight + offset)`
             `+ count * count_weight`.
+        profile_weight: Shape (p, d).
+        offset: Shape (d,).
+        count_weight: Shape (d,).
     """
 
     item_ids: list[str]
@@ -46,7 +48,7 @@ class Made:
     changed: dict[str, Any] = field(default_factory=dict)
 
     def write(self, folder: Path, name: str) -> Path:
-        """Writes the bundle as `folder/name`. Members in `changed` stand over the manifest's."""
+        """Writes the bundle as `folder/name`. Members in `changed` replace those of the manifest."""
         path = folder / name
         path.mkdir(parents=True)
         pq.write_table(pa.table({"item_id": self.item_ids}), path / "items.parquet")
@@ -87,21 +89,21 @@ class Made:
 
 
 def record(file: Path) -> dict[str, Any]:
-    """Returns what a manifest says of a file."""
+    """Returns a manifest's record of a file."""
     raw = file.read_bytes()
     return {"sha256": hashlib.sha256(raw).hexdigest(), "bytes": len(raw)}
 
 
 def little(*, shift: float = 0.0, encoder: dict[str, str] | None = None) -> Made:
-    """Returns four items and one user, with scores that can be worked out in the head.
+    """Returns four items and one user, with scores that are easy to compute by hand.
 
-    a and b are one thing (first number), c and d another (second number); d is the more popular
-    by its bias. The tower: the sum of the clicks' vectors, and of a profile its first two numbers
-    times 10. The user `known` has seen a, and training left the vector (1, 0.5) of it.
+    The vectors of a and b have only a first component, those of c and d only a second one; d has the
+    higher bias. The tower adds the clicks' vectors, and the first two components of a profile times
+    10. The user `known` has seen a and has the vector (1, 0.5).
 
     Args:
-        shift: Added to every bias, so that a score tells which bundle it is from.
-        encoder: What it claims to be trained with; ENCODER by default.
+        shift: Added to every bias, so that a score identifies its bundle.
+        encoder: The encoder that the manifest names; ENCODER by default.
     """
     vectors = np.array([[1, 0], [2, 0], [0, 1], [0, 2]], np.float32)
     profile_weight = np.zeros((384, 2), np.float32)
@@ -141,7 +143,7 @@ def little_weights() -> Made:
 
 
 def seen(rows: list[list[int]]) -> dict[str, NDArray[Any]]:
-    """Returns what training knew of users, as the two arrays of a bundle."""
+    """Returns users' training items as the two arrays of a bundle."""
     lengths = [0, *(len(row) for row in rows)]
     flat = [item for row in rows for item in row]
     return {
@@ -151,7 +153,7 @@ def seen(rows: list[list[int]]) -> dict[str, NDArray[Any]]:
 
 
 def neighbours(n_items: int) -> dict[str, NDArray[Any]]:
-    """Returns arrays of the right shape."""
+    """Returns neighbour arrays of zeros in the right shape."""
     return {
         "neighbours_indices": np.zeros((n_items, 20), np.int32),
         "neighbours_scores": np.zeros((n_items, 20), np.float32),

@@ -1,4 +1,4 @@
-"""The stack of docker-compose.yml under a name, a port and secrets of its own."""
+"""Runs the stack of docker-compose.yml as a separate project with its own port and secrets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LABEL = "com.docker.compose.project"
 
 
 def composes() -> list[list[str]]:
-    """Returns the commands that are Compose here: version 1, version 2, both or none."""
+    """Returns the installed commands of Compose: version 1, version 2, both or none."""
     found = []
     if standalone := shutil.which("docker-compose"):
         found.append([standalone])
@@ -33,7 +33,7 @@ def composes() -> list[list[str]]:
 
 
 def why_not() -> str | None:
-    """Returns why nothing can be started with Docker here; None if it can."""
+    """Returns why Docker cannot start containers here; None if it can."""
     docker = shutil.which("docker")
     if docker is None:
         return "there is no docker on the PATH"
@@ -48,20 +48,20 @@ def why_not() -> str | None:
 
 
 def make_secrets(folder: Path) -> dict[str, str]:
-    """Makes the passwords and keys as the quick start does; returns them by file."""
+    """Makes passwords and keys as in the quick start; returns them by file."""
     subprocess.run([ROOT / "deploy" / "secrets.sh", folder], check=True, capture_output=True)
     return {file.name: file.read_text().strip() for file in folder.iterdir()}
 
 
 def docker(*arguments: str, check: bool = True) -> str:
-    """Runs docker and returns what it prints."""
+    """Runs docker and returns its output."""
     done = _run(["docker", *arguments])
     assert done.returncode == 0 or not check, f"docker {' '.join(arguments)}: {done.stderr}"
     return done.stdout
 
 
 class Compose:
-    """A project of its own beside whatever else runs on the engine.
+    """A Compose project beside others on the same engine.
 
     Args:
         folder: For secrets.
@@ -92,7 +92,7 @@ class Compose:
         return self.secrets["admin_keys"].split()[0]
 
     def run(self, *arguments: str, timeout_s: float = 600, ends: Collection[int] = (0,)) -> str:
-        """Runs a command of Compose, and returns what it prints; it has to end as `ends` says."""
+        """Runs a command of Compose and returns its output; fails unless it ends with status `ends`."""
         command = [*self._command, *arguments]
         done = subprocess.run(
             command,
@@ -109,18 +109,18 @@ class Compose:
         return done.stdout
 
     def job(self, service: str, *arguments: str, mount: Path, ends: Collection[int] = (0,)) -> str:
-        """Runs a job to its end, with a folder of this machine at /input."""
+        """Runs a job to its end, with a folder of the host mounted at /input."""
         options = ["--rm", "-T", "-v", f"{mount}:/input:ro"]
         return self.run("run", *options, service, *arguments, ends=ends)
 
     def crash(self, service: str) -> None:
-        """Kills what a container runs, from inside, as a fault of its own would."""
+        """Kills a container's process from inside, like a crash."""
         kill = "kill -9 $(cat /proc/1/task/1/children)"
-        # The shell that kills may itself be gone before it can say that all went well.
+        # The shell may be killed too, before it can return its status.
         self.run("exec", "-T", service, "sh", "-c", kill, ends={0, 137})
 
     def containers(self) -> list[dict[str, Any]]:
-        """Returns what the engine knows of the project's containers, ended ones too."""
+        """Returns the engine's records of the project's containers, including stopped ones."""
         ids = docker("ps", "-aq", "--filter", f"label={LABEL}={self.project}").split()
         found: list[dict[str, Any]] = json.loads(docker("inspect", *ids)) if ids else []
         return found
@@ -139,7 +139,7 @@ class Compose:
         return docker("volume", "ls", "-q", "--filter", f"label={LABEL}={self.project}").split()
 
     def logs(self) -> str:
-        """Returns the last lines of all containers, for a failure's message."""
+        """Returns the last log lines of all containers, for the message of a failure."""
         lines = []
         for one in self.containers():
             tail = _run(["docker", "logs", "--tail", "15", one["Id"]])
@@ -149,7 +149,7 @@ class Compose:
         return "\n".join(lines)
 
     def remove(self) -> None:
-        """Removes everything, volumes too."""
+        """Removes all containers, networks and volumes."""
         command = [*self._command, "down", "--volumes", "--timeout", "5"]
         subprocess.run(command, check=True, capture_output=True, env=self._env, cwd=ROOT)
 

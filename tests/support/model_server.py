@@ -1,4 +1,4 @@
-"""An HTTP server that answers as an OpenAI-compatible model server, well or badly, as it is told."""
+"""A fake OpenAI-compatible model server that can be made to fail."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _ANSWERS = {
 
 
 class ModelServer:
-    """Serves one model, MODEL, that knows one profile of each kind by heart.
+    """Serves one model, MODEL, that always writes the same profile of each kind.
 
     Attributes:
         status: The HTTP status of completions.
-        headers: Further headers of completions.
-        body: What completions are instead of a profile.
-        hanging: Take requests, and answer none until `close`.
+        headers: Additional headers of completions.
+        body: The body of completions, instead of a profile.
+        hanging: Accept requests, but answer none until `close`.
         requests: The bodies of all requests for completions.
         authorizations: The Authorization header of each of them.
         models: What the server lists.
@@ -97,7 +97,7 @@ class ModelServer:
                 self.wfile.write(body)
 
             def log_message(self, *args: Any) -> None:
-                """Keeps quiet."""
+                """Logs nothing."""
 
         return Handler
 

@@ -1,4 +1,4 @@
-"""What one test asked of a Redis that it shares with services running beside it."""
+"""Records the commands that clients send to a Redis."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def commands_naming(server: redis.Redis, word: str) -> Iterator[list[str]]:
-    """Collects the names of commands that clients send within, and that have `word` in them.
+    """Collects the names of the commands with `word` in them that clients send within the block.
 
-    The list is filled when the context ends. A script is one command, whatever it calls.
+    The list is filled at the end of the block. A script counts as one command.
     """
     found: list[str] = []
     end = secrets.token_hex(8)

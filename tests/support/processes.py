@@ -1,4 +1,4 @@
-"""Starts a server as a process of its own, waits until it answers, and ends it for sure."""
+"""Starts a server as a child process, waits until it is ready, and stops it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-"""Starts what follows as two processes that find each other."""
+"""The prefix of a command that is to run as two distributed processes."""
 
 
 def free_port() -> int:
-    """Returns a loopback port that nobody listens on."""
+    """Returns an unused loopback port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def runs(pid: int) -> bool:
-    """Whether there is such a process that has not ended. A zombie has."""
+    """Returns whether the process runs; a zombie does not."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -38,7 +38,7 @@ def runs(pid: int) -> bool:
 
 
 class ServerProcess:
-    """A server in a process group of its own, its output in a log file."""
+    """A server in its own process group, with its output in a log file."""
 
     def __init__(self, command: Sequence[str], *, log: Path, env: Mapping[str, str]) -> None:
         self.command = list(command)
@@ -81,7 +81,7 @@ class ServerProcess:
         return self._process.wait(timeout_s)
 
     def stop(self, timeout_s: float = 20) -> None:
-        """Asks it to end, and makes it end."""
+        """Terminates the server, and kills its group after a timeout."""
         if self._process is None:
             return
         if self._process.poll() is None:
@@ -91,7 +91,7 @@ class ServerProcess:
         self.kill()
 
     def kill(self) -> None:
-        """Ends the whole group, as a power cut would."""
+        """Kills the whole process group."""
         if self._process is None:
             return
         with contextlib.suppress(ProcessLookupError):

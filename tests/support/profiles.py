@@ -1,4 +1,4 @@
-"""Films to make profiles from, the form that a profile has, and profiles that cost no model."""
+"""Films for histories, a check of a profile's form, and stored profiles without a model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PHRASES = {"user": 3, "item": 5}
 
 
 def assert_well_formed(profile: dict[str, Any]) -> None:
-    """Fails unless a profile has the form that the paper gives it."""
+    """Asserts that a profile has the form of the paper."""
     kind = profile["kind"]
     identities, interests = profile["identities"], profile["interests"]
     assert len(identities) == len(interests) == _PHRASES[kind]
@@ -37,9 +37,9 @@ def assert_well_formed(profile: dict[str, Any]) -> None:
 
 
 def copy_profile(server: redis.Redis, source: str, ids: Sequence[str]) -> None:
-    """Stores the user profile `source` under other ids, each with phrases of its own.
+    """Stores the user profile `source` under other ids, each with different phrases.
 
-    They are current, and made from the same history, as far as the service can tell: a request
+    To the service they are current and made from the same history: a request
     with that history is a hit.
     """
     stored = codec.look(server.get(keys.profile(ProfileKey("default", "user", source))))

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a real server that delays, swallows or cuts what passes through it."""
+"""A TCP proxy in front of a real server that can delay, drop or cut the traffic."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Mood = Literal["pass", "refuse", "hang", "hold", "cut", "garbage"]
 
 
 class Proxy:
-    """Forwards a loopback port to another one, in a thread of its own.
+    """Forwards a loopback port to another one, in its own thread.
 
-    Moods, which apply to what happens from then on:
+    Moods, which apply to later traffic:
         pass: Forward, after `delay_s` for each piece from the server.
-        refuse: Close new connections at once, and the ones there are.
+        refuse: Close new and existing connections at once.
         hang: Accept and read, and never answer.
-        hold: Keep the server's answers back until the mood changes.
+        hold: Hold back the server's answers until the mood changes.
         cut: Forward the client's bytes, and close in the middle of the server's answer.
-        garbage: Answer whatever comes with bytes of no protocol.
+        garbage: Answer everything with bytes that no protocol has.
     """
 
     def __init__(self, port: int) -> None:
@@ -33,7 +33,7 @@ class Proxy:
         self.delay_s = 0.0
         self.connections = 0
         self.forwarded = 0
-        """Bytes that clients sent and the server was given."""
+        """Bytes from clients that were forwarded to the server."""
         self._loop = asyncio.new_event_loop()
         self._writers: set[asyncio.StreamWriter] = set()
         self._flowing = asyncio.Event()
@@ -44,7 +44,7 @@ class Proxy:
         self.port = int(self._server.sockets[0].getsockname()[1])
 
     def set(self, mood: Mood, *, delay_s: float = 0.0) -> None:
-        """Changes the mood; going bad also ends the connections there are."""
+        """Changes the mood; a bad mood also closes the existing connections."""
         self.mood, self.delay_s = mood, delay_s
         flow = self._flowing.clear if mood == "hold" else self._flowing.set
         self._loop.call_soon_threadsafe(flow)
@@ -52,7 +52,7 @@ class Proxy:
             self._do(self._drop())
 
     def retarget(self, port: int) -> None:
-        """Forwards to another server from now on, and ends the connections there are."""
+        """Forwards to another server from now on, and closes the existing connections."""
         self._target = port
         self._do(self._drop())
 
@@ -83,7 +83,7 @@ class Proxy:
                 self._up(reader, upstream_writer, writer), self._down(upstream_reader, writer)
             )
         except (OSError, asyncio.IncompleteReadError):
-            pass  # either side may go away at any time: that is what a proxy is for
+            pass  # either side may close the connection at any time
         finally:
             with contextlib.suppress(OSError):
                 writer.close()

@@ -1,4 +1,4 @@
-"""A Ray cluster of several nodes on this machine, each of which can be lost as to a power cut."""
+"""A Ray cluster of several nodes on this machine, each of which can be killed."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _NOTICE = {
     "health_check_timeout_ms": 2000,
     "health_check_failure_threshold": 3,
 }
-"""A lost node counts as dead within seconds; by default it gets tasks for 15 s more."""
+"""Declares a lost node dead within seconds; by default it gets tasks for 15 s more."""
 
 
 class RayCluster:
-    """A head without CPUs, and workers with one each. Processes of a node see NODE in `RAY_NODE`.
+    """A head without CPUs, and workers with one CPU each. A node's name is in its `RAY_NODE`.
 
     Attributes:
         address: For `ray.init` and `--ray-address`, together with `env`.
-        env: What a driver needs to be let in.
+        env: Environment variables that a driver needs to connect.
     """
 
     def __init__(self, folder: Path) -> None:
         self.address = f"127.0.0.1:{free_port()}"
-        # Ray listens beyond loopback, and a token of the test's own keeps ~/.ray out of it.
+        # Ray listens on all interfaces; with its own token the test does not use the one in ~/.ray.
         self.env = {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
@@ -66,14 +66,14 @@ class RayCluster:
             self.add_worker()
 
     def add_worker(self) -> str:
-        """Starts one more. Not several at once: nodes on one machine would take the same socket."""
+        """Starts one more worker. Several at once would use the same socket."""
         self._started += 1
         name = f"worker-{self._started}"
         self._start(name, [f"--address={self.address}", "--num-cpus=1"])
         return name
 
     def kill_worker(self, name: str | None = None) -> str:
-        """Ends every process of a worker at once, as its machine's end would; returns its name."""
+        """Kills all processes of a worker, as if its machine had failed; returns its name."""
         name = name or self.workers[0]
         _kill(self._nodes.pop(name))
         return name
@@ -95,8 +95,8 @@ class RayCluster:
 
 @contextlib.contextmanager
 def ray_cluster(workers: int = 2) -> Iterator[RayCluster]:
-    """Runs a cluster, and leaves no process and no file of it."""
-    # Not pytest's folder: with the names of Ray's sockets it is too long for one.
+    """Runs a cluster, and removes its processes and files afterwards."""
+    # Not pytest's folder, whose path is too long for Ray's sockets.
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
     cluster = RayCluster(folder)
     try:
@@ -108,7 +108,7 @@ def ray_cluster(workers: int = 2) -> Iterator[RayCluster]:
 
 
 def _kill(node: ServerProcess) -> None:
-    # Ray gives its workers process groups of their own.
+    # Ray starts its workers in their own process groups.
     with contextlib.suppress(psutil.NoSuchProcess):
         processes = node.children()
         for process in processes:

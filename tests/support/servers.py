@@ -1,4 +1,4 @@
-"""Redis, vLLM and the service, as tests start them: real ones, on free loopback ports."""
+"""Real servers for tests, on free loopback ports: Redis and the service."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class RedisServer:
-    """A redis-server that keeps nothing on disk unless it is told to.
+    """A redis-server; by default it stores nothing on disk.
 
     Args:
         folder: For its log and data.
-        persistent: Append every write to a file, so that a restart finds them.
+        persistent: Whether to append every write to a file that a restart loads.
     """
 
     def __init__(self, folder: Path, *, persistent: bool = False) -> None:
@@ -54,7 +54,7 @@ class Service:
 
     Args:
         folder: For its log.
-        env: Settings, over those that the test runner's environment has.
+        env: Settings that override the environment of the test run.
     """
 
     def __init__(self, folder: Path, *, workers: int = 1, env: dict[str, str]) -> None:
@@ -69,7 +69,7 @@ class Service:
         self.process.start(self._answers, timeout_s=60)
 
     def log(self) -> list[dict[str, Any]]:
-        """Returns the log so far, without a line that is still being written."""
+        """Returns the complete lines of the log so far."""
         lines = self.process.log.read_text().split("\n")[:-1]
         return [json.loads(line) for line in lines]
 
@@ -84,7 +84,7 @@ class Service:
 
 
 def metric(url: str, name: str, **labels: str) -> int:
-    """Returns the sum of a server's Prometheus samples of a name that have these labels."""
+    """Returns the sum of a server's Prometheus samples with this name and these labels."""
     text = httpx.get(f"{url}/metrics", timeout=10).text
     return int(
         sum(
@@ -97,5 +97,5 @@ def metric(url: str, name: str, **labels: str) -> int:
 
 
 def successes(vllm_url: str) -> int:
-    """Returns how many requests a vLLM server has answered, by its own count."""
+    """Returns the number of requests that a vLLM server has answered, from its metrics."""
     return metric(vllm_url, "vllm:request_success_total")

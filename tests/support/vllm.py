@@ -23,7 +23,7 @@ class VllmServer:
     Args:
         folder: For its log.
         model: Folder of the model to serve; the base model by default.
-        name: Under which it is served.
+        name: The name that the model is served under.
     """
 
     def __init__(self, folder: Path, *, model: Path | None = None, name: str = MODEL) -> None:

@@ -1,4 +1,4 @@
-"""Waits for what comes about by itself."""
+"""Waits for asynchronous events."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 def eventually(probe: Callable[[], T], *, timeout_s: float = 20) -> T:
-    """Returns the first truthy answer of `probe`; fails when there is none in time.
+    """Returns the first truthy result of `probe`; fails after a timeout.
 
-    The limit only ends a test that hangs: it is far above what is waited for.
+    The timeout is far above the expected time; it only ends a test that hangs.
     """
     until = time.monotonic() + timeout_s
     while True:
@@ -28,7 +28,7 @@ def eventually(probe: Callable[[], T], *, timeout_s: float = 20) -> T:
 
 
 async def eventually_async(probe: Callable[[], Awaitable[T]], *, timeout_s: float = 20) -> T:
-    """Returns the first truthy answer of `probe`, as `eventually` does, and lets others run."""
+    """Returns the first truthy result of `probe`; the asynchronous form of `eventually`."""
     async with asyncio.timeout(timeout_s):
         while True:
             answer = await probe()

@@ -1,8 +1,8 @@
 """A short way to the calls that are made most.
 
 Between the server and an endpoint, FastAPI and Starlette spend more time than a cache hit takes.
-The calls named here are handed to their endpoint before the app sees them; the app has the same
-endpoint behind its router, for the documentation. Why: docs/decisions/0003-short-way.md.
+The calls named here are answered before the app sees them; the app has endpoints for the same
+calls, which are documented. Why: docs/decisions/0003-short-way.md.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 
-from reclm_client.schemas import adapter
 from reclm_client.schemas.batch import ScoreLine
 from reclm_client.schemas.score import Score, ScoreRequest
 from services.profiles.api.batches import NdjsonDocumented, answer_rows
@@ -61,12 +60,17 @@ async def post_scores(
 
 
 async def direct(request: Request) -> Response:
-    """Answers POST /score without FastAPI in between: the short way."""
+    """Answers POST /score with a stored profile's own bytes in it: the short way."""
     parts = parts_of(request)
     body = parse(await read(request, (JSON,), parts.settings.max_body_bytes), ScoreRequest)
-    return Response(adapter(Score).dump_json(await _score(parts, body)), media_type=JSON)
+    _check(parts, body)
+    return Response(await parts.scoring.document(body), media_type=JSON)
 
 
 async def _score(parts: Parts, body: ScoreRequest) -> Score:
-    check_history(body.history, most=parts.settings.max_history)
+    _check(parts, body)
     return await parts.scoring.score(body)
+
+
+def _check(parts: Parts, body: ScoreRequest) -> None:
+    check_history(body.history, most=parts.settings.max_history)

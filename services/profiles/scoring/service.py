@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic_core import from_json
 
+from reclm_client.schemas import adapter
 from reclm_client.schemas.score import Score
 from services.profiles.domain.profile import Item, ProfileKey, canonical_hash
 from services.profiles.domain.requests import ProfileRequest
@@ -77,7 +79,14 @@ class ScoringService:
         self._pool.shutdown(wait=False)
 
     async def score(self, request: ScoreRequest) -> Score:
-        """Returns the best items for a user.
+        """Returns the best items for a user. Raises what `document` raises."""
+        score, profile = await self._score(request)
+        return (
+            score if profile is None else replace(score, profile=profile.profile(embedding=False))
+        )
+
+    async def document(self, request: ScoreRequest) -> bytes:
+        """Returns the JSON of the same; the profile's goes in as it is stored.
 
         Raises:
             NoScorer: As the registry does.
@@ -85,6 +94,17 @@ class ScoringService:
             StoreUnavailable: As the stores do, or the deadline passed before they answered.
             Overloaded: Too many are waiting.
         """
+        score, profile = await self._score(request)
+        written = adapter(Score).dump_json(score)
+        if profile is None:
+            return written
+        # The first place is the member itself: quotes inside of earlier strings are escaped.
+        return written.replace(
+            b'"profile":null', b'"profile":' + profile.document(embedding=False), 1
+        )
+
+    async def _score(self, request: ScoreRequest) -> tuple[Score, ProfileAnswer | None]:
+        """Returns a score without its profile, and the profile."""
         scorer = self._registry.current()
         bundle = scorer.bundle
         loop = asyncio.get_running_loop()
@@ -123,14 +143,15 @@ class ScoringService:
         )
         ranking = await self._ranked(scorer, question)
         self._metrics.scores.labels(ranking.known_by).inc()
-        return Score(
+        score = Score(
             scorer=scorer.name,
             user_id=request.user_id,
             known_by=ranking.known_by,
-            profile=None if profile is None else profile.profile(embedding=False),
+            profile=None,
             ignored=tuple(ignored),
             items=tuple(ranking.items),
         )
+        return score, profile
 
     async def _ranked(self, scorer: Scorer, question: Question) -> Ranking:
         """Ranks at once if that is quick, else in a thread."""

@@ -1,4 +1,4 @@
-"""Where a grid finds its data, and leaves what it found."""
+"""The folders of a small benchmark."""
 
 from __future__ import annotations
 

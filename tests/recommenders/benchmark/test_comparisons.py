@@ -1,4 +1,4 @@
-"""Tests of one row of a table against another, user by user."""
+"""Paired tests of two rows of a table over users."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from recommenders.benchmark.results import ModelResults, compare, gains
 
 
 class Fixed:
-    """A run whose users' values are given."""
+    """A run with given values of users."""
 
     def __init__(self, values: dict[str, float]) -> None:
         self.values = values

@@ -1,4 +1,4 @@
-"""Every grid that is shipped can be read, and begins with the command that runs it."""
+"""Every shipped grid can be read and begins with the command that runs it."""
 
 from __future__ import annotations
 

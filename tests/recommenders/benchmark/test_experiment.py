@@ -1,4 +1,4 @@
-"""A grid in YAML is checked before anything runs."""
+"""The YAML of a grid is validated before anything runs."""
 
 from __future__ import annotations
 

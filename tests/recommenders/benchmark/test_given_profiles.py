@@ -1,4 +1,4 @@
-"""What profiles the models of a grid are given, and which are refused."""
+"""The profiles that models of a grid get, and those that are refused."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_users_without_a_profile_of_their_own_can_have_that_of_their_items(
     assert "1 of their own, the others the mean" in found.profiles
 
 
-def test_new_users_have_the_mean_of_what_is_known_of_them(paths: BenchmarkPaths) -> None:
+def test_new_users_have_the_mean_of_their_known_items(paths: BenchmarkPaths) -> None:
     split = {"kind": "cold-users", "share": 0.5, "known": 2}
     ready = prepare(experiment(split=split), 1, paths)
     assert ready.inputs.user_profiles is not None
@@ -68,7 +68,7 @@ def test_new_users_have_the_mean_of_what_is_known_of_them(paths: BenchmarkPaths)
     [
         ({"dataset": "other"}, "profiles of other, not tiny"),
         ({"encoder": "other@1"}, "vectors are by other@1"),
-        ({"split": "0123456789abcdef"}, "made from another split"),
+        ({"split": "0123456789abcdef"}, "made for another split"),
     ],
 )
 def test_profiles_of_something_else_are_refused(
@@ -81,11 +81,11 @@ def test_profiles_of_something_else_are_refused(
         prepare(experiment(profiles="other"), 1, paths)
 
 
-def test_users_profiles_that_nobody_vouches_for_are_refused(paths: BenchmarkPaths) -> None:
+def test_users_profiles_of_unknown_histories_are_refused(paths: BenchmarkPaths) -> None:
     snapshot = Snapshot.read(paths.snapshots / "profiles")
     users = ProfileTable(("u0",), ("x",), np.ones((1, 384), np.float32))
     Snapshot(snapshot.info, users, snapshot.items).write(paths.snapshots / "unseen")
-    with pytest.raises(BenchmarkError, match="nobody can say what they read"):
+    with pytest.raises(BenchmarkError, match="of unknown histories"):
         prepare(experiment(profiles="unseen", user_profiles="own"), 1, paths)
 
 
@@ -98,7 +98,7 @@ def test_texts_are_encoded_once(paths: BenchmarkPaths, monkeypatch: pytest.Monke
     assert prepare(experiment(), 2, paths).digest != first.digest
 
 
-def test_other_profiles_make_another_run_only_of_who_reads_them(
+def test_other_profiles_make_another_run_only_of_models_that_read_them(
     paths: BenchmarkPaths, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run(paths, tmp_path)

@@ -1,4 +1,4 @@
-"""What a grid found, in files and in a document."""
+"""The results of a grid in files and in a document."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from recommenders.benchmark.prepared import BenchmarkPaths
 
 
-def test_results_are_put_into_a_document_and_its_text_is_left(tmp_path: Path) -> None:
+def test_results_are_inserted_into_a_document(tmp_path: Path) -> None:
     for name, text in (("first", "# One\n\n## warm\n\n| # |\n"), ("other", "# Two\n")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "results.md").write_text(text)

@@ -1,4 +1,4 @@
-"""A whole grid on a small dataset: each run once, and what stops one of them."""
+"""A grid on a small dataset: every run once, and failures of a run."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def test_a_grid_is_run_once_and_reported(
 
     assert run(paths, tmp_path) == document
     assert "0 runs to do, 4 done before" in capfd.readouterr().err
-    # Another option is another run; what else there is stays.
+    # Another option makes another run; the other runs are kept.
     run(paths, tmp_path, GRID.replace("augmented, embedding_size: 8", "augmented"), jobs=2)
     assert "2 runs to do, 2 done before" in capfd.readouterr().err
 
 
-def test_a_run_that_fails_costs_only_itself(paths: BenchmarkPaths, tmp_path: Path) -> None:
+def test_a_failed_run_does_not_affect_the_others(paths: BenchmarkPaths, tmp_path: Path) -> None:
     broken = GRID.replace(
         "  - {name: lightgcn, options: {variant: base, embedding_size: 8}}",
         "  - {name: lightgcn, options: {variant: base}, training: {learning_rate: 1.0e+30}}",
@@ -73,7 +73,7 @@ def test_a_run_that_fails_costs_only_itself(paths: BenchmarkPaths, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "shown"),
     [
         (DatasetError("user row 3 has all"), "so: user row 3 has all"),
         (RuntimeError("CUDA out of memory"), "so: RuntimeError: CUDA out of memory"),
@@ -86,7 +86,7 @@ def test_a_run_may_fail_in_any_library(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
-    told: str,
+    shown: str,
 ) -> None:
     def fails(run: Run, *arguments: Any, **options: Any) -> None:
         if run.entry.name == "random":
@@ -94,7 +94,7 @@ def test_a_run_may_fail_in_any_library(
         execute(run, *arguments, **options)
 
     monkeypatch.setattr(grid, "execute", fails)
-    with pytest.raises(BenchmarkError, match=f"2 of 4 runs failed, .* {told}$"):
+    with pytest.raises(BenchmarkError, match=f"2 of 4 runs failed, .* {shown}$"):
         run(paths, tmp_path, CHEAP)
     assert "| popularity |" in (paths.out / "results.md").read_text()
 
@@ -103,13 +103,13 @@ EXECUTE = grid._execute
 
 
 def dies(outcome: Outcome, *arguments: Any) -> Outcome:
-    """Runs a run, and is killed with its process where that draws lots."""
+    """Runs a run; the process is killed if its model is `random`."""
     if outcome.run.entry.name == "random":
         os._exit(9)
     return EXECUTE(outcome, *arguments)
 
 
-def test_a_process_that_is_killed_costs_only_its_run(
+def test_a_killed_process_does_not_affect_the_other_runs(
     paths: BenchmarkPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(grid, "_execute", dies)
@@ -126,7 +126,7 @@ def test_a_grid_is_not_run_by_several_processes_at_once(
         run(paths, tmp_path)
 
 
-def test_what_no_chance_is_in_is_not_repeated_on_a_split_without_any(
+def test_without_randomness_seeds_share_a_run(
     paths: BenchmarkPaths, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     document = run(paths, tmp_path, CHEAP, jobs=2)
@@ -139,14 +139,14 @@ def test_what_no_chance_is_in_is_not_repeated_on_a_split_without_any(
     assert random.count("± 0.0000") < 4
 
 
-def test_a_run_that_was_resumed_counts_all_that_it_took(
+def test_a_resumed_run_counts_all_of_its_time(
     paths: BenchmarkPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grid_of = experiment(training={"epochs": 2})
     ready = prepare(grid_of, 1, paths)
     one = Run(entry=grid_of.models[0], options={}, seed=1)
     (tmp_path / "run").mkdir()
-    clock = itertools.count()  # a second from each look to the next
+    clock = itertools.count()  # each call is one second later
     monkeypatch.setattr("time.process_time", lambda: float(next(clock)))
     write = Checkpoint.write
 
@@ -160,6 +160,6 @@ def test_a_run_that_was_resumed_counts_all_that_it_took(
             execute(one, grid_of, ready, tmp_path / "run")
     execute(one, grid_of, ready, tmp_path / "run")
     result = json.loads((tmp_path / "run" / "result.json").read_text())
-    # One second of training up to the first checkpoint, and three from the second start to the end.
+    # One second of training before the first checkpoint, and three after the second start.
     assert result["cpu_seconds"] == 1 + 3
     assert result["epochs"] == 2

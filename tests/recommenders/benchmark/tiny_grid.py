@@ -1,4 +1,4 @@
-"""A small dataset of two tastes, and grids of models on it."""
+"""A small dataset with two groups of users, and grids of models on it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ models: [{name: popularity}, {name: random}]
 
 
 def two_tastes() -> Dataset:
-    """Half of the users choose half of the items; titles say nothing, profiles will."""
+    """Each half of the users has one half of the items; only profiles tell the halves apart."""
     random = np.random.default_rng(0)
     choices = [
         (f"u{user}", f"i{item}", int(random.integers(1_000)))

@@ -151,7 +151,7 @@ def test_what_cannot_be_trained_says_why(grid: Path, capsys: pytest.CaptureFixtu
     assert "there already" in capsys.readouterr().err
 
 
-def test_in_a_group_of_processes_the_leader_alone_keeps_the_model(
+def test_of_several_processes_only_the_first_saves_the_model(
     grid: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The audit's verdicts on the published datasets, where they are."""
+"""The audit's verdicts on the published datasets, if they are present."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def read(folder: str, reader: str) -> Dataset:
     except ModuleNotFoundError as error:
         pytest.skip(f"there is no reader {reader}: {error}")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # files of the release are missing, as its reader tells
+        warnings.simplefilter(
+            "ignore"
+        )  # some files of the release are missing, as its reader reports
         dataset: Dataset = getattr(readers, name)(DATA / folder)
     return dataset
 

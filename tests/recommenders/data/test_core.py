@@ -13,7 +13,7 @@ from tests.recommenders.data.tiny import dataset
 if TYPE_CHECKING:
     from pathlib import Path
 
-# d falls for having one user, then 4 for having one item left, then c for having one user left.
+# d is removed (one user), then user 4 (one item left), then c (one user left).
 CHOSEN = {"1": "ab", "2": "ab", "3": "abc", "4": "cd"}
 CHOICES = [(user, item, at) for user, items in CHOSEN.items() for at, item in enumerate(items)]
 

@@ -66,7 +66,7 @@ def test_only_a_dataset_is_replaced_and_only_when_asked(tmp_path: Path) -> None:
     other.mkdir()
     (other / "thesis.txt").write_text("years of work")
     dataset = Dataset(DATASET, items(), interactions())
-    dataset.write(folder)  # an empty folder is as good as none
+    dataset.write(folder)  # an empty folder counts as missing
     with pytest.raises(DatasetError, match="holds a dataset already"):
         dataset.write(folder)
     with pytest.raises(DatasetError, match="other than a dataset"):
@@ -125,7 +125,7 @@ def test_other_widths_of_the_same_types_are_taken() -> None:
     assert dataset.interactions.schema == pa.schema(INTERACTION_COLUMNS)
 
 
-def test_damaged_folders_are_told_apart(tmp_path: Path) -> None:
+def test_damaged_folders_are_named(tmp_path: Path) -> None:
     folder = tmp_path / "tiny"
     with pytest.raises(DatasetError, match="is not a folder"):
         Dataset.read(folder)

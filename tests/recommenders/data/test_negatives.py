@@ -9,7 +9,7 @@ from scipy import sparse, stats
 from recommenders.data.errors import DatasetError
 from recommenders.data.negatives import NegativeSampler
 
-# user 0 chose 1 and 3; user 1 nothing; user 2 all but 0; user 3 chose 0 and 4.
+# User 0 has items 1 and 3, user 1 none, user 2 all but 0, user 3 items 0 and 4.
 CHOSEN = [[0, 1, 0, 1, 0], [0, 0, 0, 0, 0], [0, 1, 1, 1, 1], [1, 0, 0, 0, 1]]
 
 
@@ -34,7 +34,7 @@ def test_every_item_that_was_not_chosen_is_equally_likely(user: int, free: list[
 @pytest.mark.parametrize("power", [1.0, 0.5])
 def test_popular_items_are_drawn_more_often_when_asked(power: float) -> None:
     counts = frequencies(NegativeSampler(matrix(CHOSEN), popularity=power), 3)
-    # Items were chosen by 1, 2, 1, 2 and 2 users; user 3 has the first and the last.
+    # The items have 1, 2, 1, 2 and 2 users; user 3 has the first and the last.
     expected = np.array([2**power, 1, 2**power])
     assert np.flatnonzero(counts).tolist() == [1, 2, 3]
     fit = stats.chisquare(counts[1:4], expected / expected.sum() * counts.sum())
@@ -110,4 +110,4 @@ def test_batches_do_not_change_what_is_drawn() -> None:
     assert not chosen[users[:, None], items].any()
     drawn = np.zeros((50, 80), bool)
     drawn[users, items[:, 0]] = True
-    assert (drawn == ~chosen).all()  # some 15 draws for each pair that may be drawn
+    assert (drawn == ~chosen).all()  # about 15 draws for each possible pair

@@ -4,7 +4,7 @@ from recommenders.data.neighbours import co_chosen
 
 
 def test_cosine_by_hand() -> None:
-    """Most often with a comes c, but nine users chose it: 3/sqrt(3*9), under b's 2/sqrt(3*2)."""
+    """Item c co-occurs most often with a, but has nine users: 3/sqrt(3*9) < 2/sqrt(3*2) of b."""
     histories = {
         "u1": ["a", "b", "c"],
         "u2": ["c", "a", "b", "a"],

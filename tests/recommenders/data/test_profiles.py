@@ -45,7 +45,7 @@ def test_a_line_that_is_no_profile_is_named(tmp_path: Path, line: str, message: 
         read_profiles(tmp_path / "x")
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="x is missing"):
         read_profiles(tmp_path / "x")
 

@@ -67,7 +67,7 @@ PROFILE_FILES: dict[str, Callable[[Path], Path]] = {
 
 
 def ignore(remark: str) -> None:
-    """Stands for a command line that prints remarks."""
+    """Ignores a remark of a reader."""
 
 
 def test_every_source_has_an_example() -> None:

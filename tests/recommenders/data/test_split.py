@@ -106,7 +106,7 @@ def test_a_part_for_few_users_asks_them_what_it_asked_before() -> None:
     assert few.relevant.nnz == part.relevant[few.users].nnz
     assert few.known is part.known
     assert few.candidates is part.candidates
-    # Fewer are some of the same, so that figures for few and for more have users in common.
+    # A smaller sample is a subset of a larger one.
     assert set(part.for_few(3).users) < set(few.users)
     assert part.for_few(40) is part
     assert part.for_few(None) is part

@@ -1,4 +1,4 @@
-"""Splits worked out by hand, and what can be wrong with their options."""
+"""Splits computed by hand, and invalid options."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def divide(data: Dataset, **options: Any) -> tuple[Split, Indexed]:
 
 
 def pairs(text: str) -> set[tuple[str, str]]:
-    """Reads "ua vb" as two pairs."""
+    """Parses "ua vb" as two pairs."""
     return {(pair[0], pair[1:]) for pair in text.split()}
 
 
@@ -31,7 +31,7 @@ def ranked(part: Part, indexed: Indexed) -> list[str]:
     return [indexed.item_ids[row] for row in part.candidates]
 
 
-# u chose a, b, c, d in this order, though the table has another; v chose b and a; w chose d only.
+# By time u has a, b, c, d (the table has another order), v has b and a, w has only d.
 CHOICES = [
     ("u", "b", 2),
     ("u", "a", 1),
@@ -63,7 +63,7 @@ def test_interactions_of_one_moment_are_in_the_order_of_the_table() -> None:
     warm = split.scenarios["warm"]
     assert named(split.train, indexed) == pairs("ud va wb")
     assert named(warm.validation.relevant, indexed) == pairs("ub vb")
-    # c is in nobody's training: it is not asked for, and not ranked.
+    # c is not in training: it is neither relevant nor ranked.
     assert named(warm.test.relevant, indexed) == pairs("ua vd")
     assert ranked(warm.test, indexed) == ["a", "b", "d"]
 
@@ -83,11 +83,11 @@ def test_time_cuts_the_whole_and_tells_new_items_and_new_users_apart() -> None:
     assert named(warm.validation.relevant, indexed) == pairs("uc")
     assert named(warm.test.relevant, indexed) == pairs("vb")
     assert named(warm.test.known, indexed) == pairs("ua ub va vc uc")
-    # x came in validation, y in test; who was there before is asked about them.
+    # x is first in validation, y in test; users of training are evaluated on them.
     assert named(items.validation.relevant, indexed) == pairs("vx")
     assert named(items.test.relevant, indexed) == pairs("uy")
     assert [ranked(part, indexed) for part in (items.validation, items.test)] == [["x"], ["y"]]
-    # p came in validation, q in test; what p does later is asked of nobody.
+    # p is first in validation, q in test; later pairs of p are in no part.
     assert named(users.validation.known, indexed) == pairs("pa")
     assert named(users.validation.relevant, indexed) == pairs("pb")
     assert named(users.test.known, indexed) == pairs("qc")
@@ -103,7 +103,7 @@ def test_shares_of_time_are_shares_of_all_interactions() -> None:
     assert split.train_rows.tolist() == list(range(8))
     assert named(warm.validation.relevant, indexed) == pairs("ue va")
     assert named(warm.test.relevant, indexed) == pairs("uf vb")
-    assert list(split.scenarios) == ["warm"]  # nobody and nothing was new
+    assert list(split.scenarios) == ["warm"]  # no user and no item is new
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,9 @@ def test_shares_of_short_histories_are_exact_on_average() -> None:
     split, _ = divide(data, kind="random", validation=0.1, test=0.2, seed=4)
     warm = split.scenarios["warm"]
     assert warm.test.relevant.nnz == 3_000  # 0.2 of five is one
-    assert abs(warm.validation.relevant.nnz - 1_500) < 4 * 27.4  # a coin for each, 3,000 times
+    assert (
+        abs(warm.validation.relevant.nnz - 1_500) < 4 * 27.4
+    )  # binomial with n = 3,000 and p = 1/2
     assert np.diff(split.train.indptr).min() == 3
 
 
@@ -268,6 +270,6 @@ def test_a_kind_alone_has_its_defaults() -> None:
         ({"kind": "published"}, "dataset tiny has no published split: no column 'part'"),
     ],
 )
-def test_too_little_data_is_told(options: dict[str, Any], message: str) -> None:
+def test_too_little_data_is_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         parse(options).divide(dataset([("u", "a", 0), ("u", "b", 0)]))

@@ -1,4 +1,4 @@
-"""What holds of every split of every dataset."""
+"""Properties of every split of every dataset."""
 
 from __future__ import annotations
 

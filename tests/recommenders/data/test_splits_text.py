@@ -1,4 +1,4 @@
-"""Plans as they stand on a command line."""
+"""Plans on a command line."""
 
 from __future__ import annotations
 

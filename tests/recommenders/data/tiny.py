@@ -1,4 +1,4 @@
-"""Datasets small enough to be worked out by hand."""
+"""Datasets that are small enough to compute results by hand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def dataset(
     categories: Sequence[str] | None = None,
     descriptions: Sequence[str] | None = None,
 ) -> Dataset:
-    """Makes a dataset of (user, item, time). Items are those named, then those chosen, by name."""
+    """Makes a dataset of (user, item, time). `items` come first, then the others by name."""
     names = list(dict.fromkeys([*items, *sorted({item for _, item, _ in choices})]))
     texts = [titles or names, categories or [""] * len(names), descriptions or [""] * len(names)]
     users, chosen, times = zip(*choices, strict=True) if choices else ((), (), ())

@@ -1,4 +1,4 @@
-"""Snapshots from files, encoded by the real encoder."""
+"""Snapshots from files, with the real encoder."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ DATASET = Dataset(
 
 
 def test_texts_become_unit_vectors_in_order_and_nothing_becomes_zeros(encoder_folder: Path) -> None:
-    told: list[int] = []
+    shown: list[int] = []
     texts = ["a film about a bank robbery", " ", "heist thriller", "a talking pig on a farm"]
-    vectors = encode(texts, encoder_folder, progress=told.append)
+    vectors = encode(texts, encoder_folder, progress=shown.append)
     assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 0, 1, 1], abs=1e-5)
     assert vectors[0] @ vectors[2] > vectors[0] @ vectors[3]
-    assert told == [3]
+    assert shown == [3]
 
 
 def test_profiles_of_any_model_become_a_snapshot(tmp_path: Path, encoder_folder: Path) -> None:
@@ -62,7 +62,7 @@ def test_profiles_of_others_are_left_out_of_a_backfill(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     vectors = np.arange(6, dtype=np.float32).reshape(3, 2)
-    names = {"items": ("other", "j", "stranger"), "strangers": ("x", "y", "z")}
+    names = {"items": ("other", "j", "unknown"), "unknown": ("x", "y", "z")}
     for folder, ids in names.items():
         (tmp_path / folder).mkdir()
         ProfileTable(ids, ids, vectors).write(tmp_path / folder / "part-00000.parquet")
@@ -75,8 +75,8 @@ def test_profiles_of_others_are_left_out_of_a_backfill(
     items = Snapshot.read(tmp_path / "snapshot").items
     assert items is not None
     assert (items.ids, items.texts, items.vectors.tolist()) == (("j",), ("j",), [[2, 3]])
-    assert main([*arguments, str(tmp_path / "strangers")]) == 1
-    assert "none of its 3 profiles is of the items of tiny; name" in capsys.readouterr().err
+    assert main([*arguments, str(tmp_path / "unknown")]) == 1
+    assert "none of its 3 profiles is of the items of tiny; give" in capsys.readouterr().err
 
 
 def test_a_backfill_is_a_snapshot_already(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_backfill_is_a_snapshot_already(tmp_path: Path) -> None:
     (users / "manifest.json").write_text(
         '{"complete": false, "version": {"encoder": {"name": "e", "hash": "2"}}}'
     )
-    with pytest.raises(DatasetError, match="has not ended"):
+    with pytest.raises(DatasetError, match="is not complete"):
         from_backfill(DATASET, users=users, items=items)
     (users / "manifest.json").write_text("{}")
     with pytest.raises(DatasetError, match="not the manifest of a backfill"):

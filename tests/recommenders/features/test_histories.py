@@ -1,10 +1,10 @@
-"""Nothing that is to be found for a user is in what a profile of that user may read."""
+"""Readable histories have no relevant item of their user."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from recommenders.benchmark.prepared import _means
+from recommenders.benchmark.prepared import mean_vectors
 from recommenders.data.indexed import Indexed, pairs
 from recommenders.data.split import COLD_USERS, WARM, Part, Scenario, Split
 from recommenders.data.splits import parse
@@ -19,8 +19,8 @@ def matrix(*where: tuple[int, int]) -> object:
     return pairs(np.array(users, np.int64), np.array(items, np.int64), SHAPE)
 
 
-def test_training_oldest_first_and_what_is_known_of_newcomers() -> None:
-    # User 0 is in training; user 1 is cold, and known by item 4; user 2 has only a test item.
+def test_training_items_oldest_first_and_known_items_of_new_users() -> None:
+    # User 0 is in training; user 1 is cold, with known item 4; user 2 has only a test item.
     indexed = Indexed(
         user_ids=("a", "b", "c"),
         item_ids=("p", "q", "r", "s", "t"),
@@ -41,7 +41,7 @@ def test_training_oldest_first_and_what_is_known_of_newcomers() -> None:
     assert readable_histories(indexed, split) == {0: [0, 2], 1: [4]}
 
 
-def test_what_one_part_knows_of_a_newcomer_and_another_asks_for_is_not_read() -> None:
+def test_known_items_that_are_relevant_in_another_part_are_not_readable() -> None:
     rows = [("u", "a", "train"), ("u", "b", "train"), ("v", "b", "train"), ("v", "a", "warm/test")]
     rows += [("new", "a", "warm/validation"), ("new", "b", "warm/test")]
     rows += [("cold", item, "cold-users/test") for item in "ba"]
@@ -60,4 +60,4 @@ def test_what_one_part_knows_of_a_newcomer_and_another_asks_for_is_not_read() ->
         "cold": [1],
         "colder": [0],
     }
-    assert not _means(split, np.eye(2, dtype=np.float32))[new].any()
+    assert not mean_vectors(split.readable(), np.eye(2, dtype=np.float32))[new].any()

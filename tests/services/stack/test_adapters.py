@@ -30,7 +30,7 @@ RANK = 24
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A home with a base model of zeros and an adapter that makes them twos."""
+    """A home with a base model of zeros and an adapter that changes them to twos."""
     base = tmp_path / "models" / "base"
     base.mkdir(parents=True)
     save_file({WEIGHT: np.zeros((2, 3), np.float16)}, base / "model.safetensors")
@@ -207,7 +207,7 @@ def test_the_generator_inside_the_service_takes_none(home: Path) -> None:
         with_adapter(parts, find_adapter(home, "films-1"), Steps())
 
 
-def test_the_service_is_told_name_hash_and_prompt(home: Path) -> None:
+def test_the_service_gets_name_hash_and_prompt(home: Path) -> None:
     adapter = find_adapter(home, "films-1")
     assert adapter.settings == {
         "RECLM_ADAPTER": "films-1",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def write_wheel(folder: Path, name: str, version: str) -> None:
-    """Writes the smallest wheel that pip installs: one module that knows its version."""
+    """Writes a minimal wheel: one module with its version."""
     folder.mkdir(parents=True, exist_ok=True)
     info = f"{name}-{version}.dist-info"
     with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
@@ -30,7 +30,7 @@ def write_wheel(folder: Path, name: str, version: str) -> None:
 
 
 def write_index(folder: Path, name: str, version: str) -> str:
-    """Writes a package index of one wheel; returns its URL."""
+    """Writes a package index with one wheel; returns its URL."""
     write_wheel(folder / name, name, version)
     (wheel,) = (folder / name).glob("*.whl")
     (folder / name / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
@@ -39,7 +39,7 @@ def write_index(folder: Path, name: str, version: str) -> str:
 
 @pytest.fixture
 def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What pip finds in these tests, and nothing else."""
+    """Makes the wheels of these tests the only ones that pip finds."""
     folder = tmp_path / "wheels"
     for version in ("1.0", "2.0"):
         write_wheel(folder, "something", version)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# A leader with a child of its own, both deaf to SIGTERM where told so, which write their pids.
+# A leader with a child; both write their pids and, on request, ignore SIGTERM.
 FAMILY = """
 import os, pathlib, signal, sys, time
 if "deaf" in sys.argv:
@@ -48,7 +48,7 @@ def launcher(children: list[Child]) -> Launcher:
 
 
 def start_family(launcher: Launcher, folder: Path, *arguments: str) -> tuple[Child, list[int]]:
-    """Returns the leader, and the pids of the leader and its child."""
+    """Starts a leader with a child; returns the leader and both pids."""
     files = [folder / "leader", folder / "child"]
     child = launcher.start(
         "Family",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import httpx
 
-from reclm_client import batches, calls
+from reclm_client import batches, calls, transport
 from reclm_client import embeddings as vectors
 from reclm_client.batches import Batch, Chunk, Chunker
 from reclm_client.errors import ReclmClientError
@@ -19,15 +19,6 @@ from reclm_client.results import Embeddings, ItemRow, ProfileRow, Row, ScoreRow,
 from reclm_client.retries import Attempts, Retries, Timeouts
 from reclm_client.schemas.profile import Kind, Profile, ProfileRequest
 from reclm_client.schemas.score import ActiveScorer, Score, Scorer, ScoreRequest
-from reclm_client.transport import (
-    Clock,
-    authorization,
-    check_deadline,
-    headers,
-    http_timeout,
-    resolve_url,
-    translated,
-)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +34,7 @@ Asked = TypeVar("Asked")
 Limited = TypeVar("Limited", ProfileRequest, ScoreRequest)
 
 
-class AsyncRows(AsyncGenerator[R, None]):
+class AsyncRows(AsyncIterator[R]):
     """The answers to a batch, in order. Close it if you leave it early."""
 
     def __init__(self, rows: AsyncGenerator[R, None]) -> None:
@@ -52,13 +43,8 @@ class AsyncRows(AsyncGenerator[R, None]):
     def __repr__(self) -> str:
         return "<answers to a batch: iterate over them, or call to_pandas()>"
 
-    async def asend(self, value: None) -> R:
-        """Returns the next answer."""
-        return await self._rows.asend(value)
-
-    async def athrow(self, *failure: Any) -> R:  # noqa: ANN401 - passed on as it is
-        """Raises an exception where the iteration stands."""
-        return await self._rows.athrow(*failure)
+    async def __anext__(self) -> R:
+        return await anext(self._rows)
 
     async def aclose(self) -> None:
         """Stops, and gives up what is under way."""
@@ -106,7 +92,7 @@ class AsyncReclmClient:
         self._chunk_rows = chunk_rows
         self._chunks_in_flight = chunks_in_flight
         self._http = httpx.AsyncClient(
-            base_url=resolve_url(base_url), headers=authorization(api_key)
+            base_url=transport.resolve_url(base_url), headers=transport.authorization(api_key)
         )
 
     async def __aenter__(self) -> Self:
@@ -138,16 +124,9 @@ class AsyncReclmClient:
             ValueError: `deadline_ms` is not under the read timeout.
         """
         request = ProfileRequest(
-            id=id,
-            history=history,
-            item=item,
-            refresh=refresh,
-            max_age_s=max_age_s,
-            deadline_ms=deadline_ms,
-            embedding=embedding,
-            background=background,
+            id, history, refresh, max_age_s, deadline_ms, embedding, background, item
         )
-        check_deadline(request, self._timeouts)
+        transport.check_deadline(request, self._timeouts)
         return await self._send(calls.profile(kind, request))
 
     def profiles(self, kind: Kind, rows: AsyncSource[ProfileRequest]) -> AsyncRows[ProfileRow]:
@@ -195,16 +174,8 @@ class AsyncReclmClient:
         Raises:
             ValueError: `deadline_ms` is not under the read timeout.
         """
-        request = ScoreRequest(
-            user_id=user_id,
-            history=history,
-            candidates=candidates,
-            exclude=exclude,
-            k=k,
-            deadline_ms=deadline_ms,
-            reasons=reasons,
-        )
-        check_deadline(request, self._timeouts)
+        request = ScoreRequest(user_id, history, candidates, exclude, k, deadline_ms, reasons)
+        transport.check_deadline(request, self._timeouts)
         return await self._send(calls.score(request))
 
     def score_batch(self, rows: AsyncSource[ScoreRequest]) -> AsyncRows[ScoreRow]:
@@ -279,11 +250,11 @@ class AsyncReclmClient:
 
     async def _checked(self, rows: AsyncSource[Limited]) -> AsyncIterator[Limited]:
         async for row in async_each(rows):
-            check_deadline(row, self._timeouts)
+            transport.check_deadline(row, self._timeouts)
             yield row
 
     async def _send(self, call: Call[T]) -> T:
-        clock = Clock(self._timeouts.total)
+        clock = transport.Clock(self._timeouts.total)
         attempts = Attempts(self._retries)
         while True:
             try:
@@ -295,16 +266,17 @@ class AsyncReclmClient:
                     raise
             await async_pause(delay)
 
-    async def _try(self, call: Call[T], clock: Clock) -> Answer:
+    async def _try(self, call: Call[T], clock: transport.Clock) -> Answer:
+        content = {} if call.body is None else {"Content-Type": calls.JSON}
         request = self._http.build_request(
             call.method,
             call.path,
             params=call.query,
             content=call.body,
-            headers=headers(call),
-            timeout=http_timeout(self._timeouts, clock.remaining_s),
+            headers={"Accept": call.accept, **content},
+            timeout=transport.http_timeout(self._timeouts, clock.remaining_s),
         )
-        with translated():
+        with transport.translated():
             response = await self._http.send(request, stream=True)
             async with aclosing(response):
                 body = bytearray()
@@ -355,10 +327,10 @@ class AsyncReclmClient:
             await lanes.pause(delay)
 
     async def _try_chunk(self, chunk: Chunk[R]) -> AsyncGenerator[R, None]:
-        timeout = http_timeout(self._timeouts, self._timeouts.read)
+        timeout = transport.http_timeout(self._timeouts, self._timeouts.read)
         media = {"Content-Type": batches.NDJSON, "Accept": batches.NDJSON}
         content = chunk.request()
-        with translated():
+        with transport.translated():
             async with self._http.stream(
                 "POST", chunk.path, content=content, headers=media, timeout=timeout
             ) as response:

@@ -14,7 +14,6 @@ from reclm_client.schemas.batch import ItemLine, ProfileLine, ScoreLine
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from reclm_client.errors import ReclmApiError
     from reclm_client.retries import Repeat
     from reclm_client.schemas.item import Item
     from reclm_client.schemas.profile import Kind, ProfileRequest
@@ -38,58 +37,47 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[Row, R]):
-    """A batch call: where it goes, how its answers are read, and which rows may repeat.
+    """A batch call: where it goes, and how its answers are read.
 
     Attributes:
         line: The schema of a line of the answer.
-        read: Makes the result of a line and of the row's number in the whole batch.
+        result: Makes what callers get, of the row's number, id, status, result if any, and error.
+        member: The line's member with the result; none for calls that give nothing back.
     """
 
     path: str
     line: type[ItemLine]
-    read: Callable[[Any, int], R]
+    result: Callable[..., R]
+    member: str | None = None
 
     def write(self, row: Row) -> Line:
         """Returns a row as it is sent; one that generates anew is not sent twice."""
         return Line(encode(row), "unprocessed" if getattr(row, "refresh", False) else "always")
 
+    def read(self, line: ItemLine, row: int) -> R:
+        """Returns the result of a line; `row` counts over the whole batch."""
+        found = () if self.member is None else (getattr(line, self.member),)
+        error = None
+        if not 200 <= line.status_code < 300 or None in found:
+            if line.error is None:
+                raise MalformedAnswer(f"row {line.row} has neither a result nor an error")
+            error = problem_error(line.error, line.status_code, line.error.retry_after)
+        return self.result(row, line.id, line.status_code, *found, error)
+
 
 def profiles(kind: Kind) -> Batch[ProfileRequest, ProfileRow]:
     """Gets or generates many profiles."""
-
-    def result(line: ProfileLine, row: int) -> ProfileRow:
-        error = _error(line, line.profile)
-        return ProfileRow(row, line.id, line.status_code, line.profile, error)
-
-    return Batch(f"/profiles/{kind}:batch", ProfileLine, result)
+    return Batch(f"/profiles/{kind}:batch", ProfileLine, ProfileRow, "profile")
 
 
 def items() -> Batch[Item, ItemRow]:
     """Adds or replaces many items of the catalogue."""
-
-    def result(line: ItemLine, row: int) -> ItemRow:
-        return ItemRow(row, line.id, line.status_code, _error(line, line))
-
-    return Batch("/items:batch", ItemLine, result)
+    return Batch("/items:batch", ItemLine, ItemRow)
 
 
 def scores() -> Batch[ScoreRequest, ScoreRow]:
     """Ranks items for many users."""
-
-    def result(line: ScoreLine, row: int) -> ScoreRow:
-        error = _error(line, line.score)
-        return ScoreRow(row, line.id, line.status_code, line.score, error)
-
-    return Batch("/score:batch", ScoreLine, result)
-
-
-def _error(line: ItemLine, result: object) -> ReclmApiError | None:
-    """Returns the error of a line; MalformedAnswer if it has neither an error nor a result."""
-    if 200 <= line.status_code < 300 and result is not None:
-        return None
-    if line.error is None:
-        raise MalformedAnswer(f"row {line.row} has neither a result nor an error")
-    return problem_error(line.error, line.status_code, line.error.retry_after)
+    return Batch("/score:batch", ScoreLine, ScoreRow, "score")
 
 
 class Chunk(Generic[R]):

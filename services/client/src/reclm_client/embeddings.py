@@ -81,23 +81,18 @@ def join(parts: Sequence[Embeddings]) -> Embeddings:
     Raises:
         MalformedAnswer: Their vectors differ in dimension: the encoder changed between the calls.
     """
-    import numpy as np
-
+    np, _, _ = _arrow()
     dimensions = {part.vectors.shape[1] for part in parts if part.found.any()}
     if len(dimensions) > 1:
         raise MalformedAnswer("the dimension of the vectors changed between two calls; read again")
-    dimension = dimensions.pop() if dimensions else 0
-    ids = tuple(name for part in parts for name in part.ids)
-    vectors = np.zeros((len(ids), dimension), dtype=np.float32)
-    start = 0
-    for part in parts:
-        end = start + len(part.ids)
-        if part.found.any():
-            vectors[start:end] = part.vectors
-        start = end
+    dimension = max(dimensions, default=0)
+    none = [np.zeros((len(part.ids), dimension), np.float32) for part in parts]
+    vectors = [
+        part.vectors if part.found.any() else zeros for part, zeros in zip(parts, none, strict=True)
+    ]
     return Embeddings(
-        ids,
-        vectors,
+        tuple(name for part in parts for name in part.ids),
+        np.concatenate([np.zeros((0, dimension), np.float32), *vectors]),
         np.concatenate([np.zeros(0, np.bool_), *(part.found for part in parts)]),
         tuple(version for part in parts for version in part.versions),
     )

@@ -9,23 +9,18 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Generator,
-    Iterable,
-    Iterator,
-)
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from contextlib import aclosing, closing
 from queue import SimpleQueue
-from typing import Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
 
 T = TypeVar("T")
 
 AsyncSource = Iterable[T] | AsyncIterable[T]
 Source = Iterable[T]
-
 async_pause = asyncio.sleep
 pause = time.sleep
 
@@ -71,9 +66,7 @@ class AsyncLanes(Generic[T]):
         task.add_done_callback(self._tasks.remove)
         return self._rows(queue)
 
-    async def pause(self, delay_s: float) -> None:
-        """Waits inside a lane."""
-        await asyncio.sleep(delay_s)
+    pause = staticmethod(asyncio.sleep)
 
     async def _run(self, rows: AsyncGenerator[T, None], queue: asyncio.Queue[T | _End]) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,14 +15,6 @@ if TYPE_CHECKING:
     from reclm_client.errors import ReclmApiError
     from reclm_client.schemas.profile import Profile
     from reclm_client.schemas.score import Score
-
-
-class Row(Protocol):
-    """The answer to one row of a batch."""
-
-    def records(self) -> list[dict[str, Any]]:
-        """Returns the lines of a table that the row makes."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +80,9 @@ class ScoreRow:
             {**record, "rank": rank, "item_id": item.item_id, "score": item.score}
             for rank, item in enumerate(items, start=1)
         ] or [{**record, "rank": None, "item_id": None, "score": None}]
+
+
+Row = ItemRow | ProfileRow | ScoreRow
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)

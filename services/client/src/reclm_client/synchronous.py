@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import httpx
 
-from reclm_client import batches, calls
+from reclm_client import batches, calls, transport
 from reclm_client import embeddings as vectors
 from reclm_client.batches import Batch, Chunk, Chunker
 from reclm_client.errors import ReclmClientError
@@ -20,15 +20,6 @@ from reclm_client.results import Embeddings, ItemRow, ProfileRow, Row, ScoreRow,
 from reclm_client.retries import Attempts, Retries, Timeouts
 from reclm_client.schemas.profile import Kind, Profile, ProfileRequest
 from reclm_client.schemas.score import ActiveScorer, Score, Scorer, ScoreRequest
-from reclm_client.transport import (
-    Clock,
-    authorization,
-    check_deadline,
-    headers,
-    http_timeout,
-    resolve_url,
-    translated,
-)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +35,7 @@ Asked = TypeVar("Asked")
 Limited = TypeVar("Limited", ProfileRequest, ScoreRequest)
 
 
-class Rows(Generator[R, None, None]):
+class Rows(Iterator[R]):
     """The answers to a batch, in order. Close it if you leave it early."""
 
     def __init__(self, rows: Generator[R, None, None]) -> None:
@@ -53,13 +44,8 @@ class Rows(Generator[R, None, None]):
     def __repr__(self) -> str:
         return "<answers to a batch: iterate over them, or call to_pandas()>"
 
-    def send(self, value: None) -> R:
-        """Returns the next answer."""
-        return self._rows.send(value)
-
-    def throw(self, *failure: Any) -> R:  # noqa: ANN401 - passed on as it is
-        """Raises an exception where the iteration stands."""
-        return self._rows.throw(*failure)
+    def __next__(self) -> R:
+        return next(self._rows)
 
     def close(self) -> None:
         """Stops, and gives up what is under way."""
@@ -106,7 +92,9 @@ class ReclmClient:
         self._retries = retries or Retries()
         self._chunk_rows = chunk_rows
         self._chunks_in_flight = chunks_in_flight
-        self._http = httpx.Client(base_url=resolve_url(base_url), headers=authorization(api_key))
+        self._http = httpx.Client(
+            base_url=transport.resolve_url(base_url), headers=transport.authorization(api_key)
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -137,16 +125,9 @@ class ReclmClient:
             ValueError: `deadline_ms` is not under the read timeout.
         """
         request = ProfileRequest(
-            id=id,
-            history=history,
-            item=item,
-            refresh=refresh,
-            max_age_s=max_age_s,
-            deadline_ms=deadline_ms,
-            embedding=embedding,
-            background=background,
+            id, history, refresh, max_age_s, deadline_ms, embedding, background, item
         )
-        check_deadline(request, self._timeouts)
+        transport.check_deadline(request, self._timeouts)
         return self._send(calls.profile(kind, request))
 
     def profiles(self, kind: Kind, rows: Source[ProfileRequest]) -> Rows[ProfileRow]:
@@ -194,16 +175,8 @@ class ReclmClient:
         Raises:
             ValueError: `deadline_ms` is not under the read timeout.
         """
-        request = ScoreRequest(
-            user_id=user_id,
-            history=history,
-            candidates=candidates,
-            exclude=exclude,
-            k=k,
-            deadline_ms=deadline_ms,
-            reasons=reasons,
-        )
-        check_deadline(request, self._timeouts)
+        request = ScoreRequest(user_id, history, candidates, exclude, k, deadline_ms, reasons)
+        transport.check_deadline(request, self._timeouts)
         return self._send(calls.score(request))
 
     def score_batch(self, rows: Source[ScoreRequest]) -> Rows[ScoreRow]:
@@ -278,11 +251,11 @@ class ReclmClient:
 
     def _checked(self, rows: Source[Limited]) -> Iterator[Limited]:
         for row in each(rows):
-            check_deadline(row, self._timeouts)
+            transport.check_deadline(row, self._timeouts)
             yield row
 
     def _send(self, call: Call[T]) -> T:
-        clock = Clock(self._timeouts.total)
+        clock = transport.Clock(self._timeouts.total)
         attempts = Attempts(self._retries)
         while True:
             try:
@@ -294,16 +267,17 @@ class ReclmClient:
                     raise
             pause(delay)
 
-    def _try(self, call: Call[T], clock: Clock) -> Answer:
+    def _try(self, call: Call[T], clock: transport.Clock) -> Answer:
+        content = {} if call.body is None else {"Content-Type": calls.JSON}
         request = self._http.build_request(
             call.method,
             call.path,
             params=call.query,
             content=call.body,
-            headers=headers(call),
-            timeout=http_timeout(self._timeouts, clock.remaining_s),
+            headers={"Accept": call.accept, **content},
+            timeout=transport.http_timeout(self._timeouts, clock.remaining_s),
         )
-        with translated():
+        with transport.translated():
             response = self._http.send(request, stream=True)
             with closing(response):
                 body = bytearray()
@@ -350,10 +324,10 @@ class ReclmClient:
             lanes.pause(delay)
 
     def _try_chunk(self, chunk: Chunk[R]) -> Generator[R, None, None]:
-        timeout = http_timeout(self._timeouts, self._timeouts.read)
+        timeout = transport.http_timeout(self._timeouts, self._timeouts.read)
         media = {"Content-Type": batches.NDJSON, "Accept": batches.NDJSON}
         content = chunk.request()
-        with translated():
+        with transport.translated():
             with self._http.stream(
                 "POST", chunk.path, content=content, headers=media, timeout=timeout
             ) as response:

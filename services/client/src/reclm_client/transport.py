@@ -6,11 +6,10 @@ import os
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import httpx
 
-from reclm_client.calls import JSON, Call
 from reclm_client.errors import ConnectionFailed, TimedOut
 
 if TYPE_CHECKING:
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from reclm_client.retries import Timeouts
     from reclm_client.schemas.profile import ProfileRequest
     from reclm_client.schemas.score import ScoreRequest
-
-T = TypeVar("T")
 
 
 def resolve_url(base_url: str | None) -> str:
@@ -96,12 +93,6 @@ def http_timeout(timeouts: Timeouts, remaining_s: float) -> httpx.Timeout:
     read = min(timeouts.read, remaining_s)
     connect = min(timeouts.connect, remaining_s)
     return httpx.Timeout(connect=connect, read=read, write=read, pool=read)
-
-
-def headers(call: Call[T]) -> dict[str, str]:
-    """Returns the headers of a call."""
-    content = {"Content-Type": JSON} if call.body is not None else {}
-    return {"Accept": call.accept, **content}
 
 
 @contextmanager

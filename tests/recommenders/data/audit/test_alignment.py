@@ -54,7 +54,7 @@ def test_by_chance_p_is_low_as_often_as_it_says() -> None:
         items = pa.table(columns, names=data.items.column_names)
         mixed_up = Dataset(data.info, items, data.interactions)
         found.append(text_alignment(mixed_up, Indexed.of(mixed_up), sampling).p)
-    # Each is at most 0.25 with probability 0.25: 15 of 60, give or take 3.4.
+    # Each is at most 0.25 with probability 0.25: 15 of 60 expected, standard deviation 3.4.
     assert 4 <= sum(p <= 0.25 for p in found) <= 26
     assert np.mean(found) == pytest.approx(0.525, abs=0.13)
 

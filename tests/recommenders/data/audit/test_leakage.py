@@ -54,7 +54,7 @@ def test_a_pair_in_training_and_in_test_is_found() -> None:
     ]
 
 
-def test_what_is_known_of_a_newcomer_is_no_leak_and_what_is_asked_of_one_would_be() -> None:
+def test_known_items_of_a_new_user_are_no_leak_and_relevant_ones_would_be() -> None:
     rows = [
         *[("u", "a", "train"), ("u", "b", "train"), ("u", "c", "warm/test")],
         *[("new", "a", "warm/validation"), ("new", "b", "warm/test")],
@@ -70,7 +70,7 @@ def test_what_is_known_of_a_newcomer_is_no_leak_and_what_is_asked_of_one_would_b
 
 
 class Trusting(Split):
-    """Lets profiles read whatever a part knows."""
+    """Makes all known pairs of all parts readable."""
 
     def readable(self) -> sparse.csr_array:
         return self.scenarios["warm"].test.known

@@ -21,7 +21,7 @@ TITLES = [f"Story of {number:02}, The (1999)" for number in range(60)]
 
 
 def fair() -> Dataset:
-    """Twenty users, who chose ten items each in the order of time, the last one for test."""
+    """Twenty users with ten items each in order of time, the last one for test."""
     choices = [
         (f"u{user}", ITEMS[(user * 3 + step) % 60], step)
         for user in range(20)
@@ -48,7 +48,7 @@ def test_histories_of_training_items_are_fair(tmp_path: Path) -> None:
         for user in range(20)
     ]
     found = find(
-        tmp_path / "p", [*rows, {"id": "stranger"}, {"id": "i00", "kind": "item", "text": "x"}]
+        tmp_path / "p", [*rows, {"id": "unknown"}, {"id": "i00", "kind": "item", "text": "x"}]
     )
     assert (found.profiles, found.new_users, found.with_history) == (21, 1, 20)
     assert (found.leaking, found.leaked) == (0, 0)

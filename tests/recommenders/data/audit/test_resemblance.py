@@ -24,7 +24,7 @@ def test_labels_stand_between_commas_each_once() -> None:
 
 
 def test_a_word_weighs_by_how_often_it_is_here_and_how_seldom_elsewhere() -> None:
-    # Of four texts, "red" is in two and "fox" in one: ln(5/3) and ln(5/2). "fox" is there twice.
+    # Of four texts, "red" is in two and "fox" in one: ln(5/3) and ln(5/2). "fox" occurs twice.
     vectors = word_vectors(["red fox fox", "red", "hen", ""])
     red, fox = log(5 / 3), (1 + log(2)) * log(5 / 2)
     length = sqrt(red**2 + fox**2)

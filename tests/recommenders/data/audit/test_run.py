@@ -26,10 +26,10 @@ def test_a_sound_folder_is_called_sound(tmp_path: Path) -> None:
     assert audit.alignment_verdict == "aligned"
     assert audit.reasons == ()
     assert audit.verdict == "sound"
-    told = describe(audit).splitlines()
-    assert told[0] == "Dataset:        tiny"
-    assert told[-1] == "Verdict:        sound"
-    assert f"Split:          {audit.split}, {audit.split_fingerprint}" in told
+    shown = describe(audit).splitlines()
+    assert shown[0] == "Dataset:        tiny"
+    assert shown[-1] == "Verdict:        sound"
+    assert f"Split:          {audit.split}, {audit.split_fingerprint}" in shown
 
 
 def test_text_of_other_items_is_a_reason() -> None:

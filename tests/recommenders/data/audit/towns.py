@@ -1,4 +1,4 @@
-"""A made-up dataset: items are about one of five topics, users choose within one or at random."""
+"""A synthetic dataset: items of five topics; users choose within one topic or at random."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def make(
         choices += [
             (f"u{user}", f"i{item:03}", time) for item, time in zip(chosen, times, strict=True)
         ]
-    told = rng.permutation(topic) if shuffle else topic
-    words = [TOPICS[number].split() for number in told]
+    topics = rng.permutation(topic) if shuffle else topic
+    words = [TOPICS[number].split() for number in topics]
     return dataset(
         choices,
         items=[f"i{item:03}" for item in range(ITEMS)],
         titles=[f"{rng.choice(some)} number{item}" for item, some in enumerate(words)],
         descriptions=[" ".join(rng.choice(some, 2)) for some in words],
-        categories=["all" if same_category else f"topic {number}, place" for number in told],
+        categories=["all" if same_category else f"topic {number}, place" for number in topics],
     )
