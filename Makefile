@@ -1,7 +1,7 @@
 # What a person does with this repository. `make` alone shows it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down recommend train train-demo prepare test lint bench clean
+.PHONY: help setup demo up down recommend train train-demo prepare test test-numerics check-pythons lint bench clean
 
 export RECLM_HOME ?= $(CURDIR)/.reclm
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -41,6 +41,12 @@ prepare: .venv/.dev
 
 test: prepare ## Run all tests, with a real Redis and a real vLLM.
 	@$(BIN)/python -m pytest $(TESTS)
+
+test-numerics: .venv/.dev ## Run the numerical tests on other BLAS kernels, with one and two threads.
+	@.ci/numerics $(BIN)/python
+
+check-pythons: prepare ## Run the tests without servers on the other Pythons that are installed.
+	@.ci/pythons
 
 lint: .venv/.dev ## Check format, style, types and import contracts.
 	@$(BIN)/ruff format --check .

@@ -1,7 +1,7 @@
-"""Who gains, and on what: results by how much is known of a user, and by how popular an item is.
+"""Results by the length of a user's history, and by the popularity of an item.
 
-A mean over users is a mean over those who have hundreds of interactions and need no profile. Bins
-are lower bounds, and count what falls between two of them; empty bins are left out.
+A mean over users also counts those with hundreds of interactions, who need no profile. Bins are
+given by their lower bounds; empty bins are left out.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 def doubling(highest: int) -> NDArray[np.int64]:
-    """Bins 0, 1, 2-3, 4-7, 8-15 and so on, the same for every data set.
+    """Returns bins 0, 1, 2-3, 4-7, 8-15 and so on, the same for every data set.
 
-    The last one is empty: with it the highest count, too, is in a bin that has an end to its name.
+    The last one is empty, so that the bin of the highest count has an upper bound in its label.
     """
     return np.concatenate([[0], 2 ** np.arange(int(highest).bit_length() + 1)]).astype(np.int64)
 
 
 def quantiles(counts: NDArray[np.integer], parts: int) -> NDArray[np.int64]:
-    """Bins of about as many of the counts each; equal counts fall into the same one."""
+    """Returns bins with about the same number of counts each; equal counts are in one bin."""
     edges = np.quantile(counts, np.arange(1, parts) / parts, method="higher")
     return np.unique(np.concatenate([[0], edges])).astype(np.int64)
 
@@ -36,15 +36,15 @@ def quantiles(counts: NDArray[np.integer], parts: int) -> NDArray[np.int64]:
 def by_history(
     evaluation: Evaluation, part: Part, bins: NDArray[np.int64] | None = None
 ) -> dict[str, Evaluation]:
-    """Divides users by the number of items that are known of them.
+    """Groups users by the number of their known items.
 
     Args:
         evaluation: Of this part.
-        part: What was evaluated.
+        part: The evaluated part.
         bins: Lower bounds, ascending from 0; by default `doubling`.
 
     Returns:
-        Label of the bin, such as `4-7`, -> the evaluation of its users alone.
+        Label of the bin, such as `4-7`, -> the evaluation of its users.
     """
     lengths = np.diff(part.known.indptr)[evaluation.users]
     bins = doubling(lengths.max()) if bins is None else bins
@@ -59,15 +59,15 @@ def by_popularity(
     popularity: NDArray[np.integer],
     bins: NDArray[np.int64] | None = None,
 ) -> dict[str, Evaluation]:
-    """Divides what should be found by the number of training interactions of the item.
+    """Groups relevant items by the number of their training interactions.
 
-    The lists stay as they are; of each user only the relevant items of one bin count, and users
-    who have none there are left out. So `recall` asks how many of the relevant items of that
-    popularity are found, and the best list for `ndcg` holds them alone.
+    The lists stay as they are. For each bin only its relevant items count, and users without any
+    are left out: `recall` is the share of relevant items of that popularity that are found, and the
+    ideal list of `ndcg` has only those.
 
     Args:
         evaluation: Of this part.
-        part: What was evaluated.
+        part: The evaluated part.
         popularity: (n_items,), training interactions of each item.
         bins: Lower bounds, ascending from 0; by default `doubling`.
 
@@ -102,7 +102,7 @@ def _of_users(evaluation: Evaluation, chosen: NDArray[np.bool_]) -> Evaluation:
 
 
 def _binned(counts: NDArray[np.integer], bins: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
-    """Returns label -> mask of what is in the bin, for bins that hold something."""
+    """Returns label -> mask of the counts in the bin, for bins that are not empty."""
     positions = np.searchsorted(bins, counts, side="right") - 1
     labels = [
         f"{low}" if high == low else f"{low}-{high}"

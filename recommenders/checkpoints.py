@@ -1,7 +1,7 @@
-"""Where training stood, in one file, so that a run that was killed goes on as if it had not been.
+"""Checkpoints: the state of a training in one file, so that an interrupted run can be resumed.
 
-The file is safetensors, with the rest as JSON in its header. It is written under another name and
-renamed: whenever a run is killed, the name holds a whole state or none.
+The file is safetensors, with the rest as JSON in its header. It is written atomically: whenever a
+run is killed, the file is complete or absent.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from recommenders.models.errors import ModelError
+from services.common.files import atomic_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,34 +27,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
-    """Where training stood.
+    """The state of a training.
 
     Attributes:
-        tensors: By name, on the CPU.
-        state: What JSON can hold.
+        tensors: Name -> tensor on the CPU.
+        state: JSON values.
     """
 
     tensors: Mapping[str, Tensor]
     state: Mapping[str, Any]
 
     def write(self, path: Path) -> None:
-        """Writes the file whole, in the place of one that is there; folders above it are made."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f".{path.name}.new")
+        """Writes the file atomically; it replaces an earlier one, and its parent folders are made."""
         tensors = {name: tensor.contiguous() for name, tensor in self.tensors.items()}
-        save_file(tensors, scratch, metadata={"state": json.dumps(self.state)})
-        scratch.replace(path)
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary, metadata={"state": json.dumps(self.state)})
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
-        """Reads what `write` wrote.
+        """Reads a file that `write` wrote.
 
         Raises:
-            ModelError: The file is damaged or is something else.
+            ModelError: The file is damaged or is not a checkpoint.
         """
         try:
             with safe_open(path, framework="pt") as file:
-                names = file.keys()  # what it opens is no mapping, and cannot be iterated over
+                names = file.keys()  # the opened file is not a mapping and cannot be iterated over
                 tensors = {name: file.get_tensor(name) for name in names}
                 state = json.loads((file.metadata() or {})["state"])
         except (SafetensorError, OSError, KeyError, ValueError) as error:
@@ -74,7 +73,7 @@ def pack(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unpack(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Returns those that `pack` gave this prefix, without it."""
+    """Returns the tensors to which `pack` gave this prefix, without the prefix."""
     start = f"{prefix}."
     return {
         name.removeprefix(start): tensor
@@ -84,13 +83,13 @@ def unpack(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """Returns what an optimizer remembers of each parameter; all of it are tensors for Adam."""
+    """Returns an optimizer's state of each parameter, which for Adam consists of tensors only."""
     state = optimizer.state_dict()["state"]
     return {f"{place}.{key}": value for place, row in state.items() for key, value in row.items()}
 
 
 def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Gives an optimizer back what `optimizer_tensors` returned."""
+    """Restores the state that `optimizer_tensors` returned."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         place, key = name.split(".")
@@ -99,5 +98,5 @@ def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> No
 
 
 def restore_rng(rng: np.random.Generator, state: Mapping[str, Any]) -> None:
-    """Sets a generator to a state that JSON has held."""
+    """Sets a generator to a state that was read from JSON."""
     rng.bit_generator.state = dict(state)

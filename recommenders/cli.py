@@ -181,7 +181,7 @@ def _add_import(actions: Actions) -> None:
 
 
 def _add_generic(sources: Actions) -> None:
-    summary = "your own interactions and items, as CSV, TSV or Parquet"
+    summary = "your own interactions and items, as Parquet, CSV, TSV or NDJSON"
     parser = sources.add_parser("table", help=summary, description=f"{summary.capitalize()}.")
     parser.add_argument("path", type=Path, metavar="PATH", help="the interactions")
     parser.add_argument("--items", type=Path, metavar="FILE", help="the items, with their texts")

@@ -1,9 +1,10 @@
-"""Processes that train one model together, as `accelerate launch` or `torchrun` starts them.
+"""Data-parallel training, for processes started by `accelerate launch` or `torchrun`.
 
-Each has the whole model and the whole data, draws the same batches, and works on a share of each;
-gradients are added up. So a step is that of one process with the whole batch, but for what a model
-draws for a share by itself (dropout, noise), and for one that holds what is in a batch against each
-other (SimGCL, AlphaRec).
+Each process has the whole model and the whole data set, draws the same batches and computes the
+gradients of its share of each batch; the gradients are then summed over processes. A step is
+therefore the same as in a single process with the whole batch, with two exceptions: what a model
+draws for its share (dropout, noise), and losses that compare the interactions of a batch with one
+another (SimGCL, AlphaRec).
 """
 
 from __future__ import annotations
@@ -29,49 +30,50 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PATIENCE = timedelta(hours=12)
-"""How long processes wait for one: for the leader, who validates while the others wait."""
+"""Timeout of a collective operation: the others wait while the main process validates."""
 
 
 @dataclass(frozen=True, slots=True)
 class DistributedContext:
-    """One of the processes, and how it speaks to the others.
+    """This process's place among the processes, and its collective operations.
 
     Attributes:
-        device: Where this process works.
-        state: Of accelerate; None for a process that is alone.
+        device: The device that this process computes on.
+        state: Accelerate's state; None for a single process.
     """
 
     device: torch.device
     state: PartialState | None = None
 
     @property
-    def size(self) -> int:
-        """How many processes there are."""
+    def world_size(self) -> int:
+        """Number of processes."""
         return 1 if self.state is None else self.state.num_processes
 
     @property
     def rank(self) -> int:
-        """Which of them this is, from 0."""
+        """Index of this process, from 0."""
         return 0 if self.state is None else self.state.process_index
 
     @property
-    def leads(self) -> bool:
-        """Whether this is the process that validates, writes and speaks."""
+    def is_main_process(self) -> bool:
+        """Whether this process validates, writes files and prints."""
         return self.rank == 0
 
     def share(self, batch: Batch) -> tuple[Batch, float]:
-        """Returns what of a batch is this process's, and how much of the batch's mean that is.
+        """Returns this process's share of a batch, and the weight of the share's mean.
 
-        A batch that is too small for all to have some is worked on by all, for as much less.
+        If the batch has fewer interactions than there are processes, each process takes the whole
+        batch, with a weight of 1 / `world_size`.
         """
-        if len(batch) < self.size:
-            return batch, 1 / self.size
-        bounds = [len(batch) * rank // self.size for rank in (self.rank, self.rank + 1)]
+        if len(batch) < self.world_size:
+            return batch, 1 / self.world_size
+        bounds = [len(batch) * rank // self.world_size for rank in (self.rank, self.rank + 1)]
         own = batch.part(*bounds)
         return own, len(own) / len(batch)
 
-    def add_up(self, model: nn.Module, terms: Mapping[str, float]) -> dict[str, float]:
-        """Makes gradients the sums over all processes, in place; returns the sums of the terms."""
+    def all_reduce(self, model: nn.Module, terms: Mapping[str, float]) -> dict[str, float]:
+        """Sums gradients over processes, in place, and returns the sums of the loss terms."""
         if self.state is None:
             return dict(terms)
         for parameter in model.parameters():
@@ -81,16 +83,16 @@ class DistributedContext:
         torch.distributed.all_reduce(values)
         return dict(zip(terms, values.tolist(), strict=True))
 
-    def from_leader(self, work: Callable[[], T]) -> T:
-        """Has the leader work something out, and returns it in every process.
+    def from_main(self, work: Callable[[], T]) -> T:
+        """Calls a function in the main process, and returns its result in every process.
 
         Raises:
-            Exception: What the leader's work raised, in every process: none waits for ever.
+            Exception: What the function raised, in every process, so that none waits forever.
         """
         if self.state is None:
             return work()
         found: list[Any] = [None, None]
-        if self.leads:
+        if self.is_main_process:
             try:
                 found[0] = work()
             except Exception as error:  # noqa: BLE001 - raised below, here and elsewhere
@@ -101,14 +103,14 @@ class DistributedContext:
         result: T = found[0]
         return result
 
-    def leader_first(self, work: Callable[[], T]) -> T:
-        """Does the same work in every process, in the leader first, such as what fills a cache.
+    def main_first(self, work: Callable[[], T]) -> T:
+        """Calls a function in every process, in the main process first, for instance to fill a cache.
 
         Raises:
-            Exception: As `from_leader` does.
+            Exception: As in `from_main`.
         """
         results: list[T] = []
-        self.from_leader(lambda: results.append(work()))
+        self.from_main(lambda: results.append(work()))
         return results[0] if results else work()
 
 
@@ -117,10 +119,10 @@ SINGLE_PROCESS = DistributedContext(torch.device("cpu"))
 
 @contextlib.contextmanager
 def joined(device: str = "cpu") -> Iterator[DistributedContext]:
-    """Joins the team that this process was started in, if any, and leaves it at the end.
+    """Joins the process group that the launcher started, if any, and leaves it at the end.
 
     Args:
-        device: `cpu`, or `cuda`, of which the processes of a team take one card each, in turn.
+        device: `cpu` or `cuda`; with `cuda` each process takes the card of its local rank.
 
     Raises:
         ModelError: There is no such device.
@@ -137,9 +139,9 @@ def joined(device: str = "cpu") -> Iterator[DistributedContext]:
         yield DistributedContext(state.device, state)
     finally:
         state.destroy_process_group()
-        PartialState._reset_state()  # noqa: SLF001 - else it could not be joined again
+        PartialState._reset_state()  # noqa: SLF001 - otherwise a second `joined` would fail
 
 
 def processes_started() -> int:
-    """Returns how many processes the launcher says that it started; 1 without a launcher."""
+    """Returns the number of processes that the launcher started; 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", "1"))

@@ -1,8 +1,8 @@
-"""Full ranking: every candidate is scored for every user, what is known is left out.
+"""Full ranking: every candidate is scored for every user, and known items are left out.
 
-Sampled candidates would rank models differently from full ranking (Krichene and Rendle, KDD 2020),
-so there is no way to ask for them. Users are taken in blocks, so that memory does not grow with
-their number, and every metric is kept for each user.
+Sampled candidates rank models differently from full ranking (Krichene and Rendle, KDD 2020), so
+they are not offered. Users are processed in blocks, so that memory does not grow with their number,
+and every metric is kept for each user.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ CUTOFFS = (20, 40)
 
 
 class EvaluationError(Exception):
-    """A part cannot be ranked, or scores are not what they should be; the message says where."""
+    """A part cannot be ranked, or scores are invalid; the message says where."""
 
 
 class Scorer(Protocol):
-    """What is judged: any model, and anything else that scores."""
+    """What is evaluated: a model, or anything else that scores."""
 
     def scores(self, users: NDArray[np.int64], known: sparse.csr_array) -> NDArray[np.float32]:
-        """Returns (len(users), n_items), finite; more is better."""
+        """Returns (len(users), n_items), finite; higher is better."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """What came out, for each user.
+    """Ranked lists and metrics of each user.
 
     Attributes:
-        users: Rows of the users who were ranked for, ascending.
+        users: Rows of the evaluated users, ascending.
         ranked: (n_users, highest cut-off), item rows, best first; -1 where the list is shorter.
         values: Metric at cut-off, such as `recall@20`, -> one value a user.
-        cutoffs: The lengths of list that `values` has.
+        cutoffs: The cut-offs in `values`.
     """
 
     users: NDArray[np.int64]
@@ -70,21 +70,21 @@ def evaluate(
     """Ranks all candidates for each user of a part.
 
     Args:
-        scorer: What is judged.
-        part: Users, what is known of them, and what should be found.
-        cutoffs: Lengths of list.
-        seed: Decides between equal scores; the same for all models that are compared.
+        scorer: The model to evaluate.
+        part: Users, their known items, and the relevant items.
+        cutoffs: Lengths of the lists.
+        seed: Breaks ties between equal scores; use the same for all models that are compared.
         block_mib: Memory of the scores of one block of users. The peak is about three times
-            this, and what the scorer itself needs.
+            this, plus what the scorer needs.
 
     Raises:
-        EvaluationError: The part has no users, or something relevant that cannot be found; scores
-            have the wrong shape, or are not finite.
+        EvaluationError: The part has no users, or a relevant item that cannot be found; or scores
+            have the wrong shape or are not finite.
     """
     users, n_items = part.users, part.known.shape[1]
     candidates = np.arange(n_items) if part.candidates is None else part.candidates
     if not len(users):
-        raise EvaluationError("nobody has a relevant item in this part; there is nothing to rank")
+        raise EvaluationError("no user has a relevant item in this part; there is nothing to rank")
     relevant = part.relevant[users]
     _check_part(part, relevant, candidates)
     ranked = np.empty((len(users), max(cutoffs)), np.int32)
@@ -106,14 +106,16 @@ def _candidate_scores(
     candidates: NDArray[np.int64] | None,
     users: NDArray[np.int64],
 ) -> NDArray[np.float32]:
-    """Returns the scores of candidates alone, minus infinity where one is known."""
+    """Returns the scores of the candidates, minus infinity for known items."""
     if scores.shape != known.shape:
         raise EvaluationError(f"scores are of shape {scores.shape}, not {known.shape}")
     if candidates is None:
-        scores = np.array(scores, np.float32)  # a copy: the scorer's own may be a view of a model
+        scores = np.array(
+            scores, np.float32
+        )  # a copy, since the scorer's array may be a view of a model
     else:
         scores, known = scores[:, candidates].astype(np.float32, copy=False), known[:, candidates]
-    # Least and most tell what a mask of all values would, in a fifth of its time.
+    # Minimum and maximum find the same as a mask of all values, in a fifth of the time.
     lowest, highest = scores.min(axis=1), scores.max(axis=1)
     wrong = np.flatnonzero(~(np.isfinite(lowest) & np.isfinite(highest)))
     if wrong.size:

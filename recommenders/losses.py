@@ -1,4 +1,4 @@
-"""What models are trained to lower, each a mean over interactions; stable for scores of any size."""
+"""Loss functions, each a mean over interactions, numerically stable for scores of any size."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _CHUNK = 2**19
-"""Similarities that are held at once: 2 MiB, which stay in the cache of a processor."""
+"""Similarities in memory at a time: 2 MiB, which fit into a processor's cache."""
 _MILD = 40.0
-"""Similarities up to this size need no shift: e^40 is far from what float32 cannot hold."""
+"""Similarities up to this size need no shift: e^40 is far from overflow in float32."""
 
 
 def bpr(positive: Tensor, negative: Tensor) -> Tensor:
-    """Returns Bayesian personalised ranking's loss.
+    """Returns the loss of Bayesian personalised ranking (BPR).
 
     The mean of -ln sigmoid(positive - negative): Rendle et al., UAI 2009, section 4.1, without
-    its regulariser, which is the optimizer's weight decay here.
+    its regulariser, which is the optimiser's weight decay here.
 
     Args:
-        positive: Scores of what the users chose, (b,).
-        negative: Scores of what they did not, (b,).
+        positive: Scores of items that the users chose, (b,).
+        negative: Scores of items that they did not choose, (b,).
     """
     return functional.softplus(negative - positive).mean()
 
@@ -36,8 +36,8 @@ def bce(positive: Tensor, negative: Tensor) -> Tensor:
     with one negative for each positive.
 
     Args:
-        positive: Scores of what the users chose, (b,).
-        negative: Scores of what they did not, (b,).
+        positive: Scores of items that the users chose, (b,).
+        negative: Scores of items that they did not choose, (b,).
     """
     return (functional.softplus(-positive) + functional.softplus(negative)).mean()
 
@@ -53,8 +53,8 @@ def info_nce(
     """Returns InfoNCE by cosine between each anchor and its target among all candidates.
 
     The mean of -ln(exp(cos(a, c_t) / T) / sum_j exp(cos(a, c_j) / T)): van den Oord et al., 2018,
-    equation 4; Wu et al. (SGL), SIGIR 2021, equation 10. The similarities are never all held: the
-    gradient is worked out in the same pass, some rows at a time.
+    equation 4; Wu et al. (SGL), SIGIR 2021, equation 10. The similarities are never all in
+    memory: the gradient is computed in the same pass, some rows at a time.
 
     Args:
         anchors: (a, d).
@@ -93,7 +93,7 @@ def sampled_info_nce(positive: Tensor, negative: Tensor, *, temperature: float) 
 
 
 class _Context(Protocol):
-    """What a pass forward leaves for the one back."""
+    """What the forward pass saves for the backward pass."""
 
     saved_tensors: tuple[Tensor, ...]
 

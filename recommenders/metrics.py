@@ -1,8 +1,8 @@
-"""How good ranked lists are: pure functions of what was ranked and what should have been found.
+"""Ranking metrics: pure functions of ranked lists and relevant items.
 
-Relevance is yes or no. `hits` looks up each ranked item once, and every metric is a sum over its
-result; all of them are float64 with one value a user, since means hide who gains and tests need
-the pairs. The definitions are those of trec_eval and of RecBole.
+Relevance is binary. `hits` looks up each ranked item once, and every metric is a sum over its
+result. Metrics are float64 with one value a user, since means hide who gains, and paired tests need
+the values. The definitions are those of trec_eval and of RecBole.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 def recall(hits: NDArray[np.bool_], sizes: NDArray[np.int64], k: int) -> NDArray[np.float64]:
     """Relevant items among the first k, divided by all relevant items of the user.
 
-    By all, not by min(k, all): a user with more than k relevant items cannot reach 1.
+    The divisor is not min(k, all): a user with more than k relevant items cannot reach 1.
 
     Args:
         hits: (n_users, depth), whether the item at each rank is relevant.
-        sizes: (n_users,), how many items are relevant for each, at least 1.
+        sizes: (n_users,), number of relevant items of each user, at least 1.
         k: The cut-off, from 1 to depth.
 
     Returns:
@@ -52,7 +52,7 @@ def ndcg(hits: NDArray[np.bool_], sizes: NDArray[np.int64], k: int) -> NDArray[n
 
 def mrr(hits: NDArray[np.bool_], sizes: NDArray[np.int64], k: int) -> NDArray[np.float64]:
     """1 / rank of the first hit among the first k, 0 without one. Arguments as for `recall`."""
-    del sizes  # the same for one relevant item as for many
+    del sizes  # the same for one relevant item and for many
     ranks = 1.0 / np.arange(1, k + 1)
     best: NDArray[np.float64] = (hits[:, :k] * ranks).max(axis=1)
     return best
@@ -60,7 +60,7 @@ def mrr(hits: NDArray[np.bool_], sizes: NDArray[np.int64], k: int) -> NDArray[np
 
 def hit_rate(hits: NDArray[np.bool_], sizes: NDArray[np.int64], k: int) -> NDArray[np.float64]:
     """1 if any of the first k is relevant, else 0. Arguments as for `recall`."""
-    del sizes  # the same for one relevant item as for many
+    del sizes  # the same for one relevant item and for many
     found: NDArray[np.int64] = hits[:, :k].sum(axis=1)
     return np.minimum(found, 1.0)
 
@@ -69,7 +69,7 @@ METRICS: Mapping[str, Metric] = {"recall": recall, "ndcg": ndcg, "mrr": mrr, "hi
 
 
 def cutoff_of(name: str) -> int:
-    """Returns the length of list that a metric's name asks for, such as 20 of `ndcg@20`.
+    """Returns the cut-off in a metric's name, such as 20 for `ndcg@20`.
 
     Raises:
         ValueError: There is no metric of that name.
@@ -111,14 +111,13 @@ def per_user(
         ranked: (n_users, depth), item rows, best first, none twice; negative where the list is
             shorter. depth is at least the highest cut-off.
         relevant: CSR, (n_users, n_items), the same users in the same order.
-        cutoffs: Lengths of list, each at least 1.
+        cutoffs: Lengths of the lists, each at least 1.
 
     Returns:
         Name, such as `recall@20`, -> one value a user.
 
     Raises:
-        ValueError: Shapes or cut-offs do not fit, or a user has no relevant item, for whom nothing
-            can be said.
+        ValueError: Shapes or cut-offs do not fit, or a user has no relevant item.
     """
     if ranked.ndim != 2 or len(ranked) != relevant.shape[0]:
         raise ValueError(f"ranked is of shape {ranked.shape}, for {relevant.shape[0]} users")

@@ -1,4 +1,4 @@
-"""Negatives for training where items are ranked later that training has no interactions of."""
+"""Negative sampling for data with new items, which have no training interactions."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from scipy import sparse
 
     Draw = Callable[[NDArray[np.integer], np.random.Generator], NDArray[np.integer]]
-    """From user rows to an item row for each, (b,) or (b, 1), none of the user's in training."""
+    """Maps user rows to an item row each, (b,) or (b, 1), which the user has not in training."""
 
 
 def among_chosen(train: sparse.csr_array, sampler: Callable[[sparse.csr_array], Draw]) -> Draw:
-    """Returns a way to draw negatives among the items that somebody chose.
+    """Returns a function that draws negatives among the items with training interactions.
 
-    An item that nobody chose is never a positive. Drawn as a negative, it would be learnt to be
-    what nobody wants, by its text as well, and could not be recommended when it is new.
+    An item without interactions is never a positive. If it were drawn as a negative, the model would
+    learn from its text that nobody wants it, and would not recommend it as a new item.
 
     Args:
         train: CSR, (n_users, n_items).
-        sampler: From a matrix to a way to draw among its columns, such as
+        sampler: Maps a matrix to a function that draws among its columns, such as
             `lambda matrix: NegativeSampler(matrix).draw`.
     """
     chosen = np.flatnonzero(np.bincount(train.indices, minlength=train.shape[1]))

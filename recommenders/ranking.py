@@ -1,12 +1,12 @@
-"""The first k of many scores, with ties decided neither by the model nor by the data.
+"""The k best items by score, with ties broken independently of the model and the data.
 
-Equal scores are common: integer counts, items that share no word with anything, items that a model
-cannot score. Deciding them by row would hand such a model whatever the order of rows knows (in many
-data sets that is popularity); leaving them to the sort would make figures depend on a library. So
-each pair of user and item has a number of its own, a hash of seed, user and item, and the smaller
-goes first. It is the same for every model, block size and machine; a constant scorer is thereby the
-random recommender, and its mean is an estimate of the expected value over all orders of the ties
-(McSherry and Najork, ECIR 2008), which averaging over seeds makes as exact as one likes.
+Equal scores are common: integer counts, items that share no word with any other, items that a model
+cannot score. Breaking ties by row would give such a model the information in the order of rows,
+which in many data sets is popularity; leaving them to the sort would make figures depend on a
+library. Instead, each pair of user and item has a hash of seed, user and item, and the smaller one
+goes first. It is the same for every model, block size and machine. A constant scorer is thereby the
+random recommender, and its mean estimates the expected value over all orders of the ties (McSherry
+and Najork, ECIR 2008), the more precisely the more seeds are averaged.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 _CELLS = 2**20
-"""Scores among which ties are drawn at a time."""
+"""Scores whose ties are broken at a time."""
 
 
 def top_k(
@@ -39,14 +39,14 @@ def top_k(
     """Returns the k best items of each user, best first.
 
     Args:
-        scores: (n_users, n_items) without NaN; minus infinity for what is never ranked.
-        k: How many, at least 1.
-        users: (n_users,), the users' rows, for the ties.
+        scores: (n_users, n_items) without NaN; minus infinity for items that are not ranked.
+        k: Length of the lists, at least 1.
+        users: (n_users,), the users' rows, for tie breaking.
         items: (n_items,), the items' rows.
-        seed: For the ties.
+        seed: For tie breaking.
 
     Returns:
-        (n_users, k), rows from `items`; -1 where less than k can be ranked.
+        (n_users, k), rows from `items`; -1 at the end of lists with fewer than k items.
     """
     n_users, n_items = scores.shape
     depth = min(k, n_items)
@@ -54,7 +54,7 @@ def top_k(
     def draws(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.uint64]:
         return draw(seed, users[rows], items[columns])
 
-    # One more than asked: an equal score just outside says that the choice was arbitrary.
+    # One more than k: if its score equals the last one, the choice among them is arbitrary.
     found = torch.topk(torch.from_numpy(scores), min(depth + 1, n_items))
     values, columns = found.values.numpy(), found.indices.numpy()
     if n_items > depth:
@@ -80,7 +80,7 @@ def _filled(
     split: NDArray[np.int64],
     draws: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.uint64]],
 ) -> NDArray[np.int64]:
-    """Fills the last places of some lists by lot from all columns with the lowest score in them."""
+    """Fills the last places of some lists from all columns with their lowest score, by hash."""
     columns, lowest = columns[split], values[split, -1:]
     sure = (values[split] > lowest).sum(axis=1)
     rows, drawn = np.nonzero(scores[split] == lowest)
@@ -98,9 +98,9 @@ def _filled(
 def _small(
     numbers: NDArray[np.uint64], rows: NDArray[np.int64], wanted: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Returns a mask that has the smallest numbers of each row, and few others.
+    """Returns a mask of the smallest numbers of each row and a few others.
 
-    They are spread evenly, so a bound somewhat above the expected one leaves little to sort.
+    The numbers are uniform, so a bound somewhat above the expected one leaves few to sort.
     """
     sizes = np.bincount(rows, minlength=len(wanted))
     shares = np.minimum((wanted + 6 * np.sqrt(wanted) + 6) / sizes, 1)

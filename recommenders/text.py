@@ -1,8 +1,8 @@
-"""Texts as vectors of words (TF-IDF), for models in closed form and for checks of data.
+"""TF-IDF vectors of texts, for closed-form models and for checks of data.
 
-Forty lines over scipy instead of scikit-learn: nothing else here would need that, and words of every
-script, a vocabulary from training items alone and a fixed order of columns are simpler to say than
-to configure.
+Forty lines with scipy instead of scikit-learn, which nothing else here needs: words of every script,
+a vocabulary from training items only and a fixed order of columns are shorter to write than to
+configure.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ def words(text: str) -> list[str]:
 
 
 class TfIdf:
-    """Weights of words: a vocabulary with how rare each word is.
+    """A vocabulary with the inverse document frequency of each word.
 
-    A word that is c times in a text weighs (1 + ln c) (1 + ln((1 + n) / (1 + d))), where d of n
-    texts have it (Salton and Buckley 1988, smoothed); then the row is scaled to length 1.
+    A word that occurs c times in a text, and in d of n texts, has a weight of
+    (1 + ln c) (1 + ln((1 + n) / (1 + d))) (Salton and Buckley 1988, smoothed); rows are scaled to
+    length 1.
 
     Attributes:
         columns: Word -> column; alphabetical, so that the same texts give the same matrix.
@@ -41,12 +42,11 @@ class TfIdf:
 
     @classmethod
     def of(cls, texts: Iterable[str], *, min_texts: int = 2) -> Self:
-        """Learns a vocabulary.
+        """Builds the vocabulary.
 
         Args:
-            texts: Those of training items alone, or the weights have seen the test.
-            min_texts: Words in fewer texts are left out; one that a single text has connects
-                nothing.
+            texts: The texts of training items only, so that the weights do not depend on the test.
+            min_texts: Words in fewer texts are left out; a word in one text connects no items.
         """
         n, counts = 0, Counter[str]()
         for text in texts:
@@ -59,7 +59,7 @@ class TfIdf:
         )
 
     def vectors(self, texts: Sequence[str]) -> sparse.csr_array:
-        """Returns a row of length 1 for each text, or of zeros if it has no word that is known.
+        """Returns a row of length 1 for each text, or of zeros if it has no word of the vocabulary.
 
         Returns:
             CSR of float32, (len(texts), words).

@@ -1,4 +1,4 @@
-"""Chance that does not depend on who asks first: a number for each pair of user and item."""
+"""Tie breaking: a pseudo-random number for each pair of user and item, whatever the order of calls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def draw(seed: int, users: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Returns a number for each user and item, as good as random (SplitMix64, Steele et al. 2014)."""
+    """Returns a pseudo-random number for each user and item (SplitMix64, Steele et al. 2014)."""
     start = _mix(np.array([seed % 2**64], np.uint64))
     return _mix(_mix(start + users.astype(np.uint64)) + items.astype(np.uint64))
 

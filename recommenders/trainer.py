@@ -1,15 +1,14 @@
-"""The one loop that trains every model by gradient.
+"""The training loop of all models that are trained by gradient descent.
 
-An epoch takes each training interaction once, in a new order, with one negative each; of users who
-chose all that anybody chose there is no negative, so theirs are left out. Nothing is done
-interaction by interaction in Python, and no matrix is dense. What memory is made of:
+An epoch takes each training interaction once, in random order, with one negative each. Users who
+chose every item that anybody chose have no negatives, and are left out. There is no Python loop
+over interactions and no dense matrix. Memory is needed for:
 
-- an interaction: 12 bytes here (its user, its item, its place in the epoch's order), the 8 of the
-  matrix it comes from, and 20 in the graph of a model that has one, with about 16 more for each
-  of SGL's two views;
-- a parameter: 16 bytes (itself, its gradient, Adam's two moments), and 4 more for each best state
-  where there is validation; Adam is dense, so a table is read and written whole each batch;
-- a spread embedding: about 6 tables of the size of the embeddings while a batch is worked on;
+- an interaction: 12 bytes here (user, item, position in the epoch's order), 8 in the matrix, and 20
+  in the graph of a graph model, with about 16 more for each of SGL's two views;
+- a parameter: 16 bytes (itself, its gradient, Adam's two moments), and 4 more for each
+  best state with validation; Adam is dense, so every batch reads and writes whole tables;
+- a propagation: about 6 tables of the size of the embeddings during a batch;
 - text and profiles: 4 bytes a number in the inputs and 4 in the model.
 """
 
@@ -57,27 +56,26 @@ if TYPE_CHECKING:
 
     Validate = Callable[[GradientModel[Any]], float | Mapping[str, float]]
 
-_ALONE = "validation"
-"""What a single measure is called."""
+_SINGLE = "validation"
+"""Name of a single metric."""
 
 
 class TrainerConfig(ModelConfig):
-    """How a model is trained; defaults as in RecLM's code where it has them.
+    """Options of training; defaults as in RecLM's code where it has them.
 
     Attributes:
-        epochs: At most so many.
-        batch_size: Interactions in a step of the optimizer.
-        accumulate: In how many pieces a batch is worked on, where memory is short. The step is
-            the same, but for models that hold a batch's interactions against each other.
+        epochs: Maximum number of epochs.
+        batch_size: Interactions in an optimiser step.
+        accumulate: Number of pieces of a batch whose gradients are accumulated, to save memory.
+            The step is the same, except for models whose loss compares a batch's interactions.
         learning_rate: Of Adam.
-        weight_decay: Adds that times a parameter to its gradient: the gradient of half of it
-            times the sum of squares.
-        validate_every: Epochs from one validation to the next.
-        patience: Validations in a row of which none is better by any measure, that end training;
-            None to go on.
-        precision: `bfloat16` works out products of matrices so; parameters stay float32.
-        deterministic: Refuse what does not give the same result every time. On a CPU nothing
-            does not; on a GPU torch asks for CUBLAS_WORKSPACE_CONFIG=:4096:8.
+        weight_decay: L2 penalty: this times the parameter is added to its gradient.
+        validate_every: Epochs between validations.
+        patience: Training ends after so many validations in a row in which no metric improves;
+            None for no early stopping.
+        precision: `bfloat16` computes matrix products in that type; parameters stay float32.
+        deterministic: Refuse operations that are not deterministic. All are on a CPU; on a GPU
+            torch asks for CUBLAS_WORKSPACE_CONFIG=:4096:8.
     """
 
     epochs: int = Field(50, ge=1)
@@ -101,31 +99,31 @@ def train(
     checkpoint: Path | None = None,
     context: DistributedContext = SINGLE_PROCESS,
 ) -> History:
-    """Trains a model, and leaves it with the best parameters there were, ready to score.
+    """Trains a model, and leaves it with its best parameters, ready to score.
 
-    One training can serve several aims: with several measures, the best parameters by each are
-    kept in the history, and the model is left with those by the first.
+    With several validation metrics, the returned log has the best parameters by each, and the model
+    is left with those of the first.
 
     Args:
-        model: Is moved to the team's device and stays there; the same in all its processes.
-        config: How.
-        draw: Draws the negatives; see `recommenders.negative_sampling` where there are new items.
-        rng: Of `numpy.random.default_rng`; the order, the negatives and all noise come from it.
-        validate: How good the model is, or by each of several measures, always the same ones;
-            more is better. Without it the last epoch is taken. Asked in the leader alone.
-        checkpoint: A file that is written after each epoch, by the leader. If it is there, training
-            goes on from it, as it would have gone on, whatever the state of `rng`; all processes
-            of a team must see it.
-        context: The processes that train the model together, and where this one works.
+        model: Is moved to the device of `context`; the same in all processes.
+        config: The options.
+        draw: Draws the negatives; see `recommenders.negative_sampling` for data with new items.
+        rng: Of `numpy.random.default_rng`; source of the order, the negatives and all noise.
+        validate: Returns a metric, or several by name, always the same ones; higher is better. It
+            is called in the main process only. Without it the parameters of the last epoch count.
+        checkpoint: A file that the main process writes after each epoch. If it exists, training
+            resumes from it with the same result as without the interruption, whatever the state
+            of `rng`. All processes must have access to it.
+        context: The processes that train the model together.
 
     Raises:
-        ModelError: There is nothing to learn from; the checkpoint is of another run or damaged;
-            or a loss or a validation is no finite number. Then the model keeps the parameters it
-            had before that batch.
+        ModelError: There are no interactions to learn from; the checkpoint is damaged or of another
+            run; or a loss or a validation metric is not finite. The model then has the parameters
+            from before that batch.
     """
     with _determinism(config.deterministic):
         run = _Run(model.to(context.device), config, draw, rng, context)
-        if checkpoint is not None and context.from_leader(checkpoint.exists):
+        if checkpoint is not None and context.from_main(checkpoint.exists):
             run.resume(checkpoint)
         while not run.finished():
             run.epoch(checkpoint)
@@ -137,7 +135,7 @@ def train(
 
 
 class _Run:
-    """One training: everything that changes while it goes on."""
+    """The state of one training."""
 
     def __init__(
         self,
@@ -154,10 +152,10 @@ class _Run:
         self._context = context
         self._users, self._items = _with_negatives(matrix)
         if not len(self._users):
-            raise ModelError("everybody chose all items there are; there are no negatives to draw")
+            raise ModelError("every user chose all items; there are no negatives to draw")
         self._generator = torch.Generator(model.device).manual_seed(int(rng.integers(2**63)))
-        # In a team, what is drawn for an epoch is the same for all, what for a share is not.
-        self._own = self._generator if context.size == 1 else torch.Generator(model.device)
+        # With several processes, draws for an epoch are the same in all, those for a share are not.
+        self._own = self._generator if context.world_size == 1 else torch.Generator(model.device)
         self._optimizer = torch.optim.Adam(
             model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -165,14 +163,14 @@ class _Run:
         self._started = time.process_time()
 
     def finished(self) -> bool:
-        """Says whether there have been enough epochs, or enough without a better one."""
+        """Returns whether all epochs are done, or training stops early."""
         history, patience = self._history, self._config.patience
         if len(history.rows) >= self._config.epochs:
             return True
         return patience is not None and history.waited >= patience
 
     def epoch(self, checkpoint: Path | None) -> None:
-        """Goes through all interactions once."""
+        """Trains on every interaction once."""
         started = time.perf_counter()
         self._model.train()
         self._begin_epoch()
@@ -187,27 +185,27 @@ class _Run:
     def _begin_epoch(self) -> None:
         self._model.begin_epoch(self._generator)
         if self._own is not self._generator:
-            # From the other's state, which stays what it is where one process trains alone.
+            # Derived from the common state, which so stays as it is with a single process.
             state = self._generator.get_state().numpy().tobytes()
             digest = hashlib.sha256(state + bytes(f"{self._context.rank}", "ascii")).digest()
             self._own.manual_seed(int.from_bytes(digest[:7]))
 
     def validate(self, validate: Validate) -> None:
-        """Judges the parameters where it is time to, and keeps them where they are the best."""
+        """Validates if it is due after this epoch, and keeps the parameters if they are the best."""
         history, epoch = self._history, len(self._history.rows)
         if epoch % self._config.validate_every and epoch != self._config.epochs:
             return
         self._model.eval()
-        found = self._context.from_leader(lambda: validate(self._model))
+        found = self._context.from_main(lambda: validate(self._model))
         several = isinstance(found, Mapping)
-        values = found if isinstance(found, Mapping) else {_ALONE: found}
+        values = found if isinstance(found, Mapping) else {_SINGLE: found}
         history.waited += 1
         state: Mapping[str, Tensor] | None = None
         for name, value in values.items():
-            told = f"{_ALONE} {name}" if several else _ALONE
+            column = f"{_SINGLE} {name}" if several else _SINGLE
             if not math.isfinite(value):
-                raise ModelError(f"{told} after epoch {epoch} gave {value}")
-            history.rows[-1][told] = float(value)
+                raise ModelError(f"{column} after epoch {epoch} gave {value}")
+            history.rows[-1][column] = float(value)
             best = history.bests.get(name)
             if best is None or value > best.value:
                 state = state or copied(self._model.state_dict())
@@ -215,18 +213,18 @@ class _Run:
                 history.waited = 0
 
     def close(self) -> History:
-        """Gives the model its best parameters."""
+        """Restores the best parameters; returns the log."""
         self._model.eval()
         if bests := self._history.bests:
             next(iter(bests.values())).restore(self._model)
         return self._history
 
     def keep(self, path: Path) -> None:
-        """Writes a checkpoint, in the leader."""
-        self._context.from_leader(lambda: self.checkpoint().write(path))
+        """Writes a checkpoint in the main process."""
+        self._context.from_main(lambda: self.checkpoint().write(path))
 
     def checkpoint(self) -> Checkpoint:
-        """Returns where training stands."""
+        """Returns the present state."""
         history = self._history
         return Checkpoint(
             tensors={
@@ -235,7 +233,7 @@ class _Run:
                 **{
                     key: tensor
                     for name, best in history.bests.items()
-                    for key, tensor in pack(_place(name), best.parameters).items()
+                    for key, tensor in pack(_prefix(name), best.parameters).items()
                 },
                 "generator": self._generator.get_state(),
             },
@@ -250,7 +248,7 @@ class _Run:
         )
 
     def resume(self, path: Path) -> None:
-        """Takes up where a checkpoint stands."""
+        """Restores the state from a checkpoint."""
         found = Checkpoint.read(path)
         state, ours = found.state, self._fingerprint
         theirs = state.get("run", {})
@@ -270,7 +268,7 @@ class _Run:
         self._generator.set_state(found.tensors["generator"])
         restore_rng(self._rng, state["rng"])
         bests = {
-            name: Best(value, epoch, copied(unpack(_place(name), found.tensors)))
+            name: Best(value, epoch, copied(unpack(_prefix(name), found.tensors)))
             for name, (value, epoch) in state["bests"].items()
         }
         self._history = History(
@@ -282,7 +280,7 @@ class _Run:
 
     @functools.cached_property
     def _fingerprint(self) -> dict[str, Any]:
-        """What must be the same for training to go on; more epochs may be asked for."""
+        """What must be equal to resume from a checkpoint; `epochs` and `patience` may differ."""
         inputs = self._model.inputs
         if getattr(self._model.config, "variant", None) == "base":
             inputs = inputs.without_profiles()
@@ -312,7 +310,7 @@ class _Run:
             yield Batch(*(torch.from_numpy(each.astype(np.int64)).to(device) for each in rows))
 
     def _step(self, batch: Batch, checkpoint: Path | None) -> Row:
-        """Makes one step; returns the terms of the loss."""
+        """Makes one optimiser step; returns the terms of the loss."""
         sums: Row = {}
         self._optimizer.zero_grad()
         own, part = self._context.share(batch)
@@ -328,7 +326,7 @@ class _Run:
                 sums[name] = sums.get(name, 0) + term.item() * share
             total = torch.stack(list(terms.values())).sum() * share
             total.backward()  # type: ignore[no-untyped-call]
-        sums = self._context.add_up(self._model, sums)
+        sums = self._context.all_reduce(self._model, sums)
         self._check(sums, checkpoint)
         self._optimizer.step()
         return sums
@@ -342,13 +340,13 @@ class _Run:
             f"; {checkpoint} holds the state after epoch {epochs}" if checkpoint and epochs else ""
         )
         raise ModelError(
-            f"{self._model.name}: the loss is no finite number in epoch {epochs + 1} ({values});"
+            f"{self._model.name}: the loss is not a finite number in epoch {epochs + 1} ({values});"
             f" lower the learning rate of {self._config.learning_rate:g}{kept}"
         )
 
 
 def _with_negatives(matrix: sparse.csr_array) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Returns users and items of the interactions, without users who chose all that anybody did."""
+    """Returns users and items of the interactions, without users who have no negatives."""
     counts = np.diff(matrix.indptr)
     users = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), counts)
     chosen = np.count_nonzero(np.bincount(matrix.indices))
@@ -358,14 +356,14 @@ def _with_negatives(matrix: sparse.csr_array) -> tuple[NDArray[np.int32], NDArra
     return users[kept], matrix.indices[kept]
 
 
-def _place(measure: str) -> str:
-    """Returns under which prefix a checkpoint has the best parameters by a measure."""
-    return f"best {measure}"
+def _prefix(metric: str) -> str:
+    """Returns the prefix of a metric's best parameters in a checkpoint."""
+    return f"best {metric}"
 
 
 @contextlib.contextmanager
 def _determinism(asked: bool) -> Iterator[None]:
-    """Has torch refuse what is not deterministic, if asked, and sets it back afterwards."""
+    """Makes torch refuse operations that are not deterministic, if asked; restores the setting."""
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(asked or before)
     try:

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from services.assets.fetch import get_model
 from services.assets.home import reclm_home
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MODEL = "SmolLM2-135M-Instruct"
+
+# How long an example takes depends on what else the machine does, so it is no reason to fail.
+settings.register_profile("reclm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("reclm")
 
 MODEL_CHAIN = "model"
 """The xdist group of all tests that ask the one vLLM of a run: one process runs them in turn."""

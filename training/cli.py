@@ -10,16 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recommenders.data.errors import DatasetError
-from training.commands import jobs
-from training.commands.data_arguments import (
-    HISTORY_TOKENS,
-    MAX_ITEMS,
-    add_data,
-    add_prompt,
-    add_teach,
-    model,
-    positive,
-)
+from training.commands.adapters import add_adapters
+from training.commands.arguments import HISTORY_TOKENS, MAX_ITEMS, add_prompt, model, positive
+from training.commands.builders.registry import add_data
+from training.commands.compare import add_compare
+from training.commands.jobs import add_jobs
+from training.commands.teach import add_teach
 from training.data.errors import InstructionDataError
 from training.errors import TrainingError
 
@@ -35,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command.
 
     Returns:
-        The exit status: 0, 1 after an error, which is told on stderr, or 130 after an interrupt.
+        The exit status: 0, 1 after an error, which is printed to stderr, or 130 after an interrupt.
         Wrong usage exits with 2.
     """
     args = _parser().parse_args(argv)
@@ -46,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print(
-            "reclm-train: interrupted; training and `teach` go on by the same command",
+            "reclm-train: interrupted; the same command resumes training and `teach`",
             file=sys.stderr,
         )
         return 128 + signal.SIGINT
@@ -58,12 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="reclm-train", description="Training of models that write profiles."
+        prog="reclm-train", description="Trains models that write profiles."
     )
     commands = parser.add_subparsers(metavar="command", required=True)
     prompts = commands.add_parser(
         "prompts",
-        help="write the prompts that the service would send",
+        help="write the prompts that the service sends",
         description="Writes the chat prompts that the service sends to its model for the users or "
         "items of a dataset, as JSONL with id, kind and messages.",
     )
@@ -79,20 +75,20 @@ def _parser() -> argparse.ArgumentParser:
         type=positive,
         default=MAX_ITEMS,
         metavar="N",
-        help="newest items of a history, or neighbours of an item, at most (default: %(default)s)",
+        help="most items of a history, the newest, or most neighbours of an item (default: %(default)s)",
     )
     prompts.add_argument(
         "--history-tokens",
         type=positive,
         default=HISTORY_TOKENS,
         metavar="N",
-        help="their tokens at most, as in RECLM_HISTORY_TOKENS (default: %(default)s)",
+        help="most tokens of these, as in RECLM_HISTORY_TOKENS (default: %(default)s)",
     )
     prompts.add_argument(
         "--model",
         type=model,
         metavar="DIR",
-        help="the model's folder, whose tokenizer counts (default: a byte counts as a token)",
+        help="the model's folder, whose tokenizer counts the tokens (default: bytes)",
     )
     prompts.add_argument(
         "--no-examples",
@@ -104,7 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     prompts.set_defaults(run=_prompts)
     add_data(commands)
     add_teach(commands)
-    jobs.add_commands(commands)
+    add_jobs(commands)
+    add_adapters(commands)
+    add_compare(commands)
     return parser
 
 

@@ -1,7 +1,7 @@
-"""The one error of this package. Standard library only."""
+"""The error of this package. Standard library only."""
 
 from __future__ import annotations
 
 
 class TrainingError(Exception):
-    """A job cannot start or go on; the message says why and what to do."""
+    """A job cannot start or fails; the message says why, and what to do."""

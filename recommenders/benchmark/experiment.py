@@ -6,13 +6,14 @@ import itertools
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 
 from recommenders.benchmark.errors import BenchmarkError
 from recommenders.data.errors import DatasetError
 from recommenders.data.splits import PaperSplit, parse
 from recommenders.metrics import cutoff_of
 from recommenders.models.registry import MODELS
+from recommenders.renamed import StrictConfig
 from recommenders.trainer import TrainerConfig
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ MetricName = Annotated[str, AfterValidator(_known)]
 """A metric with its cutoff, such as `ndcg@20`."""
 
 
-class ModelEntry(BaseModel):
+class ModelEntry(StrictConfig):
     """A model of the grid.
 
     Attributes:
@@ -44,8 +45,6 @@ class ModelEntry(BaseModel):
         search: Option -> values to try. For each seed and scenario the best on validation is taken.
         against: Label of the entry that this one is compared with, instead of the base variant.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     label: str = ""
@@ -73,7 +72,7 @@ class ModelEntry(BaseModel):
             yield self.options | dict(zip(names, values, strict=True))
 
 
-class Experiment(BaseModel):
+class Experiment(StrictConfig):
     """A grid of models on one dataset.
 
     Attributes:
@@ -100,8 +99,6 @@ class Experiment(BaseModel):
         training: Options of the trainer for all models.
         models: The grid.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     dataset: str

@@ -53,7 +53,8 @@ def import_source(name: str, path: Path, folder: Path | None, *, force: bool) ->
 def import_generic(args: argparse.Namespace) -> str:
     """Makes a dataset's folder from files whose columns the arguments name, as `cli` has them."""
     from recommenders.data.dataset import DatasetInfo
-    from recommenders.data.readers.generic import InteractionColumns, ItemColumns, read_generic
+    from recommenders.data.readers.blocks import InteractionColumns
+    from recommenders.data.readers.generic import ItemColumns, read_generic
 
     dataset = read_generic(
         DatasetInfo(name=args.out.resolve().name, source=str(args.path), licence=args.licence),

@@ -1,8 +1,8 @@
-"""Pickles by others, read without running anything that they name.
+"""Reads pickles from other people without running code that they name.
 
-A pickle is a program: it names functions and calls them. The few names that stand in published
-datasets are answered with builders of our own, so that nothing of numpy, scipy or Python's
-builtins is within a pickle's reach, and every other name is refused.
+A pickle is a program: it names functions and calls them. The few names in published datasets are
+mapped to builders of our own, so that a pickle has no access to numpy, scipy or Python's builtins,
+and every other name is refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DTYPE = re.compile(r"b1|[iu][1248]|f[248]")
 _ORDERS = ("<", ">", "|")
 _ARRAY_FORMAT, _DTYPE_FORMAT = 1, 3
 
-# What an unpickler gives for `numpy.ndarray`: a mark, since a class can be called and changed.
+# Stands for `numpy.ndarray`. A marker, since a pickle could call or change a class.
 _NDARRAY = "numpy.ndarray"
 
 
@@ -34,11 +34,12 @@ def load_pickle(path: Path) -> object:
     """Reads a pickle of dicts, lists, strings, numbers, numpy arrays or one scipy COO matrix.
 
     Returns:
-        What was pickled; numpy's numbers as Python's, and a matrix, which may only be the whole of
-        the pickle, as a `coo_array` whose indices have been checked.
+        The pickled value. NumPy scalars become Python numbers; a matrix, which must be the whole
+        pickle, becomes a `coo_array` with checked indices.
 
     Raises:
-        DatasetError: The file is missing or damaged, or names anything else; the name is told.
+        DatasetError: The file is missing or damaged, or names anything else; the message has the
+            name.
     """
     try:
         with path.open("rb") as file:
@@ -51,7 +52,7 @@ def load_pickle(path: Path) -> object:
         raise DatasetError(f"{path} is missing") from error
     except DatasetError:
         raise
-    # A damaged pickle makes the unpickler raise nearly anything.
+    # With a damaged pickle the unpickler may raise nearly any exception.
     except Exception as error:
         raise DatasetError(f"{path} cannot be unpickled: {error}") from error
 
@@ -60,7 +61,7 @@ class _Unpickler(pickle.Unpickler):
     def __init__(self, file: IO[bytes], path: Path) -> None:
         super().__init__(file)
         self._path = path
-        # A class of this one load: a pickle can set attributes of classes that it is given.
+        # A new class for each load, since a pickle can set attributes of classes that it gets.
         self.matrix = type("Matrix", (), {})
         builders: dict[tuple[str, str], Any] = {
             ("numpy", "ndarray"): _NDARRAY,
@@ -83,7 +84,7 @@ class _Unpickler(pickle.Unpickler):
                 "was not run"
             ) from None
 
-    # Bound methods, since a pickle could change the defaults of a function.
+    # Bound methods, since a pickle could change the default arguments of a function.
 
     def _dtype(self, code: str, *_: object) -> _DType:
         return _DType(code)
@@ -103,7 +104,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _DType:
-    """Stands for a dtype while the pickle is read: of numbers, and of these only plain ones."""
+    """Stands for a dtype while the pickle is read; only plain numeric types are accepted."""
 
     def __init__(self, code: str) -> None:
         if not isinstance(code, str) or not _DTYPE.fullmatch(code):
@@ -118,7 +119,7 @@ class _DType:
 
 
 class _Array(np.ndarray[Any, Any]):
-    """An array that takes its values from a pickle only where they fit."""
+    """An array that checks the values that a pickle sets."""
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         version, shape, dtype, fortran, raw = state
@@ -138,7 +139,7 @@ def _array(raw: bytes, dtype: _DType, shape: tuple[int, ...], *, fortran: bool) 
 
 
 def _matrix(found: object) -> sparse.coo_array:
-    """Builds a matrix from the attributes of a pickled one, old names included."""
+    """Builds a matrix from the attributes of a pickled one, including old names."""
     state = vars(found)
     rows, columns = state["coords"] if "coords" in state else (state["row"], state["col"])
     return sparse.coo_array((state["data"], (rows, columns)), shape=state["_shape"])

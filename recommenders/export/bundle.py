@@ -1,7 +1,8 @@
-"""Writes a scorer bundle: what a service needs to score with a model, and nothing of the model.
+"""Writes a scorer bundle: the files with which a service scores without the model's code.
 
-A bundle is written under another name and renamed, so that a folder with its name is whole; a
-checksum of every file is in its manifest, and its name is never used for another.
+A bundle is written in a temporary folder and renamed, so that a folder with its name is complete.
+Its manifest has a checksum of every file. A name is never used for another bundle. The service's
+reader owns the constants of the format (`services.profiles.scoring`).
 """
 
 from __future__ import annotations
@@ -22,49 +23,52 @@ from recommenders.export.neighbours import nearest
 from recommenders.export.towers import onnx_tower
 from recommenders.export.trained import refuse_occupied, write_ids
 from recommenders.models.terms import FactorTerms, HasTerms, Terms
+from services.common.files import sync, write_json
+from services.common.hashing import sha256_of
+from services.profiles.scoring.bundle import TOWER
+from services.profiles.scoring.manifest import FILE, FORMAT, NAME
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recommenders.export.trained import Trained
 
-FORMAT = 1
-MANIFEST, TOWER = "manifest.json", "user_tower.onnx"
 NEIGHBOURS = 20
+"""Neighbours of an item in a bundle."""
 
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _WHY_NOT = {
     "ncf": "its score runs a network over each pair of user and item, and is no product of two "
     "vectors",
-    "random": "it scores by lot",
+    "random": "its scores are random",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A bundle that was written: its folder, and bytes in all."""
+    """A bundle that was written: its folder, and the sum of its files' sizes."""
 
     folder: Path
     bytes: int
 
 
 def write_bundle(trained: Trained, bundles: Path, *, name: str | None = None) -> Written:
-    """Writes a model's bundle, whole or not at all.
+    """Writes a model's bundle atomically.
 
     Args:
         trained: The model.
-        bundles: The folder of bundles; made if need be.
-        name: The bundle's, and its folder's; by default the model's with a hash of the content.
+        bundles: The folder of bundles; it is made if it does not exist.
+        name: Name of the bundle and of its folder; by default the model's name with a hash of the
+            content.
 
     Raises:
-        ExportError: The model cannot be exported, or the name is in use or is none.
+        ExportError: The model cannot be exported, or the name is in use or not valid.
     """
     terms = terms_of(trained)
     if name is not None:
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(NAME, name):
             raise ExportError(
-                f"{name!r} is no name for a bundle: at most 64 letters, digits, '.', '_' and '-', "
-                "and no '.' in front"
+                f"{name!r} is not a valid name for a bundle: at most 64 letters, digits, '.', '_' "
+                "and '-', not beginning with '.'"
             )
         refuse_occupied(bundles / name)
     bundles.mkdir(parents=True, exist_ok=True)
@@ -77,24 +81,23 @@ def write_bundle(trained: Trained, bundles: Path, *, name: str | None = None) ->
         files = {path.name: _record(path) for path in sorted(new.iterdir())}
         manifest = _manifest(trained, terms, files) | {"n_users": len(warm)}
         name = name or _default_name(trained, files)
-        (new / MANIFEST).write_text(
-            json.dumps({"format": FORMAT, "name": name, **manifest}, indent=2) + "\n",
-            encoding="utf-8",
-        )
+        write_json(new / FILE, {"format": FORMAT, "name": name, **manifest})
+        for path in new.iterdir():
+            sync(path)
         folder = bundles / name
         refuse_occupied(folder)
         try:
             new.rename(folder)
-        except OSError as error:  # somebody else's, since a moment ago
+        except OSError as error:  # another process has written it in the meantime
             raise ExportError(f"{folder} cannot be written: {error.strerror}") from error
     return Written(folder, sum(path.stat().st_size for path in folder.iterdir()))
 
 
 def terms_of(trained: Trained) -> Terms:
-    """Returns what a model's scores are made from.
+    """Returns the terms from which a model's scores are computed.
 
     Raises:
-        ExportError: It has no such terms; the message says why.
+        ExportError: The model has no such terms; the message says why.
     """
     if not isinstance(trained.model, HasTerms):
         name = trained.provenance.model["name"]
@@ -133,7 +136,7 @@ def _write_terms(folder: Path, terms: Terms, warm: NDArray[np.int64]) -> None:
 
 
 def _write_rows(folder: Path, trained: Trained, warm: NDArray[np.int64]) -> None:
-    """Writes who the rows are: all items, and of users those whom training knew."""
+    """Writes the ids of the rows: all items, and the users with training interactions."""
     write_ids(folder / "items.parquet", "item_id", trained.item_ids)
     ids = [trained.user_ids[row] for row in warm.tolist()]
     write_ids(folder / "users.parquet", "user_id", ids)
@@ -143,7 +146,7 @@ def _write_rows(folder: Path, trained: Trained, warm: NDArray[np.int64]) -> None
 
 
 def _save(folder: Path, name: str, array: NDArray[Any], kind: type[np.generic]) -> None:
-    # By rows: the service looks at all items in bytes, and then up the vectors of a few hundred.
+    # Row-major: the service screens all items in bytes, then reads the vectors of a few hundred.
     whole = np.ascontiguousarray(array, dtype=kind)
     if np.issubdtype(kind, np.floating) and not np.isfinite(whole).all():
         raise ExportError(f"{name} of the model has numbers that are not finite; train it again")
@@ -151,9 +154,7 @@ def _save(folder: Path, name: str, array: NDArray[Any], kind: type[np.generic]) 
 
 
 def _record(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"sha256": digest, "bytes": path.stat().st_size}
+    return {"sha256": sha256_of(path), "bytes": path.stat().st_size}
 
 
 def _manifest(trained: Trained, terms: Terms, files: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The items that a model finds most alike: what is shown beside an item."""
+"""The items that a model finds most alike, which are shown beside an item."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BLOCK_MIB = 16
+_DECIMALS = 6
+"""Of a cosine. Further ones differ between BLAS kernels, and would decide between equal items."""
 
 
 def nearest(
@@ -23,7 +25,7 @@ def nearest(
 
     Returns:
         Their rows, int32, (n_items, count), best first, of equal ones the lower row first; and
-        their cosines, float32. Of fewer items, as many as there are others.
+        their cosines, float32, to six decimals. If there are fewer than `count` others, all of them.
     """
     n_items = len(vectors)
     count = max(0, min(count, n_items - 1))
@@ -33,12 +35,12 @@ def nearest(
     scores = np.empty((n_items, count), np.float32)
     step = max(1, _BLOCK_MIB * 2**20 // (4 * max(1, n_items)))
     for start in range(0, n_items, step):
-        block = unit[start : start + step] @ unit.T
+        block = np.round(unit[start : start + step] @ unit.T, _DECIMALS)
         own = np.arange(len(block))
         block[own, start + own] = -np.inf
         best = np.argpartition(-block, max(0, count - 1), axis=1)[:, :count]
         last = np.take_along_axis(block, best, axis=1).min(axis=1, initial=np.inf)
-        # Where others are as near as the last of them, which of these were taken is chance.
+        # Among items as near as the last one taken, the partition chose arbitrarily.
         for row in np.flatnonzero((block >= last[:, None]).sum(axis=1) > count).tolist():
             nearer = np.flatnonzero(block[row] > last[row])
             equal = np.flatnonzero(block[row] == last[row])

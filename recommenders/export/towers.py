@@ -1,4 +1,4 @@
-"""A model's formula as an ONNX model, which runs without the model and without torch."""
+"""Translates a model's formula into an ONNX model, which runs without torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from recommenders.models.formulas import Formula
 
 OPSET = 17
-_IR = 8  # what ONNX 1.12 wrote, which brought that set of operations
+_IR = 8  # of ONNX 1.12, which introduced that opset
 OUTPUT = "vector"
 
 
@@ -19,10 +19,10 @@ def onnx_tower(tower: Formula, *, pooled: int, profile: int, vector: int) -> Mod
     """Translates a formula.
 
     Args:
-        tower: What a user's vector is.
-        pooled: Numbers in that input.
-        profile: Likewise; 0 where no profile is read, and the input is there all the same.
-        vector: Numbers in the output.
+        tower: The formula of a user's vector.
+        pooled: Width of the input `pooled`.
+        profile: Width of the input `profile`; with 0 the input exists but is not read.
+        vector: Width of the output.
 
     Returns:
         A model with the inputs `pooled`, `count`, `profile` and `has_profile`, whether it reads
@@ -51,7 +51,7 @@ def onnx_tower(tower: Formula, *, pooled: int, profile: int, vector: int) -> Mod
 
 
 class _Translation:
-    """Nodes and constants in the making; a formula that is used twice is worked out once."""
+    """Nodes and constants of the graph; a formula that is used twice is translated once."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
@@ -59,8 +59,8 @@ class _Translation:
         self._names: dict[int, str] = {}
 
     def name_of(self, formula: Formula) -> str:
-        """Returns the name of a formula's value, after whatever it needs."""
-        # The tree keeps all of its formulas alive, so that no two have one id.
+        """Translates a formula and its operands; returns the name of its value."""
+        # The tree keeps all of its formulas alive, so that ids are unique.
         if id(formula) not in self._names:
             self._names[id(formula)] = self._translated(formula)
         return self._names[id(formula)]

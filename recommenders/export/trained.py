@@ -1,11 +1,9 @@
-"""A trained model's folder with all that its export has to know of where it comes from."""
+"""A trained model's folder, with the provenance that its export records."""
 
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +13,11 @@ from scipy import sparse
 
 from recommenders.export.errors import ExportError
 from recommenders.models.registry import load
+from services.common.files import atomic_folder, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from recommenders.models.base import Recommender
 
@@ -27,18 +27,18 @@ _INFO, _MODEL = "trained.json", "model"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance:
-    """Where a model comes from; all of it JSON.
+    """Where a model comes from; all values are JSON.
 
     Attributes:
         model: `name` in the registry, and `options`, the defaults among them.
         dataset: `name` and `fingerprint`.
         split: `name` and `fingerprint`.
-        encoder: `name` and `hash` of what the users' profiles were encoded with; None where the
-            model reads none.
-        profiles: Version of the profiles that users had in training; None where it is not known,
-            or where they had none by a service.
-        user_profiles: In words, what users' profiles in training were; None without any.
-        seed: Of the split, the parameters and their order.
+        encoder: `name` and `hash` of the encoder of the users' profiles; None if the model reads
+            no profiles.
+        profiles: Version of the users' profiles in training; None if it is not known or the
+            profiles do not come from a service.
+        user_profiles: Where users' profiles in training came from; None without any.
+        seed: Of the split, the parameters and the order of training.
         metrics: Scenario, part and metric, such as `warm/test/recall@20`, -> its mean over users.
     """
 
@@ -54,12 +54,12 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trained:
-    """A model, and who its rows are.
+    """A model, with the ids of its rows.
 
     Attributes:
         item_ids: Item row -> id.
         user_ids: User row -> id, of all users of the dataset.
-        train: What it was trained on, CSR, (n_users, n_items).
+        train: The training interactions, CSR, (n_users, n_items).
     """
 
     model: Recommender
@@ -69,32 +69,27 @@ class Trained:
     train: sparse.csr_array
 
     def save(self, folder: Path) -> None:
-        """Writes a new folder, whole or not at all.
+        """Writes a new folder atomically.
 
         Raises:
-            ExportError: Something is there already.
+            ExportError: The path exists.
         """
         refuse_occupied(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-            new = Path(scratch, "new")
-            new.mkdir()
+        with atomic_folder(folder) as new:
             self.model.save(new / _MODEL)
             write_ids(new / "items.parquet", "item_id", self.item_ids)
             write_ids(new / "users.parquet", "user_id", self.user_ids)
             for name in ("indptr", "indices"):
                 np.save(new / f"train_{name}.npy", getattr(self.train, name), allow_pickle=False)
-            document = {"format": _FORMAT, **asdict(self.provenance)}
-            (new / _INFO).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-            new.rename(folder)
+            write_json(new / _INFO, {"format": _FORMAT, **asdict(self.provenance)})
 
     @classmethod
     def read(cls, folder: Path) -> Trained:
-        """Reads what `save` wrote.
+        """Reads a folder that `save` wrote.
 
         Raises:
             ExportError: A file is missing or damaged.
-            ModelError: The model's are.
+            ModelError: A file of the model is missing or damaged.
         """
         try:
             document = json.loads((folder / _INFO).read_bytes())
@@ -135,10 +130,10 @@ def _read_ids(path: Path, column: str) -> list[str]:
 
 
 def refuse_occupied(folder: Path) -> None:
-    """Refuses a folder's name that is in use.
+    """Refuses a path that exists.
 
     Raises:
-        ExportError: Something is there already.
+        ExportError: The path exists.
     """
     if folder.exists() or folder.is_symlink():
         raise ExportError(f"{folder} is there already; choose another name")

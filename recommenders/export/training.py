@@ -1,4 +1,4 @@
-"""Trains one model of a grid as the benchmark does, and keeps it with where it comes from."""
+"""Trains one model of a grid as the benchmark does, and keeps it with its provenance."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ def train_one(
     progress: Callable[[str], object],
     context: DistributedContext = SINGLE_PROCESS,
 ) -> Trained | None:
-    """Trains a model with each of the options that the grid tries, and takes the best.
+    """Trains a model with each combination of options in the grid, and returns the best.
 
     Args:
         experiment: The grid.
-        label: Which of its models, as in the tables; None where there is one alone.
-        seed: Of the parameters and their order, and of the split unless it names its own.
-        paths: Where data is; `out` keeps the vectors of texts.
-        progress: Told how each try came out, by the leader.
-        context: The processes that train it together.
+        label: The model's label, as in the tables; None if the grid has one model.
+        seed: Of the parameters and the order of training, and of a split without its own seed.
+        paths: The folders of the data; `out` keeps the vectors of texts.
+        progress: Called in the main process with a line for each combination of options.
+        context: The processes that train the model together.
 
     Returns:
-        The one that is best on validation, judged on the test parts of all scenarios; None in
-        processes that do not lead.
+        The model that is best on validation, evaluated on the test parts of all scenarios; None
+        in processes other than the main one.
 
     Raises:
-        ExportError: The grid has no such model, or several and none is named.
+        ExportError: The grid has no such model, or has several and `label` is None.
         DatasetError, BenchmarkError: The data cannot be prepared.
-        ModelError, EvaluationError: Training or judging failed.
+        ModelError, EvaluationError: Training or evaluation failed.
     """
     entry = chosen(experiment, label)
-    prepared = context.leader_first(lambda: prepare(experiment, seed, paths))
+    prepared = context.main_first(lambda: prepare(experiment, seed, paths))
     part = validation_part(experiment, prepared)
     cutoff = cutoff_of(experiment.metric)
     best: tuple[float, Any, Mapping[str, Any]] | None = None
@@ -62,7 +62,7 @@ def train_one(
             folder = Path(scratch, str(number))
             folder.mkdir()
             model, _ = fit(run, experiment, prepared, folder, context=context)
-            if not context.leads:
+            if not context.is_main_process:
                 continue
             value = evaluate(model, part, cutoffs=[cutoff]).means()[experiment.metric]
             progress(f"{entry.shown}: {experiment.metric} {value:.4f} on validation, {options}")
@@ -82,10 +82,10 @@ def train_one(
 
 
 def chosen(experiment: Experiment, label: str | None) -> ModelEntry:
-    """Returns the model of a grid that has this label.
+    """Returns the model of a grid with this label.
 
     Raises:
-        ExportError: There is none, or there are several and no label.
+        ExportError: There is none, or there are several and the label is None.
     """
     found = [entry for entry in experiment.models if label is None or entry.shown == label]
     if len(found) != 1:
@@ -101,7 +101,7 @@ def _provenance(
     *,
     options: Mapping[str, Any],
     prepared: Prepared,
-    model: Any,  # noqa: ANN401 - a recommender that the benchmark has judged
+    model: Any,  # noqa: ANN401 - a recommender that the benchmark has trained
     seed: int,
 ) -> Provenance:
     config = MODELS[entry.name].config.model_validate(options)

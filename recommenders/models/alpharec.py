@@ -1,9 +1,9 @@
-"""AlphaRec (Sheng et al., ICLR 2025): language embeddings in place of ids, for users as for items.
+"""AlphaRec (Sheng et al., ICLR 2025): language embeddings instead of ids, for users and items.
 
-An item is its text's vector; a user the mean of those of the items they chose. One small network
-maps both, the graph spreads them, and InfoNCE on cosines trains the network, the only thing that
-is learnt. So a new item and a new user are what any other is. The augmented variant reads the
-vectors of profiles beside those of text.
+An item is represented by the vector of its text, a user by the mean of the vectors of the items
+they chose. One small network maps both, the result is propagated over the graph, and InfoNCE on
+cosines trains the network, which has the only parameters. New items and users are therefore
+treated like all others. The augmented variant also reads the vectors of profiles.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class AlphaRecConfig(ModelConfig):
     """Options of AlphaRec; defaults as published.
 
     Attributes:
-        variant: `base` reads items' text alone; `augmented` users' and items' profiles too.
-        embedding_size: Numbers in an embedding.
-        layers: How many steps embeddings are spread.
+        variant: `base` reads items' text only, `augmented` also profiles of users and items.
+        embedding_size: Dimension of an embedding.
+        layers: Number of propagation layers.
         temperature: Of InfoNCE.
-        negatives: How many items of a batch's negatives each user is held against; they are
-            shared by the batch, where the published code draws as many for each user.
+        negatives: Number of a batch's negatives that each user is compared with. All users of the
+            batch share them; the published code draws as many for each user.
     """
 
     variant: Literal["base", "augmented"] = "base"
@@ -57,10 +57,10 @@ class AlphaRecConfig(ModelConfig):
 
 
 class AlphaRec(HasGraph, GradientModel[AlphaRecConfig]):
-    """Scores by the cosine of spread language embeddings.
+    """Scores by the cosine of propagated language embeddings.
 
     Attributes:
-        network: Maps language vectors to embeddings, those of users and items alike.
+        network: Maps language vectors of users and items to embeddings.
     """
 
     name: ClassVar[str] = "alpharec"
@@ -71,7 +71,7 @@ class AlphaRec(HasGraph, GradientModel[AlphaRecConfig]):
     _user_profiles: Tensor | None
 
     def make_parts(self, generator: torch.Generator) -> None:
-        """Makes the vectors that are read, and the network that reads them."""
+        """Creates the vectors that are read, and the network that reads them."""
         items, user_profiles = _vectors(self.inputs, self.config)
         users = _of_users(mean_known(self.inputs.train, items), user_profiles)
         self.register_buffer("_item_vectors", items, persistent=False)
@@ -101,14 +101,14 @@ class AlphaRec(HasGraph, GradientModel[AlphaRecConfig]):
         return {"info_nce": sampled_info_nce(positive, chosen @ others.T, temperature=temperature)}
 
     def prepare(self) -> None:
-        """Works out the spread embeddings, and what the items hand on to a new user."""
+        """Computes the propagated embeddings, and the items' messages to a new user."""
         first = self._first()
         spread = self.graph.propagate(*first, self.config.layers)
         self._users, self._items = (functional.normalize(vectors) for vectors in spread)
         self._joining = GraphFoldIn(self.graph, *first, self.config.layers)
 
     def score(self, users: Tensor, known: sparse.csr_array) -> Tensor:
-        """Returns scores; a new user's vector is made from `known` as others' from training."""
+        """Returns scores; a new user's vector is computed from `known` like others' from training."""
         vectors = self._users[users]
         cold = is_cold(users, self.inputs.train)
         if cold.size:
@@ -122,7 +122,7 @@ class AlphaRec(HasGraph, GradientModel[AlphaRecConfig]):
     def score_new_users(
         self, known: sparse.csr_array, profiles: NDArray[np.float32] | None
     ) -> Tensor:
-        """Returns scores; without a profile a stranger has the average one."""
+        """Returns scores; a new user without a profile has the average one."""
         read = None
         if self._user_profiles is not None:
             shape = known.shape[0], self._user_profiles.shape[1]
@@ -131,7 +131,7 @@ class AlphaRec(HasGraph, GradientModel[AlphaRecConfig]):
         return self._joined(known, read) @ self._items.T
 
     def terms(self) -> FactorTerms:
-        """As in `HasTerms`; the network's first layer is taken of each past item beforehand."""
+        """As in `HasTerms`; the network's first layer is applied to each item in advance."""
         first, *others = self.network
         assert isinstance(first, nn.Linear)  # noqa: S101 - as it was made
         profiled = 0 if self._user_profiles is None else int(self._user_profiles.shape[1])
@@ -140,7 +140,7 @@ class AlphaRec(HasGraph, GradientModel[AlphaRecConfig]):
             self.make_ready()
             read = self._item_vectors[:, :split] @ first.weight[:, :split].T
             added = numbers(torch.cat([read, self._joining.handed], dim=1))
-        new_user = NewUser.asked()
+        new_user = NewUser.inputs()
         hidden = new_user.pooled.columns(0, width) / new_user.count.at_least(1)
         if profiled:
             hidden = hidden + self._scale.formula(new_user) @ numbers(first.weight[:, split:].T)
@@ -165,7 +165,7 @@ class AlphaRec(HasGraph, GradientModel[AlphaRecConfig]):
 
 
 def _vectors(inputs: Inputs, config: AlphaRecConfig) -> tuple[Tensor, Tensor | None]:
-    """Returns what is read of each item, and of each user besides their items."""
+    """Returns the vectors of the items, and those of the users' own profiles."""
     augmented = config.variant == "augmented"
     item_profiles = inputs.item_profiles if augmented else None
     user_profiles = inputs.user_profiles if augmented else None
@@ -186,7 +186,7 @@ def _vectors(inputs: Inputs, config: AlphaRecConfig) -> tuple[Tensor, Tensor | N
 
 
 def _of_users(means: Tensor, profiles: Tensor | None) -> Tensor:
-    """Returns the means of what is read of users' items, with their own profiles for the items'."""
+    """Returns the means over users' items, with users' own profiles in place of items' profiles."""
     if profiles is None:
         return means
     return torch.cat([means[:, : -profiles.shape[1]], profiles], dim=1)

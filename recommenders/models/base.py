@@ -1,7 +1,7 @@
-"""What every recommender is, and what each is made from; data and metrics know no more of models.
+"""The interface of recommenders and their inputs; data and metrics know no more of models.
 
-Users and items are rows. A recommender scores all items at once for a batch of users, whether it
-was trained by gradient, solved in closed form or only counts.
+Users and items are row numbers. A recommender scores all items at once for a batch of users,
+whether it is trained by gradient descent, solved in closed form or counts interactions.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from recommenders.models.errors import ModelError
+from recommenders.renamed import StrictConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,16 +25,16 @@ class Recommender(Protocol):
     """Scores items for users."""
 
     def scores(self, users: NDArray[np.int64], known: sparse.csr_array) -> NDArray[np.float32]:
-        """Returns how much each item suits each user; more is better.
+        """Returns the score of each item for each user; higher is better.
 
         Args:
-            users: User rows, of the matrix that the model was built with.
-            known: What is known of each of these users now, CSR, (len(users), n_items), in their
-                order. Users that training knew are known by their row; for the others this is
-                what they are judged by.
+            users: User rows of the matrix that the model was built with.
+            known: The known items of each of these users, CSR, (len(users), n_items), in the
+                order of `users`. The model may use the row of a training user instead; other
+                users are scored by their known items.
 
         Returns:
-            (len(users), n_items), finite. Known items are scored as any other.
+            (len(users), n_items), finite. Known items are scored like any others.
 
         Raises:
             ModelError: A shape does not fit, or a row is out of range.
@@ -42,7 +42,7 @@ class Recommender(Protocol):
         ...
 
     def save(self, folder: Path) -> None:
-        """Writes the model into a new folder, whole or not at all: safetensors and JSON.
+        """Writes the model into a new folder atomically, as safetensors and JSON.
 
         Raises:
             ModelError: The folder exists and is not empty.
@@ -51,7 +51,7 @@ class Recommender(Protocol):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote; the scores are the same.
+        """Reads a folder that `save` wrote; the scores are the same.
 
         Raises:
             ModelError: A file is missing or damaged, or holds another model.
@@ -60,17 +60,17 @@ class Recommender(Protocol):
 
 
 class ScoresNewUsers(Protocol):
-    """Scores items for people who are no rows of any matrix: what goes online."""
+    """Scores items for users who have no row in the training matrix, as a service does."""
 
     def new_user_scores(
         self, known: sparse.csr_array, profiles: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
-        """Returns how much each item suits each stranger.
+        """Returns the score of each item for each new user; higher is better.
 
         Args:
-            known: What is known of each, CSR, (rows, n_items); rows may be empty.
-            profiles: The vectors of their profiles as an encoder makes them, (rows, p), zeros
-                where there is none. A model that reads no users' profiles does not look at them.
+            known: The known items of each user, CSR, (rows, n_items); rows may be empty.
+            profiles: The vectors of their profiles as an encoder returns them, (rows, p), zeros
+                for a user without one. A model that reads no users' profiles ignores them.
 
         Returns:
             (rows, n_items), finite.
@@ -81,15 +81,13 @@ class ScoresNewUsers(Protocol):
         ...
 
 
-class ModelConfig(BaseModel):
-    """What a model is told besides data; each default is written once, in its own file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class ModelConfig(StrictConfig):
+    """Options of a model; each default is written once, in the model's own file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inputs:
-    """What a model may learn from.
+    """The training data of a model.
 
     Attributes:
         train: CSR of float32, (n_users, n_items), 1 for each pair; rows and columns may be empty.
@@ -99,7 +97,7 @@ class Inputs:
         text_words: Words of the items' own text, CSR of float32, (n_items, vocabulary).
         profile_words: Words of the items' profiles, likewise.
 
-    A row of a user or item without text or profile is all zeros; None where nobody has one.
+    The row of a user or item without text or profile is all zeros; None if nobody has one.
     """
 
     train: sparse.csr_array
@@ -113,7 +111,7 @@ class Inputs:
         """Checks shapes, types and values.
 
         Raises:
-            ModelError: Some do not fit; the message names the attribute.
+            ModelError: One of them does not fit; the message names the attribute.
         """
         self._check("text", self.text, self.n_items)
         self._check("item_profiles", self.item_profiles, self.n_items)
@@ -125,16 +123,16 @@ class Inputs:
 
     @property
     def n_users(self) -> int:
-        """How many users there are, those without training interactions included."""
+        """Number of users, including those without training interactions."""
         return int(self.train.shape[0])
 
     @property
     def n_items(self) -> int:
-        """How many items there are, those without training interactions included."""
+        """Number of items, including those without training interactions."""
         return int(self.train.shape[1])
 
     def without_profiles(self) -> Inputs:
-        """Returns what is left without anybody's profile."""
+        """Returns the inputs without the profiles of users and items."""
         return Inputs(train=self.train, text=self.text, text_words=self.text_words)
 
     def _check(self, name: str, values: NDArray[np.float32] | None, rows: int) -> None:
@@ -146,11 +144,11 @@ class Inputs:
             raise ModelError(f"{name} are {values.dtype}, not float32")
         wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
         if wrong.size:
-            raise ModelError(f"{name}: row {wrong[0]} has a value that is no finite number")
+            raise ModelError(f"{name}: row {wrong[0]} has a value that is not a finite number")
 
 
 def check_new_users(known: sparse.csr_array, n_items: int) -> None:
-    """Checks what `new_user_scores` is asked.
+    """Checks the arguments of `new_user_scores`.
 
     Raises:
         ModelError: The shape does not fit.
@@ -162,7 +160,7 @@ def check_new_users(known: sparse.csr_array, n_items: int) -> None:
 def check_scoring(
     users: NDArray[np.int64], known: sparse.csr_array, n_users: int, n_items: int
 ) -> None:
-    """Checks what `scores` is asked.
+    """Checks the arguments of `scores`.
 
     Raises:
         ModelError: A shape does not fit, or a row is out of range.

@@ -1,6 +1,6 @@
-"""Biased matrix factorisation (Koren et al., 2009, equation 4), its items made by fusion.
+"""Biased matrix factorisation (Koren et al., 2009, equation 4), with embeddings by fusion.
 
-The bias of an item is read from its embedding, so that a new item has one too.
+The bias of an item is computed from its embedding, so that a new item has one as well.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ class BiasMFConfig(FusionConfig):
     """Options of BiasMF.
 
     Attributes:
-        loss: `bpr`, as RecLM trains it, or `bce`.
+        loss: `bpr`, as in RecLM, or `bce`.
     """
 
     loss: Literal["bpr", "bce"] = "bpr"
 
 
 class BiasMF(FusedModel[BiasMFConfig]):
-    """Scores by inner product, an item's bias and, with `bce`, a user's.
+    """Scores by inner product plus the item's bias and, with `bce`, the user's.
 
-    Where pairs are compared within a user, as by BPR, that user's bias cancels out, and with it
-    the global one; to keep them would let rounding errors move them.
+    BPR compares items of one user, so the user's bias and the global bias cancel out; if they were
+    kept, rounding errors would move them.
     """
 
     name: ClassVar[str] = "bias_mf"
     config_type: ClassVar[type[ModelConfig]] = BiasMFConfig
 
     def make_parts(self, generator: torch.Generator) -> None:
-        """Makes the first embeddings and the biases."""
+        """Creates the first embeddings and the biases."""
         super().make_parts(generator)
         self.item_bias = linear(self.config.embedding_size, 1, generator, bias=False)
         pointwise = self.config.loss == "bce"
         self.user_bias = nn.Parameter(torch.zeros(self.inputs.n_users)) if pointwise else None
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Mapping[str, Tensor]:
-        """Returns BPR's or binary cross-entropy's loss."""
+        """Returns the BPR loss or the binary cross-entropy."""
         users, items = self.in_training(generator)
         users = functional.embedding(batch.users, users)
         items = torch.cat([items, self.item_bias(items)], dim=1)
@@ -71,24 +71,24 @@ class BiasMF(FusedModel[BiasMFConfig]):
         return {"bce": bce(positive + bias, negative + bias)}
 
     def score(self, users: Tensor, known: sparse.csr_array) -> Tensor:
-        """Returns scores; a new user's bias is 0, as is that of one who never learnt any."""
+        """Returns scores; the bias of a user without training interactions is 0."""
         scores = self._scored(self.first(users, known))
         return scores if self.user_bias is None else scores + self.user_bias[users, None]
 
     def score_new_users(
         self, known: sparse.csr_array, profiles: NDArray[np.float32] | None
     ) -> Tensor:
-        """Returns scores; a stranger's bias is 0."""
+        """Returns scores; a new user's bias is 0."""
         return self._scored(self.first_of_new_users(known, profiles))
 
     def terms(self) -> FactorTerms:
-        """As in `HasTerms`; a user's bias, where there is one, is a further number of theirs."""
+        """As in `HasTerms`; a user's bias, if there is one, is an additional dimension."""
         with torch.no_grad():
             self.make_ready()
             items, users = numbers(self._items), numbers(self._users)
             bias = numbers(self.item_bias(self._items)[:, 0])
             folded = numbers(self._items @ self._fold_in.map)
-        new_user = NewUser.asked()
+        new_user = NewUser.inputs()
         ids = self._fold_in.formula(new_user.pooled, new_user.count)
         tower = self.fusion.formula(ids, new_user)
         if self.user_bias is not None:
@@ -111,5 +111,5 @@ class BiasMF(FusedModel[BiasMFConfig]):
 
 
 def _pairs(users: Tensor, items: Tensor) -> Tensor:
-    """Returns inner products with a user's number for the bias taken as 1."""
+    """Returns inner products plus the items' biases, which are the last column of `items`."""
     return (users * items[:, :-1]).sum(dim=1) + items[:, -1]

@@ -1,7 +1,7 @@
 """Dense linear algebra of closed-form models: in float32, in place, and refused when too large.
 
-These models are exact and fast while a matrix of items x items fits into memory, and no further;
-whoever asks for more is told how much it would take before anything is allocated.
+These models are exact and fast as long as a matrix of items x items fits into memory. If it does
+not, an error says how much memory it would take, before anything is allocated.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ def refuse_beyond(limit_gib: float, values: int, what: str) -> None:
     """Refuses to allocate more than a limit.
 
     Args:
-        limit_gib: How much may be allocated.
-        values: How many numbers of four bytes are needed at the peak.
-        what: For the message: what needs them.
+        limit_gib: The limit.
+        values: Number of float32 values at the peak.
+        what: What needs them, for the message.
 
     Raises:
         ModelError: It is too much.
@@ -42,7 +42,7 @@ def refuse_beyond(limit_gib: float, values: int, what: str) -> None:
 def product(
     left: sparse.csr_array | NDArray[np.float32], right: sparse.csr_array | NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Returns left @ right.T, dense; what is sparse is multiplied in blocks of rows."""
+    """Returns left @ right.T as a dense matrix, computed in blocks of rows."""
     result = np.empty((left.shape[0], right.shape[0]), np.float32)
     turned = right.T.tocsr() if sparse.issparse(right) else right.T
     for start in range(0, left.shape[0], _BLOCK):
@@ -52,7 +52,7 @@ def product(
 
 
 def invert(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns the inverse of a symmetric positive definite matrix, in its place.
+    """Returns the inverse of a symmetric positive definite matrix, which is overwritten.
 
     Raises:
         ModelError: It is not positive definite to the precision of float32.

@@ -1,4 +1,4 @@
-"""EASE: for each item the weights of all others that predict it best, in closed form."""
+"""EASE: weights of all items that predict each other item best, in closed form."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class EASEConfig(WeightsConfig):
         regularisation: Added to the diagonal of the items' Gram matrix; lambda of the paper.
         damping: The weight of a user of n interactions is n^(-2 damping), scaled so that the
             trace of the Gram matrix stays; 0 as in the paper.
-        max_gib: Memory that the matrices of items x items may take.
+        max_gib: Limit on the memory of the matrices of items x items.
     """
 
     regularisation: float = Field(500.0, gt=0)
@@ -50,7 +50,7 @@ class EASE(ItemWeights):
         them and any item.
 
         Raises:
-            ModelError: It would take more memory than allowed, or nothing is there to learn from.
+            ModelError: It would take more memory than allowed, or there are no interactions.
         """
         rows = warm_items(inputs.train)
         values = len(rows) * (len(rows) + inputs.n_items)
@@ -72,7 +72,7 @@ def ease_weights(
         damping: As in `EASEConfig`.
 
     Returns:
-        (n_items, n_items); what row i says about column j.
+        (n_items, n_items); row i has the weights of item i for the others.
     """
     gram = _gram(train, damping)
     gram[np.diag_indices_from(gram)] += regularisation
@@ -85,7 +85,7 @@ def ease_weights(
 def spread(
     weights: NDArray[np.float32], columns: NDArray[np.int64], n_items: int
 ) -> NDArray[np.float32]:
-    """Returns the weights at these columns of n_items, zeros at the others."""
+    """Returns a matrix of n_items columns with the weights in these columns, zeros elsewhere."""
     if weights.shape[1] == n_items:
         return weights
     result = np.zeros((len(weights), n_items), np.float32)

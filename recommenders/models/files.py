@@ -1,13 +1,11 @@
-"""A model's folder: arrays as safetensors, the rest as JSON; never pickle, so that it can be shared.
+"""A model's folder: arrays as safetensors, the rest as JSON.
 
-Written under another name and renamed, so that a folder with the right name is whole.
+There is no pickle in it, so that a folder from somebody else can be read safely.
 """
 
 from __future__ import annotations
 
 import json
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +13,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from recommenders.models.errors import ModelError
+from services.common.files import atomic_folder, is_occupied, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -32,35 +32,28 @@ def write_folder(
     *,
     replace: bool = False,
 ) -> None:
-    """Writes a model's folder, whole or not at all; folders above it are made.
+    """Writes a model's folder atomically; its parent folders are made.
 
     Args:
-        folder: Where.
-        info: What JSON can hold, such as the name and configuration of the model.
-        arrays: Of any shape and type that safetensors knows.
-        replace: Put it in the place of such a folder that is there already.
+        folder: The folder to write.
+        info: JSON values, such as the name and configuration of the model.
+        arrays: Arrays of any shape and type that safetensors supports.
+        replace: Whether to replace a model's folder that exists.
 
     Raises:
-        ModelError: Something is there that is not to be replaced.
+        ModelError: The folder is not empty, and is not to be replaced or holds no model.
     """
-    occupied = folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
-    if occupied and not (replace and (folder / INFO).is_file()):
+    if is_occupied(folder) and not (replace and (folder / INFO).is_file()):
         raise ModelError(f"{folder} is not empty; choose another folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-        new = Path(scratch, "new")
-        new.mkdir()
+    with atomic_folder(folder, replace=replace) as new:
         save_file(
             {name: np.ascontiguousarray(array) for name, array in arrays.items()}, new / ARRAYS
         )
-        (new / INFO).write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
-        if occupied:
-            folder.rename(Path(scratch, "old"))
-        new.rename(folder)
+        write_json(new / INFO, info)
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Reads what `write_folder` wrote.
+    """Reads a folder that `write_folder` wrote.
 
     Raises:
         ModelError: A file is missing or damaged.
@@ -70,7 +63,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         arrays = load_file(folder / ARRAYS)
     except FileNotFoundError as error:
         raise ModelError(
-            f"{error.filename or folder} is missing; this is no model's folder"
+            f"{error.filename or folder} is missing; this is not a model's folder"
         ) from error
     except (ValueError, OSError, SafetensorError) as error:
         raise ModelError(f"{folder} cannot be read: {error}") from error

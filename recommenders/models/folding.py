@@ -1,4 +1,4 @@
-"""New users: their embeddings from what is known of them, when training knew nothing."""
+"""Folding in: embeddings of new users, computed from their known items."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _RIDGE = 1e-3
 
 
 def is_cold(users: Tensor, train: sparse.csr_array) -> NDArray[np.int64]:
-    """Returns the places among these user rows of those without training interactions."""
+    """Returns the positions in `users` of those without training interactions."""
     rows = users.cpu().numpy()
     return np.flatnonzero(train.indptr[rows] == train.indptr[rows + 1]).astype(np.int64)
 
 
 def mean_known(known: sparse.csr_array, vectors: Tensor) -> Tensor:
-    """Returns the mean vector of each row's items, (rows, d); zeros for a row without any."""
+    """Returns the mean vector of each row's items, (rows, d); zeros for an empty row."""
     counts = np.maximum(np.diff(known.indptr), 1).astype(np.float32)
     return product(known, vectors) / torch.from_numpy(counts)[:, None].to(vectors.device)
 
@@ -41,18 +41,18 @@ def product(known: sparse.csr_array, vectors: Tensor) -> Tensor:
 
 
 class FoldIn:
-    """From the items that a user is known by to the id part that training might have given.
+    """Estimates a new user's id embedding from the embeddings of the known items.
 
-    A linear map of how the mean of the items' embeddings differs from the average user's, fitted
-    by ridge regression on the users that training knew, and added to their average id part. A
-    user of whom nothing is known gets that average.
+    The estimate is the average id embedding plus a linear map of the difference between the mean of
+    the user's items and the average user's mean. The map is fitted to the training users by ridge
+    regression. A user without known items gets the average.
 
     Attributes:
         items: First embeddings of the items, (n_items, d).
         centre: The mean over training users of the mean of their items, (d,).
-        average: The mean over training users of their id parts, (d,).
+        average: The mean over training users of their id embeddings, (d,).
         map: (d, d).
-        doubt: How many clicks have to be there for the difference from the average to count half.
+        doubt: Number of clicks at which the difference from the average counts half.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class FoldIn:
             train: CSR, (n_users, n_items).
             items: First embeddings of the items, (n_items, d).
             ids: The users' id embeddings, (n_users, d).
-            credible: Whether the difference of n items from the average counts n / (n + doubt)
-                times; else it counts whole from the first on.
+            credible: Whether the difference of n items from the average is multiplied by
+                n / (n + doubt); otherwise it counts fully from the first item on.
         """
         warm = torch.from_numpy(np.diff(train.indptr) > 0).to(items.device)
         users = max(1, int(warm.sum()))
@@ -80,38 +80,38 @@ class FoldIn:
         self.map = torch.linalg.solve(square, there.T @ wanted).to(items.dtype)
 
     def ids(self, known: sparse.csr_array) -> Tensor:
-        """Returns the id parts of users by what is known of them, (rows, d)."""
+        """Returns the id embeddings of users, estimated from their known items, (rows, d)."""
         ids: Tensor = self.average + self._differences(known) @ self.map
         return ids
 
     def formula(self, pooled: Formula, count: Formula) -> Formula:
-        """Returns what `ids` does as a formula.
+        """Returns the formula of `ids`.
 
         Args:
-            pooled: Sum of the known items' embeddings through the map, `items @ map`, (batch, d).
-            count: How many they are, (batch, 1).
+            pooled: Sum of the known items' rows of `items @ map`, (batch, d).
+            count: Number of known items, (batch, 1).
         """
         centre, average = numbers(self.centre @ self.map), numbers(self.average)
         return (pooled - count * centre) / (count + self.doubt).at_least(1) + average
 
     def _differences(self, known: sparse.csr_array) -> Tensor:
-        """Returns how each row's items differ from the average user's, as far as it counts."""
+        """Returns the weighted difference of each row's mean from the average user's mean."""
         counts = torch.from_numpy(np.diff(known.indptr).astype(np.float32)).to(self.items.device)
         weight = counts / (counts + self.doubt).clamp_min(1)
         return (mean_known(known, self.items) - self.centre) * weight[:, None]
 
 
 def _doubt(train: sparse.csr_array, items: Tensor, means: Tensor) -> float:
-    """Returns the variance within users over that between them, both summed over numbers.
+    """Returns the variance within users over that between users, both summed over dimensions.
 
-    The k of Buehlmann's credibility n / (n + k) ("Experience rating and credibility", ASTIN
-    Bulletin 4, 1967), by the usual estimates: the mean of n items is the user's true mean with an
-    error of the variance within over n.
+    This is the k of Buehlmann's credibility n / (n + k) ("Experience rating and credibility", ASTIN
+    Bulletin 4, 1967) by its usual estimators: the mean of n items is the user's true mean with an
+    error variance of the variance within users over n.
 
     Args:
         train: CSR, (n_users, n_items).
         items: Embeddings, (n_items, d).
-        means: Of the items of each user who has some, (users, d).
+        means: Mean of the items of each user with any, (users, d).
     """
     lengths = np.diff(train.indptr)
     counts = torch.from_numpy(lengths[lengths > 0].astype(np.float64))
@@ -126,13 +126,13 @@ def _doubt(train: sparse.csr_array, items: Tensor, means: Tensor) -> float:
 
 
 def few_of_each(train: sparse.csr_array, generator: torch.Generator) -> sparse.csr_array:
-    """Returns some of each user's interactions: from one to all, small numbers as likely as large.
+    """Returns a random part of each user's interactions, at least one.
 
-    The number is drawn so that its logarithm is uniform; which ones, by lot.
+    The logarithm of their number is uniform, up to all of them; which ones is uniform.
 
     Args:
         train: CSR, (n_users, n_items).
-        generator: Where chance comes from.
+        generator: Source of randomness.
     """
     device, counts = generator.device, np.diff(train.indptr)
     draws = torch.rand(train.nnz, generator=generator, device=device).cpu().numpy()
@@ -147,23 +147,23 @@ def few_of_each(train: sparse.csr_array, generator: torch.Generator) -> sparse.c
 
 
 class GraphFoldIn:
-    """New users as further nodes of a graph, with an edge to each item they are known by.
+    """New users as additional nodes of a graph, with an edge to each known item.
 
-    The edges hand on to the new user only: what other nodes are does not change.
+    Messages pass to the new user only: the embeddings of other nodes do not change.
 
     Attributes:
-        handed: What each item adds to a neighbour's sum over layers, before it is divided by the
+        handed: What each item adds to a neighbour's sum over layers, before the division by the
             square root of the neighbour's degree, (n_items, d).
     """
 
     def __init__(self, graph: Graph, users: Tensor, items: Tensor, layers: int) -> None:
-        """Works out what each item hands on to a neighbour, over all layers.
+        """Computes each item's messages to a neighbour, summed over layers.
 
         Args:
             graph: Of the training interactions.
             users: First embeddings, (n_users, d).
             items: First embeddings, (n_items, d).
-            layers: How many steps are spread.
+            layers: Number of layers.
         """
         self._layers = layers
         degrees = graph.items.bounds.diff()
@@ -174,21 +174,21 @@ class GraphFoldIn:
         self.handed = handed * degrees.float().rsqrt().masked_fill(degrees == 0, 0)[:, None]
 
     def formula(self, first: Formula, pooled: Formula, count: Formula) -> Formula:
-        """Returns what `spread` does as a formula.
+        """Returns the formula of `spread`.
 
         Args:
             first: First embeddings, (batch, d).
-            pooled: Sum of what the known items hand on, (batch, d).
-            count: How many they are, (batch, 1).
+            pooled: Sum of the known items' rows of `handed`, (batch, d).
+            count: Number of known items, (batch, 1).
         """
         return (first + pooled / root(count.at_least(1))) * (1 / (self._layers + 1))
 
     def spread(self, first: Tensor, known: sparse.csr_array) -> Tensor:
-        """Returns spread embeddings of new users, (rows, d).
+        """Returns the final embeddings of new users, (rows, d).
 
         Args:
             first: Their first embeddings, (rows, d).
-            known: What is known of each, CSR, (rows, n_items).
+            known: Their known items, CSR, (rows, n_items).
         """
         degrees = torch.from_numpy(np.maximum(np.diff(known.indptr), 1)).to(first)
         reached = product(known, self.handed) * degrees.rsqrt()[:, None]

@@ -1,8 +1,9 @@
-"""Formulas that a model writes down once, to be worked out elsewhere without it.
+"""Formulas: expression trees of ONNX operations, from which a bundle's user tower is exported.
 
-A bundle's user tower has to run where torch is not. So a model says how it makes the vector of a
-stranger as a formula: `relu(x @ weights + bias)` builds a tree, and whoever exports it translates
-each node. Its operations are those of ONNX and go by their names there.
+The tower runs in a service without torch. A model therefore gives the vector of a new user as a
+formula: `relu(x @ weights + bias)` builds a tree, and the export translates each node. The
+operations are those of ONNX and have the same names. docs/decisions/0019-libraries.md says why
+torch's exporter is not used.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     Operand: TypeAlias = "Formula | NDArray[np.float32] | float"
 
 _TINY = 1e-12
-"""What a length is at least, where something is divided by it; as in torch."""
+"""Lower bound of a length in a division, as in torch."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,10 +31,10 @@ class Formula:
     """A value of (batch, some width), or a constant.
 
     Attributes:
-        operation: An operation of ONNX; `Input` or `Constant` at the leaves.
-        operands: What it is applied to.
-        options: Its attributes; the name of an input.
-        value: Of a constant, float32 or, where they count or name axes, int64.
+        operation: An operation of ONNX; `Input` or `Constant` at a leaf.
+        operands: The operation's inputs.
+        options: The operation's attributes; for an input its name.
+        value: The value of a constant: float32, or int64 for indices and axes.
     """
 
     operation: str
@@ -57,15 +58,15 @@ class Formula:
         return self._with("MatMul", other)
 
     def at_least(self, least: float) -> Formula:
-        """Returns the larger of each number and `least`."""
+        """Returns the elementwise maximum with `least`."""
         return self._with("Max", least)
 
     def at_most(self, most: float) -> Formula:
-        """Returns the smaller of each number and `most`."""
+        """Returns the elementwise minimum with `most`."""
         return self._with("Min", most)
 
     def columns(self, start: int, stop: int) -> Formula:
-        """Returns some columns."""
+        """Returns the columns from `start` up to `stop`."""
         bounds = [_constant(np.array([number], np.int64)) for number in (start, stop, 1)]
         return Formula("Slice", (self, *bounds))
 
@@ -75,16 +76,16 @@ class Formula:
 
 
 def numbers(tensor: Tensor) -> NDArray[np.float32]:
-    """Returns a tensor's numbers as a formula's constant."""
+    """Returns a tensor as an array of float32, for a constant of a formula."""
     result: NDArray[np.float32] = tensor.detach().float().cpu().numpy()
     return result
 
 
 def layers(x: Formula, network: Iterable[nn.Module]) -> Formula:
-    """Returns what a sequence of linear layers and ReLUs, leaky or not, makes of a formula.
+    """Applies a sequence of linear layers, ReLUs and leaky ReLUs to a formula.
 
     Raises:
-        TypeError: There is something else in it.
+        TypeError: The sequence has a module of another kind.
     """
     for layer in network:
         if isinstance(layer, nn.Linear):
@@ -105,12 +106,12 @@ def named(name: str) -> Formula:
 
 
 def relu(x: Formula) -> Formula:
-    """Returns the positive numbers, and 0 for the others."""
+    """Returns the elementwise maximum with 0."""
     return Formula("Relu", (x,))
 
 
 def leaky_relu(x: Formula, slope: float) -> Formula:
-    """Returns the positive numbers, and `slope` times the others."""
+    """Returns positive numbers unchanged, and `slope` times the others."""
     return Formula("LeakyRelu", (x,), {"alpha": slope})
 
 
@@ -130,12 +131,12 @@ def inverse(x: Formula) -> Formula:
 
 
 def side_by_side(*parts: Formula) -> Formula:
-    """Returns formulas as one, columns after columns."""
+    """Returns the concatenation of the formulas' columns."""
     return Formula("Concat", parts, {"axis": 1})
 
 
 def unit(x: Formula) -> Formula:
-    """Returns rows divided by their length."""
+    """Returns rows divided by their Euclidean length."""
     length = Formula("ReduceL2", (x,), {"axes": [1], "keepdims": 1})
     return x / length.at_least(_TINY)
 

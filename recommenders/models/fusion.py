@@ -1,9 +1,9 @@
-"""How ids, text and profiles become the first embedding of a user or an item; the same for all.
+"""First embeddings of users and items from ids, text and profiles, the same for all models.
 
-As in RecLM (arXiv 2412.19302, and its code): an item has no id of its own but is what a small
-network makes of its text, so that a new item is as good as any; a user has an id embedding. The
-augmented variant reads profiles through a second network, shared by users and items, and a layer,
-shared as well, fuses a profile with what there was without it.
+As in RecLM (arXiv 2412.19302, and its code), an item has no id embedding: a small network computes
+its embedding from its text, so that new items need no training. A user has an id embedding. The
+augmented variant reads profiles with a second network, which users and items share, and a layer,
+also shared, combines the result with the embedding of the base variant.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 
 
 class FusionConfig(ModelConfig):
-    """What embeddings are made from.
+    """Options of first embeddings.
 
     Attributes:
-        variant: `base` reads items' text alone; `augmented` users' and items' profiles too.
-        items: What an item is: its `features`, as in the paper; its `ids` alone, as where a
-            graph model was first published; or `both`, added.
-        embedding_size: Numbers in an embedding.
-        fusion: How a profile joins: `concat`, the paper's layer over both, or `add`, their sum.
-        id_dropout: How likely an item's id is left out of a training step, with `both`, so that
-            features learn to stand alone.
-        user_dropout: How likely a user is a stranger in a training step: their id is replaced by
-            the one that a few of their clicks would give; and, by a lot of its own, how likely
-            their profile is left out. So either learns to stand alone (DropoutNet, Volkovs et
-            al., NeurIPS 2017, section 4.2). 0 as in the paper.
-        fold_in: How much the clicks of a stranger say: as much as all that training users chose
-            (`mean`), or by how many they are (`credible`; see `folding.FoldIn`).
+        variant: `base` reads items' text only, `augmented` also profiles of users and items.
+        items: The embedding of an item: from its `features`, as in the paper; its `ids` only, as
+            in the original publications of the graph models; or the sum of `both`.
+        embedding_size: Dimension of an embedding.
+        fusion: How a profile is combined: `concat`, the paper's layer over both, or `add`, a sum.
+        id_dropout: Probability that an item's id embedding is dropped in a training step, with
+            `both`, so that features learn to stand alone.
+        user_dropout: Probability that a user's id embedding is replaced in a training step by the
+            one folded in from a few of their clicks; independently, the probability that the
+            user's profile is dropped. So each learns to stand alone (DropoutNet, Volkovs et al.,
+            NeurIPS 2017, section 4.2). 0 as in the paper.
+        fold_in: Weight of a new user's clicks: the same for any number (`mean`), or growing with
+            their number (`credible`; see `folding.FoldIn`).
     """
 
     variant: Literal["base", "augmented"] = "base"
@@ -61,15 +61,15 @@ class FusionConfig(ModelConfig):
 class Fusion(nn.Module):
     """First embeddings.
 
-    A user or item without training interactions has an id part of zero, whatever its table row
-    holds: nothing was learnt there.
+    The id embedding of a user or item without training interactions counts as zero, whatever the
+    table holds, since it was not trained.
 
     Attributes:
         user_ids: (n_users, d).
-        item_ids: (n_items, d), or None where items have features only.
-        text_network: From an item's text, or None.
-        profile_network: From the profile of an item or a user, or None.
-        fuse: The layer over both, or None where they are added or there is one alone.
+        item_ids: (n_items, d), or None if items have features only.
+        text_network: Reads an item's text, or None.
+        profile_network: Reads the profile of an item or a user, or None.
+        fuse: The layer over both, or None if they are added or there is only one.
     """
 
     _text: Tensor | None
@@ -77,10 +77,10 @@ class Fusion(nn.Module):
     _user_profiles: Tensor | None
 
     def __init__(self, inputs: Inputs, config: FusionConfig, generator: torch.Generator) -> None:
-        """Draws the parameters.
+        """Initialises the parameters.
 
         Raises:
-            ModelError: What the configuration reads is not among the inputs.
+            ModelError: The inputs lack what the configuration reads.
         """
         super().__init__()
         size, augmented = config.embedding_size, config.variant == "augmented"
@@ -117,7 +117,7 @@ class Fusion(nn.Module):
 
     @property
     def profile_dimension(self) -> int:
-        """Numbers in a user's profile; 0 where none is read."""
+        """Dimension of a user's profile; 0 if none is read."""
         return 0 if self._user_profiles is None else int(self._user_profiles.shape[1])
 
     def users(
@@ -126,8 +126,8 @@ class Fusion(nn.Module):
         """Returns the first embeddings of all users, (n_users, d).
 
         Args:
-            generator: Where dropout of users comes from, in training; nothing is dropped without.
-            stand_ins: What takes the place of an id that is dropped, (n_users, d).
+            generator: Source of dropout in training; None for no dropout.
+            stand_ins: Replacements for dropped id embeddings, (n_users, d).
         """
         ids = self.user_ids * self.get_buffer("_warm_users")
         profiles, dropout = self._user_profiles, self._config.user_dropout
@@ -138,16 +138,16 @@ class Fusion(nn.Module):
         return self._fused_users(ids, profiles)
 
     def profiles_of(self, users: Tensor) -> Tensor | None:
-        """Returns users' profiles as they are read, (u, p), or None where none are."""
+        """Returns users' standardised profiles, (u, p), or None if none are read."""
         return None if self._user_profiles is None else self._user_profiles[users]
 
     def standardised(self, profiles: NDArray[np.float32] | None, users: int) -> Tensor | None:
-        """Returns strangers' profiles as they are read.
+        """Returns new users' standardised profiles, or None if none are read.
 
         Args:
-            profiles: As an encoder makes them, (u, p), zeros where there is none; None for
-                strangers without any.
-            users: How many strangers there are.
+            profiles: As an encoder returns them, (u, p), zeros for a user without one; None if
+                no user has one.
+            users: Number of users.
 
         Raises:
             ModelError: The shape does not fit.
@@ -161,16 +161,16 @@ class Fusion(nn.Module):
         )
 
     def folded(self, ids: Tensor, profiles: Tensor | None) -> Tensor:
-        """Returns the first embeddings of users whose id part was found otherwise.
+        """Returns the first embeddings of users with given id embeddings.
 
         Args:
             ids: (u, d).
-            profiles: Their profiles as they are read, (u, p); None where none are.
+            profiles: Their standardised profiles, (u, p); None if none are read.
         """
         return self._fused_users(ids, profiles)
 
     def formula(self, ids: Formula, new_user: NewUser) -> Formula:
-        """Returns what `folded` makes of an id part and a raw profile, as a formula."""
+        """Returns the formula of `folded`, of an id embedding and a raw profile."""
         if self.profile_network is None or self._user_profiles is None:
             return ids
         read = unit(layers(self._scale.formula(new_user), self.profile_network))
@@ -182,7 +182,7 @@ class Fusion(nn.Module):
         """Returns the first embeddings of all items, (n_items, d).
 
         Args:
-            generator: Where dropout of ids comes from, in training; nothing is dropped without.
+            generator: Source of dropout in training; None for no dropout.
         """
         parts = []
         features = self._features()
@@ -222,7 +222,7 @@ class Fusion(nn.Module):
 def linear(
     inputs: int, outputs: int, generator: torch.Generator, *, bias: bool = True
 ) -> nn.Linear:
-    """Returns a layer as torch draws one (He et al., 2015), but from this generator."""
+    """Returns a layer initialised as by torch (He et al., 2015), but from this generator."""
     layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias)  # type: ignore[no-untyped-call]
     bound = inputs**-0.5
     with torch.no_grad():
@@ -233,30 +233,30 @@ def linear(
 
 
 def network(inputs: int, outputs: int, generator: torch.Generator) -> nn.Sequential:
-    """Returns two layers with a ReLU between."""
+    """Returns two linear layers with a ReLU between them."""
     first, second = linear(inputs, outputs, generator), linear(outputs, outputs, generator)
     return nn.Sequential(first, nn.ReLU(), second)
 
 
 def table(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Returns id embeddings as LightGCN's code draws them.
+    """Returns id embeddings initialised as in LightGCN's code.
 
-    Smaller ones (Glorot's, for tables of this length) keep contrastive models from learning for
-    many epochs: the gradient of a cosine grows as embeddings shrink, that of BPR shrinks.
+    With smaller ones (Glorot's for tables of this length) contrastive models learn nothing for many
+    epochs: as embeddings shrink, the gradient of a cosine grows and that of BPR shrinks.
     """
     return torch.empty(shape).normal_(std=0.1, generator=generator)
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How vectors are standardised: the mean is taken off, and the mean square becomes 1.
+    """Standardises vectors: subtracts their mean and scales the mean square to 1.
 
-    Encoders' vectors share a large mean and have small numbers; a network learns little from
-    them as they are. Rows of zeros, which have no vector, stay so: they are the average one.
+    Encoders' vectors have a large common mean and small values, from which a network learns little.
+    Rows of zeros, which stand for a missing vector, stay zeros: the average vector.
 
     Attributes:
-        mean: (p,), float64; of no numbers where there are no vectors.
-        divisor: What the differences from the mean are divided by.
+        mean: (p,), float64; empty if there are no vectors.
+        divisor: Root mean square of the differences from the mean.
     """
 
     mean: NDArray[np.float64]
@@ -264,7 +264,7 @@ class Scale:
 
     @classmethod
     def of(cls, values: NDArray[np.float32] | None) -> Scale:
-        """Works it out from vectors, (n, p)."""
+        """Computes it from vectors, (n, p)."""
         if values is None:
             return cls(np.zeros(0), 1.0)
         rows = values[np.asarray(values.any(axis=1))]
@@ -275,21 +275,21 @@ class Scale:
         return cls(mean, square**0.5 if square > 0 else 1.0)
 
     def __call__(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Returns the vectors standardised."""
+        """Returns the standardised vectors."""
         there = np.asarray(values.any(axis=1))
         scaled = np.where(there[:, None], values - self.mean, 0) / self.divisor
         return scaled.astype(np.float32)
 
     def formula(self, new_user: NewUser) -> Formula:
-        """Returns a raw profile standardised, zeros where there is none."""
+        """Returns the formula of a standardised profile; zeros for a user without one."""
         mean = self.mean.astype(np.float32)
         return (new_user.profile - mean) * (1 / self.divisor) * new_user.has_profile
 
     def of_new_users(self, profiles: NDArray[np.float32], shape: tuple[int, int]) -> Tensor:
-        """Returns profiles standardised, on the CPU.
+        """Returns standardised profiles on the CPU.
 
         Raises:
-            ModelError: They are not of this shape.
+            ModelError: The profiles do not have this shape.
         """
         if profiles.shape != shape:
             raise ModelError(f"profiles are of shape {profiles.shape}, not {shape}")
@@ -297,21 +297,21 @@ class Scale:
 
 
 def standardised(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns vectors standardised by themselves; see `Scale`."""
+    """Returns vectors standardised by their own mean and scale; see `Scale`."""
     return Scale.of(values)(values)
 
 
 def keep(module: nn.Module, name: str, values: NDArray[np.float32] | None) -> None:
-    """Keeps standardised vectors with a module, on its device but not among what it learnt."""
+    """Registers standardised vectors as a buffer that is not saved with the parameters."""
     kept = None if values is None else torch.from_numpy(standardised(values))
     module.register_buffer(name, kept, persistent=False)
 
 
 def profile_width(*profiles: NDArray[np.float32] | None) -> int | None:
-    """Returns how many numbers profiles have, or None where there are none.
+    """Returns the dimension of profiles, or None if there are none.
 
     Raises:
-        ModelError: Those of users and items have not as many.
+        ModelError: Profiles of users and items differ in dimension.
     """
     widths = {values.shape[1] for values in profiles if values is not None}
     if len(widths) > 1:

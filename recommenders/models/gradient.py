@@ -1,7 +1,7 @@
-"""What models that are trained by gradient share: scoring, folding in, and their folder.
+"""What models trained by gradient descent share: scoring, folding in, saving and loading.
 
-A model holds parameters and what it was built from, and owns no optimizer: `recommenders.trainer`
-asks it for the losses of a batch, and nothing else.
+A model has its parameters and inputs, and no optimiser: `recommenders.trainer` calls it for the
+losses of a batch, and nothing else.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ F = TypeVar("F", bound=FusionConfig)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Interactions, and for each an item that the user has none with; rows, int64, (b,)."""
+    """Interactions with a negative item each; row numbers, int64, (b,)."""
 
     users: Tensor
     positives: Tensor
@@ -50,7 +50,7 @@ class Batch:
         return len(self.users)
 
     def pieces(self, size: int) -> Iterator[Batch]:
-        """Yields the batch in pieces of at most that size."""
+        """Yields pieces of the batch of at most that size."""
         for start in range(0, len(self), size):
             yield self.part(start, start + size)
 
@@ -61,11 +61,11 @@ class Batch:
 
 
 class GradientModel(nn.Module, Generic[C]):
-    """A model that is trained by gradient.
+    """A model that is trained by gradient descent.
 
     Attributes:
-        name: What it is called in the registry.
-        config_type: What it is configured by.
+        name: Its name in the registry.
+        config_type: The class of its options.
     """
 
     name: ClassVar[str]
@@ -75,12 +75,12 @@ class GradientModel(nn.Module, Generic[C]):
         """Builds an untrained model.
 
         Args:
-            inputs: What it learns from.
-            config: Its options.
-            generator: Where its first parameters come from; on the CPU.
+            inputs: The training data.
+            config: The options.
+            generator: Source of the initial parameters, on the CPU.
 
         Raises:
-            ModelError: What the configuration reads is not among the inputs.
+            ModelError: The inputs lack what the configuration reads.
         """
         super().__init__()
         self.inputs = inputs
@@ -89,30 +89,30 @@ class GradientModel(nn.Module, Generic[C]):
         self.make_parts(generator)
 
     def make_parts(self, generator: torch.Generator) -> None:
-        """Makes the parameters and what else is derived from the inputs."""
+        """Creates the parameters and everything else that is derived from the inputs."""
         raise NotImplementedError
 
     def begin_epoch(self, generator: torch.Generator) -> None:
-        """Draws what stays the same for an epoch; nothing for most models."""
+        """Draws what stays fixed for an epoch; most models draw nothing."""
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Mapping[str, Tensor]:
-        """Returns the terms of the loss by name; their sum is what training lowers.
+        """Returns the terms of the loss by name; training minimises their sum.
 
         Args:
             batch: On the model's device; each term is a mean over it.
-            generator: Where noise and dropout come from, on the same device.
+            generator: Source of noise and dropout, on the same device.
         """
         raise NotImplementedError
 
     def prepare(self) -> None:
-        """Works out what scoring needs, from the parameters as they are."""
+        """Computes what scoring needs from the present parameters."""
         raise NotImplementedError
 
     def score(self, users: Tensor, known: sparse.csr_array) -> Tensor:
         """Returns scores, (len(users), n_items), after `prepare`; without gradients.
 
         Args:
-            users: Rows on the model's device.
+            users: User rows, on the model's device.
             known: As in `Recommender.scores`.
         """
         raise NotImplementedError
@@ -125,16 +125,16 @@ class GradientModel(nn.Module, Generic[C]):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """The device of the parameters."""
         return next(self.parameters()).device
 
     def train(self, mode: bool = True) -> Self:
-        """Switches between training and scoring; what scoring needs is worked out anew."""
+        """Switches between training and scoring; what scoring needs is computed again."""
         self._ready = False
         return super().train(mode)
 
     def scores(self, users: NDArray[np.int64], known: sparse.csr_array) -> NDArray[np.float32]:
-        """As in `Recommender`; the first call after training works out the embeddings."""
+        """As in `Recommender`; the first call after training computes the embeddings."""
         check_scoring(users, known, self.inputs.n_users, self.inputs.n_items)
         with torch.inference_mode():
             self.make_ready()
@@ -144,21 +144,21 @@ class GradientModel(nn.Module, Generic[C]):
     def new_user_scores(
         self, known: sparse.csr_array, profiles: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
-        """As in `ScoresStrangers`."""
+        """As in `ScoresNewUsers`."""
         check_new_users(known, self.inputs.n_items)
         with torch.inference_mode():
             self.make_ready()
             return self.score_new_users(known, profiles).float().cpu().numpy()
 
     def make_ready(self) -> None:
-        """Works out what scoring needs, if that has not been done since training."""
+        """Computes what scoring needs, unless this has been done since training."""
         if not self._ready:
             self.eval()
             self.prepare()
             self._ready = True
 
     def save(self, folder: Path) -> None:
-        """As in `Recommender`; the inputs are kept too, since they are what folds in new users."""
+        """As in `Recommender`; the inputs are saved too, since folding in new users needs them."""
         info = {
             "name": self.name,
             "config": self.config.model_dump(),
@@ -200,37 +200,37 @@ class GradientModel(nn.Module, Generic[C]):
 
 
 class FusedModel(GradientModel[F]):
-    """A model whose users and items start from ids, text and profiles.
+    """A model whose first embeddings come from ids, text and profiles.
 
     Attributes:
-        fusion: Makes the first embeddings.
+        fusion: Computes the first embeddings.
     """
 
     fusion: Fusion
     _stand_ins: Tensor | None = None
 
     def make_parts(self, generator: torch.Generator) -> None:
-        """Makes the fusion; a subclass adds what it has besides."""
+        """Creates the fusion; a subclass adds its own parts."""
         self.fusion = Fusion(self.inputs, self.config, generator)
 
     def begin_epoch(self, generator: torch.Generator) -> None:
-        """Works out what takes the place of ids: what a few of each user's clicks would give."""
+        """Computes the replacements of dropped ids: each user folded in from a few of their clicks."""
         if self.config.user_dropout:
             with torch.no_grad():
                 fold_in = self._folding(self.fusion.items())
                 self._stand_ins = fold_in.ids(few_of_each(self.inputs.train, generator))
 
     def in_training(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Returns the first embeddings of all users and items, some of their parts dropped."""
+        """Returns the first embeddings of all users and items, with dropout."""
         return self.fusion.users(generator, self._stand_ins), self.fusion.items(generator)
 
     def prepare(self) -> None:
-        """Works out the first embeddings, and how to find those of new users."""
+        """Computes the first embeddings, and fits the folding in of new users."""
         self._users, self._items = self.fusion.users(), self.fusion.items()
         self._fold_in = self._folding(self._items)
 
     def first(self, users: Tensor, known: sparse.csr_array) -> Tensor:
-        """Returns the first embeddings of users, (len(users), d); new ones are folded in."""
+        """Returns the first embeddings of users, (len(users), d); new users are folded in."""
         vectors = self._users[users]
         cold = is_cold(users, self.inputs.train)
         if cold.size:
@@ -242,7 +242,7 @@ class FusedModel(GradientModel[F]):
     def first_of_new_users(
         self, known: sparse.csr_array, profiles: NDArray[np.float32] | None
     ) -> Tensor:
-        """Returns the first embeddings of strangers, (rows, d); arguments as `new_user_scores`."""
+        """Returns the first embeddings of new users, (rows, d); arguments as `new_user_scores`."""
         read = self.fusion.standardised(profiles, known.shape[0])
         return self.fusion.folded(self._fold_in.ids(known), read)
 
@@ -252,5 +252,5 @@ class FusedModel(GradientModel[F]):
 
 
 def generator_from(rng: np.random.Generator) -> torch.Generator:
-    """Returns a generator of torch's on the CPU that is seeded from one of numpy's."""
+    """Returns a torch generator on the CPU, seeded from a NumPy generator."""
     return torch.Generator().manual_seed(int(rng.integers(2**63)))

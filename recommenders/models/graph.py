@@ -1,9 +1,10 @@
-"""The graph of users and items, and what spreads over it: the costly part of every graph model.
+"""The graph of users and items and its propagation, the expensive part of every graph model.
 
 Both directions of the bipartite graph are kept as compressed rows with 32-bit indices, and a
 product with one is a weighted `embedding_bag`: on a CPU that kernel takes about half the time of
 torch's CSR product and a fortieth of its COO product. The normalised graph is symmetric, so the
-gradient of a propagation is the same propagation of the gradient, and nothing is kept for it.
+gradient of a propagation is the same propagation of the gradient, and the backward pass needs no
+saved tensors.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Half:
     """One direction of a graph as compressed rows.
 
     Attributes:
-        bounds: Where each row starts and the last ends, int32, (rows + 1,).
+        bounds: Start of each row, and the end of the last one, int32, (rows + 1,).
         columns: Column of each edge, int32, (edges,).
         values: Weight of each edge, float32, (edges,).
     """
@@ -39,7 +40,7 @@ class Half:
     values: Tensor
 
     def __matmul__(self, dense: Tensor) -> Tensor:
-        """Returns the product with a matrix, (rows, d); no gradient flows through it."""
+        """Returns the product with a matrix, (rows, d); it is not differentiable."""
         return functional.embedding_bag(
             self.columns,
             dense,
@@ -50,20 +51,20 @@ class Half:
         )
 
     def to(self, device: torch.device) -> Half:
-        """Returns it on a device."""
+        """Returns a copy on a device."""
         return Half(self.bounds.to(device), self.columns.to(device), self.values.to(device))
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A user-item graph, each edge weighted by 1 / sqrt(degree of its user x of its item).
+    """A user-item graph with edge weights of 1 / sqrt(user's degree x item's degree).
 
-    16 bytes an edge in the halves and 4 in `transposed`.
+    Takes 20 bytes an edge: 16 in the halves and 4 in `transposed`.
 
     Attributes:
         users: Rows are users, columns items.
         items: Rows are items, columns users; the same edges.
-        transposed: For each edge of `items`, its place in `users`, int32.
+        transposed: Position in `users` of each edge of `items`, int32.
     """
 
     users: Half
@@ -72,7 +73,7 @@ class Graph:
 
     @classmethod
     def of(cls, train: sparse.csr_array) -> Self:
-        """Makes the graph of a matrix of users x items; what is stored is an edge."""
+        """Returns the graph of a matrix, (n_users, n_items); every stored value is an edge."""
         positions = np.arange(train.nnz, dtype=np.int32)
         there = sparse.csr_array((positions, train.indices, train.indptr), shape=train.shape)
         back = there.T.tocsr()
@@ -109,14 +110,14 @@ class Graph:
         return Graph(self.users.to(device), self.items.to(device), self.transposed.to(device))
 
     def without_edges(self, share: float, generator: torch.Generator) -> Graph:
-        """Returns a graph without some of the edges, weighted anew by the degrees that are left.
+        """Returns a graph without some of the edges, weighted by the remaining degrees.
 
         Edge dropout of SGL (Wu et al., SIGIR 2021, equation 5). An edge is kept or dropped in
-        both halves; no edge is sorted again.
+        both halves, and edges stay in order.
 
         Args:
-            share: How likely each edge is to be dropped, from 0 to 1.
-            generator: On the graph's device.
+            share: Probability that an edge is dropped, from 0 to 1.
+            generator: Source of randomness, on the graph's device.
         """
         edges, device = len(self.users.columns), self.users.columns.device
         keep = torch.rand(edges, generator=generator, device=device) >= share
@@ -140,21 +141,21 @@ class Graph:
         noise: float = 0,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Returns the mean over layers of embeddings spread over the graph.
+        """Returns the mean over layers of the propagated embeddings.
 
-        LightGCN (He et al., SIGIR 2020, equations 3 and 4, all layers weighted alike). With
-        noise, each layer's embeddings are moved by a random vector of that length in their own
-        orthant, as in SimGCL (Yu et al., SIGIR 2022, equations 7 and 8).
+        LightGCN (He et al., SIGIR 2020, equations 3 and 4, all layers weighted equally). With
+        noise, a random vector of that length in the embedding's own orthant is added to each
+        layer's embeddings, as in SimGCL (Yu et al., SIGIR 2022, equations 7 and 8).
 
         Args:
             users: (n_users, d).
             items: (n_items, d).
-            layers: How many steps to spread.
+            layers: Number of layers.
             noise: Length of the random vectors.
-            generator: Where they come from, on the same device; needed where there is noise.
+            generator: Source of the random vectors, on the same device; needed with noise.
 
         Returns:
-            (n_users, d) and (n_items, d), in float32 where the embeddings are less exact.
+            (n_users, d) and (n_items, d), in float32 at least.
         """
         with torch.autocast(users.device.type, enabled=False):
             wide = torch.promote_types(users.dtype, torch.float32)
@@ -165,7 +166,7 @@ class Graph:
         return spread
 
     def propagate_users(self, users: Tensor, items: Tensor, layers: int) -> Tensor:
-        """Returns the users' part of `propagate`, for a part of its cost."""
+        """Returns the users' embeddings of `propagate`, at a lower cost."""
         with torch.autocast(users.device.type, enabled=False):
             wide = torch.promote_types(users.dtype, torch.float32)
             spread: Tensor = _UserPropagation.apply(  # type: ignore[no-untyped-call]
@@ -175,10 +176,10 @@ class Graph:
 
 
 class HasGraph(nn.Module):
-    """A module with a graph, which goes to a device with it.
+    """A module with a graph, which moves to a device with it.
 
     Attributes:
-        graph: Of the training interactions, on the module's device; no part of what is learnt.
+        graph: The graph of the training interactions, on the module's device; not a parameter.
     """
 
     graph: Graph
@@ -200,7 +201,7 @@ def _inverse_root(degrees: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class _Steps:
-    """How embeddings are spread: how often, and with what noise."""
+    """Options of a propagation: number of layers and noise."""
 
     layers: int
     noise: float = 0
@@ -208,7 +209,7 @@ class _Steps:
 
 
 class _Context(Protocol):
-    """What a pass forward leaves for the one back."""
+    """What the forward pass saves for the backward pass."""
 
     graph: Graph
     layers: int
@@ -235,7 +236,7 @@ def _perturb(vectors: Tensor, steps: _Steps) -> None:
 
 
 class _Propagation(torch.autograd.Function):
-    """The mean over layers; noise is a constant to the gradient."""
+    """The mean over layers; the gradient treats noise as constant."""
 
     @staticmethod
     def forward(
@@ -252,10 +253,10 @@ class _Propagation(torch.autograd.Function):
 
 
 class _UserPropagation(torch.autograd.Function):
-    """The users' part alone: the items' last layer is not needed, and their gradient is 0.
+    """The users' embeddings only: the items' last layer is not needed, and its gradient is 0.
 
-    So the gradient goes from side to side: after an odd number of steps it is the items' alone,
-    after an even number the users'.
+    The gradient therefore alternates: after an odd number of layers it belongs to the items only,
+    after an even number to the users.
     """
 
     @staticmethod

@@ -1,7 +1,7 @@
-"""What models share that weigh each known item for each item: scores are sums of weights.
+"""What models with item-to-item weights share: a score is a sum of weights of the known items.
 
-A user is what is known of them now, so a new user is served like any other, and nothing of the
-training users is kept but their mean.
+A user is represented by their known items, so new users are scored like all others, and only the
+mean of the training users is kept.
 """
 
 from __future__ import annotations
@@ -24,28 +24,27 @@ if TYPE_CHECKING:
 
 
 class WeightsConfig(ModelConfig):
-    """What such models have in common.
+    """Options that such models have in common.
 
     Attributes:
-        prior_weight: How many times the mean score over users in training is added. What clicks
-            say grows with their number, so that this counts most where few are known; 0, as
-            published, lets a single click outweigh everybody.
+        prior_weight: Multiple of the mean score over training users that is added to the scores.
+            The sum over clicks grows with their number, so this matters most for users with few
+            clicks; with 0, as published, a single click outweighs popularity.
     """
 
     prior_weight: float = Field(0.0, ge=0)
 
 
 class ItemWeights:
-    """Scores are known @ weights, and so many times the prior.
+    """Scores are known @ weights + prior_weight * prior.
 
     Attributes:
-        name: What it is called in the registry.
-        config_type: What it is configured by.
-        config: Its options.
-        rows: The items whose being known says something, ascending.
-        weights: (len(rows), n_items), what each says about each item.
-        prior: (n_items,), the mean score over users in training: what a user gets of whom nothing is
-            known.
+        name: Its name in the registry.
+        config_type: The class of its options.
+        config: The options.
+        rows: The items that have weights, ascending.
+        weights: (len(rows), n_items), the weights of these items for every item.
+        prior: (n_items,), the mean score over training users, which users without known items get.
     """
 
     name: ClassVar[str]
@@ -74,7 +73,7 @@ class ItemWeights:
         rows: NDArray[np.int64],
         weights: NDArray[np.float32],
     ) -> Self:
-        """Makes the model from its weights and the interactions that they were made from."""
+        """Returns the model with these weights, which were computed from `train`."""
         counts = np.bincount(train.indices, minlength=train.shape[1])[rows]
         shares = (counts / np.count_nonzero(np.diff(train.indptr))).astype(np.float32)
         return cls(
@@ -82,7 +81,7 @@ class ItemWeights:
         )
 
     def scores(self, users: NDArray[np.int64], known: sparse.csr_array) -> NDArray[np.float32]:
-        """As in `Recommender`; of training users too only `known` counts."""
+        """As in `Recommender`; training users are scored by `known` as well."""
         check_scoring(users, known, self._n_users, self.weights.shape[1])
         return self.new_user_scores(known)
 
@@ -91,7 +90,7 @@ class ItemWeights:
         known: sparse.csr_array,
         profiles: NDArray[np.float32] | None = None,  # noqa: ARG002 - the protocol's; not read
     ) -> NDArray[np.float32]:
-        """As in `ScoresStrangers`."""
+        """As in `ScoresNewUsers`."""
         check_new_users(known, self.weights.shape[1])
         useful = known[:, self.rows]
         scores: NDArray[np.float32] = useful @ self.weights
@@ -101,7 +100,7 @@ class ItemWeights:
         return scores
 
     def terms(self) -> WeightTerms:
-        """As in `HasTerms`; items that say nothing have rows of zeros."""
+        """As in `HasTerms`; items without weights have rows of zeros."""
         n_items = self.weights.shape[1]
         weights = np.zeros((n_items, n_items), np.float32)
         weights[self.rows] = self.weights

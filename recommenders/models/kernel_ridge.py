@@ -1,4 +1,4 @@
-"""Kernel ridge regression from what is written about items: the simplest model for new items."""
+"""Kernel ridge regression on items' descriptions: the simplest model for new items."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class KernelRidgeConfig(WeightsConfig):
     """Options of kernel ridge regression.
 
     Attributes:
-        variant: `base` reads items' text alone, `augmented` their profiles too.
+        variant: `base` reads items' text only, `augmented` also their profiles.
         regularisation: Added to the diagonal of the kernel, which is 1.
-        max_gib: Memory that the matrices of items x items may take.
+        max_gib: Limit on the memory of the matrices of items x items.
     """
 
     variant: Variant = "base"
@@ -32,8 +32,8 @@ class KernelRidgeConfig(WeightsConfig):
 class KernelRidge(ItemWeights):
     """S = X_w (K_ww + lambda I)^-1 K_wa, from warm items w to all items a.
 
-    Each user's interactions with warm items are a function on items that is regressed on their
-    descriptions; K is the mean cosine over descriptions.
+    A user's interactions with warm items are regressed on the items' descriptions; K is the mean
+    cosine over descriptions.
     """
 
     name = "kernel_ridge"
@@ -48,7 +48,7 @@ class KernelRidge(ItemWeights):
             config: The options.
 
         Raises:
-            ModelError: It would take more memory than allowed, or nothing is there to learn from.
+            ModelError: It would take more memory than allowed, or there are no interactions.
         """
         kernel = Kernel.of(inputs, config.variant)
         rows, everything = warm_items(inputs.train), np.arange(inputs.n_items)

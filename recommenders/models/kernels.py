@@ -1,8 +1,8 @@
-"""How alike items are by what is written about them: sums of kernels over several descriptions.
+"""Similarity of items by their descriptions: the mean of a kernel over several descriptions.
 
 Each description (words of the text, words of the profile, their vectors) has its own kernel, the
-cosine; their mean is one again. So text and profile can differ in length and vocabulary, and an
-item that lacks one still has the other.
+cosine; the mean of kernels is a kernel. Text and profile can therefore differ in length and
+vocabulary, and an item that lacks one still has the other.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ class Kernel:
     """The mean of cosines.
 
     Attributes:
-        descriptions: (n_items, any width) each; rows of length 1, or of zeros where there is none.
+        descriptions: (n_items, any width) each; rows have length 1, or are zeros for a missing description.
     """
 
     descriptions: tuple[sparse.csr_array | NDArray[np.float32], ...]
 
     @classmethod
     def of(cls, inputs: Inputs, variant: Variant) -> Self:
-        """Takes the items' text, and for `augmented` their profiles as well.
+        """Reads the items' text, and for `augmented` also their profiles.
 
-        Of either, the words where there are some, and else the vectors.
+        Of each the words are read if the inputs have them, otherwise the vectors.
 
         Raises:
-            ModelError: What the variant reads is not among the inputs.
+            ModelError: The inputs lack what the variant reads.
         """
         found: dict[str, sparse.csr_array | NDArray[np.float32] | None] = {
             "text": _first(inputs.text_words, inputs.text)
@@ -54,7 +54,7 @@ class Kernel:
         return cls(tuple(_scaled(each) for each in found.values() if each is not None))
 
     def between(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Returns the likeness of items, (len(rows), len(columns)), from -1 to 1."""
+        """Returns the similarity of items, (len(rows), len(columns)), from -1 to 1."""
         total = np.zeros((len(rows), len(columns)), np.float32)
         for each in self.descriptions:
             total += product(each[rows], each[columns])
@@ -64,9 +64,9 @@ class Kernel:
     def regression(
         self, rows: NDArray[np.int64], columns: NDArray[np.int64], regularisation: float
     ) -> NDArray[np.float32]:
-        """Returns (K_rr + lambda I)^-1 K_rc: how items `columns` are made from items `rows`.
+        """Returns (K_rr + lambda I)^-1 K_rc, the weights of kernel ridge regression.
 
-        Kernel ridge regression: T @ this is what targets T of `rows` predict for `columns`.
+        For targets T of the items `rows`, T @ weights are the predictions for the items `columns`.
         """
         kernel = self.between(rows, rows)
         kernel[np.diag_indices_from(kernel)] += regularisation

@@ -1,11 +1,11 @@
-"""A user tower in closed form: from a few clicks and a profile to what somebody chooses next.
+"""A user tower in closed form: predicts a new user's choices from a few clicks and a profile.
 
-Folding in asks which id training would have given a stranger, had it known them. Here the question
-is the one that is asked online: users of training are made strangers, with a few of their clicks
-and the profile that those would give, and the vector that finds the rest of what they chose is a
-linear map of both, by least squares. How much clicks count beside a profile, and beside what
-everybody chooses, is so learnt for each number of them; that the profile stands alone and so do the
-clicks, as with DropoutNet (Volkovs et al., NeurIPS 2017), is a map of its own for each case.
+Folding in estimates the id embedding that training would have given a new user. This model is
+fitted to the question that is asked online. It treats each training user as a new user, with a few
+of their clicks and the profile that belongs to those, and fits by least squares a linear map from
+both to the vector that finds the user's other choices. The weight of clicks against the profile
+and against popularity is thereby learnt for each number of clicks. There is one map for each case,
+so that clicks or a profile can stand alone, as in DropoutNet (Volkovs et al., NeurIPS 2017).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from pydantic import Field
 from scipy import linalg
-from scipy.sparse.linalg import svds
 
 from recommenders.models.base import ModelConfig, check_new_users, check_scoring
 from recommenders.models.errors import ModelError
+from recommenders.models.factors import leading_factors
 from recommenders.models.files import read_folder, write_folder
 from recommenders.models.folding import few_of_each
 from recommenders.models.formulas import inverse, log, side_by_side
@@ -34,12 +34,13 @@ if TYPE_CHECKING:
     from scipy import sparse
 
     from recommenders.models.base import Inputs
+    from recommenders.models.factors import Factors
     from recommenders.models.formulas import Formula
 
     Floats = NDArray[np.float32]
 
 _HALF = np.float32(10)
-"""Clicks of which the mean counts half in the more careful of its two forms."""
+"""Number of clicks at which the shrunken mean is half of the mean."""
 _CASES = ("none", "clicks", "profile", "both")
 
 
@@ -47,15 +48,15 @@ class LinearTowerConfig(ModelConfig):
     """Options of the linear tower.
 
     Attributes:
-        variant: `base` reads clicks alone; `augmented` users' profiles too.
-        factors: Numbers in a vector: so many singular vectors of the interactions.
-        regularisation: Of what is made of clicks, times the mean square of each number that is
-            read, times the number of examples.
-        profile_regularisation: Of what is made of a profile, likewise.
-        draws: How often each user is made a stranger, with other clicks each time.
-        new_user_profiles: What a profile is: `own`, what the inputs have of each user, whatever
-            clicks it was made from; or `items`, the mean of the profiles of the items clicked on,
-            of which those who are made strangers have few.
+        variant: `base` reads clicks only, `augmented` also users' profiles.
+        factors: Number of singular vectors of the interactions, at most; see `leading_factors`.
+        regularisation: Penalty on the weights of clicks, as a multiple of each feature's mean
+            square times the number of examples.
+        profile_regularisation: Penalty on the weights of a profile, likewise.
+        draws: How often each training user is an example, each time with other clicks.
+        new_user_profiles: The profile of an example: `own`, the user's profile in the inputs,
+            whichever clicks it was made from; or `items`, the mean of the profiles of the items
+            that the example shows.
     """
 
     variant: Literal["base", "augmented"] = "base"
@@ -67,15 +68,15 @@ class LinearTowerConfig(ModelConfig):
 
 
 class LinearTower:
-    """Scores by inner product of the items' singular vectors with a linear map of a user.
+    """Scores by the inner product of an item's singular vector with a linear map of the user.
 
     Attributes:
-        config: Its options.
+        config: The options.
         items: (n_items, d).
-        maps: `none`, `clicks`, `profile` and `both` -> (numbers that are read then, d).
-        users: (n_users, d), of training users; zeros of others.
+        maps: `none`, `clicks`, `profile` and `both` -> (features in that case, d).
+        users: Vectors of training users, (n_users, d); zeros for others.
         warm: (n_users,), 1 for training users.
-        profiles: The users' profiles as they are, (n_users, p), or None where none are read.
+        profiles: The users' profiles, not standardised, (n_users, p); None if none are read.
     """
 
     name = "linear_tower"
@@ -100,23 +101,27 @@ class LinearTower:
         """Solves for the maps.
 
         Args:
-            inputs: Interactions, and with `augmented` the users' profiles, and the items' where
-                those are made of them.
+            inputs: Interactions; with `augmented` also the users' profiles, and the items'
+                profiles if `new_user_profiles` is `items`.
             config: The options.
-            rng: Which clicks are told of those who are made strangers.
+            rng: Draws the clicks that each example shows.
 
         Raises:
-            ModelError: What is to be read is not among the inputs, or nothing is there to learn.
+            ModelError: The inputs lack what the options read, or there are no interactions, or
+                no factors (`leading_factors`).
         """
         profiles = _profiles(inputs, config)
         warm = np.diff(inputs.train.indptr) > 0
         if not warm.any():
             raise ModelError("there are no training interactions to learn from")
-        items = _singular(inputs.train, config.factors, rng)
+        # Drawn even if it is not read, so that later draws do not depend on the size.
+        start = rng.standard_normal(min(inputs.train.shape))
+        factors = leading_factors(inputs.train, config.factors, start)
+        items = factors.vectors
         model = cls(
             config,
             items=items,
-            maps=_Examples(inputs, config, items, profiles).maps(rng),
+            maps=_Examples(inputs, config, factors, profiles).maps(rng),
             users=np.zeros((inputs.n_users, items.shape[1]), np.float32),
             warm=warm.astype(np.int64),
             profiles=profiles,
@@ -137,12 +142,12 @@ class LinearTower:
         return vectors @ self.items.T
 
     def new_user_scores(self, known: sparse.csr_array, profiles: Floats | None = None) -> Floats:
-        """As in `ScoresStrangers`."""
+        """As in `ScoresNewUsers`."""
         check_new_users(known, len(self.items))
         return self.vectors(known, profiles) @ self.items.T
 
     def vectors(self, known: sparse.csr_array, profiles: Floats | None) -> Floats:
-        """Returns strangers' vectors, (rows, d); arguments as `new_user_scores`."""
+        """Returns new users' vectors, (rows, d); arguments as for `new_user_scores`."""
         read = np.zeros((known.shape[0], 0), np.float32)
         there = np.zeros(known.shape[0], np.bool_)
         if self.profiles is not None and profiles is not None:
@@ -157,13 +162,13 @@ class LinearTower:
                 & (there == (case in {"profile", "both"}))
             )
             if rows.size:
-                told = _told(case, clicked[rows], counts[rows], read[rows])
-                vectors[rows] = told @ self.maps[case]
+                features = _features(case, clicked[rows], counts[rows], read[rows])
+                vectors[rows] = features @ self.maps[case]
         return vectors
 
     def terms(self) -> FactorTerms:
-        """As in `HasTerms`; a past item adds its own vector."""
-        new_user = NewUser.asked()
+        """As in `HasTerms`; a known item adds its own vector to `pooled`."""
+        new_user = NewUser.inputs()
         some = new_user.count.at_most(1)
         towers = {"none": some * 0 + 1, "clicks": self._of_clicks(new_user)}
         if self.profiles is not None:
@@ -181,8 +186,8 @@ class LinearTower:
                 "both": some * has,
             }
         vector: Formula | None = None
-        for case, told in towers.items():
-            part = (told @ self.maps[case]) * gates[case]
+        for case, features in towers.items():
+            part = (features @ self.maps[case]) * gates[case]
             vector = part if vector is None else vector + part
         assert vector is not None  # noqa: S101 - there are two cases at least
         return FactorTerms(
@@ -196,7 +201,7 @@ class LinearTower:
 
     @staticmethod
     def _of_clicks(new_user: NewUser) -> Formula:
-        """Returns what `_told` makes of clicks as a formula."""
+        """Returns the features of clicks that `_features` computes, as a formula."""
         count, pooled = new_user.count, new_user.pooled
         mean, careful = pooled / count.at_least(1), pooled / (count + float(_HALF))
         return side_by_side(mean, careful, inverse(count + 1), log(count + 1), count * 0 + 1)
@@ -233,13 +238,13 @@ class LinearTower:
             raise ModelError(f"{folder} does not hold a whole {cls.name}: {error}") from error
 
 
-def _told(case: str, clicked: Floats, counts: NDArray[np.integer], read: Floats) -> Floats:
-    """Returns the numbers that a map reads, (rows, some width).
+def _features(case: str, clicked: Floats, counts: NDArray[np.integer], read: Floats) -> Floats:
+    """Returns the features of a map, (rows, features).
 
     Args:
-        case: Which map.
+        case: The map.
         clicked: Sum of the vectors of the known items, (rows, d).
-        counts: How many they are, (rows,).
+        counts: Number of known items, (rows,).
         read: Standardised profiles, (rows, p).
     """
     n = counts.astype(np.float32)[:, None]
@@ -259,14 +264,16 @@ def _told(case: str, clicked: Floats, counts: NDArray[np.integer], read: Floats)
 
 
 class _Examples:
-    """Users of training as strangers, and the least squares over them.
+    """Training users as examples of new users, and the least squares over them.
 
-    One matrix has the numbers that `both` reads; what the other maps read are columns of it.
+    One matrix has the features of `both`; those of the other maps are some of its columns.
     """
 
     def __init__(
-        self, inputs: Inputs, config: LinearTowerConfig, items: Floats, profiles: Floats | None
+        self, inputs: Inputs, config: LinearTowerConfig, factors: Factors, profiles: Floats | None
     ) -> None:
+        items = factors.vectors
+        self._factors = factors
         rows = np.flatnonzero(np.diff(inputs.train.indptr))
         self._train, self._config, self._items = inputs.train[rows], config, items
         self._own = None if profiles is None else profiles[rows]
@@ -284,12 +291,13 @@ class _Examples:
     def maps(self, rng: np.random.Generator) -> dict[str, Floats]:
         """Returns the map of each case.
 
-        With nothing it is the mean of what users chose. With both it is that of clicks and a
-        correction, by ridge regression on what that one leaves over.
+        `none` is the mean of the users' targets. `both` is the map of clicks plus a correction,
+        fitted by ridge regression to the residuals of that map.
         """
         square, wanted = self._sums(rng)
-        penalty = np.diag(square) * self._config.regularisation
-        penalty[self._read] = np.diag(square)[self._read] * self._config.profile_regularisation
+        scale = self._scales(square)
+        penalty = scale * self._config.regularisation
+        penalty[self._read] = scale[self._read] * self._config.profile_regularisation
         penalty[self._constant] = 0
         everything = (self._train @ self._items) / np.sqrt(np.diff(self._train.indptr))[:, None]
         maps: dict[str, NDArray[np.float64]] = {"none": everything.mean(axis=0, keepdims=True)}
@@ -299,16 +307,28 @@ class _Examples:
         if "both" in self._columns:
             clicks = self._columns["clicks"]
             left = wanted - square[:, clicks] @ maps["clicks"]
-            more = np.diag(square) * self._config.profile_regularisation
+            more = scale * self._config.profile_regularisation
             maps["both"] = _ridge(square, left, self._columns["both"], more)
             maps["both"][: len(clicks)] += maps["clicks"]
         return {case: values.astype(np.float32) for case, values in maps.items()}
 
+    def _scales(self, square: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns the sum of squares of each column, averaged over factors of one group.
+
+        A penalty of its own for each of them would depend on how the group is rotated.
+        """
+        scales = np.diag(square).copy()
+        size = len(self._factors.groups)
+        for start in (0, size):
+            columns = slice(start, start + size)
+            scales[columns] = self._factors.averaged(scales[columns])
+        return scales
+
     def _sums(self, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Returns F'WF and F'WY over all draws.
 
-        A row of F is what is told of a stranger, one of Y the sum of the vectors of all else that
-        they chose; its weight is one over the root of how many those are.
+        A row of F has the features of an example, a row of Y the sum of the vectors of the user's
+        other choices; its weight is one over the square root of their number.
         """
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         square: NDArray[np.float64] | float = 0.0
@@ -321,9 +341,9 @@ class _Examples:
             target = self._train @ self._items - clicked
             weights = np.where(left > 0, 1 / np.sqrt(np.maximum(left, 1)), 0)[:, None]
             case = "clicks" if self._own is None else "both"
-            told = _told(case, clicked, counts, self._read_of(few)).astype(np.float64)
-            square = square + told.T @ (told * weights)
-            wanted = wanted + told.T @ (target * weights)
+            features = _features(case, clicked, counts, self._read_of(few)).astype(np.float64)
+            square = square + features.T @ (features * weights)
+            wanted = wanted + features.T @ (target * weights)
         return np.asarray(square), np.asarray(wanted)
 
     def _read_of(self, few: sparse.csr_array) -> Floats:
@@ -344,24 +364,10 @@ def _ridge(
 ) -> NDArray[np.float64]:
     """Returns the solution of (F'WF + diag(penalty)) M = F'WY for some columns of F."""
     left = square[np.ix_(columns, columns)] + np.diag(penalty[columns])
-    # What is never told of anybody has a row of zeros, and gets a map of zeros.
+    # A feature that is 0 in every example has a row of zeros, and gets weights of zero.
     left[np.diag_indices_from(left)] += 1e-9 * max(1.0, float(np.trace(left)) / len(left))
     solution: NDArray[np.float64] = linalg.solve(left, wanted[columns], assume_a="pos")
     return solution
-
-
-def _singular(train: sparse.csr_array, factors: int, rng: np.random.Generator) -> Floats:
-    """Returns the right singular vectors of the largest singular values, (n_items, factors).
-
-    Of so many at most as there are but one, since that is what Lanczos' method finds.
-    """
-    most = min(train.shape) - 1
-    if most < 1:
-        raise ModelError("one user or one item alone has no factors; take another model")
-    start = rng.standard_normal(min(train.shape))
-    _, values, right = svds(train.astype(np.float64), k=min(factors, most), v0=start)
-    found = right[np.argsort(-values)]
-    return np.ascontiguousarray(found.T.astype(np.float32))
 
 
 def _profiles(inputs: Inputs, config: LinearTowerConfig) -> Floats | None:
@@ -371,7 +377,7 @@ def _profiles(inputs: Inputs, config: LinearTowerConfig) -> Floats | None:
         raise ModelError("variant 'augmented' needs profiles of users, and there are none")
     if config.new_user_profiles == "items":
         if inputs.item_profiles is None:
-            raise ModelError("stranger_profiles 'items' needs profiles of items; take 'own'")
+            raise ModelError("new_user_profiles 'items' needs profiles of items; take 'own'")
         if inputs.item_profiles.shape[1] != inputs.user_profiles.shape[1]:
             raise ModelError("profiles of users and items are of different lengths; take 'own'")
     return inputs.user_profiles

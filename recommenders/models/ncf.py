@@ -1,8 +1,8 @@
 """Neural collaborative filtering: NeuMF (He et al., WWW 2017, equations 10 to 12).
 
-As in RecLM's code, both branches read the same embeddings and there is one hidden layer. Its
-weights for users and items act on each alone, so that a score of every pair needs no input made
-of every pair.
+As in RecLM's code, both branches read the same embeddings, and there is one hidden layer. Its
+weights act on users and items separately, so that scoring all pairs needs no concatenated input
+for each pair.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ if TYPE_CHECKING:
     from recommenders.models.gradient import Batch
 
 _CHUNK = 2**21
-"""Numbers of the hidden layer that are held at once when all items are scored."""
+"""Values of the hidden layer that are in memory at a time while all items are scored."""
 
 
 class NCFConfig(FusionConfig):
     """Options of NCF.
 
     Attributes:
-        loss: `bpr`, as RecLM trains it, or `bce`, as first published.
+        loss: `bpr`, as in RecLM, or `bce`, as in the original publication.
     """
 
     loss: Literal["bpr", "bce"] = "bpr"
 
 
 class NCF(FusedModel[NCFConfig]):
-    """Scores by a weighted product of the embeddings, and by a layer that reads both."""
+    """Scores by a weighted product of the embeddings plus a hidden layer over both."""
 
     name: ClassVar[str] = "ncf"
     config_type: ClassVar[type[ModelConfig]] = NCFConfig
 
     def make_parts(self, generator: torch.Generator) -> None:
-        """Makes the first embeddings, the hidden layer in two halves, and the output."""
+        """Creates the first embeddings, the hidden layer in two halves, and the output layer."""
         super().make_parts(generator)
         size = self.config.embedding_size
         self.of_users = linear(size, size, generator)
@@ -57,7 +57,7 @@ class NCF(FusedModel[NCFConfig]):
         self.hidden_output = linear(size, 1, generator, bias=False)
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Mapping[str, Tensor]:
-        """Returns BPR's or binary cross-entropy's loss."""
+        """Returns the BPR loss or the binary cross-entropy."""
         users, items = self.in_training(generator)
         users = functional.embedding(batch.users, users)
         hidden_users = self.of_users(users)
@@ -73,13 +73,13 @@ class NCF(FusedModel[NCFConfig]):
         return {"bce": bce(positive, negative)}
 
     def score(self, users: Tensor, known: sparse.csr_array) -> Tensor:
-        """Returns scores, some users at a time."""
+        """Returns scores, computed for some users at a time."""
         return self._scored(self.first(users, known))
 
     def score_new_users(
         self, known: sparse.csr_array, profiles: NDArray[np.float32] | None
     ) -> Tensor:
-        """Returns scores, some strangers at a time."""
+        """Returns scores, computed for some users at a time."""
         return self._scored(self.first_of_new_users(known, profiles))
 
     def _scored(self, first: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What needs no model: the most popular items for everybody, and chance. Every table has them."""
+"""Baselines without training: popularity, and random scores. Every table has them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class NoConfig(ModelConfig):
-    """There is nothing to choose."""
+    """A model without options."""
 
 
 class Popularity:
@@ -56,19 +56,19 @@ class Popularity:
         known: sparse.csr_array,
         profiles: NDArray[np.float32] | None = None,  # noqa: ARG002 - the protocol's; not read
     ) -> NDArray[np.float32]:
-        """As in `ScoresStrangers`: the same for everybody."""
+        """As in `ScoresNewUsers`: the same for everybody."""
         check_new_users(known, len(self.counts))
         return np.tile(self.counts, (known.shape[0], 1))
 
     def terms(self) -> FactorTerms:
-        """As in `HasTerms`: all of a score is the item's bias."""
+        """As in `HasTerms`: a score is the item's bias."""
         nothing = np.zeros((len(self.counts), 1), np.float32)
         return FactorTerms(
             item_vectors=nothing,
             item_bias=self.counts,
             history_vectors=nothing,
             user_vectors=np.zeros((self._n_users, 1), np.float32),
-            tower=NewUser.asked().count * 0,
+            tower=NewUser.inputs().count * 0,
         )
 
     def save(self, folder: Path) -> None:
@@ -89,10 +89,10 @@ class Popularity:
 
 
 class Random:
-    """Scores by lot: the same for the same seed, user and item, whatever else is asked.
+    """Random scores, determined by seed, user and item.
 
     Attributes:
-        seed: Of the lots.
+        seed: Of the scores.
     """
 
     name = "random"

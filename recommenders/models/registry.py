@@ -1,4 +1,4 @@
-"""Which recommenders there are, by name; the only place that names all of their classes."""
+"""The registry of recommenders by name; the only module that imports all of their classes."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Entry:
     """One kind of recommender.
 
     Attributes:
-        config: Its options.
-        build: From inputs, options and a generator to a recommender: ready, or for one that is
-            trained by gradient, untrained.
-        load: Reads what the recommender's `save` wrote.
-        trained: Whether `recommenders.trainer` has to train what `build` returns.
-        chance: Whether another generator makes another recommender.
+        config: The class of its options.
+        build: Builds a recommender from inputs, options and a generator. One that is trained by
+            gradient descent is not trained yet.
+        load: Reads a folder that the recommender's `save` wrote.
+        trained: Whether `recommenders.trainer` has to train the result of `build`.
+        chance: Whether the result depends on the generator.
     """
 
     config: type[ModelConfig]
@@ -82,16 +82,16 @@ MODELS: Mapping[str, Entry] = {
 def build(
     name: str, inputs: Inputs, options: Mapping[str, Any], rng: np.random.Generator
 ) -> Recommender:
-    """Builds a recommender by name; `MODELS[name].trained` says whether it is still to be trained.
+    """Builds a recommender by name; `MODELS[name].trained` says whether it has to be trained.
 
     Args:
         name: One of `MODELS`.
-        inputs: What it learns from.
-        options: What differs from its default options.
-        rng: Where its first parameters come from.
+        inputs: The training data.
+        options: Options that differ from the defaults.
+        rng: Source of the initial parameters.
 
     Raises:
-        ModelError: There is no such model or option, or what it reads is not among the inputs.
+        ModelError: There is no such model or option, or the inputs lack what it reads.
     """
     entry = _entry(name)
     try:
@@ -106,10 +106,10 @@ def build(
 
 
 def load(folder: Path) -> Recommender:
-    """Reads any recommender that was saved.
+    """Reads a saved recommender of any kind.
 
     Raises:
-        ModelError: A file is missing or damaged, or the folder holds no such model.
+        ModelError: A file is missing or damaged, or names a model that does not exist.
     """
     info, _ = read_folder(folder)
     return _entry(str(info.get("name"))).load(folder)

@@ -1,7 +1,7 @@
-"""What a model's scores are made from, in its own terms: what is taken out of it to go online.
+"""The terms of a model's scores: what its export for a service consists of.
 
-A score is either an inner product of an item's vector with one that a formula makes of a user, or
-a sum of what each known item says. A model that is neither has no terms.
+A score is either the inner product of an item's vector with a user's vector, which a formula
+computes, or a sum of weights of the known items. A model with other scores has no terms.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewUser:
-    """What a tower is told of somebody.
+    """The inputs of a user tower.
 
     Attributes:
         pooled: Sum of `FactorTerms.history_vectors` over the known items, (batch, m).
-        count: How many they are, (batch, 1).
-        profile: The vector of the profile as an encoder makes it, (batch, p).
-        has_profile: 1 where there is one, else 0, (batch, 1).
+        count: Number of known items, (batch, 1).
+        profile: The vector of the profile as an encoder returns it, (batch, p).
+        has_profile: 1 for a user with a profile, else 0, (batch, 1).
     """
 
     pooled: Formula
@@ -33,8 +33,8 @@ class NewUser:
     has_profile: Formula
 
     @classmethod
-    def asked(cls) -> NewUser:
-        """Returns the inputs, each by its name."""
+    def inputs(cls) -> NewUser:
+        """Returns the formulas of the inputs."""
         names = (each.name for each in fields(cls))
         return cls(**{name: named(name) for name in names})
 
@@ -47,9 +47,9 @@ class FactorTerms:
         item_vectors: Float32, (n_items, d).
         item_bias: Float32, (n_items,).
         history_vectors: What each known item adds to `pooled`, float32, (n_items, m).
-        user_vectors: Of the users that training knew, float32, (n_users, d).
-        tower: The vector of a stranger, (batch, d).
-        profile_dimension: Numbers in a profile's vector; 0 where none is read.
+        user_vectors: Vectors of the training users, float32, (n_users, d).
+        tower: The vector of a new user, (batch, d).
+        profile_dimension: Length of a profile's vector; 0 if none is read.
     """
 
     item_vectors: NDArray[np.float32]
@@ -65,9 +65,9 @@ class WeightTerms:
     """score(u, .) = sum of `item_weights` over the known items + item_bias.
 
     Attributes:
-        item_weights: Float32, (n_items, n_items); row i is what item i says about each.
+        item_weights: Float32, (n_items, n_items); row i has the weights of item i for every item.
         item_bias: Float32, (n_items,).
-        prior: The scores of somebody of whom nothing is known, float32, (n_items,).
+        prior: The scores for a user without known items, float32, (n_items,).
     """
 
     item_weights: NDArray[np.float32]
@@ -80,8 +80,8 @@ Terms: TypeAlias = FactorTerms | WeightTerms
 
 @runtime_checkable
 class HasTerms(Protocol):
-    """A model that can go online."""
+    """A model that can be exported."""
 
     def terms(self) -> Terms:
-        """Returns what its scores are made from."""
+        """Returns the terms of its scores."""
         ...

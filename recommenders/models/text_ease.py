@@ -1,10 +1,9 @@
-"""EASE for items that are known, carried over to new items by what is written about them.
+"""EASE, extended to new items by their descriptions.
 
-EASE has no weights for an item that nobody has chosen yet, and kernel ridge regression from raw
-interactions learns from zeros that mostly mean "not seen". Here what EASE has learnt about the
-known items is what is regressed on text: the column of weights of a new item is the one that its
-description predicts. On cold items of MovieLens-1M and CiteULike that found more than either, at
-the cost of both.
+EASE has no weights for an item without interactions, and kernel ridge regression on raw
+interactions learns from zeros that mostly mean "not seen". This model regresses EASE's weights on
+descriptions instead: the column of a new item is predicted from its description. On cold items of
+MovieLens-1M and CiteULike it found more than either of the two, at the cost of both.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class TextEASEConfig(WeightsConfig):
         regularisation: As for EASE.
         damping: As for EASE.
         text_regularisation: Added to the diagonal of the kernel, which is 1.
-        max_gib: Memory that the matrices of items x items may take.
+        max_gib: Limit on the memory of the matrices of items x items.
     """
 
     variant: Variant = "base"

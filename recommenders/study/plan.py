@@ -5,14 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, field_validator
 
 from recommenders.benchmark.errors import BenchmarkError
 from recommenders.benchmark.experiment import (
@@ -22,17 +15,15 @@ from recommenders.benchmark.experiment import (
     ModelEntry,
     check_entry,
 )
+from recommenders.renamed import StrictConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 POPULARITY, FOLD_IN, PROFILE, BOTH = "popularity", "fold-in", "profile", "both"
 
-_RENAMED = {"stranger_profiles": "new_user_profiles"}
-"""Old keys of a study's file, which are refused with the new name."""
 
-
-class Way(BaseModel):
+class Way(StrictConfig):
     """One way to rank items for a new user.
 
     Attributes:
@@ -43,8 +34,6 @@ class Way(BaseModel):
         options: Options that differ from the model's defaults.
         training: Options of the trainer that differ from the study's.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Literal["popularity", "fold-in", "profile", "both"]
     model: str
@@ -73,7 +62,7 @@ class Way(BaseModel):
         return self.name in {PROFILE, BOTH}
 
 
-class Study(BaseModel):
+class Study(StrictConfig):
     """The quality for new users by the number of their known clicks.
 
     Attributes:
@@ -96,8 +85,6 @@ class Study(BaseModel):
         ways: The ways to compare.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: str
     dataset: str
     seeds: tuple[int, ...] = Field((1, 2, 3), min_length=1)
@@ -110,16 +97,6 @@ class Study(BaseModel):
     metric: MetricName = "ndcg@20"
     training: dict[str, Any] = Field(default_factory=dict)
     ways: tuple[Way, ...] = Field(min_length=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_old_names(cls, document: Any) -> Any:  # noqa: ANN401 - as YAML has it
-        renamed = _RENAMED.keys() & document.keys() if isinstance(document, dict) else set()
-        if renamed:
-            raise ValueError(
-                "; ".join(f"{name} is now called {_RENAMED[name]}" for name in sorted(renamed))
-            )
-        return document
 
     @field_validator("clicks")
     @classmethod

@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from services.backfill.inputs.readers import read_items
-from services.backfill.patience import Stopped, patiently
-from services.backfill.rows import BadRow
+from services.backfill.retries import Stopped, retry
+from services.common.tabular.blocks import BadRow
 
 if TYPE_CHECKING:
     import asyncio
@@ -45,7 +45,7 @@ async def put_all(
             break
         put = partial(maker.put_items, items)
         try:
-            answer = await patiently(
+            answer = await retry(
                 put, patience_s=patience_s, trouble="the catalogue took no items", stop=stop
             )
         except Stopped:

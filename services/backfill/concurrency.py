@@ -1,11 +1,11 @@
-"""How many requests may be under way: found out, and found out again when the answer changes.
+"""Finds out how many requests should be in flight, and adapts when that number changes.
 
 A model server that batches does more with more requests at a time, up to a point; beyond it,
-requests only wait for each other. Where the point is depends on model, machine and prompts, and
-online traffic moves it. So the limit climbs a ladder of levels while that buys throughput, rests
-at the lowest level that comes near the best, and looks at its neighbours now and then. It falls at
-once, multiplicatively, when it is pushed back, or when the same level suddenly brings less:
-somebody else is asking, and goes first.
+requests only wait for each other. Where that point lies depends on the model, the machine and the
+prompts, and online traffic moves it. So the limit climbs a ladder of levels while throughput grows,
+stays at the lowest level whose throughput is near the best, and tries the neighbouring levels from
+time to time. It decreases multiplicatively when requests are refused, or when the throughput of the
+same level suddenly drops: then other clients are asking, and they have priority.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 _LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 _LEAST_WINDOW = 16
 _WORTH = 1.04
-"""By how much a higher level must do more than the one below it to be worth climbing."""
+"""The throughput of a level over that of the one below it, from which on climbing goes on."""
 _NEAR = 0.98
-"""How near to the best level a lower one must come to be preferred."""
+"""The share of the best throughput from which on a lower level is preferred."""
 _LOOK_EVERY = 5
-"""Windows at rest before a neighbour is looked at."""
+"""Windows at one level before a neighbouring level is tried."""
 _RECENT = 2
-"""Windows for which a rate counts together with a new one of the same level."""
+"""Windows for which a rate is averaged with a new one of the same level."""
 _FADING = 0.996
-"""What a rate is worth a window later, or one lucky measurement would count for ever."""
+"""The decay of a rate per window; otherwise one lucky measurement would count for ever."""
 _BACK = 0.7
 _LESS = 0.7
 _MORE = 1.5
 _CEILING_WINDOWS = 6
-"""Windows without a push-back after which the ceiling that it left rises by one."""
+"""Windows without a refusal after which the ceiling rises by one."""
 
 _uniform = random.SystemRandom().random
 """Jitter from the system: jobs on several machines that shared a seed would come back together."""
@@ -45,7 +45,7 @@ _uniform = random.SystemRandom().random
 
 @dataclass(slots=True)
 class _Rate:
-    """Answers per second at a level, and in which window that was seen last."""
+    """Answers per second at a level, and the window in which that was measured last."""
 
     value: float
     seen: int
@@ -53,7 +53,7 @@ class _Rate:
 
 @dataclass(slots=True)
 class _Window:
-    """What has been counted at one level: answers, the seconds they took, the time since."""
+    """What was counted at one level: answers, their total seconds, the start of the window."""
 
     since: float | None = None
     skipped: int = 0
@@ -63,10 +63,10 @@ class _Window:
 
 
 class Limit:
-    """Decides on the number of requests at a time. No I/O; the clock comes with every call.
+    """Decides on the number of requests in flight. No I/O; callers pass the time.
 
     Args:
-        start: To begin with.
+        start: The first limit.
         lowest: Never fewer.
         highest: Never more.
     """
@@ -89,19 +89,19 @@ class Limit:
 
     @property
     def current(self) -> int:
-        """How many requests may be under way now."""
+        """How many requests may be in flight now."""
         return int(self._limit)
 
     def answered(self, seconds: float, now: float, under_way: int) -> None:
-        """Takes note of an answer that the model worked on.
+        """Records an answer that the model generated.
 
         Args:
-            seconds: What it took.
+            seconds: Its latency.
             now: The time, on any clock.
-            under_way: Requests that were under way, this one included.
+            under_way: Requests that were in flight, this one included.
         """
         window = self._window
-        # What was begun at another level says nothing about this one.
+        # Requests that started at another level say nothing about this one.
         if window.skipped < self.current:
             window.skipped += 1
             window.since = now
@@ -123,7 +123,7 @@ class Limit:
             self._decide(self.current, rate, latency)
 
     def pushed_back(self, now: float, begun: float) -> None:
-        """Takes note that a request was refused for now.
+        """Records that a request was refused for now.
 
         Args:
             now: The time.
@@ -219,26 +219,26 @@ class Limit:
 
 
 class Slot:
-    """The right to one request; told by whoever holds it how the request went."""
+    """Permission for one request; its holder reports how the request ended."""
 
     def __init__(self, limiter: ConcurrencyLimiter, begun: float) -> None:
         self._limiter = limiter
         self._begun = begun
 
     def answered(self, *, cheap: bool) -> None:
-        """Tells of an answer; a cheap one came without the model, and says nothing of its pace."""
+        """Reports an answer; a cheap one came without the model, and says nothing about its speed."""
         self._limiter._answered(self._begun, cheap=cheap)  # noqa: SLF001 - one thing in two classes
 
     def pushed_back(self, retry_after_s: float) -> None:
-        """Tells of a refusal, and of how long to wait at least before the next request."""
+        """Reports a refusal, and how long to wait at least before the next request."""
         self._limiter._pushed_back(self._begun, retry_after_s)  # noqa: SLF001
 
 
 class ConcurrencyLimiter:
-    """Lets as many requests through at a time as a limit says; the longest waiting goes first.
+    """Limits the requests in flight; the request that waits longest goes first.
 
-    After a push-back nobody goes through for as long as was asked for and some time more, drawn
-    evenly up to a bound that doubles while there is no answer in between.
+    After a refusal no request starts for the time that was asked for, plus a uniformly random pause
+    up to a bound. The bound doubles with each refusal until there is an answer.
 
     Args:
         limit: Decides.
@@ -271,17 +271,17 @@ class ConcurrencyLimiter:
 
     @property
     def limit(self) -> int:
-        """How many requests may be under way now."""
+        """How many requests may be in flight now."""
         return self._limit.current
 
     @property
     def under_way(self) -> int:
-        """How many are."""
+        """How many requests are in flight now."""
         return self._under_way
 
     @contextlib.asynccontextmanager
     async def slot(self) -> AsyncIterator[Slot]:
-        """Waits for a place, and holds it while the body runs."""
+        """Waits for permission, and holds it while the body runs."""
         await self._enter()
         try:
             yield Slot(self, self._clock())

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from reclm_client import Item, Kind
-    from services.backfill.rows import Row
+    from services.backfill.rows import ProfileRow
     from services.profiles.parts import Parts
     from services.profiles.settings import Settings
 
@@ -84,7 +84,7 @@ class DirectMaker:
         version = self._parts.profiles.version
         return Version(version.digest().hex(), asdict(version))
 
-    async def make(self, row: Row, *, max_age_s: float | None) -> Made:
+    async def make(self, row: ProfileRow, *, max_age_s: float | None) -> Made:
         """Does what the service does for one request."""
         settings = self._settings
         asked = ProfileRequest(row.id, row.history, max_age_s=max_age_s, background=True)

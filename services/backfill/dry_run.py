@@ -15,7 +15,7 @@ from services.backfill.progress import clock
 if TYPE_CHECKING:
     from services.backfill.job import Job
     from services.backfill.makers import Maker, Version
-    from services.backfill.rows import Row
+    from services.backfill.rows import ProfileRow
 
 _AT_A_TIME = 16
 
@@ -78,7 +78,7 @@ async def estimate(job: Job, maker: Maker, version: Version, *, sample: int) -> 
         PushedBack: The service is not well.
     """
     rows = done = 0
-    chosen: list[Row] = []
+    chosen: list[ProfileRow] = []
     step = max(1, job.grouping.ids // sample) if sample else 0
     for number in range(job.grouping.partitions):
         part = Part(job.options.out, number, dtype=job.options.dtype)
@@ -115,7 +115,7 @@ async def estimate(job: Job, maker: Maker, version: Version, *, sample: int) -> 
     )
 
 
-async def _ask(maker: Maker, rows: list[Row]) -> int:
+async def _ask(maker: Maker, rows: list[ProfileRow]) -> int:
     left = iter(rows)
     failed = 0
 

@@ -1,8 +1,8 @@
-"""Takes the rows of partitions to whoever makes profiles, and what comes back to the output.
+"""Sends the rows of partitions to the maker of profiles, and writes its answers to the output.
 
-One producer reads rows and passes over those that are done; workers ask, at the pace that the
-other side can keep; a partition is finished when its last row has an outcome, while rows of the
-next ones are under way already.
+One producer reads rows and skips those that are done. Workers request profiles, as many at a time as
+the limiter allows. A partition is finished when its last row has an outcome; meanwhile requests for
+rows of the next partitions are in flight already.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ if TYPE_CHECKING:
     from services.backfill.grouping.grouped import Grouping
     from services.backfill.makers import Made, Maker
     from services.backfill.options import Options
-    from services.backfill.rows import Row
-    from services.backfill.tally import Tally
+    from services.backfill.outcomes import OutcomeCounts
+    from services.backfill.rows import ProfileRow
 
 T = TypeVar("T")
 
 _FLUSH_ROWS = 1_000
 _FLUSH_S = 15.0
-"""A crash costs at most this much work, and that only as far as the cache has lost it too."""
+"""A crash loses at most this much work, and only if the cache has lost it too."""
 
 _OPEN_ROWS = 10_000
-"""With more rows in partitions that are not finished, no other is begun: memory, not speed."""
+"""With more rows in unfinished partitions no other partition is begun, to bound memory."""
 
 _TRIES = 10
-"""How often one row may be pushed back while others get through."""
+"""How often one row may be refused for now while others succeed."""
 
 _BY_CHANCE = "malformed-generation"
 _CHANCES = 3
-"""How often a row is asked for whose failure is chance: what the model wrote was no profile."""
+"""Attempts for a row whose failure is chance: the model wrote something that is no profile."""
 _CHANCE_AFTER_S = 0.75
-"""The service gives the same failure to all who ask within half a second of it."""
+"""The service repeats a failure to all callers within half a second."""
 
 _TURN = 2_000
-"""Rows that the producer passes over before it lets the workers have a turn."""
+"""Rows that the producer skips before it yields to the workers."""
 
 
 class Engine:
@@ -62,8 +62,8 @@ class Engine:
         started_ms: When the job began, in Unix milliseconds: what is older does not count as an
             answer to a changed input.
         limiter: How many requests may be under way.
-        tally: Counts outcomes.
-        finished: Where the files of finished partitions are told.
+        counts: Receives the outcomes of rows.
+        finished: Receives the files of finished partitions.
         before_first: Awaited once, before the first row is asked for.
     """
 
@@ -76,7 +76,7 @@ class Engine:
         version: str,
         started_ms: int,
         limiter: ConcurrencyLimiter,
-        tally: Tally,
+        counts: OutcomeCounts,
         finished: list[PartFile],
         before_first: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
@@ -86,9 +86,11 @@ class Engine:
         self._version = version
         self._started_ms = started_ms
         self._limiter = limiter
-        self._tally = tally
+        self._counts = counts
         self._before_first = before_first
-        self._queue: asyncio.Queue[tuple[_Open, Row, bool]] = asyncio.Queue(options.concurrency)
+        self._queue: asyncio.Queue[tuple[_Open, ProfileRow, bool]] = asyncio.Queue(
+            options.concurrency
+        )
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="parts")
         self._open: dict[int, _Open] = {}
         self._room = asyncio.Event()
@@ -106,7 +108,7 @@ class Engine:
         self._room.set()
 
     async def run(self, partitions: Iterable[int]) -> None:
-        """Gives every row of the partitions an outcome.
+        """Brings every row of the partitions to an outcome.
 
         Raises:
             BackfillError: There is no point in going on; all that was made is in the journal.
@@ -158,7 +160,7 @@ class Engine:
             before = part.request_of(row.id)
             if before == (row.digest, self._version):
                 part.keep(row.id)
-                self._tally.unchanged += 1
+                self._counts.unchanged += 1
                 continue
             if self._stop.is_set():
                 return
@@ -168,10 +170,10 @@ class Engine:
             opened.pending += 1
             await self._queue.put((opened, row, self._reworded(row, before)))
 
-    def _reworded(self, row: Row, before: tuple[bytes, str] | None) -> bool:
-        """Says whether a row refers to what it did before, and the text of it has changed.
+    def _reworded(self, row: ProfileRow, before: tuple[bytes, str] | None) -> bool:
+        """Returns whether a row has the same ids as before, and the texts behind them have changed.
 
-        The service cannot tell: to it, the same ids are the same request.
+        The service does not know: for it, the same ids are the same request.
         """
         return before is not None and before[0][:8] == row.digest[:8] and before[0] != row.digest
 
@@ -186,7 +188,7 @@ class Engine:
             finally:
                 self._queue.task_done()
 
-    async def _outcome(self, part: Part, row: Row, *, fresh: bool) -> bool:
+    async def _outcome(self, part: Part, row: ProfileRow, *, fresh: bool) -> bool:
         """Asks until there is an outcome. False if the job stops before there is one."""
         asked = row
         tries, chances, others_before = 0, 0, self._succeeded
@@ -202,7 +204,7 @@ class Engine:
                     made = await self._maker.make(asked, max_age_s=max_age_s)
                 except PushedBack as error:
                     slot.pushed_back(error.retry_after_s)
-                    self._tally.pushed_back += 1
+                    self._counts.pushed_back += 1
                     failure = self._trouble(error)
                     tries += 1
                     if tries < _TRIES or self._succeeded - others_before < _TRIES:
@@ -228,14 +230,14 @@ class Engine:
     def _age_s(self) -> float:
         return max(0.0, time.time() - self._started_ms / 1000)
 
-    def _without_unknown(self, row: Row, error: RowFailed) -> Row | None:
+    def _without_unknown(self, row: ProfileRow, error: RowFailed) -> ProfileRow | None:
         """Returns a row without the items that the catalogue lacks, if that is wanted and helps."""
         if self._options.unknown_items == "fail" or not error.unknown:
             return None
         rest = tuple(entry for entry in row.history if entry not in error.unknown)
         return replace(row, history=rest) if rest and rest != row.history else None
 
-    def _add(self, part: Part, row: Row, made: Made) -> None:
+    def _add(self, part: Part, row: ProfileRow, made: Made) -> None:
         if made.version != self._version:
             raise BackfillError(
                 f"the service makes profiles with version {made.version} now, and did with "
@@ -244,16 +246,16 @@ class Engine:
             )
         part.add(row, made)
         if made.status == "generated":
-            self._tally.generated += 1
+            self._counts.generated += 1
         else:
-            self._tally.cached += 1
+            self._counts.cached += 1
         self._succeeded += 1
         self._trouble_since = None
         self._failures.clear()
 
-    def _fail(self, part: Part, row: Row, error: RowFailed) -> None:
+    def _fail(self, part: Part, row: ProfileRow, error: RowFailed) -> None:
         part.fail(row, error)
-        self._tally.failed += 1
+        self._counts.failed += 1
         self._failures.append(error)
         if len(self._failures) == self._failures.maxlen:
             (code, count), *_ = Counter(failure.code for failure in self._failures).most_common(1)
@@ -264,7 +266,7 @@ class Engine:
             )
 
     def _trouble(self, error: PushedBack) -> RowFailed:
-        """Notes a push-back; raises BackfillError when there has been nothing else for too long."""
+        """Records a refusal; raises BackfillError when there was nothing else for too long."""
         now = time.monotonic()
         if self._trouble_since is None:
             self._trouble_since = now
@@ -282,7 +284,7 @@ class Engine:
                 await self._flush(opened.part)
 
     async def _flush(self, part: Part, *, at_least: int = 1) -> None:
-        """Writes what is buffered, if it is so many rows; who makes more of them waits meanwhile."""
+        """Writes the buffered rows, if there are so many; other writers wait meanwhile."""
         if part.buffered < at_least:
             return
         async with self._flushing:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from reclm_client import Item, Kind, ProfileVersion
-    from services.backfill.rows import Row
+    from services.backfill.rows import ProfileRow
 
 _ONCE = Retries(attempts=1)
 """The job decides itself when to send a row again: a push-back has to slow it down."""
@@ -73,7 +73,7 @@ class HttpMaker:
             raise _understood(error) from error
         return Version(self._digest(ready.version), asdict(ready.version))
 
-    async def make(self, row: Row, *, max_age_s: float | None) -> Made:
+    async def make(self, row: ProfileRow, *, max_age_s: float | None) -> Made:
         """Asks for one profile with its vector."""
         try:
             profile = await self._client.profile(

@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from services.backfill.errors import BackfillError
-from services.backfill.files import whole
+from services.backfill.errors import BackfillError, room_for
 from services.backfill.grouping.grouped import Grouping
-from services.backfill.manifest import NAME, Manifest
+from services.backfill.manifest import NAME, OutputManifest
 from services.backfill.parts import WORK, failures_path
+from services.common.files import atomic_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from services.backfill.makers import Version
     from services.backfill.options import Options
+    from services.backfill.outcomes import OutcomeCounts
     from services.backfill.parts import PartFile
-    from services.backfill.tally import Tally
 
 FAILURES = "failures.ndjson"
 BAD_ROWS = "bad-rows.ndjson"
@@ -81,26 +81,26 @@ class Job:
         self._began = began
 
     def announce(self, version: Version) -> None:
-        """Writes down that the output is being changed, and what it will be made with."""
-        earlier = Manifest.read(self.options.out)
+        """Records that the output is being changed, and the version that it will be made with."""
+        earlier = OutputManifest.read(self.options.out)
         self._manifest(version, earlier.parts if earlier else (), {}, complete=False, done=False)
 
     def conclude(
         self,
         version: Version,
         parts: list[PartFile],
-        tally: Tally,
+        counts: OutcomeCounts,
         *,
         refused: int,
         stopped: int | None,
         failure: BackfillError | None,
     ) -> Summary:
-        """Writes failures and manifest, and drops what was on its way.
+        """Writes failures and manifest, and deletes the working files.
 
         Args:
             version: What all profiles are made with.
             parts: The files of all partitions, or of those that were finished.
-            tally: The outcomes of the rows.
+            counts: The outcomes of the rows.
             refused: Items that the catalogue did not take.
             stopped: The signal that ended the job before its end.
             failure: The error that did.
@@ -108,24 +108,24 @@ class Job:
         out = self.options.out
         self._gather_failures()
         bad = self._write_bad_rows()
-        status: Ending = "partial" if tally.failed + bad + refused else "complete"
+        status: Ending = "partial" if counts.failed + bad + refused else "complete"
         if stopped is not None:
             status = "stopped"
         if failure is not None:
             status = "failed"
         at_the_end = status in {"complete", "partial"}
         if not at_the_end:
-            earlier = Manifest.read(out)
+            earlier = OutputManifest.read(out)
             new = {part.file for part in parts}
             parts = [*parts, *(p for p in (earlier.parts if earlier else ()) if p.file not in new)]
-        counted = {**tally.to_dict(), "bad_rows": bad}
+        counted = {**counts.to_dict(), "bad_rows": bad}
         manifest = self._manifest(version, tuple(parts), counted, complete=at_the_end, done=True)
         if at_the_end:
             shutil.rmtree(out / WORK)
         return Summary(
             status=status,
             rows=manifest.rows,
-            outcomes=tally.to_dict(),
+            outcomes=counts.to_dict(),
             bad_rows=bad,
             refused_items=refused,
             seconds=round(time.monotonic() - self._began, 3),
@@ -142,8 +142,8 @@ class Job:
         *,
         complete: bool,
         done: bool,
-    ) -> Manifest:
-        manifest = Manifest(
+    ) -> OutputManifest:
+        manifest = OutputManifest(
             kind=self.options.inputs.kind,
             dtype=self.options.dtype,
             partitions=self.grouping.partitions,
@@ -160,7 +160,7 @@ class Job:
     def _gather_failures(self) -> None:
         """Puts the failures of all finished partitions into one file."""
         out = self.options.out
-        with whole(out / FAILURES) as gathered:
+        with room_for(out / FAILURES), atomic_file(out / FAILURES) as gathered:
             for number in range(self.grouping.partitions):
                 path = failures_path(out, number)
                 if path.exists():
@@ -169,7 +169,10 @@ class Job:
 
     def _write_bad_rows(self) -> int:
         count = 0
-        with whole(self.options.out / BAD_ROWS) as file:
+        with (
+            room_for(self.options.out / BAD_ROWS),
+            atomic_file(self.options.out / BAD_ROWS) as file,
+        ):
             for row in self.grouping.bad_rows():
                 file.write(json.dumps(asdict(row)).encode() + b"\n")
                 count += 1
@@ -182,7 +185,7 @@ def begun(options: Options, *, progress: Callable[[int], None] | None = None) ->
 
     Args:
         options: How.
-        progress: Told of the rows of the input that are read.
+        progress: Called with the number of rows of the input that were read.
 
     Raises:
         BackfillError: The folder holds something else, or another job is at work in it; or the
@@ -192,17 +195,17 @@ def begun(options: Options, *, progress: Callable[[int], None] | None = None) ->
     out = options.out
     if out.exists() and not out.is_dir():
         raise BackfillError(f"{out} is not a folder; choose another for the output")
-    strange = out.is_dir() and any(out.iterdir()) and not (out / WORK).is_dir()
-    if strange and not (out / NAME).is_file():
+    foreign = out.is_dir() and any(out.iterdir()) and not (out / WORK).is_dir()
+    if foreign and not (out / NAME).is_file():
         raise BackfillError(f"{out} holds something other than a backfill; choose another folder")
-    earlier = Manifest.read(out)
+    earlier = OutputManifest.read(out)
     if earlier is not None:
         _check_same(earlier, options)
     work = out / WORK
     work.mkdir(parents=True, exist_ok=True)
     with _only_one(work):
         grouping = Grouping.make(
-            work / "spool",
+            work / "grouped",
             options.inputs,
             history=options.history,
             partitions=earlier.partitions if earlier else options.partitions,
@@ -213,12 +216,12 @@ def begun(options: Options, *, progress: Callable[[int], None] | None = None) ->
 
 def write_refused(out: Path, refused: list[dict[str, Any]]) -> None:
     """Writes the items that the catalogue did not take, each with why."""
-    with whole(out / REFUSED_ITEMS) as file:
+    with room_for(out / REFUSED_ITEMS), atomic_file(out / REFUSED_ITEMS) as file:
         for row in refused:
             file.write(json.dumps(row).encode() + b"\n")
 
 
-def _check_same(earlier: Manifest, options: Options) -> None:
+def _check_same(earlier: OutputManifest, options: Options) -> None:
     for name, had, wanted in (
         ("kind", earlier.kind, options.inputs.kind),
         ("dtype", earlier.dtype, options.dtype),
@@ -253,7 +256,7 @@ def _started(work: Path, options: Options, grouping: Grouping) -> int:
         if document["job"] == this:
             return int(document["started_ms"])
     started_ms = time.time_ns() // 1_000_000
-    with whole(path) as file:
+    with room_for(path), atomic_file(path) as file:
         file.write(json.dumps({"job": this, "started_ms": started_ms}).encode())
     return started_ms
 

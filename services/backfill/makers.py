@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reclm_client import Item
-    from services.backfill.rows import Row
+    from services.backfill.rows import ProfileRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Maker(Protocol):
         """Returns what profiles are made with now."""
         ...
 
-    async def make(self, row: Row, *, max_age_s: float | None) -> Made:
+    async def make(self, row: ProfileRow, *, max_age_s: float | None) -> Made:
         """Makes one profile, or finds it. Many calls may run at once.
 
         Args:

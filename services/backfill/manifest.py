@@ -6,9 +6,9 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from services.backfill.errors import BackfillError
-from services.backfill.files import whole
+from services.backfill.errors import BackfillError, room_for
 from services.backfill.parts import PartFile
+from services.common.files import atomic_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Manifest:
+class OutputManifest:
     """What a folder holds.
 
     Attributes:
@@ -52,11 +52,11 @@ class Manifest:
     def write(self, folder: Path) -> None:
         """Puts the manifest into the folder, in the place of an earlier one."""
         document = {"format": _FORMAT, **asdict(self), "rows": self.rows}
-        with whole(folder / NAME) as file:
+        with room_for(folder / NAME), atomic_file(folder / NAME) as file:
             file.write(json.dumps(document, indent=2).encode() + b"\n")
 
     @classmethod
-    def read(cls, folder: Path) -> Manifest | None:
+    def read(cls, folder: Path) -> OutputManifest | None:
         """Returns a folder's manifest; None when it has none.
 
         Raises:

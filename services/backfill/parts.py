@@ -7,7 +7,6 @@ next one finds either whole files or none, and redoes what was not in one.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import shutil
@@ -20,15 +19,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.backfill.errors import BackfillError
-from services.backfill.files import whole
+from services.backfill.errors import BackfillError, room_for
+from services.common.files import atomic_file
+from services.common.hashing import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from services.backfill.makers import Made, RowFailed
-    from services.backfill.rows import Row
+    from services.backfill.rows import ProfileRow
 
 Dtype = Literal["float16", "float32"]
 
@@ -100,7 +100,7 @@ class Part:
         self._sources: list[Path] = []
         self._known: dict[str, _Place] = {}
         self._kept: set[str] = set()
-        self._buffer: list[tuple[Row, Made]] = []
+        self._buffer: list[tuple[ProfileRow, Made]] = []
         self._failures: list[bytes] = []
         self._before = 0
         self._load()
@@ -114,11 +114,11 @@ class Part:
         """Takes over what was done before."""
         self._kept.add(id_)
 
-    def add(self, row: Row, made: Made) -> None:
+    def add(self, row: ProfileRow, made: Made) -> None:
         """Takes a row that has been made."""
         self._buffer.append((row, made))
 
-    def fail(self, row: Row, error: RowFailed) -> None:
+    def fail(self, row: ProfileRow, error: RowFailed) -> None:
         """Takes a row that could not be made, in a form that can be mended and fed back in."""
         history = [
             entry
@@ -139,12 +139,12 @@ class Part:
         """Rows that a crash would lose: they would be asked for again, and found in the cache."""
         return len(self._buffer)
 
-    def take(self) -> list[tuple[Row, Made]]:
+    def take(self) -> list[tuple[ProfileRow, Made]]:
         """Returns what is buffered, to be written with `write`."""
         rows, self._buffer = self._buffer, []
         return rows
 
-    def write(self, rows: list[tuple[Row, Made]]) -> None:
+    def write(self, rows: list[tuple[ProfileRow, Made]]) -> None:
         """Writes rows to the journal. Blocks.
 
         Raises:
@@ -162,7 +162,7 @@ class Part:
 
     def write_failures(self) -> None:
         """Writes the rows that failed, in the place of those of an earlier run. Blocks."""
-        with whole(self._failures_path) as file:
+        with room_for(self._failures_path), atomic_file(self._failures_path) as file:
             file.writelines(self._failures)
 
     def finish(self) -> PartFile | None:
@@ -204,7 +204,11 @@ class Part:
                 "choose another folder for the output"
             ) from error
         del tables
-        with whole(self._path) as file, _writer(file, table.schema) as writer:
+        with (
+            room_for(self._path),
+            atomic_file(self._path) as file,
+            _writer(file, table.schema) as writer,
+        ):
             for start in range(0, len(rows), _ROW_GROUP):
                 writer.write_table(table.take(rows[start : start + _ROW_GROUP]))
 
@@ -213,7 +217,8 @@ class Part:
         if self._path.exists():
             self._sources.append(self._path)
         if self._journal.is_dir():
-            self._sources += sorted(self._journal.glob("*.parquet"))
+            # A name with a dot is what a killed process left of a file that it was writing.
+            self._sources += sorted(self._journal.glob("[!.]*.parquet"))
         for source, path in enumerate(self._sources):
             try:
                 table = pq.read_table(path, columns=_RESUMING, partitioning=None)
@@ -237,13 +242,11 @@ def describe(path: Path) -> PartFile | None:
     """Returns what the manifest says of a file; None when there is none."""
     if not path.exists():
         return None
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     rows = pq.read_metadata(path).num_rows
-    return PartFile(path.name, rows, path.stat().st_size, digest)
+    return PartFile(path.name, rows, path.stat().st_size, sha256_of(path))
 
 
-def _table(rows: Sequence[tuple[Row, Made]], dtype: Dtype) -> pa.Table:
+def _table(rows: Sequence[tuple[ProfileRow, Made]], dtype: Dtype) -> pa.Table:
     dimensions = {len(made.vector) for _, made in rows}
     if len(dimensions) != 1:
         raise BackfillError(
@@ -269,7 +272,7 @@ def _table(rows: Sequence[tuple[Row, Made]], dtype: Dtype) -> pa.Table:
 
 
 def _write(table: pa.Table, path: Path) -> None:
-    with whole(path) as file, _writer(file, table.schema) as writer:
+    with room_for(path), atomic_file(path) as file, _writer(file, table.schema) as writer:
         writer.write_table(table)
 
 

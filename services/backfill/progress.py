@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from services.backfill.tally import Tally
+    from services.backfill.outcomes import OutcomeCounts
 
 _TTY_S = 0.5
 _LOG_S = 10.0
@@ -23,7 +23,7 @@ class Progress:
     """A line on a terminal, or one every ten seconds in a log, while it is entered.
 
     Args:
-        tally: What is counted.
+        counts: What is counted.
         total: Rows that there are.
         limit: Says how many requests may be under way now.
         stream: Where to; standard error by default.
@@ -31,13 +31,13 @@ class Progress:
 
     def __init__(
         self,
-        tally: Tally,
+        counts: OutcomeCounts,
         total: int,
         *,
         limit: Callable[[], int] | None = None,
         stream: TextIO | None = None,
     ) -> None:
-        self._tally = tally
+        self._counts = counts
         self._total = total
         self._limit = limit
         self._stream = stream or sys.stderr
@@ -47,7 +47,7 @@ class Progress:
         self._thread = threading.Thread(target=self._show, daemon=True)
 
     def __enter__(self) -> Self:
-        self._points.append((time.monotonic(), self._tally.rows))
+        self._points.append((time.monotonic(), self._counts.rows))
         self._thread.start()
         return self
 
@@ -58,23 +58,23 @@ class Progress:
 
     def line(self) -> str:
         """Returns the state in one line."""
-        now, rows = time.monotonic(), self._tally.rows
+        now, rows = time.monotonic(), self._counts.rows
         self._points.append((now, rows))
         while now - self._points[0][0] > _WINDOW_S and len(self._points) > 2:
             self._points.popleft()
         since, before = self._points[0]
         rate = (rows - before) / max(now - since, 1e-9)
-        tally = self._tally
-        asked = tally.generated + tally.cached
+        counts = self._counts
+        asked = counts.generated + counts.cached
         parts = [
             f"{rows:,}/{self._total:,} rows",
             f"{rate:,.1f}/s",
             f"{clock((self._total - rows) / rate)} left" if rate else "time left unknown",
-            f"{tally.cached / asked:.0%} hits" if asked else "no answers yet",
-            f"{tally.failed:,} failed",
+            f"{counts.cached / asked:.0%} hits" if asked else "no answers yet",
+            f"{counts.failed:,} failed",
         ]
-        if tally.unchanged:
-            parts.append(f"{tally.unchanged:,} done before")
+        if counts.unchanged:
+            parts.append(f"{counts.unchanged:,} done before")
         if self._limit is not None:
             parts.append(f"{self._limit()} at a time")
         return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""Tells a Prometheus push gateway how a backfill goes: a job ends before anybody could scrape it."""
+"""Pushes the progress of a backfill to Prometheus: a job ends before it could be scraped."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from services.profiles.telemetry import LOGGER
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from services.backfill.tally import Tally
+    from services.backfill.outcomes import OutcomeCounts
 
 _EVERY_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """Where to, and which kind of profile is made. Trouble with it is logged and stops nothing."""
+    """A push gateway, and the kind of profile that is made. Its failures are logged, and stop nothing."""
 
     gateway: str
     kind: str
 
     @contextlib.contextmanager
-    def of(self, tally: Tally, limit: Callable[[], int] | None) -> Iterator[None]:
+    def of(self, counts: OutcomeCounts, limit: Callable[[], int] | None) -> Iterator[None]:
         """Pushes every 15 seconds while it is entered, and once more at the end."""
         done = threading.Event()
 
         def now_and_then() -> None:
             while not done.wait(_EVERY_S):
-                self.send(tally, limit)
+                self.send(counts, limit)
 
         thread = threading.Thread(target=now_and_then, daemon=True)
         thread.start()
@@ -42,13 +42,13 @@ class Push:
         finally:
             done.set()
             thread.join()
-            self.send(tally, limit)
+            self.send(counts, limit)
 
-    def send(self, tally: Tally, limit: Callable[[], int] | None) -> None:
+    def send(self, counts: OutcomeCounts, limit: Callable[[], int] | None) -> None:
         """Pushes the present state."""
         registry = CollectorRegistry()
         rows = Gauge("reclm_backfill_rows", "Rows by outcome.", ("outcome",), registry=registry)
-        for outcome, count in tally.to_dict().items():
+        for outcome, count in counts.to_dict().items():
             rows.labels(outcome).set(count)
         if limit is not None:
             Gauge("reclm_backfill_concurrency", "Requests at a time.", registry=registry).set(

@@ -1,4 +1,4 @@
-"""What goes from the input to the engine: profiles to make, and rows that are none."""
+"""The profiles to make, as they go from the grouped input to the engine."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from reclm_client import Item
 
-RAW_CHARACTERS = 2_000
-"""How much of a bad row is kept."""
-
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ProfileRow:
     """One profile to make.
 
     Attributes:
@@ -26,20 +23,3 @@ class Row:
     id: str
     history: tuple[str | Item, ...]
     digest: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class BadRow:
-    """A row of the input that cannot be read; it costs only itself.
-
-    Attributes:
-        id: Whose row it is, where that can be read.
-        where: Such as "interactions.csv, line 17" (from 1) or "x.parquet, row 3" (from 0).
-        why: What is wrong with it.
-        raw: The row as it stood, cut to 2,000 characters, to be mended and fed back.
-    """
-
-    id: str | None
-    where: str
-    why: str
-    raw: str | None

@@ -18,10 +18,10 @@ from services.backfill.engine import Engine
 from services.backfill.errors import BackfillError, Misconfigured
 from services.backfill.job import Job, Summary, begun, write_refused
 from services.backfill.makers import Maker, PushedBack, Version
+from services.backfill.outcomes import OutcomeCounts
 from services.backfill.parts import WORK, PartFile
-from services.backfill.patience import patiently
 from services.backfill.progress import Progress
-from services.backfill.tally import Tally
+from services.backfill.retries import retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from services.backfill.push import Push
 
 _START = 32
-"""Requests at a time to begin with."""
+"""The first limit of requests in flight."""
 
 _LOOK_EVERY_S = 0.5
-"""How often a node looks whether it is to stop."""
+"""How often a node checks whether it has to stop."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,12 +46,12 @@ class Ray:
 
 
 def run(options: Options, *, ray: Ray | None = None, push: Push | None = None) -> Summary:
-    """Makes every profile of the input, as far as it is not made yet.
+    """Makes every profile of the input that is not made yet.
 
     Args:
         options: How.
         ray: Run on a cluster; None runs in this process.
-        push: Tells a Prometheus push gateway how it goes.
+        push: Pushes the progress to a Prometheus push gateway.
 
     Raises:
         BackfillError: The job cannot begin, or its output cannot be written.
@@ -61,7 +61,7 @@ def run(options: Options, *, ray: Ray | None = None, push: Push | None = None) -
 
 
 def dry_run(options: Options, *, sample: int) -> Estimate:
-    """Says what `run` would do. The grouped input stays in the folder, for `run` to use.
+    """Returns what `run` would do. The grouped input stays in the folder, for `run` to use.
 
     Args:
         options: How.
@@ -84,7 +84,7 @@ def dry_run(options: Options, *, sample: int) -> Estimate:
 
 
 async def _run(job: Job, *, ray: Ray | None, push: Push | None) -> Summary:
-    options, tally = job.options, Tally()
+    options, counts = job.options, OutcomeCounts()
     refused: list[dict[str, Any]] = []
     limiter = _limiter(options)
     limit = None if ray else lambda: limiter.limit
@@ -107,7 +107,11 @@ async def _run(job: Job, *, ray: Ray | None, push: Push | None) -> Summary:
 
         parts: list[PartFile] = []
         failure: BackfillError | None = None
-        with Progress(tally, job.grouping.ids, limit=limit), _pushed(push, tally, limit), stopping:
+        with (
+            Progress(counts, job.grouping.ids, limit=limit),
+            _pushed(push, counts, limit),
+            stopping,
+        ):
             try:
                 if ray is not None:
                     await put_items()
@@ -116,7 +120,7 @@ async def _run(job: Job, *, ray: Ray | None, push: Push | None) -> Summary:
                             job,
                             ray,
                             version=version.digest,
-                            tally=tally,
+                            counts=counts,
                             finished=parts,
                             stopping=stopping,
                         )
@@ -128,7 +132,7 @@ async def _run(job: Job, *, ray: Ray | None, push: Push | None) -> Summary:
                         version=version.digest,
                         started_ms=job.started_ms,
                         limiter=limiter,
-                        tally=tally,
+                        counts=counts,
                         finished=parts,
                         before_first=put_items,
                     )
@@ -140,7 +144,7 @@ async def _run(job: Job, *, ray: Ray | None, push: Push | None) -> Summary:
     return job.conclude(
         version,
         parts,
-        tally,
+        counts,
         refused=len(refused),
         stopped=stopping.signal,
         failure=failure,
@@ -152,7 +156,7 @@ async def _over_ray(
     ray: Ray,
     *,
     version: str,
-    tally: Tally,
+    counts: OutcomeCounts,
     finished: list[PartFile],
     stopping: _Stopping,
 ) -> None:
@@ -174,7 +178,7 @@ async def _over_ray(
     def take() -> None:
         with contextlib.closing(results):
             for result in results:
-                tally.add(Tally(**result["tally"]))
+                counts.add(OutcomeCounts(**result["counts"]))
                 if result["part"] is not None:
                     finished.append(PartFile(**result["part"]))
 
@@ -201,11 +205,11 @@ def run_partition(
         env: The RECLM_* variables of who started the job.
     """
     os.environ.update(env)
-    tally = Tally()
+    counts = OutcomeCounts()
     parts: list[PartFile] = []
     stop = _stop_file(options)
 
-    async def stop_when_told(engine: Engine) -> None:
+    async def stop_when_asked(engine: Engine) -> None:
         while not stop.exists():  # noqa: ASYNC110 - files have no events
             await asyncio.sleep(_LOOK_EVERY_S)
         engine.stop()
@@ -219,22 +223,22 @@ def run_partition(
                 version=version,
                 started_ms=started_ms,
                 limiter=_limiter(options),
-                tally=tally,
+                counts=counts,
                 finished=parts,
             )
-            told = asyncio.create_task(stop_when_told(engine))
+            watching = asyncio.create_task(stop_when_asked(engine))
             try:
                 await engine.run([number])
             finally:
-                told.cancel()
+                watching.cancel()
 
     if not stop.exists():
         asyncio.run(go())
-    return {"tally": tally.to_dict(), "part": asdict(parts[0]) if parts else None}
+    return {"counts": counts.to_dict(), "part": asdict(parts[0]) if parts else None}
 
 
 def _stop_file(options: Options) -> Path:
-    """Returns the file by which whoever started the job tells its nodes to stop."""
+    """Returns the file whose existence asks the nodes of a cluster to stop."""
     return options.out / WORK / "stop"
 
 
@@ -245,7 +249,7 @@ def _limiter(options: Options) -> ConcurrencyLimiter:
 
 
 def maker_for(options: Options) -> Maker:
-    """Returns who makes the profiles; imported here, since only one of the two is needed.
+    """Returns the maker of the profiles; imported here, since only one of the two is needed.
 
     Raises:
         BackfillError: The address, the key or the settings are wrong.
@@ -266,7 +270,7 @@ def maker_for(options: Options) -> Maker:
 
 async def _version(maker: Maker, options: Options) -> Version:
     where = "(`reclm-serve up` starts one, --url says where)" if options.url else "(RECLM_*)"
-    return await patiently(
+    return await retry(
         maker.version,
         patience_s=options.patience_s,
         trouble=f"the service {where} did not answer",
@@ -305,17 +309,19 @@ class _Stopping:
     def _note(self, number: int) -> None:
         self.signal = number
         self.asked.set()
-        sys.stderr.write("\nStopping when the rows under way are done ...\n")
+        sys.stderr.write("\nStopping when the requests in flight are done ...\n")
         if self._then is not None:
             self._then()
 
 
 @contextlib.contextmanager
-def _pushed(push: Push | None, tally: Tally, limit: Callable[[], int] | None) -> Iterator[None]:
+def _pushed(
+    push: Push | None, counts: OutcomeCounts, limit: Callable[[], int] | None
+) -> Iterator[None]:
     if push is None:
         yield
         return
-    with push.of(tally, limit):
+    with push.of(counts, limit):
         yield
 
 

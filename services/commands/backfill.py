@@ -115,7 +115,7 @@ def add_command(commands: Any) -> None:  # noqa: ANN401 - argparse does not name
         metavar="N",
         help="rows after which to give up (%(default)s)",
     )
-    how.add_argument("--push-gateway", metavar="URL", help="of Prometheus, to be told how it goes")
+    how.add_argument("--push-gateway", metavar="URL", help="of Prometheus, to push the progress to")
     how.add_argument("--dry-run", action="store_true", help="count and estimate; write no output")
     how.add_argument(
         "--sample",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reclm_client import Item
-    from services.backfill.rows import Row
+    from services.backfill.rows import ProfileRow
 
 DIMENSION = 384
 
@@ -47,7 +47,7 @@ class InstantMaker:
     async def version(self) -> Version:
         return Version(self._version, {})
 
-    async def make(self, row: Row, *, max_age_s: float | None) -> Made:
+    async def make(self, row: ProfileRow, *, max_age_s: float | None) -> Made:
         vector = self._random.standard_normal(DIMENSION, np.float32)
         return Made(
             id=row.id,

@@ -9,6 +9,7 @@ from tests.benchmarks import (
     backfill,
     generation,
     hits,
+    ingest,
     memory,
     recommenders,
     scoring,
@@ -37,6 +38,7 @@ BENCHMARKS = (
     Benchmark("training", frozenset({"training"}), training.measure),
     Benchmark("backfill throughput", frozenset({"backfill"}), backfill.throughput),
     Benchmark("backfill resume", frozenset({"backfill"}), backfill.resume),
+    Benchmark("ingest", frozenset({"ingest"}), ingest.measure),
     Benchmark("recommenders", frozenset({"recommenders"}), recommenders.measure),
 )
 """In the order in which they run: the first one leaves profiles in Redis that the others use."""

@@ -1,8 +1,8 @@
 """Training: tokens per second of our distillation against TRL's trainer with its defaults.
 
-All train the same adapter on the same rows for the same number of rows, in alternating rounds;
-tokens are those of the rows, so padding counts for nobody. Ours has compiled layers and packs of
-2,048 tokens; compiling itself is a round before these. What it does with neither is told as well.
+All train the same adapter on the same rows, in alternating rounds. Tokens are those of the rows,
+without padding. Ours has compiled layers and packs of 2,048 tokens; compiling is a round before
+these. A run of ours with packs alone is measured too.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _ANSWER = (
     "User identity: lover of old films, patient evening viewer, curious traveller; "
     "User interests: slow family stories, clever detectives, faraway places."
 )
-PLAIN = DistillOptions(batch_size=1, checkpointing=False)
-OPTIONS = PLAIN.model_copy(update={"batch_size": 2, "compile": True})
+PLAIN = DistillOptions(per_device_train_batch_size=1, activation_checkpointing=False, packing=True)
+OPTIONS = PLAIN.model_copy(update={"per_device_train_batch_size": 2, "torch_compile": True})
 
 
 def measure(stack: Stack) -> list[Figure]:

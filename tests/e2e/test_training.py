@@ -1,4 +1,4 @@
-"""The adapter that comes with RecLM: folded in, served by a real vLLM, read by the service."""
+"""The adapter that RecLM ships: merged, served by a real vLLM, and used by the service."""
 
 from __future__ import annotations
 
@@ -71,6 +71,7 @@ def test_it_writes_the_form_without_being_held_to_it(vllm: VllmServer) -> None:
         HeldOut(kind="user", id=str(first), prompt=_prompt(FILMS[first : first + 3]))
         for first in range(len(FILMS) - 2)
     ]
+    assert len(rows) == 7
     evaluated = compare({SHIPPED: ServedWriter(vllm.url, SHIPPED)}, rows).evaluations
     assert evaluated[SHIPPED].well_formed > 0.5, "the base writes none"
     assert evaluated[SHIPPED].distinct > 0.8
@@ -81,7 +82,7 @@ def test_what_is_served_is_what_peft_makes_of_them(adapter: Adapter, model_folde
     found = load_file(adapter.merged / "model.safetensors")
     assert len(found) > 200
     for name, tensor in found.items():
-        # The last bit may be rounded the other way: the sums are taken in another order.
+        # The last bit may differ by rounding: sums are taken in another order.
         torch.testing.assert_close(tensor, wanted[name], rtol=2e-3, atol=1e-6)
 
 

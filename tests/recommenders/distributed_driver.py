@@ -63,7 +63,7 @@ def _train(
     )
     out.mkdir(parents=True, exist_ok=True)
     save_file(model.state_dict(), out / f"{context.rank}.safetensors")
-    if context.leads:
+    if context.is_main_process:
         (out / "rows.json").write_text(json.dumps(history.rows))
 
 

@@ -1,4 +1,4 @@
-"""One process of a team, without the others."""
+"""One process of a distributed run, without the others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from recommenders.distributed import DistributedContext
 
 
 class Member(DistributedContext):
-    """Believes that it is one of `count`, and hears of nobody."""
+    """Has the rank and world size of one of `count` processes, and no connection to the others."""
 
     __slots__ = ("count", "number")
 
@@ -17,5 +17,5 @@ class Member(DistributedContext):
         object.__setattr__(self, "count", count)
         object.__setattr__(self, "number", number)
 
-    size = property(lambda self: self.count)
+    world_size = property(lambda self: self.count)
     rank = property(lambda self: self.number)

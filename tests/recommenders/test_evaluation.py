@@ -95,7 +95,7 @@ def test_scores_of_another_shape_are_refused() -> None:
     [
         ([[], [3]], [[], [2, 3]], None, "item row 3 is known of user row 1, and relevant"),
         ([[], []], [[2], [4]], [0, 2], "item row 4 is relevant, but is not among the candidates"),
-        ([[1], [2]], [[], []], None, "nobody has a relevant item"),
+        ([[1], [2]], [[], []], None, "no user has a relevant item"),
     ],
 )
 def test_parts_in_which_nothing_could_be_found_are_refused(

@@ -17,7 +17,7 @@ from training.runs.options import LoraOptions, RunPaths
 if TYPE_CHECKING:
     from pathlib import Path
 
-LORA = LoraOptions(rank=4, alpha=8)
+LORA = LoraOptions(r=4, lora_alpha=8)
 
 _FILMS = ("Alien (1979)", "Brazil (1985)", "Babe (1995)", "Heat (1995)", "Fargo (1996)")
 _WORDS = ("quiet", "bold", "rainy", "golden", "tender", "hidden", "northern", "clever")
@@ -128,7 +128,5 @@ def write_rows(path: Path, rows: list[dict[str, object]]) -> Path:
     return path
 
 
-def paths(
-    model: Path, data: Path, out: Path, *, start: Path | None = None, evaluation: Path | None = None
-) -> RunPaths:
-    return RunPaths(model=model, data=data, out=out, start=start, evaluation=evaluation)
+def paths(model: Path, data: Path, out: Path, **more: Path | None) -> RunPaths:
+    return RunPaths(model=model, data=data, out=out, **more)

@@ -1,10 +1,11 @@
-"""Folding an adapter, with all that it was trained on top of, into its base model.
+"""Merges a chain of adapters into its base model.
 
-The result is a plain model folder, which any server serves at full speed. That it is the same
-model is measured, not assumed: logits and greedy answers, before and after.
+The result is a plain model folder, which any server serves at full speed. Whether it is the same
+model is measured: the logits and greedy answers of the merged model are compared with those of the
+base with the adapters on top.
 
-In float32 a model's own logits are known to a few 1e-4 only, so what folding does is looked for
-with the rounding of arithmetic away, and told beside what float32 makes of it.
+In float32 the rounding error of logits is a few 1e-4. So the comparison is made in float64 arithmetic,
+and in float32 as well.
 """
 
 from __future__ import annotations
@@ -19,21 +20,15 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
+from services.common.files import atomic_folder, write_json
+from services.common.manifests import MANIFEST, file_records
 from services.profiles.generation.prompts.registry import CURRENT
-from training.adapters.manifest import chain, check_base, read_adapter
+from training.adapters.manifest import chain, check_base, content_hash, licence_of, read_adapter
 from training.data.rows import Turn
 from training.errors import TrainingError
 from training.modeling.arithmetic import WideArithmetic
 from training.modeling.chat import prompt_text, token_ids
 from training.modeling.lora import four_bit, load_model, load_tokenizer
-from training.runs.files import (
-    MANIFEST,
-    content_hash,
-    licence_of,
-    listing,
-    whole_folder,
-    write_json,
-)
 from training.runs.progress import ProgressReporter, ignore
 
 if TYPE_CHECKING:
@@ -53,26 +48,27 @@ PROBES = tuple(
         ["Blade Runner (1982) | Film-Noir, Sci-Fi"],
     )
 )
-"""Prompts to compare over where none are given."""
+"""Prompts of the comparison where none are given."""
 
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack", ".gguf", ".onnx"}
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far a merged model is from its base with the adapters on top, over some prompts.
+    """Agreement of a merged model with its base model and adapters, over some prompts.
 
-    Logits are compared at every token of the prompts and of the merged model's greedy answers.
+    Logits are compared at every token of the prompts and of the merged model's greedy answers. Each
+    difference is the largest one.
 
     Attributes:
-        largest: Difference of two logits of the models in float32, with arithmetic in float64.
-        plain: The same with arithmetic in float32 too, in whatever order the library adds up.
-        rounding: Difference of the merged model's own logits between the two arithmetics.
-        stored: The same as `plain` for the model as it is stored, in its own precision.
-        same_answers: Greedy answers, in float32, that are equal token for token.
+        largest: Difference of logits of the models in float32, with arithmetic in float64.
+        plain: The same with arithmetic in float32.
+        rounding: Difference of the merged model's own logits between both arithmetics.
+        stored: As `plain`, for the model in the precision in which it is stored.
+        same_answers: Number of greedy answers, in float32, that are equal token for token.
         prompts: Number of prompts.
-        trained: The same as `plain`, against the base in 4 bits that the adapter was trained on;
-            None where it was trained on the base as it is, or there is no GPU to tell.
+        trained: As `plain`, against the 4-bit base that the adapter was trained on; None where it
+            was not trained on a 4-bit base, or there is no GPU.
     """
 
     largest: float
@@ -87,7 +83,7 @@ class Agreement:
         parts = [
             f"{self.largest:.1e} in float32 with arithmetic in float64",
             (
-                f"{self.plain:.1e} in float32 alone, where the merged model by itself is off by "
+                f"{self.plain:.1e} in float32 alone, where the rounding error of the merged model is "
                 f"{self.rounding:.1e}"
             ),
             f"{self.stored:.1e} as stored",
@@ -109,28 +105,28 @@ def merge(
     answer_tokens: int = 32,
     progress: Callable[[str], object] = ignore,
 ) -> Agreement:
-    """Writes the merged model, in the base's precision, with the service's manifest.
+    """Writes the merged model in the precision of the base, with a manifest as the service reads it.
 
     Args:
-        model: The base model's folder.
+        model: Folder of the base model.
         adapter: Folder of the adapter, its parents inside.
-        out: Becomes the merged model's folder; its name is the model's name.
-        prompts: Chats over which both are compared.
+        out: Folder of the merged model, which is named after it.
+        prompts: Chats of the comparison.
         answer_tokens: Length of the answers that are compared.
-        progress: Told a line of progress now and then.
+        progress: Called with lines of progress.
 
     Raises:
-        TrainingError: The adapter is for another base or no causal language model, `out` is there
-            already, or there is no prompt.
+        TrainingError: The adapter is for another base or is a reward model, `out` exists, or there is
+            no prompt.
     """
     if out.exists():
-        raise TrainingError(f"{out} is there already; choose another name or delete it")
+        raise TrainingError(f"{out} exists already; choose another name or delete it")
     if not prompts:
-        raise TrainingError("there are no prompts to compare over")
+        raise TrainingError("there are no prompts for the comparison")
     folders = chain(adapter)
     check_base(adapter, model)
     if any(read_adapter(folder).job == "reward" for folder in folders):
-        raise TrainingError(f"{adapter} is a reward model: it scores, and writes nothing to serve")
+        raise TrainingError(f"{adapter} is a reward model, which scores and generates no text")
     tokenizer = load_tokenizer(model)
     chats = [token_ids(tokenizer, prompt_text(tokenizer, turns)) for turns in prompts]
     merged: Any = load_model(model, folders, dtype=torch.float32)
@@ -152,9 +148,9 @@ def merge(
         reporter.at(done)
     trained = _against_four_bits(model, adapter, merged, answered)
     merged.to(_stored_dtype(model))
-    with whole_folder(out) as folder:
+    with atomic_folder(out) as folder:
         merged.save_pretrained(str(folder))
-        for path in model.iterdir():  # the tokenizer, its template, the licence
+        for path in model.iterdir():  # tokenizer, chat template, licence
             weights = path.suffix in _WEIGHTS or path.name.endswith(".index.json")
             if path.is_file() and not weights and path.name not in {MANIFEST, "config.json"}:
                 shutil.copyfile(path, folder / path.name)
@@ -165,16 +161,16 @@ def merge(
 
 
 def is_merged_from(folder: Path, adapter: Path) -> bool:
-    """Tells whether a folder holds what `merge` made of an adapter."""
+    """Returns whether a folder holds the merged model of an adapter."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False  # whatever is there instead, `merge` does not write over it
+        return False  # `merge` does not overwrite whatever is there
     return isinstance(manifest, dict) and manifest.get("adapter") == content_hash(adapter)
 
 
 def unmerged(model: Path, adapters: Sequence[Path]) -> PeftModel:
-    """Returns a base in float32 with all adapters of a chain on top, none folded in."""
+    """Returns a base model in float32 with all adapters of a chain on top, none merged."""
     base = load_model(model, dtype=torch.float32)
     names = [str(number) for number in range(len(adapters))]
     result = PeftModel.from_pretrained(base, str(adapters[0]), adapter_name=names[0])
@@ -188,7 +184,7 @@ def unmerged(model: Path, adapters: Sequence[Path]) -> PeftModel:
 def _answered(
     model: Any, prompt: list[int], tokenizer: PreTrainedTokenizerBase, answer_tokens: int
 ) -> list[int]:
-    """Returns a prompt with the model's greedy answer."""
+    """Returns the tokens of a prompt and of the model's greedy answer."""
     ids = torch.tensor([prompt])
     answered: list[int] = model.generate(
         input_ids=ids,
@@ -218,9 +214,12 @@ def _largest(one: Any, other: Any, chats: Sequence[list[int]]) -> float:
 def _against_four_bits(
     model: Path, adapter: Path, merged: Any, chats: Sequence[list[int]]
 ) -> float | None:
-    """Returns how far the merged model is from what was trained, if that was in 4 bits."""
+    """Returns the difference of logits from the 4-bit model that was trained, if it was one."""
     options = read_adapter(adapter).config.get("lora", {})
-    if not options.get("four_bit") or not torch.cuda.is_available():
+    if (
+        not (options.get("load_in_4bit") or options.get("four_bit"))
+        or not torch.cuda.is_available()
+    ):
         return None
     quantization = four_bit([])
     base = AutoModelForCausalLM.from_pretrained(
@@ -248,6 +247,6 @@ def _write_manifest(
         "base_model": dict(base),
         "adapter": content_hash(adapter),
         "agreement": asdict(agreement),
-        "files": listing(folder),
+        "files": file_records(folder),
     }
     write_json(folder / MANIFEST, document)

@@ -1,7 +1,7 @@
-"""Publishing: an adapter gets a name that no adapter had before, and a server gets the adapter.
+"""Publishes an adapter under a name that was never used before, and loads it into a server.
 
-A name is never given twice, not even after its adapter is deleted: vLLM may answer a known name
-from prefixes that it cached for the old adapter (vllm#42125, vllm#30931).
+A name is never used twice, not even after its adapter was deleted: vLLM may serve a known name from
+prefixes that it cached for the old adapter (vllm#42125, vllm#30931).
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import httpx
 import torch
 from safetensors.torch import load_file, save_file
 
+from services.common.files import atomic_folder, write_json
+from services.common.manifests import MANIFEST, file_records
 from training.adapters.manifest import PARENT, chain, read_adapter, write_manifest
 from training.errors import TrainingError
-from training.runs.files import MANIFEST, listing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,50 +33,48 @@ _LOAD_TIMEOUT_S = 120.0
 
 
 def publish(adapter: Path, name: str, home: Path) -> Path:
-    """Puts an adapter under its name into RecLM's home, as one adapter without parents.
+    """Writes an adapter to RecLM's home under its name, as one adapter without parents.
 
-    The same adapter under the same name again changes nothing.
+    Publishing the same adapter under the same name again changes nothing.
 
     Args:
         adapter: Folder of the adapter, its parents inside.
-        name: Letters, digits, `.`, `_` and `-`, at most 64.
+        name: At most 64 letters, digits, `.`, `_` and `-`.
         home: RecLM's home; the adapter goes to `adapters/NAME`.
 
     Returns:
         The published folder.
 
     Raises:
-        TrainingError: The name is malformed or is another adapter's, or this one writes no words or
-            cannot become one with its parents.
+        TrainingError: The name is malformed or was used before, or the adapter is a reward model or
+            cannot be joined with its parents.
     """
     if not _NAME.fullmatch(name):
         raise TrainingError(
-            f"{name!r} is no name: letters, digits, '.', '_' and '-', at most 64, and the first a "
-            "letter or digit"
+            f"{name!r} is not a valid name: at most 64 letters, digits, '.', '_' and '-', beginning with "
+            "a letter or digit"
         )
     folders = chain(adapter)
     if any(read_adapter(folder).job == "reward" for folder in folders):
-        raise TrainingError(f"{adapter} is a reward model: it scores, and writes no profiles")
+        raise TrainingError(f"{adapter} is a reward model, which scores and generates no profiles")
     target = home / "adapters" / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{name}-") as scratch:
-        folder = Path(scratch, name)
-        folder.mkdir()
-        flatten(folders, folder)
-        if target.is_dir() and read_adapter(target).files == listing(folder):
+    with tempfile.TemporaryDirectory() as scratch:
+        flat = Path(scratch)
+        flatten(folders, flat)
+        if target.is_dir() and read_adapter(target).files == file_records(flat):
             return target
-        manifest = replace(read_adapter(adapter), name=name)
-        write_manifest(folder, manifest, parent=None)
-        _claim(home, name)  # last of all, so that what cannot be published uses up no name
-        folder.replace(target)
+        with atomic_folder(target) as folder:
+            shutil.copytree(flat, folder, dirs_exist_ok=True)
+            write_manifest(folder, replace(read_adapter(adapter), name=name), parent=None)
+            _claim(home, name)  # last, so that an adapter that cannot be published uses up no name
     return target
 
 
 def flatten(folders: Sequence[Path], out: Path) -> None:
-    """Writes a chain of adapters as one whose product is the sum of theirs.
+    """Writes a chain of adapters as one adapter.
 
-    With factors side by side, [B1 B2] [A1; A2] = B1 A1 + B2 A2: the rank is the sum of the ranks,
-    and nothing is lost but by the last bit of the numbers.
+    With the factors side by side, [B1 B2] [A1; A2] = B1 A1 + B2 A2: the rank is the sum of the ranks,
+    and the product is exact but for rounding.
 
     Args:
         folders: Adapters of the same layers, in order.
@@ -90,8 +89,8 @@ def flatten(folders: Sequence[Path], out: Path) -> None:
     weights = [load_file(folder / WEIGHTS) for folder in folders]
     if any(one.keys() != weights[0].keys() for one in weights):
         raise TrainingError(
-            "the adapters of this chain change different layers and cannot become one; merge them "
-            "and serve the merged model"
+            "the adapters of this chain change different layers and cannot be joined; merge them and "
+            "serve the merged model"
         )
     scaled = [
         {
@@ -107,14 +106,14 @@ def flatten(folders: Sequence[Path], out: Path) -> None:
     rank = sum(config["r"] for config in configs)
     save_file(joined, out / WEIGHTS, metadata={"format": "pt"})
     document = {**configs[-1], "r": rank, "lora_alpha": rank}
-    (out / _CONFIG).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    write_json(out / _CONFIG, document)
 
 
 def check_server(url: str, name: str) -> None:
-    """Makes sure that there is a vLLM, and that it does not serve a name yet.
+    """Checks that a vLLM server answers, and that it does not serve a name yet.
 
     Raises:
-        TrainingError: The server does not answer as vLLM does, or knows the name already.
+        TrainingError: The server does not answer as vLLM does, or serves the name already.
     """
     try:
         answer = httpx.get(f"{url.rstrip('/')}/v1/models", timeout=_LOAD_TIMEOUT_S)
@@ -128,16 +127,16 @@ def check_server(url: str, name: str) -> None:
 
 
 def push(published: Path, url: str, *, served_path: str | None = None) -> None:
-    """Has a running vLLM load a published adapter.
+    """Loads a published adapter into a running vLLM server.
 
     Args:
-        published: The adapter's folder; its name is the adapter's.
-        url: Of the server.
-        served_path: The same folder as the server sees it, where that is another path.
+        published: Folder of the adapter, named after it.
+        url: Base URL of the server.
+        served_path: Path of the folder on the server, where it differs.
 
     Raises:
-        TrainingError: The server does not answer, knows the name already, or does not take
-            adapters while it runs.
+        TrainingError: The server does not answer, serves the name already, or does not load adapters
+            at run time.
     """
     name = published.name
     check_server(url, name)
@@ -151,16 +150,16 @@ def push(published: Path, url: str, *, served_path: str | None = None) -> None:
         raise TrainingError(f"{url} does not answer: {error!r}") from error
     if answer.status_code == 404:
         raise TrainingError(
-            f"{url} takes no adapters while it runs: start vLLM with --enable-lora and "
-            "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, or serve the merged model (on a CPU that is "
-            "eleven times faster)"
+            f"{url} does not load adapters at run time: start vLLM with --enable-lora and "
+            "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, or serve the merged model (eleven times as fast on "
+            "a CPU)"
         )
     if answer.is_error:
         raise TrainingError(f"{url} did not load {name}: {answer.status_code} {answer.text[:500]}")
 
 
 def _claim(home: Path, name: str) -> None:
-    """Takes a name for ever; of two that ask at once one gets it."""
+    """Reserves a name for ever. Of two processes that ask at once, one gets it."""
     names = home / "adapters" / ".names"
     names.mkdir(parents=True, exist_ok=True)
     try:

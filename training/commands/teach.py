@@ -1,17 +1,20 @@
-"""What `reclm-train teach` does. Heavy imports wait until it runs."""
+"""The command `reclm-train teach`. Heavy imports wait until it runs."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training.commands.arguments import add_budget, add_dataset, positive, whole
 from training.data.errors import InstructionDataError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
 
     from recommenders.data.dataset import Dataset
@@ -24,12 +27,85 @@ if TYPE_CHECKING:
 _PROGRESS_EVERY_S = 5.0
 
 
+def add_teach(commands: Any) -> None:  # noqa: ANN401 - argparse does not name the type
+    """Adds `teach`."""
+    parser = commands.add_parser(
+        "teach",
+        help="ask a large model for profiles",
+        description="Asks an OpenAI-compatible model for the profiles of sampled users or items. Every "
+        "answer is saved at once; the same command resumes an interrupted run.",
+    )
+    parser.add_argument("--kind", choices=["user", "item"], required=True)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--url", required=True, help="such as https://api.openai.com/v1")
+    parser.add_argument("--teacher", required=True, metavar="NAME", help="the model's name there")
+    parser.add_argument("--limit", type=positive, metavar="N", help="size of a random sample")
+    parser.add_argument(
+        "--key-variable", metavar="NAME", help="environment variable that holds the API key"
+    )
+    parser.add_argument(
+        "--concurrency",
+        type=positive,
+        default=8,
+        metavar="N",
+        help="requests at a time (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=120.0,
+        metavar="S",
+        help="timeout of a request in seconds (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=0.7,
+        metavar="T",
+        help="sampling temperature (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--answer-tokens",
+        type=positive,
+        default=200,
+        metavar="N",
+        help="most tokens of an answer (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--body",
+        type=_body,
+        default={},
+        metavar="JSON",
+        help="further members of a request; null removes one, as in "
+        '\'{"max_tokens": null, "max_completion_tokens": 200}\'',
+    )
+    price = "price of a million tokens, in any currency"
+    parser.add_argument("--prompt-price", type=float, metavar="P", help=price)
+    parser.add_argument("--answer-price", type=float, metavar="P", help=price)
+    parser.add_argument("--budget", type=float, metavar="COST", help="stop before this cost")
+    parser.add_argument(
+        "--estimate",
+        action="store_true",
+        help="print an estimate of requests, tokens and cost, and ask nothing",
+    )
+    parser.add_argument(
+        "--seed",
+        type=whole,
+        default=0,
+        metavar="N",
+        help="random seed of the sample (default: %(default)s)",
+    )
+    add_dataset(parser)
+    add_budget(parser)
+    parser.set_defaults(run=teach)
+
+
 def teach(args: argparse.Namespace) -> str:
-    """Estimates, asks for what is not there yet, and returns what to print.
+    """Estimates, asks for the missing answers, and returns what to print.
 
     Raises:
-        InstructionDataError: The key is not set, the estimate is over the budget, the folder is
-            another plan's, or the server answers nothing.
+        InstructionDataError: The key is not set, the estimate is over the budget, the folder belongs
+            to another plan, or the server does not answer.
     """
     from services.profiles.generation.token_budget import tokenizer_counter
     from training.data.sources import read_training_part
@@ -47,12 +123,12 @@ def teach(args: argparse.Namespace) -> str:
     with Journal(args.out, _plan(args, dataset)) as journal:
         left = [prompt for prompt in prompts if prompt.id not in journal.done]
         expected = estimate(left, count, answer_limit=args.answer_tokens)
-        _note(f"{expected.describe(prices)}. {len(journal.done):,} are there already.")
+        _note(f"{expected.describe(prices)}. {len(journal.done):,} were answered before.")
         if args.budget is not None and prices is not None:
             spent = prices.cost(journal.prompt_tokens, journal.answer_tokens)
             if spent + expected.most(prices) > args.budget:
                 raise InstructionDataError(
-                    f"{spent:,.2f} are spent, and up to {expected.most(prices):,.2f} are to come, "
+                    f"{spent:,.2f} are spent and up to {expected.most(prices):,.2f} will be, "
                     f"which is over --budget {args.budget:,.2f}; lower --limit or --answer-tokens"
                 )
         outcome = asyncio.run(
@@ -106,13 +182,14 @@ def _prices(args: argparse.Namespace) -> Prices | None:
 
 
 def _plan(args: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
-    """Returns all that decides what is asked and of whom; the address and the limit do not."""
+    """Returns everything that decides what is asked and of which model, but not address and limit."""
+    from services.common.hashing import sha256_of
     from services.profiles.generation.prompts.base import component
-    from training.data.folder import FORMAT, digest_of
+    from training.data.folder import FORMAT
     from training.data.sources import fingerprint
 
     prompt = component(args.prompt, examples=True)
-    tokenizer = digest_of(args.model / "tokenizer.json") if args.model else "four bytes a token"
+    tokenizer = sha256_of(args.model / "tokenizer.json") if args.model else "four bytes a token"
     return {
         "format": FORMAT,
         "builder": "teach",
@@ -144,14 +221,14 @@ async def _ask(
 ) -> Outcome:
     from training.data.teacher.run import teach as ask
 
-    began = told = time.monotonic()
+    began = reported = time.monotonic()
 
     def progress(outcome: Outcome) -> None:
-        nonlocal told
+        nonlocal reported
         now = time.monotonic()
-        if now - told < _PROGRESS_EVERY_S:
+        if now - reported < _PROGRESS_EVERY_S:
             return
-        told = now
+        reported = now
         done = outcome.answered + outcome.failures.total()
         rate = done / (now - began)
         _note(f"{done:,} of {left:,}, {rate:.1f} a second, {(left - done) / rate:,.0f} s left ...")
@@ -180,15 +257,15 @@ def _report(
 
     asked = {prompt.id for prompt in prompts}
     found = filter_answers(row for row in read_answers(args.out / ANSWERS) if row.id in asked)
-    lacking = len(asked - journal.done)
+    missing = len(asked - journal.done)
     lines = [f"{len(asked & journal.done):,} of {len(asked):,} answers in {args.out / ANSWERS}"]
     if outcome.failures:
-        told = ", ".join(f"{count:,} {name}" for name, count in outcome.failures.most_common())
-        lines.append(f"failed: {told} ({args.out / FAILURES})")
+        counts = ", ".join(f"{count:,} {name}" for name, count in outcome.failures.most_common())
+        lines.append(f"failed: {counts} ({args.out / FAILURES})")
     if outcome.stopped:
         lines.append(f"stopped: {outcome.stopped}")
-    if lacking:
-        lines.append(f"{lacking:,} are lacking; the same command asks for them again")
+    if missing:
+        lines.append(f"{missing:,} are missing; the same command asks for them again")
     dropped = ", ".join(f"{name} {count:,}" for name, count in found.dropped.items())
     lines.append(f"`reclm-train data teacher answers` would keep {len(found.kept):,}: {dropped}")
     tokens = f"{journal.prompt_tokens:,} prompt and {journal.answer_tokens:,} answer tokens"
@@ -200,3 +277,13 @@ def _report(
 
 def _note(text: str) -> None:
     sys.stderr.write(text + "\n")
+
+
+def _body(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an object")
+    return value

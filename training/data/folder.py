@@ -1,24 +1,23 @@
-"""The folder that a builder writes: JSON lines, and a manifest that says what they are.
+"""The folder that a builder writes: JSON lines, and a manifest that describes them.
 
-It appears when it is whole. Two builds from the same data with the same options have the same
-fingerprint, so that a trainer can name what it was trained on.
+The folder is written atomically. Two builds from the same data with the same options have the same
+fingerprint, which identifies the data that a model was trained on.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from services.common.files import atomic_folder, is_occupied
+from services.common.manifests import MANIFEST
 from training.data.errors import InstructionDataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
-MANIFEST = "manifest.json"
 FORMAT = 1
 
 
@@ -30,58 +29,52 @@ def write_folder(
     about: Mapping[str, Any],
     replace: bool = False,
 ) -> dict[str, Any]:
-    """Writes files of JSON lines and their manifest, whole or not at all.
+    """Writes files of JSON lines and their manifest atomically.
 
     Args:
-        folder: Where; folders above it are made.
-        files: Name -> rows, which are written as they come.
-        builder: What made them, such as `collaborative`.
-        about: What else the manifest says: options, counts, filters, fingerprints of the data. It
-            is read after the rows have been written, and must be the same in a second build.
-        replace: Put it in the place of a folder that a builder wrote before.
+        folder: The folder to write; its parents are made.
+        files: Name -> rows, which are written as they are yielded.
+        builder: Name of the builder, such as `collaborative`.
+        about: Further members of the manifest: options, counts, fingerprints of the data. Read after
+            the rows have been written; must be the same in a second build.
+        replace: Whether to replace a folder that a builder wrote before.
 
     Returns:
         The manifest.
 
     Raises:
-        InstructionDataError: Something is there already, and it is no such folder or is not to
-            be replaced.
+        InstructionDataError: The folder exists, and was not written by a builder or is not to be
+            replaced.
     """
-    check_place(folder, replace=replace)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-        new = Path(scratch, "new")
-        new.mkdir()
+    check_target(folder, replace=replace)
+    with atomic_folder(folder, replace=True) as new:
         written = {name: _write_lines(new / name, rows) for name, rows in files.items()}
         manifest: dict[str, Any] = {"format": FORMAT, "builder": builder, **about, "files": written}
         manifest["fingerprint"] = _fingerprint(manifest)
         document = json.dumps(manifest, indent=2, ensure_ascii=False)
         (new / MANIFEST).write_text(document + "\n", encoding="utf-8")
-        if folder.exists():
-            folder.rename(Path(scratch, "old"))
-        new.rename(folder)
     return manifest
 
 
-def check_place(folder: Path, *, replace: bool) -> None:
-    """Says early whether `write_folder` may write there.
+def check_target(folder: Path, *, replace: bool) -> None:
+    """Checks, before any work is done, that `write_folder` may write a folder.
 
     Raises:
         InstructionDataError: As for `write_folder`.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not is_occupied(folder):
         return
     if not (folder / MANIFEST).is_file():
-        raise InstructionDataError(f"{folder} holds something else; choose another folder")
+        raise InstructionDataError(f"{folder} was not written by a builder; choose another folder")
     if not replace:
-        raise InstructionDataError(f"{folder} is there already; --force puts the new in its place")
+        raise InstructionDataError(f"{folder} exists already; --force replaces it")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Reads the manifest of a folder.
 
     Raises:
-        InstructionDataError: There is none that can be read, or it is of another format.
+        InstructionDataError: It is missing or damaged, or of another format.
     """
     path = folder / MANIFEST
     try:
@@ -99,7 +92,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Yields the objects of a file of JSON lines.
 
     Raises:
-        InstructionDataError: The file is missing, or a line is no object; the line is named.
+        InstructionDataError: The file is missing, or a line is not a JSON object; the line is named.
     """
     try:
         with path.open("rb") as file:
@@ -116,12 +109,6 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         raise InstructionDataError(f"{path} is missing") from error
 
 
-def digest_of(path: Path) -> str:
-    """Returns the SHA-256 of a file in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     count, size, digest = 0, 0, hashlib.sha256()
     with path.open("wb") as file:
@@ -130,12 +117,10 @@ def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any
             file.write(line)
             digest.update(line)
             count, size = count + 1, size + len(line)
-        file.flush()
-        os.fsync(file.fileno())
     return {"rows": count, "bytes": size, "sha256": digest.hexdigest()}
 
 
 def _fingerprint(manifest: Mapping[str, Any]) -> str:
-    """Returns 16 hexadecimal digits that stand for the rows and all that is said of them."""
+    """Returns 16 hexadecimal digits that identify the rows and their manifest."""
     canonical = json.dumps(manifest, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -1,19 +1,17 @@
 """The chat prompts that the service sends to its model, for the users or items of a dataset.
 
-A teacher that answers them, and a model trained on the answers, see what serving sees: the same
-lines, cut to the same token budget, in the same chat.
+A teacher that answers them and a model trained on the answers read what a served model reads: the
+same lines, cut to the same token budget, in the same chat.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recommenders.data.neighbours import co_chosen
+from services.common.files import atomic_file
 from services.profiles.domain.profile import Item
 from services.profiles.generation.prompts.item_text import item_line
 from services.profiles.generation.prompts.registry import CURRENT
@@ -21,6 +19,7 @@ from services.profiles.generation.token_budget import newest_that_fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from recommenders.data.dataset import Dataset
     from services.profiles.domain.profile import Kind, Message
@@ -51,14 +50,14 @@ class Prompt:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PromptOptions:
-    """What decides how a prompt reads.
+    """How prompts are written.
 
     Attributes:
         count: The model's token counter.
         history_tokens: Most tokens of history, as the service's setting of that name.
         max_items: Most items of history, and most neighbours of an item.
-        min_weight: Leave out interactions with less weight.
-        examples: Show the worked examples, as the service does for a model without an adapter.
+        min_weight: Least weight of an interaction that counts.
+        examples: Whether to show the worked examples, as the service does for a model without an adapter.
         prompt: The version of the prompt.
     """
 
@@ -71,12 +70,12 @@ class PromptOptions:
 
 
 def turns(messages: Iterable[Message]) -> list[dict[str, str]]:
-    """Returns a chat as JSON has it, the form that TRL and every chat template read."""
+    """Returns a chat as JSON objects, as TRL and chat templates expect them."""
     return [{"role": message.role, "content": message.content} for message in messages]
 
 
 def user_prompts(dataset: Dataset, options: PromptOptions) -> Iterator[Prompt]:
-    """Yields a prompt for each user with something readable in the history."""
+    """Yields a prompt for each user whose history has readable text."""
     lines = item_lines(dataset)
     for user, history in dataset.histories(min_weight=options.min_weight).items():
         if cut := _cut([lines[item] for item in history[-options.max_items :]], options):
@@ -85,7 +84,7 @@ def user_prompts(dataset: Dataset, options: PromptOptions) -> Iterator[Prompt]:
 
 
 def item_prompts(dataset: Dataset, options: PromptOptions) -> Iterator[Prompt]:
-    """Yields a prompt for each item of which, or of what was chosen with it, there is text."""
+    """Yields a prompt for each item that, or whose neighbours, have readable text."""
     lines = item_lines(dataset)
     histories = dataset.histories(min_weight=options.min_weight)
     neighbours = co_chosen(histories, list(lines), limit=options.max_items)
@@ -98,18 +97,12 @@ def item_prompts(dataset: Dataset, options: PromptOptions) -> Iterator[Prompt]:
 
 
 def write_jsonl(prompts: Iterable[Prompt], path: Path) -> int:
-    """Writes prompts, one a line; the file appears only when whole. Returns their number."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes prompts atomically, one a line, and returns their number."""
     count = 0
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
-        partial = Path(scratch, path.name)
-        with partial.open("w", encoding="utf-8") as file:
-            for prompt in prompts:
-                file.write(prompt.to_json() + "\n")
-                count += 1
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+    with atomic_file(path) as file:
+        for prompt in prompts:
+            file.write((prompt.to_json() + "\n").encode())
+            count += 1
     return count
 
 

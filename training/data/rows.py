@@ -1,4 +1,4 @@
-"""The rows that jobs read: JSONL as the builders in `training.data` write it."""
+"""The rows that jobs read: JSON lines, as the builders in `training.data` write them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
+from services.common.hashing import sha256_of
 from training.errors import TrainingError
-from training.runs.files import sha256_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 Role = Literal["system", "user", "assistant"]
 
 
-class Row(BaseModel):
-    """Frozen; columns that a job does not read are left alone."""
+class TrainingRow(BaseModel):
+    """Frozen. Members that a job does not read are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
 
-class Turn(Row):
+class Turn(TrainingRow):
     """One chat turn."""
 
     role: Role
@@ -34,8 +34,8 @@ class Turn(Row):
 Chat = tuple[Turn, ...]
 
 
-class Prompted(Row):
-    """A prompt, whatever else there is."""
+class Prompted(TrainingRow):
+    """A row with a prompt."""
 
     id: str
     kind: Literal["user", "item"] = "user"
@@ -43,20 +43,20 @@ class Prompted(Row):
 
 
 class ProfileRow(Prompted):
-    """A prompt and the profile that answers it."""
+    """A prompt and a profile as its completion."""
 
     completion: Chat
 
 
-class DialogueRow(Row):
-    """A chat whose assistant turns are all to be learnt."""
+class DialogueRow(TrainingRow):
+    """A chat; the loss covers all assistant turns."""
 
     id: str
     messages: Chat
 
 
 class PreferenceRow(Prompted):
-    """A prompt with a better and a worse answer; `corruption` names what makes it worse."""
+    """A prompt with a better and a worse answer; `corruption` names the kind of the worse one."""
 
     corruption: str
     chosen: Chat
@@ -64,7 +64,7 @@ class PreferenceRow(Prompted):
 
 
 class PolicyRow(Prompted):
-    """A prompt that a policy answers, and what its answer is judged by.
+    """A prompt for a policy, and the data that rewards need.
 
     Attributes:
         lines: The user's items, as the prompt lists them.
@@ -75,15 +75,15 @@ class PolicyRow(Prompted):
     neighbours: tuple[str, ...]
 
 
-RowT = TypeVar("RowT", bound=Row)
+RowT = TypeVar("RowT", bound=TrainingRow)
 
 
 def read_rows(kind: type[RowT], path: Path) -> list[RowT]:
     """Reads all rows of a file.
 
     Raises:
-        TrainingError: The file cannot be read, has no rows, or a row is not of that kind; the
-            message names the line.
+        TrainingError: The file cannot be read or has no rows, or a row is not of that kind; the
+            line is named.
     """
     rows = []
     try:
@@ -108,10 +108,10 @@ def read_rows(kind: type[RowT], path: Path) -> list[RowT]:
 
 
 def fingerprint(path: Path, rows: int) -> dict[str, Any]:
-    """Returns what a manifest says of the data: a hash of the file, its rows, its own manifest.
+    """Returns hash and number of rows of a file, and the manifest in its folder if there is one.
 
     Raises:
-        TrainingError: The manifest beside it cannot be read.
+        TrainingError: The manifest cannot be read.
     """
     document: dict[str, Any] = {"sha256": sha256_of(path), "rows": rows}
     beside = path.with_name("manifest.json")

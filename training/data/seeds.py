@@ -1,7 +1,7 @@
 """The seed set: profiles for MovieLens 100K that a first adapter can be trained on.
 
-They were written one by one, by a language model that read what is in `read_seeds`, so that
-nobody needs a teacher or a key to begin. `seed/README.md` says more.
+A language model wrote them one by one, from the histories that `read_seeds` returns. With them,
+training needs neither a teacher nor a key to begin. See `seed/README.md`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recommenders.data.neighbours import co_chosen
+from services.common.hashing import sha256_of
 from services.profiles.domain.profile import PHRASES, Kind, ProfileText
 from training.data.errors import InstructionDataError
-from training.data.folder import digest_of, read_lines, read_manifest
+from training.data.folder import read_lines, read_manifest
 from training.data.prompts import item_lines
-from training.data.teacher.answers import Answer
+from training.data.teacher.answers import TeacherAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
 SOURCE = "seed"
 FILES: Mapping[Kind, str] = {"user": "users.jsonl", "item": "items.jsonl"}
 
-# What the writer had before it; the manifest has the same numbers.
-LEFT_OUT = 5  # one part in so many of each history, the newest, was not read
+# The texts that the writer read; the manifest has the same numbers.
+LEFT_OUT = 5  # the newest fifth of each history was not read
 LIKED, ENDURED, ENOUGH = 4.0, 3.0, 8
 NEWEST, NEIGHBOURS = 24, 6
 
 
 def seed_folder() -> Path:
-    """Returns the folder that the seed set is shipped in."""
+    """Returns the folder of the seed set."""
     return Path(str(resources.files("training.data") / "seed"))
 
 
@@ -40,12 +41,12 @@ def seed_profiles(kind: Kind) -> dict[str, ProfileText]:
     """Returns the seed set's profiles by MovieLens id.
 
     Raises:
-        InstructionDataError: The file is not the one that the manifest describes.
+        InstructionDataError: The file differs from the manifest.
     """
     folder = seed_folder()
     path = folder / FILES[kind]
-    if read_manifest(folder)["files"][path.name]["sha256"] != digest_of(path):
-        raise InstructionDataError(f"{path} is not the file that its manifest describes")
+    if read_manifest(folder)["files"][path.name]["sha256"] != sha256_of(path):
+        raise InstructionDataError(f"{path} differs from its manifest")
     profiles = {}
     for row in read_lines(path):
         words = ProfileText(kind, tuple(row["identities"]), tuple(row["interests"]))
@@ -55,19 +56,19 @@ def seed_profiles(kind: Kind) -> dict[str, ProfileText]:
     return profiles
 
 
-def read_seeds(dataset: Dataset, kind: Kind) -> Iterator[Answer]:
-    """Yields the seed set as answers, with what the writer had read.
+def read_seeds(dataset: Dataset, kind: Kind) -> Iterator[TeacherAnswer]:
+    """Yields the seed set as answers, with the lines that the writer read.
 
-    A fifth of each user's history, the newest, was left out. Of the rest the writer saw, for a
-    user, the newest 24 films rated 4 and better (3 and better, for users with fewer than 8 of
-    them); for a film, the film and the 6 nearest by cosine of who rated both 4 and better.
+    The newest fifth of each user's history was left out. Of the rest the writer read, for a user, the
+    newest 24 films rated at least 4 (at least 3, for users with fewer than 8 of those); for a film,
+    the film and its 6 nearest neighbours by cosine of the users who rated both at least 4.
 
     Args:
         dataset: MovieLens 100K, as `reclm-recommend data get ml-100k` makes it.
         kind: Users or items.
 
     Raises:
-        InstructionDataError: The dataset is another one.
+        InstructionDataError: The dataset lacks a user or item of the seed set.
     """
     profiles = seed_profiles(kind)
     lines = item_lines(dataset)
@@ -89,11 +90,11 @@ def read_seeds(dataset: Dataset, kind: Kind) -> Iterator[Answer]:
             if len(read) < ENOUGH:
                 read = [item for item in histories[user] if rated[user, item] >= ENDURED]
             shown = tuple(lines[item] for item in read[-NEWEST:])
-            yield Answer(kind=kind, id=user, text=words.text, lines=shown, source=SOURCE)
+            yield TeacherAnswer(kind=kind, id=user, text=words.text, lines=shown, source=SOURCE)
         return
     neighbours = dict(zip(lines, co_chosen(liked, list(lines), limit=NEIGHBOURS), strict=True))
     for item, words in profiles.items():
-        yield Answer(
+        yield TeacherAnswer(
             kind=kind,
             id=item,
             text=words.text,

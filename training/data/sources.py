@@ -1,4 +1,4 @@
-"""The dataset that builders read: its training part alone, and what stands for it in manifests."""
+"""The dataset that builders read: its training part, and its fingerprint for manifests."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def read_training_part(folder: Path, split: str | None) -> Dataset:
-    """Reads a dataset folder, and keeps what a model may learn from.
+    """Reads a dataset folder, and returns the part that a model may be trained on.
 
     Args:
-        folder: The dataset.
-        split: How `reclm-recommend` will divide it, such as `random,seed=1`; None keeps all of it.
+        folder: Folder of the dataset.
+        split: The split of `reclm-recommend`, such as `random,seed=1`; None for the whole dataset.
 
     Raises:
-        DatasetError: The folder cannot be read, or the split makes no sense.
+        DatasetError: The folder cannot be read, or the split is not valid.
     """
     dataset = Dataset.read(folder)
     if split is None:
@@ -33,9 +33,9 @@ def read_training_part(folder: Path, split: str | None) -> Dataset:
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """Returns 16 hexadecimal digits that stand for the items' texts and all interactions.
+    """Returns 16 hexadecimal digits that identify the items' texts and all interactions.
 
-    They are the same on every platform, however the tables are chunked.
+    They do not depend on the platform or on the chunks of the tables.
     """
     digest = hashlib.sha256()
     for table, columns in (

@@ -1,1 +1,1 @@
-"""Judging models by the profiles that they write."""
+"""Evaluation of models by the profiles that they write."""

@@ -1,4 +1,4 @@
-"""Answers that a comparison keeps: the same command asks no model for what it has written already."""
+"""A cache of model folders' answers, so that a second comparison need not generate them again."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from services.common.files import write_json
+from services.common.manifests import file_records
 from training.errors import TrainingError
 from training.evaluation.writers import LocalWriter, Writer, Written
-from training.runs.files import listing, write_json
 from training.runs.progress import ignore
 
 if TYPE_CHECKING:
@@ -23,20 +24,20 @@ if TYPE_CHECKING:
 
 _ANSWERS = "answers"
 _FORMAT = 1
-"""Another, once `LocalWriter` writes otherwise: what was kept before is not taken for its own."""
+"""Changes when `LocalWriter` generates other answers: cached ones of an older format are not used."""
 
 _WRITTEN = TypeAdapter(Written)
 
 
-class KeepingWriter:
-    """A model folder, whose answers are kept once all of them are there.
+class CachedWriter:
+    """Caches the answers of a model folder once all of them are generated.
 
-    They are those of the model's files, the prompts, the limit of tokens and the kind of device:
-    with another of these the model is asked anew. Its `seconds` are of when they were written.
+    The key consists of the model's files, the prompts, the limit of tokens and the kind of device.
+    `seconds` is the time that generating took.
 
     Args:
         writer: The model.
-        folder: For a file of each set of answers.
+        folder: Folder of the cache, with a file for each set of answers.
     """
 
     def __init__(self, writer: LocalWriter, folder: Path) -> None:
@@ -46,41 +47,43 @@ class KeepingWriter:
     def __call__(
         self, rows: Sequence[HeldOut], *, tokens: int, done: Callable[[int], object] = ignore
     ) -> Written:
-        """Returns what is kept, or writes and keeps it.
+        """Returns the cached answers, or generates and caches them.
 
         Raises:
-            TrainingError: What is kept is damaged.
+            TrainingError: A file of the cache is damaged.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{self._key(rows, tokens)}.json"
         if path.is_file():
             try:
-                kept = _WRITTEN.validate_json(path.read_bytes(), strict=True)
+                cached = _WRITTEN.validate_json(path.read_bytes(), strict=True)
             except ValidationError as error:
                 raise TrainingError(f"{path} is damaged; delete it: {error}") from error
-            if len(kept.texts) != len(rows):
+            if len(cached.texts) != len(rows):
                 raise TrainingError(
-                    f"{path} is damaged; delete it: {len(kept.texts)} answers to {len(rows)} prompts"
+                    f"{path} is damaged; delete it: {len(cached.texts)} answers to {len(rows)} prompts"
                 )
             done(len(rows))
-            return kept
+            return cached
         written = self._writer(rows, tokens=tokens, done=done)
         write_json(path, asdict(written))
         return written
 
     def _key(self, rows: Sequence[HeldOut], tokens: int) -> str:
-        model = {name: entry["sha256"] for name, entry in listing(self._writer.folder).items()}
+        model = {
+            name: record["sha256"] for name, record in file_records(self._writer.folder).items()
+        }
         device = "cuda" if torch.cuda.is_available() else "cpu"
         prompts = [[turn.model_dump() for turn in row.prompt] for row in rows]
         asked = json.dumps([_FORMAT, device, model, tokens, prompts])
         return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 
-def keeping(writer: Writer, out: Path | None) -> Writer:
-    """Has a model folder's answers kept in the folder of a comparison, if it has one.
+def cached(writer: Writer, out: Path | None) -> Writer:
+    """Adds a cache in the folder of a comparison to a model folder.
 
-    A server may have another model tomorrow, and is asked each time.
+    The answers of a server are not cached, since it may serve another model later.
     """
     if out is None or not isinstance(writer, LocalWriter):
         return writer
-    return KeepingWriter(writer, out / _ANSWERS)
+    return CachedWriter(writer, out / _ANSWERS)

@@ -1,4 +1,4 @@
-"""What is known of the users and items of some prompts besides what stands in the prompts."""
+"""Similar users and hidden choices of the users of prompts, from a dataset."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ if TYPE_CHECKING:
     from training.evaluation.writers import HeldOut
 
 _SIMILAR = 3
-"""Neighbours of a user or item, among those compared."""
+"""Neighbours of a user or item, among those of the comparison."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Behaviour:
-    """Who of the rows is like whom, and what users chose that their prompts do not say.
+    """Similar rows, and the users' choices in and outside of their prompts.
 
     Attributes:
-        similar: For each row, the rows of its kind with the most similar choices; of nobody, where
-            nothing is known or alike.
+        similar: For each row, the rows of its kind with the most similar choices; may be empty.
         kinds: For each row, "user" or "item".
         hidden: CSR, (rows, items), 1 where a user chose an item that the prompt does not name.
         shown: CSR, (rows, items), 1 where the prompt names an item.
@@ -43,13 +42,13 @@ def behaviour(
 ) -> Behaviour:
     """Looks the rows up in a dataset.
 
-    An item counts as named by a prompt when its title stands in it, in whatever case, chosen or
-    not. So nothing that the model read is among what its profile should find; an item whose title
-    is a part of another's may be left out as well.
+    A prompt names an item if it contains the item's title in any case, whether the user chose it or
+    not. So a profile need not find an item that the model read. An item whose title is part of another
+    title may be excluded as well.
 
     Args:
-        rows: Prompts whose ids are the dataset's.
-        dataset: Who chose what.
+        rows: Prompts with ids of the dataset.
+        dataset: The users' choices.
         min_weight: Leave out interactions with less weight.
     """
     histories = dataset.histories(min_weight=min_weight)

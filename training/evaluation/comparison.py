@@ -1,4 +1,4 @@
-"""What the profiles of a model are like, by rules and by their vectors."""
+"""Evaluation of models by their profiles: measures by rules and by the profiles' vectors."""
 
 from __future__ import annotations
 
@@ -14,8 +14,15 @@ from training.evaluation.vectors import (
     likenesses,
     recalls,
 )
-from training.evaluation.writers import BESIDE, Written
-from training.rewards.rules import grounded, is_well_formed, likeness, read_profile, sameness, stems
+from training.evaluation.writers import BASELINES, Written
+from training.rewards.rules import (
+    grounded_share,
+    is_well_formed,
+    read_profile,
+    similarities,
+    similarity,
+    stems,
+)
 from training.runs.progress import ProgressReporter, ignore
 
 if TYPE_CHECKING:
@@ -33,27 +40,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What a model's answers are like. Shares are of all answers, malformed ones included.
+    """Measures of a model's answers. Shares are of all answers, malformed ones included.
 
     Attributes:
-        well_formed: Share that is a profile as it stands.
-        distinct: Different texts, as a share.
-        distinct_phrases: Different phrases among all phrases of the readable answers.
-        grounded: Mean share of phrases with a word of the prompt; 0 for what is no profile.
-        copied: Share with a phrase that stands in the prompt word for word.
-        sameness: Mean likeness of an answer to its most similar one among the others.
-        to_teacher: Mean likeness to the teacher's profile; None without a teacher.
+        well_formed: Share of answers that are profiles without repair.
+        distinct: Share of distinct texts.
+        distinct_phrases: Share of distinct phrases among all phrases of the parsed answers.
+        grounded: Mean share of phrases with a content word of the prompt; 0 for other answers.
+        copied: Share of answers with a phrase that occurs literally in the prompt.
+        sameness: Mean similarity of an answer to the most similar other answer.
+        to_teacher: Mean similarity to the teacher's profile; None without a teacher.
         cosine_to_teacher: Mean cosine to the teacher's profile.
-        cosine_to_similar: Mean cosine to the profiles of those with a similar history.
-        cosine_to_others: Mean cosine to everybody else's. Near `cosine_to_similar`, profiles say
-            nothing of who is like whom; high as well, they are all the same.
-        retrieval: Recall@20 of what a user chose besides, found by the profile.
-        beyond_popularity: How much more that is than a ranking by popularity finds.
-        margin: Of `beyond_popularity`, to either side, with 95 % confidence.
-        tokens: Of an answer, on the average; None for answers that were there.
-        seconds: For all answers; None for answers that were there.
+        cosine_to_similar: Mean cosine to the profiles of users or items with similar choices.
+        cosine_to_others: Mean cosine to all other profiles. Close to `cosine_to_similar`: profiles do
+            not reflect similar choices. Both high: all profiles are alike.
+        retrieval: Recall@20 of a user's hidden choices by the profile.
+        beyond_popularity: Difference of `retrieval` to that of a ranking by popularity.
+        margin: Margin of error of `beyond_popularity`, half of the 95 % confidence interval.
+        tokens: Mean tokens of an answer; None for answers from a file.
+        seconds: Time of all answers; None for answers from a file.
 
-    Whatever is of vectors is None without an encoder; what is of other choices, without a dataset.
+    Measures of vectors are None without an encoder, those of hidden choices without a dataset.
     """
 
     well_formed: float
@@ -75,12 +82,12 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What models wrote, and how it is judged. By name, in the order of the models.
+    """Answers of models and their evaluation, by name, in the order of the models.
 
     Attributes:
-        evaluations: Of every model, and of what stands beside them.
-        answers: To each prompt.
-        gains: Retrieval of every model but the first against the first model's, user by user.
+        evaluations: Evaluation of every model and of the baselines.
+        answers: Answer to each prompt.
+        gains: Retrieval of every model but the first, compared with the first one's user by user.
             Empty without an encoder or a dataset.
     """
 
@@ -94,9 +101,9 @@ class Seen:
     """Profiles as vectors.
 
     Attributes:
-        vectors: Shape (n, d), of a model's answers.
-        teacher: The same of the teacher's profiles; zero where there is none.
-        found: Recall of each user of whom there is something to find; None if nobody knows.
+        vectors: Vectors of a model's answers, (n, d).
+        teacher: Vectors of the teacher's profiles, (n, d); zero without one.
+        found: Recall of each user with hidden choices; None without a dataset.
     """
 
     vectors: NDArray[np.float32]
@@ -113,18 +120,18 @@ def compare(
     behaviour: Behaviour | None = None,
     progress: Callable[[str], object] = ignore,
 ) -> Comparison:
-    """Has each model answer all prompts, and judges the answers.
+    """Generates the answers of each model to all prompts, and evaluates them.
 
-    Beside the models stand the teacher, where all rows have one, and `categories`: a profile put
-    together from each prompt's most frequent categories, which no model should be worse than.
+    The baselines are the teacher, if all rows have its profile, and `categories`: profiles of the most
+    frequent categories in each prompt, which no model should be worse than.
 
     Args:
-        writers: By name; the others are measured against the first.
+        writers: Models by name; the others are compared with the first one.
         rows: The prompts.
-        tokens: Most of an answer.
-        encode: From n texts to unit vectors, (n, d).
-        behaviour: What the users and items of the rows have to do with each other.
-        progress: Told a line of progress now and then.
+        tokens: Most tokens of an answer.
+        encode: Returns unit vectors of n texts, (n, d).
+        behaviour: Similar rows and hidden choices, from a dataset.
+        progress: Called with lines of progress.
     """
     written = {
         name: write(
@@ -132,14 +139,14 @@ def compare(
         )
         for name, write in writers.items()
     }
-    taught = [row.taught or "" for row in rows]
-    by_teacher, by_categories = BESIDE
-    if all(taught):
-        written[by_teacher] = Written(taught)
+    teachers = [row.teacher_text or "" for row in rows]
+    by_teacher, by_categories = BASELINES
+    if all(teachers):
+        written[by_teacher] = Written(teachers)
     written[by_categories] = Written([_categories(row) for row in rows])
     seen: dict[str, Seen] = {}
     if encode is not None:
-        teacher = encode(taught)
+        teacher = encode(teachers)
         for name, one in written.items():
             vectors = encode(_as_read(rows, one.texts))
             found = None if behaviour is None else recalls(vectors, behaviour)
@@ -155,7 +162,7 @@ def compare(
 
 
 def _gains(models: Sequence[str], seen: Mapping[str, Seen]) -> dict[str, Retrieval]:
-    """Holds every model against the first."""
+    """Compares every model with the first one."""
     found = {name: seen[name].found for name in models if name in seen}
     base = found.pop(models[0], None) if models else None
     return {
@@ -172,20 +179,20 @@ def evaluate(
     seen: Seen | None = None,
     behaviour: Behaviour | None = None,
 ) -> Evaluation:
-    """Judges the answers to some prompts."""
+    """Evaluates the answers to prompts."""
     answers = written.texts
     profiles = [read_profile(row.kind, answer) for row, answer in zip(rows, answers, strict=True)]
     phrases = [phrase.casefold() for found in profiles if found for phrase in _phrases(found)]
     read = [row.prompt[-1].content for row in rows]
     count = len(rows)
     whole = sum(is_well_formed(row.kind, text) for row, text in zip(rows, answers, strict=True))
-    grounds = [grounded(one, [text]) for one, text in zip(profiles, read, strict=True) if one]
+    grounds = [grounded_share(one, [text]) for one, text in zip(profiles, read, strict=True) if one]
     copies = [_copies(one, text) for one, text in zip(profiles, read, strict=True) if one]
-    same = sameness(answers)
-    taught = [
-        likeness(answer, [row.taught])
+    same = similarities(answers)
+    to_teacher = [
+        similarity(answer, [row.teacher_text])
         for row, answer in zip(rows, answers, strict=True)
-        if row.taught
+        if row.teacher_text
     ]
     likes: Likeness | None = None
     found: Retrieval | None = None
@@ -200,7 +207,7 @@ def evaluate(
         grounded=sum(grounds) / count,
         copied=sum(copies) / count,
         sameness=sum(same) / count,
-        to_teacher=sum(taught) / len(taught) if taught else None,
+        to_teacher=sum(to_teacher) / len(to_teacher) if to_teacher else None,
         cosine_to_teacher=None if likes is None else likes.teacher,
         cosine_to_similar=None if likes is None else likes.similar,
         cosine_to_others=None if likes is None else likes.others,
@@ -213,7 +220,7 @@ def evaluate(
 
 
 def _as_read(rows: Sequence[HeldOut], answers: Sequence[str]) -> list[str]:
-    """Returns profiles; what is none stays as it stands, since whoever reads it gets that."""
+    """Returns the repaired profiles; an answer that is not a profile stays as it is."""
     profiles = [read_profile(row.kind, text) for row, text in zip(rows, answers, strict=True)]
     return [one.text if one else text for one, text in zip(profiles, answers, strict=True)]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from services.common.files import write_json, write_text
 from training.evaluation.comparison import Evaluation
-from training.runs.files import write_json, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ _MEASURES = tuple(field.name for field in fields(Evaluation))
 
 
 def table(evaluations: Mapping[str, Evaluation]) -> str:
-    """Returns a Markdown table, a line for each model; columns without a value are left out."""
+    """Returns a Markdown table with a row for each model and without empty columns."""
     shown = _shown(evaluations)
     lines = ["| model | " + " | ".join(shown) + " |", "|---" + "|--:" * len(shown) + "|"]
     for model, evaluation in evaluations.items():
@@ -48,13 +48,13 @@ def save(
     *,
     notes: Sequence[str],
 ) -> None:
-    """Writes `compare.json`, `compare.md` and `compare.html`, each whole or not at all.
+    """Writes `compare.json`, `compare.md` and `compare.html`, each atomically.
 
     Args:
-        folder: Is made if need be; what is in it under these names is replaced.
+        folder: The folder, which is made if it does not exist. Older files are replaced.
         rows: The prompts.
-        compared: Answers, judgements, and what models gain over the first.
-        notes: Lines for below the table.
+        compared: The comparison.
+        notes: Lines below the table.
     """
     folder.mkdir(parents=True, exist_ok=True)
     evaluations, answers = compared.evaluations, compared.answers
@@ -109,11 +109,11 @@ def _page(
 
 
 def _bars(evaluations: Mapping[str, Evaluation], measure: str) -> str:
-    """Returns a bar for each model as SVG."""
+    """Returns a bar chart of a measure as SVG."""
     values = {name: getattr(one, measure) for name, one in evaluations.items()}
     there = {name: value for name, value in values.items() if value is not None}
     out = io.StringIO()
-    # Text as text, and the same bytes for the same figures.
+    # Text stays text, and the same figures give the same bytes.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "reclm"}):
         figure = Figure(figsize=(4, 0.3 * len(there) + 0.9), layout="tight")
         axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""What the vectors of profiles say: who is like whom, and what a user chose besides."""
+"""Measures of the profiles' vectors: similarity of users, and retrieval of hidden choices."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ DEPTH = 20
 _FOLDS = 5
 _DEVIATIONS = 1.96
 _PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 1e4, 1e5)
-"""The last leave nothing of profiles that differ by chance, of some thousand users."""
+"""The largest ones shrink to zero what profiles of some thousand users find by chance."""
 
 _JITTER = 1e-8
-"""Squared singular values that are rounding: vectors have a length of one, in float32."""
+"""Smaller squared singular values are rounding errors: vectors are of unit length, in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class Likeness:
     """Mean cosines; None where there is nothing to compare with.
 
     Attributes:
-        teacher: To the teacher's profile of the same user or item.
-        similar: To the profiles of those with similar choices.
-        others: To those of all others of the kind.
+        teacher: Cosine to the teacher's profile of the same user or item.
+        similar: Cosine to the profiles of users or items with similar choices.
+        others: Cosine to all other profiles of the kind.
     """
 
     teacher: float | None
@@ -46,14 +46,14 @@ class Likeness:
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """How well profiles find what their users chose besides, over those users.
+    """Retrieval of hidden choices by profiles, over users.
 
     Attributes:
         recall: Mean Recall@20.
-        beyond: Mean of what each user's is above that of a ranking by popularity, or of whatever
-            else it is held against.
-        margin: 1.96 standard errors of `beyond`. The map is fitted anew for each fifth of the
-            users only, so they are not quite as independent as that takes them to be.
+        beyond: Mean difference of a user's recall to that of a ranking by popularity, or of another
+            model.
+        margin: 1.96 standard errors of `beyond`. The regression is fitted for each fifth of the users,
+            so users are not fully independent, as the standard error assumes.
     """
 
     recall: float
@@ -64,15 +64,15 @@ class Retrieval:
 def likenesses(vectors: Vectors, teacher: Vectors, behaviour: Behaviour | None) -> Likeness:
     """Compares vectors with each other.
 
-    A model that smooths writes similar profiles for everybody: `others` comes near `similar`.
+    A model that writes similar profiles for everyone has `others` close to `similar`.
 
     Args:
-        vectors: Shape (n, d), of unit length or zero, one for each row.
-        teacher: The same of the teacher's profiles; zero where there is none.
-        behaviour: Says who is similar; None if nobody knows.
+        vectors: Vector of each row, of unit length or zero, (n, d).
+        teacher: Vectors of the teacher's profiles, (n, d); zero without one.
+        behaviour: The similar rows; None without a dataset.
     """
-    taught = np.flatnonzero(teacher.any(axis=1))
-    to_teacher = (vectors[taught] * teacher[taught]).sum(axis=1)
+    known = np.flatnonzero(teacher.any(axis=1))
+    to_teacher = (vectors[known] * teacher[known]).sum(axis=1)
     if behaviour is None:
         return Likeness(_mean(to_teacher), None, None)
     cosines = vectors @ vectors.T
@@ -89,53 +89,52 @@ def likenesses(vectors: Vectors, teacher: Vectors, behaviour: Behaviour | None) 
 
 
 def retrieval(vectors: Vectors, behaviour: Behaviour) -> Retrieval | None:
-    """Judges how well profiles find what their users chose besides; None with too few users."""
+    """Measures the retrieval of hidden choices by profiles; None with too few users."""
     found = recalls(vectors, behaviour)
     return None if found is None else beyond_popularity(found, behaviour)
 
 
 def recalls(vectors: Vectors, behaviour: Behaviour) -> Numbers | None:
-    """Returns Recall@20 over all items of what each user chose besides, found by the profile.
+    """Returns Recall@20 of each user's hidden choices, over all items, by the profile.
 
-    A ridge regression from vectors to choices is fitted on four fifths of the users and ranks all
-    items for the other fifth, but those that the prompt names; each fifth in turn. How much it is
-    held back is chosen by leave-one-out error on the users that it is fitted on (Golub, Heath and
-    Wahba 1979 have the closed form). What profiles leave unsaid is the mean of those users'
-    choices: profiles that are all the same rank by popularity.
+    A ridge regression from vectors to choices is fitted on four fifths of the users. For the other
+    fifth it ranks all items but those that the prompt names; each fifth in turn. The penalty has the
+    least leave-one-out error on the users of the fit (closed form: Golub, Heath and Wahba 1979). The
+    intercept is the mean of these users' choices, so equal profiles rank by popularity.
 
     Args:
-        vectors: Shape (n, d).
-        behaviour: Of the same rows.
+        vectors: Vectors of the profiles, (n, d).
+        behaviour: Choices of the same rows.
 
     Returns:
-        For the users of whom there is something to find, in their order; None with fewer than ten.
+        Recall of the users with hidden choices, in their order; None with fewer than ten.
     """
     users = _users(behaviour)
     return None if len(users) < 2 * _FOLDS else _recalls(vectors, behaviour, users)
 
 
 def beyond_popularity(found: Numbers, behaviour: Behaviour) -> Retrieval:
-    """Holds each user's recall against that of a ranking by popularity."""
+    """Compares each user's recall with that of a ranking by popularity."""
     return against(found, _by_popularity(behaviour))
 
 
 def against(found: Numbers, other: Numbers) -> Retrieval:
-    """Holds each user's recall against another of the same user."""
+    """Compares each user's recall with another recall of the same user."""
     beyond = found - other
     margin = _DEVIATIONS * float(beyond.std(ddof=1)) / len(beyond) ** 0.5
     return Retrieval(float(found.mean()), float(beyond.mean()), margin)
 
 
 def popularity(behaviour: Behaviour) -> float | None:
-    """Returns the recall of profiles that say nothing; None where `retrieval` is."""
+    """Returns the recall of a ranking by popularity; None where `retrieval` returns None."""
     few = len(_users(behaviour)) < 2 * _FOLDS
     return None if few else float(_by_popularity(behaviour).mean())
 
 
 def named(behaviour: Behaviour) -> Retrieval | None:
-    """Judges what the prompts name, as it is: a number for each item instead of any words.
+    """Measures the retrieval by the items that prompts name, one number for each item.
 
-    About as much as that finds is there to be found by whoever reads those prompts.
+    It is roughly the most that a reader of these prompts can achieve.
     """
     items: NDArray[np.float32] = behaviour.shown.toarray().astype(np.float32)
     lengths = np.linalg.norm(items, axis=1, keepdims=True)
@@ -158,7 +157,7 @@ def _recalls(vectors: Vectors, behaviour: Behaviour, users: NDArray[np.int64]) -
     chosen: Numbers = behaviour.hidden[users].toarray().astype(np.float64)
     shown = behaviour.shown[users].toarray() > 0
     ranked = np.empty((len(users), min(DEPTH, chosen.shape[1])), np.int64)
-    # By place, not drawn: the same rows are judged in the same way each time.
+    # By position, not at random: the same rows always get the same folds.
     fold = np.arange(len(users)) % _FOLDS
     for evaluated in (fold == number for number in range(_FOLDS)):
         scores = _ridge(read[~evaluated], chosen[~evaluated], read[evaluated])
@@ -187,8 +186,8 @@ def _ridge(known: Numbers, chosen: Numbers, asked: Numbers) -> Numbers:
 def _directions(read: Numbers) -> tuple[Numbers, Numbers, Numbers]:
     """Returns the thin singular value decomposition of (n, d): (n, r), (r,) and (d, r).
 
-    By eigenvectors of the products of rows or of columns, whichever are fewer. What that loses of
-    the smallest values is far below any penalty.
+    By eigenvectors of the Gram matrix of rows or of columns, whichever are fewer. The error of the
+    smallest values is far below any penalty.
     """
     count, width = read.shape
     values, vectors = np.linalg.eigh(read.T @ read if width <= count else read @ read.T)
@@ -204,16 +203,16 @@ def _directions(read: Numbers) -> tuple[Numbers, Numbers, Numbers]:
 def _left_out(
     chosen: Numbers, basis: Numbers, singular: Numbers, inside: Numbers, penalty: float
 ) -> Numbers:
-    """Returns what is left of each user's choices by a fit without that user.
+    """Returns the residual of each user's choices in a fit without that user.
 
-    The intercept, which is not held back, takes one over n of each user's weight in their own fit.
+    The intercept, which has no penalty, adds 1 / n to the leverage of each user.
 
     Args:
         chosen: Centred, (n, items).
         basis: Left singular vectors of the centred vectors, (n, r).
         singular: Their singular values, (r,).
         inside: The centred choices in that basis, (r, items).
-        penalty: How much the map is held back.
+        penalty: Penalty of the regression.
     """
     kept = singular**2 / (singular**2 + penalty)
     own = (basis**2) @ kept + 1 / len(basis)

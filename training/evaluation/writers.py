@@ -1,4 +1,4 @@
-"""What writes profiles to be judged: a model in this process or behind a server, or who did before."""
+"""Sources of profiles for a comparison: a model folder, a server, or a file of answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import httpx
 import torch
 
-from training.data.rows import Chat, Prompted, Row, read_rows
+from training.data.rows import Chat, Prompted, TrainingRow, read_rows
 from training.errors import TrainingError
 from training.modeling.chat import prompt_text, token_ids
 from training.modeling.lora import load_model, load_tokenizer
@@ -20,8 +20,8 @@ from training.runs.progress import ignore
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-BESIDE = ("teacher", "categories")
-"""What models are compared with, whatever they are."""
+BASELINES = ("teacher", "categories")
+"""Names of the baselines of every comparison."""
 
 _TIMEOUT_S = 300.0
 _BATCH = 16
@@ -29,13 +29,13 @@ _AT_ONCE = 16
 
 
 class HeldOut(Prompted):
-    """A prompt that no model trained on, and the teacher's answer if there is one."""
+    """A prompt that no model was trained on, and the teacher's answer if there is one."""
 
     completion: Chat = ()
 
     @property
-    def taught(self) -> str | None:
-        """The teacher's answer."""
+    def teacher_text(self) -> str | None:
+        """The teacher's answer; None without one."""
         return self.completion[0].content if self.completion else None
 
 
@@ -44,8 +44,8 @@ class Written:
     """Answers, in the order of the prompts.
 
     Attributes:
-        tokens: Of all answers together; None for answers that were there.
-        seconds: That they took; None for answers that were there.
+        tokens: Tokens of all answers together; None for answers from a file.
+        seconds: Time of generating them; None for answers from a file.
     """
 
     texts: list[str]
@@ -54,12 +54,18 @@ class Written:
 
 
 class Writer(Protocol):
-    """Writes answers to prompts, greedily and without constraint."""
+    """Generates answers to prompts, greedily and without constrained decoding."""
 
     def __call__(
         self, rows: Sequence[HeldOut], *, tokens: int, done: Callable[[int], object] = ignore
     ) -> Written:
-        """Returns an answer of at most so many tokens to each; `done` is told how many there are."""
+        """Returns an answer to each prompt.
+
+        Args:
+            rows: The prompts.
+            tokens: Most tokens of an answer.
+            done: Called with the number of answers so far.
+        """
         ...
 
 
@@ -67,7 +73,7 @@ class LocalWriter:
     """A model folder, run in this process.
 
     Args:
-        folder: Of a whole model: merge an adapter first.
+        folder: Folder of a complete model; merge an adapter before.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -77,7 +83,7 @@ class LocalWriter:
     def __call__(
         self, rows: Sequence[HeldOut], *, tokens: int, done: Callable[[int], object] = ignore
     ) -> Written:
-        """Returns greedy answers; prompts of like length go together."""
+        """Returns greedy answers; prompts of similar length share a batch."""
         tokenizer = load_tokenizer(self.folder)
         tokenizer.padding_side = "left"
         model: Any = load_model(self.folder, dtype=torch.bfloat16)
@@ -115,8 +121,8 @@ class ServedWriter:
     """A model behind an OpenAI-compatible server.
 
     Args:
-        url: Of the server.
-        model: Under which it knows the model.
+        url: Base URL of the server.
+        model: Name of the model on the server.
     """
 
     def __init__(self, url: str, model: str) -> None:
@@ -126,10 +132,10 @@ class ServedWriter:
     def __call__(
         self, rows: Sequence[HeldOut], *, tokens: int, done: Callable[[int], object] = ignore
     ) -> Written:
-        """Returns greedy answers, some asked for at once.
+        """Returns greedy answers, by concurrent requests.
 
         Raises:
-            TrainingError: The server does not answer, or with an error.
+            TrainingError: The server does not answer, or answers with an error.
         """
         began = time.monotonic()
         with (
@@ -165,8 +171,8 @@ class ServedWriter:
             ) from error
 
 
-class AnswerRow(Row):
-    """An answer that is there, to the prompt of that user or item."""
+class AnswerRow(TrainingRow):
+    """An answer from a file, to the prompt of a user or item."""
 
     id: str
     kind: Literal["user", "item"] = "user"
@@ -174,7 +180,7 @@ class AnswerRow(Row):
 
 
 class ReadWriter:
-    """Answers that somebody wrote before, whoever it was.
+    """Answers from a file.
 
     Args:
         file: JSON lines with `id`, `text` and, for an item, `kind`.
@@ -186,10 +192,10 @@ class ReadWriter:
     def __call__(
         self, rows: Sequence[HeldOut], *, tokens: int, done: Callable[[int], object] = ignore
     ) -> Written:
-        """Returns the last answer of the file for each; nobody knows how long they took.
+        """Returns the last answer of the file to each prompt.
 
         Raises:
-            TrainingError: There is none for some row.
+            TrainingError: The file lacks an answer.
         """
         del tokens
         found = {(row.kind, row.id): row.text for row in read_rows(AnswerRow, self._file)}
@@ -204,11 +210,11 @@ def writer(given: str) -> tuple[str, Writer]:
     """Returns name and writer of `NAME=FOLDER`, `NAME=URL` or `NAME=FILE`.
 
     Raises:
-        TrainingError: It is neither, or the name is one of those that stand beside every model.
+        TrainingError: It is none of these, or the name is that of a baseline.
     """
     name, _, where = given.partition("=")
-    if name in BESIDE:
-        raise TrainingError(f"{given}: {name} is in every table already; choose another name")
+    if name in BASELINES:
+        raise TrainingError(f"{given}: {name} is the name of a baseline; choose another name")
     if where.startswith(("http://", "https://")):
         return name, ServedWriter(where, name)
     if name and (Path(where) / "config.json").is_file():

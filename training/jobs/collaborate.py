@@ -1,8 +1,8 @@
-"""Collaborative instruction tuning: a model learns what similar users have in common.
+"""Collaborative instruction tuning: a model is trained on what similar users have in common.
 
-The second step of RecLM (arXiv 2412.19302): in the first turn it writes profiles from a user's own
-and similar users' histories, in the second it says whether the user will choose an item. Loss lies
-on both of its answers, and on no word of the prompts.
+The second step of RecLM (arXiv 2412.19302). In the first turn the model writes profiles from a
+user's own history and from those of similar users; in the second it says whether the user will
+choose an item. The loss covers both of its answers and no token of the prompts.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class CollaborateOptions(SupervisedOptions):
 def collaborate(
     options: CollaborateOptions, paths: RunPaths, *, progress: Callable[[str], object]
 ) -> Path:
-    """Trains an adapter on two-turn chats about users, and returns its folder.
+    """Trains an adapter on two-turn chats about users, and returns the folder of the adapter.
 
     Args:
-        options: How.
-        paths: Where; the data are rows of `DialogueRow`.
-        progress: Told of progress, and what is left out.
+        options: Options of the job.
+        paths: Inputs and outputs; the data are rows of `DialogueRow`.
+        progress: Called with lines of progress, and with how many rows are left out.
 
     Raises:
         TrainingError: As `learn` does.

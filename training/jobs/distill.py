@@ -1,7 +1,7 @@
-"""Knowledge distillation: a small model learns to write the profiles that a large one wrote.
+"""Knowledge distillation: a small model is trained to write the profiles that a large one wrote.
 
 The first step of RecLM (arXiv 2412.19302). The prompt is the one that the service sends to a model
-with an adapter, and loss lies on the profile alone.
+with an adapter, and the loss covers the profile alone.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class DistillOptions(SupervisedOptions):
 
 
 def distill(options: DistillOptions, paths: RunPaths, *, progress: Callable[[str], object]) -> Path:
-    """Trains an adapter on profiles of users and items, and returns its folder.
+    """Trains an adapter on profiles of users and items, and returns the folder of the adapter.
 
     Args:
-        options: How.
-        paths: Where; the data are rows of `ProfileRow`.
-        progress: Told of progress, and what is left out.
+        options: Options of the job.
+        paths: Inputs and outputs; the data are rows of `ProfileRow`.
+        progress: Called with lines of progress, and with how many rows are left out.
 
     Raises:
         TrainingError: As `learn` does.

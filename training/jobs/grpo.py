@@ -1,25 +1,25 @@
 """Group relative policy optimisation (GRPO, arXiv 2402.03300) of a model that writes profiles.
 
-Several answers to each prompt; those better than their group's mean are made likelier. It needs no
-value model, where PPO trains one. The divergence that `kl` holds it to is from where it starts:
-TRL takes the model with the adapter switched off.
+The model writes several completions for each prompt; those with a higher reward than the mean of
+their group become more likely. GRPO needs no value model, PPO does. The reference policy is the
+model that training starts from: TRL computes it with the adapter switched off.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from datasets import Dataset
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 from trl import GRPOConfig, GRPOTrainer
 
 from training.data.rows import PolicyRow, read_rows
 from training.errors import TrainingError
+from training.jobs.policy import PolicyOptions, is_policy_metric
 from training.modeling.lora import load_tokenizer, lora_config, start_model
 from training.modeling.reward_model import load_reward_scorer
-from training.rewards.registry import RewardWeights, chosen
-from training.runs.options import JobOptions
+from training.rewards.registry import chosen
 from training.runs.run import arguments, finish, open_run, processes, train, watch
 
 if TYPE_CHECKING:
@@ -30,38 +30,27 @@ if TYPE_CHECKING:
     from training.runs.options import RunPaths
 
 
-class PolicyOptions(JobOptions):
-    """What both ways of reinforcement learning have.
-
-    Attributes:
-        rewards: What counts, and how much.
-        kl: Weight of the divergence from the start.
-        temperature: Of the answers that are sampled.
-        answer_tokens: Length of an answer at most.
-    """
-
-    rewards: RewardWeights = RewardWeights()
-    kl: Annotated[float, Field(ge=0)] = 0.05
-    temperature: PositiveFloat = 0.9
-    answer_tokens: PositiveInt = 64
-
-
 class GrpoOptions(PolicyOptions):
-    """Options of GRPO; `batch_size` counts answers.
+    """Options of GRPO, as TRL's `GRPOConfig`.
 
-    What a step reads in all processes is a multiple of `answers`.
+    `per_device_train_batch_size` counts completions. The completions of an optimiser step in all
+    processes must be a multiple of `num_generations`.
 
     Attributes:
-        answers: To each prompt.
+        beta: Weight of the KL divergence from the model that training starts from.
+        num_generations: Completions of each prompt.
+        max_completion_length: Most tokens of a completion.
     """
 
-    batch_size: PositiveInt = 8
-    answers: Annotated[int, Field(ge=2)] = 8
+    per_device_train_batch_size: PositiveInt = 8
+    beta: NonNegativeFloat = 0.05
+    num_generations: Annotated[int, Field(ge=2)] = 8
+    max_completion_length: PositiveInt = 64
 
 
 @dataclass(frozen=True, slots=True)
 class _NamedReward:
-    """A reward as TRL calls it: with columns of the rows, and answers as chats."""
+    """A reward with the signature that TRL calls: completions as chats, columns of the dataset."""
 
     name: str
     reward: Reward
@@ -75,52 +64,40 @@ class _NamedReward:
         return self.reward(rows, [turns[0]["content"] for turns in completions])
 
 
-def grpo(
-    options: GrpoOptions,
-    paths: RunPaths,
-    *,
-    reward_model: Path | None,
-    progress: Callable[[str], object],
-) -> Path:
-    """Trains a policy and returns its adapter's folder.
+def grpo(options: GrpoOptions, paths: RunPaths, *, progress: Callable[[str], object]) -> Path:
+    """Trains a policy and returns the folder of its adapter.
 
     Args:
-        options: How.
-        paths: Where; the data are rows of `PolicyRow`.
-        reward_model: Adapter of the reward model; None if rewards.model is 0.
-        progress: Told of progress.
+        options: Options of the job.
+        paths: Inputs and outputs; the data are rows of `PolicyRow`. The reward model may be None
+            if rewards.model is 0, and is not read then.
+        progress: Called with lines of progress.
 
     Raises:
-        TrainingError: A batch does not hold all answers to a prompt, or as `open_run`,
+        TrainingError: A batch does not hold all completions of a prompt, or as `open_run`,
             `start_model`, `chosen` and `train` do.
     """
     rows = read_rows(PolicyRow, paths.data)
-    batch = options.batch_size * options.accumulation * processes()
-    if batch % options.answers:
+    batch = options.per_device_train_batch_size * options.gradient_accumulation_steps * processes()
+    if batch % options.num_generations:
         raise TrainingError(
-            f"a batch of {batch} (batch_size times accumulation times processes) has to hold all "
-            f"{options.answers} answers to each of its prompts: make it a multiple"
+            f"a batch of {batch} (per_device_train_batch_size times gradient_accumulation_steps times "
+            f"processes) must hold all {options.num_generations} completions of each of its prompts: "
+            "make it a multiple of num_generations"
         )
-    reward_model = reward_model if options.rewards.model else None
-    run = open_run("grpo", options, paths, rows=len(rows), reward_model=reward_model)
+    if not options.rewards.model:
+        paths = replace(paths, reward_model=None)
+    run = open_run("grpo", options, paths, rows=len(rows))
     tokenizer = load_tokenizer(paths.model)
     policy = start_model(paths.model, paths.start, options)
     scorer = None
-    if reward_model is not None:
-        scorer = load_reward_scorer(paths.model, reward_model, tokenizer, dtype=policy.dtype)
+    if paths.reward_model is not None:
+        scorer = load_reward_scorer(paths.model, paths.reward_model, tokenizer, dtype=policy.dtype)
     rewards = chosen(options.rewards, scorer)
     trainer = GRPOTrainer(
         model=policy,
         reward_funcs=[_NamedReward(name, function) for name, function, _ in rewards],
-        args=arguments(
-            GRPOConfig,
-            run,
-            beta=options.kl,
-            num_generations=options.answers,
-            max_completion_length=options.answer_tokens,
-            temperature=options.temperature,
-            reward_weights=[weight for _, _, weight in rewards],
-        ),
+        args=arguments(GRPOConfig, run, reward_weights=[weight for _, _, weight in rewards]),
         train_dataset=Dataset.from_list(
             [
                 {
@@ -138,15 +115,6 @@ def grpo(
     return finish(run, trainer, trainer.model, _last(trainer.state.log_history))
 
 
-def _last(history: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Returns what was logged last of rewards and divergence."""
-    found: dict[str, float] = {}
-    for entry in history:
-        found.update(
-            {
-                name: value
-                for name, value in entry.items()
-                if name in {"reward", "kl"} or name.startswith("rewards/")
-            }
-        )
-    return found
+def _last(log: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Returns the last logged value of each reward and of the divergence."""
+    return {name: value for entry in log for name, value in entry.items() if is_policy_metric(name)}

@@ -1,9 +1,9 @@
 """Proximal policy optimisation (PPO, arXiv 1707.06347) of a model that writes profiles.
 
-The last step of RecLM (arXiv 2412.19302), on TRL's trainer. That one takes one reward model and
-can neither go on from a checkpoint nor keep its value model, so this file adds: a judge that sums
-all rewards where TRL expects a model, the value model in every checkpoint, and an order of prompts
-that depends on the seed alone.
+The last step of RecLM (arXiv 2412.19302), on TRL's trainer. TRL's takes one reward model and can
+neither resume from a checkpoint nor save its value model. This file adds a sum of all rewards in
+place of TRL's reward model, the value model in every checkpoint, and an order of prompts that
+depends on the seed alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import torch
 from datasets import Dataset
 from peft import inject_adapter_in_model, set_peft_model_state_dict
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
@@ -27,7 +27,7 @@ from trl.experimental.ppo import PPOConfig, PPOTrainer
 
 from training.data.rows import PolicyRow, read_rows
 from training.errors import TrainingError
-from training.jobs.grpo import PolicyOptions
+from training.jobs.policy import PolicyOptions, is_policy_metric
 from training.modeling.chat import prompt_text, token_ids
 from training.modeling.lora import load_tokenizer, lora_config, start_model
 from training.modeling.reward_model import load_reward_model, load_reward_scorer
@@ -48,64 +48,70 @@ if TYPE_CHECKING:
     from training.runs.run import Run
 
 _VALUE = "value_model.safetensors"
-_ANY = 1e6
+_NO_CLIPPING = 1e6
 
 
 class PpoOptions(PolicyOptions):
-    """Options of PPO; a batch is `batch_size` times `accumulation` prompts, one answer each.
+    """Options of PPO, as TRL's `PPOConfig`.
+
+    A batch is `per_device_train_batch_size` times `gradient_accumulation_steps` prompts, each with one
+    response. TRL cannot recompute activations here: `activation_checkpointing` is ignored.
 
     Attributes:
-        updates: Passes over each batch of answers.
-        mini_batches: Steps in each pass.
-        clip: How far the odds of an answer may move in a batch.
-        value_weight: Of the value model's loss.
-        no_end_penalty: Taken from the reward of an answer that does not end.
+        kl_coef: Weight of the KL divergence from the model that training starts from.
+        response_length: Most tokens of a response.
+        num_ppo_epochs: Passes over each batch of responses.
+        num_mini_batches: Optimiser steps in each pass.
+        cliprange: How far the probability ratio of a token may move within a batch.
+        vf_coef: Weight of the value model's loss.
+        missing_eos_penalty: Subtracted from the reward of a response without an end-of-sequence token.
     """
 
-    learning_rate: Annotated[float, Field(gt=0)] = 5e-5
-    updates: PositiveInt = 4
-    mini_batches: PositiveInt = 1
-    clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    value_weight: Annotated[float, Field(ge=0)] = 0.1
-    no_end_penalty: Annotated[float, Field(ge=0)] = 1.0
+    learning_rate: PositiveFloat = 5e-5
+    kl_coef: NonNegativeFloat = 0.05
+    response_length: PositiveInt = 64
+    num_ppo_epochs: PositiveInt = 4
+    num_mini_batches: PositiveInt = 1
+    cliprange: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    vf_coef: NonNegativeFloat = 0.1
+    missing_eos_penalty: NonNegativeFloat = 1.0
 
     @model_validator(mode="after")
     def _mini_batches_divide_a_batch(self) -> Self:
-        batch = self.batch_size * self.accumulation
-        if batch % self.mini_batches:
+        batch = self.per_device_train_batch_size * self.gradient_accumulation_steps
+        if batch % self.num_mini_batches:
             raise ValueError(
-                f"mini_batches, {self.mini_batches}, have to divide a batch of {batch}: batch_size "
-                "times accumulation"
+                f"num_mini_batches, {self.num_mini_batches}, must divide a batch of {batch}: "
+                "per_device_train_batch_size times gradient_accumulation_steps"
             )
         return self
 
 
-def ppo(
-    options: PpoOptions, paths: RunPaths, *, reward_model: Path, progress: Callable[[str], object]
-) -> Path:
-    """Trains a policy and returns its adapter's folder.
+def ppo(options: PpoOptions, paths: RunPaths, *, progress: Callable[[str], object]) -> Path:
+    """Trains a policy and returns the folder of its adapter.
 
     Args:
-        options: How.
-        paths: Where; the data are rows of `PolicyRow`.
-        reward_model: Adapter of the reward model, whose body and head the value model starts from,
-            whatever its weight among the rewards.
-        progress: Told of progress.
+        options: Options of the job.
+        paths: Inputs and outputs; the data are rows of `PolicyRow`. The value model starts from the
+            body and head of the reward model, whatever its weight among the rewards.
+        progress: Called with lines of progress.
 
     Raises:
-        TrainingError: There are fewer rows than in a batch, or as `open_run`, `start_model`,
-            `chosen` and `saved` do.
+        TrainingError: There is no reward model, there are fewer rows than in a batch, or as
+            `open_run`, `start_model`, `chosen` and `saved` do.
     """
+    if paths.reward_model is None:
+        raise TrainingError("PPO needs a reward model: its value model starts from it")
     rows = read_rows(PolicyRow, paths.data)
-    batch = options.batch_size * options.accumulation
+    batch = options.per_device_train_batch_size * options.gradient_accumulation_steps
     if len(rows) < batch:
         raise TrainingError(f"{paths.data} has {len(rows)} rows, fewer than a batch of {batch}")
-    run = open_run("ppo", options, paths, rows=len(rows), reward_model=reward_model)
+    run = open_run("ppo", options, paths, rows=len(rows))
     tokenizer = load_tokenizer(paths.model)
     tokenizer.padding_side = "left"
     prompts = [token_ids(tokenizer, prompt_text(tokenizer, row.prompt)) for row in rows]
     policy = start_model(paths.model, paths.start, options)
-    scorer = load_reward_scorer(paths.model, reward_model, tokenizer, dtype=policy.dtype)
+    scorer = load_reward_scorer(paths.model, paths.reward_model, tokenizer, dtype=policy.dtype)
     rewards = chosen(options.rewards, scorer)
     trainer = _Trainer(
         reward_model=_RewardSum(
@@ -114,7 +120,7 @@ def ppo(
         args=arguments(PPOConfig, run, **_arguments(options, tokenizer, len(rows))),
         processing_class=tokenizer,
         model=policy,
-        value_model=_value_model(paths.model, reward_model, options, policy.dtype),
+        value_model=_value_model(paths.model, paths.reward_model, options, policy.dtype),
         train_dataset=Dataset.from_list([{"input_ids": ids} for ids in prompts]),
         peft_config=lora_config(options.lora),
     )
@@ -122,20 +128,20 @@ def ppo(
     last = run.last_checkpoint()
     trainer.order_prompts(options.seed, last)
     if last is not None:
-        progress(f"going on from {last}")
-    # TRL announces its loop on stdout, where only the result belongs.
+        progress(f"resuming from {last}")
+    # TRL prints to stdout, which is for the result.
     with saved(run), contextlib.redirect_stdout(sys.stderr):
         trainer.train()
     return finish(run, trainer, trainer.policy_model, _last(run, trainer.state.log_history))
 
 
 class _RewardSum(nn.Module):
-    """Sums rewards where TRL's PPO expects a reward model: it shows a body and a head.
+    """The weighted sum of rewards, with the body and head that TRL's PPO expects of a reward model.
 
     Args:
-        rewards: Name, function and weight of each.
-        rows: Row of each prompt, by its tokens.
-        tokenizer: Reads the answers.
+        rewards: Name, function and weight of each reward.
+        rows: Row of each prompt, by the tokens of the prompt.
+        tokenizer: Decodes the responses.
     """
 
     base_model_prefix = "body"
@@ -157,7 +163,7 @@ class _RewardSum(nn.Module):
     def body(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: Any
     ) -> SimpleNamespace:
-        """Returns the summed reward of each answer, at every place of its sequence."""
+        """Returns the summed reward of each response, at every position of its sequence."""
         evaluated = [
             self._split(ids[mask.bool()])
             for ids, mask in zip(input_ids, attention_mask, strict=True)
@@ -182,14 +188,14 @@ class _RewardSum(nn.Module):
 
 
 class _Trainer(PPOTrainer):  # type: ignore[misc]  # TRL has no types
-    """TRL's PPO, with checkpoints that hold all of it, and each reward in the log."""
+    """TRL's PPO, with complete checkpoints and each reward in the log."""
 
     def __init__(self, *, reward_model: _RewardSum, **kwargs: Any) -> None:
         super().__init__(ref_model=None, reward_model=reward_model, **kwargs)
         self._reward_model = reward_model
 
     def order_prompts(self, seed: int, checkpoint: Path | None) -> None:
-        """Has batches come in an order that the seed decides, from where a checkpoint left off."""
+        """Orders the batches by the seed alone, and skips those before a checkpoint."""
         done = 0
         if checkpoint is not None:
             done = self._restore(checkpoint)
@@ -204,13 +210,13 @@ class _Trainer(PPOTrainer):  # type: ignore[misc]  # TRL has no types
                 stride=self.args.world_size,
             ),
             collate_fn=self.data_collator,
-            # Its own, so that beginning to iterate draws nothing from the stream that samples.
+            # Of its own, so that creating an iterator draws no number from the generator that samples.
             generator=torch.Generator(),
         )
-        self.add_callback(_GoesOn(self, checkpoint, done))
+        self.add_callback(_Resume(self, checkpoint, done))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds the mean of each reward since the last time."""
+        """Adds the mean of each reward since the last call."""
         seen, self._reward_model.seen = self._reward_model.seen, {}
         means = {f"rewards/{name}/mean": sum(v) / len(v) for name, v in seen.items() if v}
         super().log({**logs, **means}, start_time)
@@ -227,7 +233,7 @@ class _Trainer(PPOTrainer):  # type: ignore[misc]  # TRL has no types
         super()._save_checkpoint(model, trial)
 
     def _restore(self, checkpoint: Path) -> int:
-        """Loads policy, value model, optimiser and schedule; returns the steps they have behind."""
+        """Loads policy, value model, optimiser and schedule; returns the number of steps taken."""
         set_peft_model_state_dict(
             self.policy_model, load_file(checkpoint / "adapter_model.safetensors")
         )
@@ -239,8 +245,8 @@ class _Trainer(PPOTrainer):  # type: ignore[misc]  # TRL has no types
         return int(state["global_step"])
 
 
-class _GoesOn(TrainerCallback):
-    """Has TRL's loop count from where a checkpoint left off."""
+class _Resume(TrainerCallback):
+    """Sets the counters of TRL's loop to those of a checkpoint."""
 
     def __init__(self, trainer: _Trainer, checkpoint: Path | None, done: int) -> None:
         self._trainer = trainer
@@ -249,12 +255,12 @@ class _GoesOn(TrainerCallback):
 
     def on_train_begin(
         self,
-        args: Any,  # PPOConfig and OnlineTrainerState, TrainerCallback says less
+        args: Any,  # PPOConfig and OnlineTrainerState; TrainerCallback declares their base classes
         state: Any,
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Sets the counters, and last of all the random numbers."""
+        """Sets the counters, then the state of the random numbers."""
         if self._checkpoint is None:
             return
         state.global_step = self._done
@@ -264,14 +270,14 @@ class _GoesOn(TrainerCallback):
 
 
 class _Order(Sampler[list[int]]):
-    """Batches of row numbers without end: each pass shuffled by the seed and its own number.
+    """Endless batches of row numbers; each pass is shuffled by the seed and the number of the pass.
 
     Args:
         rows: Number of rows.
         batch: Rows of a batch.
-        seed: Decides the order.
-        first: Number of the first batch to give.
-        stride: Batches from one to the next, for several processes.
+        seed: Seed of the order.
+        first: Number of the first batch.
+        stride: Distance to the next batch: the number of processes.
     """
 
     def __init__(self, rows: int, batch: int, *, seed: int, first: int, stride: int) -> None:
@@ -295,35 +301,28 @@ class _Order(Sampler[list[int]]):
 def _arguments(
     options: PpoOptions, tokenizer: PreTrainedTokenizerBase, rows: int
 ) -> dict[str, Any]:
-    batch = options.batch_size * options.accumulation
-    batches = max(1, round(options.epochs * rows / batch))
+    batch = options.per_device_train_batch_size * options.gradient_accumulation_steps
+    batches = max(1, round(options.num_train_epochs * rows / batch))
     if options.max_steps is not None:
         batches = options.max_steps * processes()
     return {
         "total_episodes": batches * batch,
-        "num_ppo_epochs": options.updates,
-        "num_mini_batches": options.mini_batches,
-        "local_rollout_forward_batch_size": options.batch_size,
-        "response_length": options.answer_tokens,
-        "temperature": options.temperature,
-        "kl_coef": options.kl,
-        "cliprange": options.clip,
-        "vf_coef": options.value_weight,
-        # It starts from the reward model's head, which knows neither the rules nor likelihoods: held
-        # to TRL's 0.2 a batch, it would be tens of batches behind the rewards' mean.
-        "cliprange_value": _ANY,
-        "missing_eos_penalty": options.no_end_penalty or None,
+        "local_rollout_forward_batch_size": options.per_device_train_batch_size,
+        # The value model starts from the reward model's head, which knows neither the rules nor
+        # likelihoods. Clipped to TRL's 0.2 a batch, it would need tens of batches to reach the mean
+        # of the rewards.
+        "cliprange_value": _NO_CLIPPING,
         "stop_token_id": tokenizer.eos_token_id,
         "num_sample_generations": 0,
         # TRL trains policy and value model in one wrapper that cannot recompute activations.
-        "gradient_checkpointing": False,
+        "activation_checkpointing": False,
     }
 
 
 def _value_model(
     model: Path, reward_model: Path, options: PpoOptions, dtype: torch.dtype
 ) -> PreTrainedModel:
-    """Returns the reward model with a new adapter of its own; adapter and head are trained."""
+    """Returns the reward model with a new adapter; the adapter and the head are trained."""
     value: Any = load_reward_model(model, reward_model, dtype)
     value.word_head = None
     value.requires_grad_(requires_grad=False)
@@ -339,12 +338,7 @@ def _value_model(
     return result
 
 
-def _last(run: Run, history: Sequence[dict[str, float]]) -> dict[str, float]:
-    if not history:
+def _last(run: Run, log: Sequence[dict[str, float]]) -> dict[str, float]:
+    if not log:
         raise TrainingError(f"{run.paths.out} was trained for no step")
-    kept = ("objective/kl", "objective/scores")
-    return {
-        name: value
-        for name, value in history[-1].items()
-        if name in kept or name.startswith("rewards/")
-    }
+    return {name: value for name, value in log[-1].items() if is_policy_metric(name)}

@@ -1,8 +1,8 @@
-"""The reward model: learns to tell a user's own profile from a worse one.
+"""The reward model: is trained to score a user's own profile above a worse one.
 
-Third step of RecLM (arXiv 2412.19302): pairwise, -log sigmoid(score(chosen) - score(rejected))
-(Bradley and Terry). Its accuracy is measured on users that it has not trained on, for each way in
-which a profile can be worse.
+Third step of RecLM (arXiv 2412.19302). The loss of a pair is
+-log sigmoid(score(chosen) - score(rejected)) (Bradley and Terry). The accuracy is measured on users
+that it was not trained on, for each kind of corruption.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ from trl import RewardConfig, RewardTrainer
 from training.data.rows import Chat, PreferenceRow, read_rows
 from training.errors import TrainingError
 from training.modeling.lora import add_adapter, load_tokenizer, start_model
-from training.modeling.reward_model import Answer, ModelReward, read_answer, score_packs, scored
+from training.modeling.reward_model import (
+    EncodedAnswer,
+    ModelReward,
+    read_answer,
+    score_packs,
+    scored,
+)
 from training.runs.options import JobOptions
 from training.runs.run import arguments, finish, open_run, refuse_several_gpus, train, watch
 
@@ -33,13 +39,13 @@ if TYPE_CHECKING:
 
 
 class RewardOptions(JobOptions):
-    """Options of the reward model. `batch_size` counts prompts, each with all its pairs.
+    """Options of the reward model. A batch counts prompts, each with all its pairs.
 
     Attributes:
-        max_length: Tokens of prompt and answer at most. Longer pairs are left out and counted.
-        mutual_information: Weight in the score of how much likelier the answer is after its prompt
-            than after the same with nothing in the user's turns, in nats per token of the answer;
-            0 as in the paper.
+        max_length: Most tokens of prompt and answer. Longer pairs are left out and counted.
+        mutual_information: Weight of the pointwise mutual information of prompt and answer in the
+            score, in nats per token of the answer: how much likelier the answer is after its prompt
+            than after the same prompt with empty user turns. 0 as in the paper.
     """
 
     max_length: PositiveInt = 1024
@@ -47,18 +53,19 @@ class RewardOptions(JobOptions):
 
 
 def reward(options: RewardOptions, paths: RunPaths, *, progress: Callable[[str], object]) -> Path:
-    """Trains a reward model on preference pairs, and returns its adapter's folder.
+    """Trains a reward model on preference pairs, and returns the folder of its adapter.
 
     Args:
-        options: How.
-        paths: Where; data and evaluation are rows of `PreferenceRow`.
-        progress: Told of progress, what is left out, and the accuracy.
+        options: Options of the job.
+        paths: Inputs and outputs; data and evaluation are rows of `PreferenceRow`.
+        progress: Called with lines of progress, with how many pairs are left out, and with the
+            accuracy.
 
     Raises:
         TrainingError: There is no evaluation, or as `open_run`, `start_model` and `train` do.
     """
     if paths.evaluation is None:
-        raise TrainingError("a reward model needs pairs of other users to be measured on")
+        raise TrainingError("a reward model needs pairs of other users for its evaluation")
     rows = read_rows(PreferenceRow, paths.data)
     held_out = read_rows(PreferenceRow, paths.evaluation)
     run = open_run("reward", options, paths, rows=len(rows))
@@ -74,9 +81,8 @@ def reward(options: RewardOptions, paths: RunPaths, *, progress: Callable[[str],
     args = arguments(
         RewardConfig,
         run,
-        max_length=options.max_length,
         remove_unused_columns=False,
-        ddp_broadcast_buffers=False,  # they never change
+        ddp_broadcast_buffers=False,  # buffers never change
     )
     refuse_several_gpus(args)
     trainer = _Trainer(
@@ -98,7 +104,7 @@ def reward(options: RewardOptions, paths: RunPaths, *, progress: Callable[[str],
 def accuracy(model: ModelReward, rows: Sequence[PreferenceRow]) -> dict[str, float]:
     """Returns the share of pairs whose better answer scores higher, overall and by corruption.
 
-    A tie is a miss.
+    A tie counts as an error.
     """
     better = model.scores([(*row.prompt, *row.chosen) for row in rows])
     worse = model.scores([(*row.prompt, *row.rejected) for row in rows])
@@ -110,10 +116,10 @@ def accuracy(model: ModelReward, rows: Sequence[PreferenceRow]) -> dict[str, flo
 
 
 class _Trainer(RewardTrainer):  # type: ignore[misc]  # TRL has no types
-    """TRL's, over all pairs of some prompts at once: what they begin with is computed once."""
+    """TRL's trainer over all pairs of some prompts at once: a common prompt is computed once."""
 
     def _prepare_dataset(self, dataset: Dataset, *_: object, **__: object) -> Dataset:
-        return dataset  # tokens already
+        return dataset  # tokenised already
 
     def compute_loss(
         self,
@@ -136,19 +142,19 @@ class _Trainer(RewardTrainer):  # type: ignore[misc]  # TRL has no types
 
 
 class _Collator:
-    """Makes one input of all different answers to some prompts, and names the pairs among them."""
+    """Makes one input of all distinct answers to some prompts, and lists the pairs among them."""
 
     def __init__(self, padding: int) -> None:
         self._padding = padding
 
     def __call__(self, prompts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         paths: dict[tuple[int, ...], int] = {}
-        answers: list[Answer] = []
+        answers: list[EncodedAnswer] = []
         pairs: list[list[int]] = []
         for pair in (pair for prompt in prompts for pair in prompt["pairs"]):
             pairs.append([])
             for document in pair:
-                read = Answer(**document)
+                read = EncodedAnswer(**document)
                 place = paths.setdefault(tuple(read.tokens), len(paths))
                 if place == len(answers):
                     answers.append(read)
@@ -159,7 +165,7 @@ class _Collator:
 def _prompts(
     tokenizer: PreTrainedTokenizerBase, rows: Sequence[PreferenceRow], max_length: int
 ) -> tuple[list[dict[str, Any]], int]:
-    """Returns the pairs of each prompt as tokens, and how many pairs are too long."""
+    """Returns the pairs of each prompt as tokens, and the number of pairs left out as too long."""
     kept: defaultdict[Chat, list[list[dict[str, Any]]]] = defaultdict(list)
     for row in rows:
         pair = [

@@ -1,4 +1,4 @@
-"""Training on given answers: what distillation and collaborative tuning have in common."""
+"""Supervised fine-tuning on given answers: what distillation and collaborative tuning share."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 
 class _PackTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
-    """Computes logits only where an answer is learnt, and all of a pack's at once.
+    """Computes logits only at the tokens of answers, for a whole pack at once.
 
-    TRL's own way with them widens the whole head for each 256 tokens, twice a step, and works out
-    an entropy and an accuracy besides, which a small model on a CPU notices.
+    TRL's own loss casts the whole output head to float32 for each 256 tokens, twice a step, and
+    computes entropy and accuracy besides, which costs a small model on a CPU much of a step.
     """
 
     def compute_loss(
@@ -45,14 +45,16 @@ class _PackTrainer(SFTTrainer):  # type: ignore[misc]  # TRL has no types
         inputs: dict[str, Any],
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> Any:  # noqa: ANN401 - as the method that it takes the place of
+    ) -> Any:  # noqa: ANN401 - the type of the method that it overrides
         """Returns the loss of a pack's answers, as `Trainer.compute_loss` does."""
-        learnt, words = answered(inputs.pop("labels"))
-        outputs = model(**inputs, use_cache=False, logits_to_keep=learnt)
+        predicting, words = answered(inputs.pop("labels"))
+        outputs = model(**inputs, use_cache=False, logits_to_keep=predicting)
         loss = cross_entropy(outputs.logits[0].float(), words, reduction="sum")
         loss = loss / (len(words) if num_items_in_batch is None else num_items_in_batch)
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
-            loss = loss * self.accelerator.num_processes  # which gradients are a mean over
+            loss = (
+                loss * self.accelerator.num_processes
+            )  # gradients are averaged over the processes
         return (loss, outputs) if return_outputs else loss
 
 
@@ -64,18 +66,19 @@ def learn(
     read: Callable[[Path], Sequence[Chat]],
     progress: Callable[[str], object],
 ) -> Path:
-    """Trains an adapter to give the answers of some chats, and returns its folder.
+    """Trains an adapter on the assistant turns of chats, and returns the folder of the adapter.
 
     Args:
         job: Name of the job, for the manifest.
-        options: How.
-        paths: Where.
-        read: Returns the chats of a file; each assistant turn is learnt, nothing else.
-        progress: Told of progress, and what is left out.
+        options: Options of the job.
+        paths: Inputs and outputs.
+        read: Returns the chats of a file. The loss covers each assistant turn and nothing else.
+        progress: Called with lines of progress, and with how many rows are left out.
 
     Raises:
         TrainingError: As `open_run`, `start_model`, `encode_all` and `train` do.
     """
+    options = options.resolved(gpu=torch.cuda.is_available())
     chats = read(paths.data)
     run = open_run(job, options, paths, rows=len(chats))
     tokenizer = load_tokenizer(paths.model)
@@ -86,14 +89,14 @@ def learn(
             progress(
                 f"{name}: {encoded.too_long:,} rows of more than {options.max_length} tokens left out"
             )
-        tokens = options.batch_size * options.max_length
+        tokens = options.per_device_train_batch_size * options.max_length
         rows = pack(encoded, tokens=tokens, seed=options.seed) if options.packing else encoded.rows
         sets[name] = Dataset.from_list(rows)
     start = start_model(paths.model, paths.start, options)
     if options.packing:
         take_packs(start)
     model = add_adapter(start, options.lora)
-    if options.compile:
+    if options.torch_compile:
         compile_layers(start)
     args = arguments(SFTConfig, run, **_arguments(options))
     kind = _PackTrainer if options.packing else SFTTrainer
@@ -108,7 +111,7 @@ def learn(
         processing_class=tokenizer,
     )
     watch(trainer, run, progress)
-    # In a bfloat16 run PEFT would widen what every layer reads, for autocast to narrow it again.
+    # In a bfloat16 run PEFT would cast the input of every layer to float32, and autocast back.
     with disable_input_dtype_casting(model, active=options.bf16):
         train(trainer, run)
         metrics = {"loss": mean_loss(trainer)}
@@ -127,7 +130,7 @@ def _evaluation(
 def _loss(trainer: SFTTrainer) -> float:
     """Returns the mean loss of a token of an answer over the evaluation rows.
 
-    The trainer's own is a mean over batches, in which a row counts more the fewer are with it.
+    The trainer's own evaluation loss is a mean over batches: a row in a small batch has more weight.
     """
     model = trainer.model_wrapped.eval()
     sums = torch.zeros(2, dtype=torch.float64)
@@ -142,7 +145,7 @@ def _loss(trainer: SFTTrainer) -> float:
 
 def _arguments(options: SupervisedOptions) -> dict[str, Any]:
     if not options.packing:
-        return {"max_length": options.max_length}
+        return {}
     return {
         "per_device_train_batch_size": 1,
         "per_device_eval_batch_size": 1,

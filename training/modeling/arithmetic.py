@@ -1,7 +1,7 @@
-"""Models in float32, computed without its rounding.
+"""Float64 arithmetic for models with float32 parameters.
 
-A float32 logit of some 40 is itself only known to some 2e-4: each addition of a layer rounds, and
-the layers after it carry that on. Two models can only be told to be the same where that is away.
+A float32 logit of about 40 has a rounding error of about 2e-4: each addition in a layer rounds, and
+later layers propagate the error. Without it, two models can be compared more closely.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _CASTS = {torch.Tensor.to, torch.Tensor.float, torch.Tensor.type_as}
 
 
 class WideArithmetic(TorchFunctionMode):
-    """While entered, models whose parameters are float32 compute in float64.
+    """A context in which models with float32 parameters compute in float64.
 
-    What leaves an embedding is float64, and so is what leaves a linear layer. A cast of that to
-    float32, as norms make before they square, is left out. Parameters stay as they are, one layer's
-    at a time is widened, and logits come out as float64.
+    Embeddings and linear layers return float64. A cast of float64 to float32, as norms make before
+    they square, is skipped. Parameters are kept in float32 and converted one layer at a time. Logits
+    are float64.
     """
 
     def __torch_function__(

@@ -1,4 +1,4 @@
-"""Chats as tokens, with the loss where it belongs: on what the assistant says, nowhere else."""
+"""Chats as tokens, with labels on the assistant's turns alone."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Encoded:
     """Rows as tokens.
 
     Attributes:
-        rows: `input_ids` and `labels` of each.
-        instructions: The system turn of each; empty where there is none.
-        too_long: How many were longer than allowed and left out.
+        rows: `input_ids` and `labels` of each row.
+        instructions: The system turn of each row; empty where there is none.
+        too_long: Number of rows left out as too long.
     """
 
     rows: list[dict[str, list[int]]]
@@ -37,18 +37,18 @@ class Encoded:
 def _render(
     tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], *, opening: bool = False
 ) -> str:
-    """Returns a chat in the model's template; `opening` adds what the assistant's turn begins with."""
+    """Returns a chat in the model's template; `opening` adds the beginning of an assistant turn."""
     plain = [{"role": turn.role, "content": turn.content} for turn in turns]
     return str(tokenizer.apply_chat_template(plain, add_generation_prompt=opening, tokenize=False))
 
 
 def prompt_text(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> str:
-    """Returns a chat as the model reads it, up to where the assistant begins to speak."""
+    """Returns a chat in the model's template, up to the beginning of the assistant's answer."""
     return _render(tokenizer, turns, opening=True)
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Returns the tokens of a text whose special tokens are written out in it."""
+    """Returns the tokens of a text that contains its special tokens."""
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return ids
 
@@ -56,12 +56,12 @@ def token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 def encode(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> dict[str, list[int]]:
     """Returns `input_ids` and `labels` of a chat.
 
-    Labels are the token ids over each assistant turn and the token that ends it, and NO_LOSS over
-    all else. What comes before an answer is tokenised apart from it, as in serving.
+    Labels are the token ids of each assistant turn and of the token that ends it, and NO_LOSS
+    elsewhere. A prompt is tokenised separately from its answer, as in serving.
 
     Raises:
-        TrainingError: The chat template does not show an assistant turn as what follows its
-            prompt, or the chat has none.
+        TrainingError: The chat template does not render an assistant turn as the continuation of its
+            prompt, or the chat has no assistant turn.
     """
     ids: list[int] = []
     labels: list[int] = []
@@ -76,24 +76,24 @@ def encode(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> dict[st
         if not sound or not end or turn.content.strip() != said.strip():
             raise TrainingError(
                 "the chat template of this model changes earlier turns or does not end a turn with "
-                f"{tokenizer.eos_token!r}; RecLM cannot say where its answers begin"
+                f"{tokenizer.eos_token!r}; RecLM cannot find where its answers begin"
             )
         prompt, spoken = token_ids(tokenizer, before[len(done) :]), token_ids(tokenizer, said + end)
         ids += prompt + spoken
         labels += [NO_LOSS] * len(prompt) + spoken
         done = before + said + end
     if not ids:
-        raise TrainingError("a chat without an assistant turn has nothing to learn")
+        raise TrainingError("a chat without an assistant turn cannot be trained on")
     return {"input_ids": ids, "labels": labels}
 
 
 def encode_all(
     tokenizer: PreTrainedTokenizerBase, chats: Iterable[Sequence[Turn]], *, max_length: int
 ) -> Encoded:
-    """Encodes many chats; those of more than `max_length` tokens are left out.
+    """Encodes chats; those of more than `max_length` tokens are left out.
 
     Raises:
-        TrainingError: None is short enough, or as `encode` does.
+        TrainingError: All are too long, or as `encode` does.
     """
     rows, instructions, too_long = [], [], 0
     for turns in chats:
@@ -111,13 +111,13 @@ def encode_all(
 
 
 def set_padding(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Pads with a token that no chat contains.
+    """Sets the padding token to one that no chat contains.
 
-    Many chat models pad with the token that ends a turn. TRL's PPO takes every padding token for
-    padding, and would hide the ends of the prompt's turns.
+    Many chat models pad with the token that ends a turn. TRL's PPO treats every such token as padding
+    and would mask the ends of the prompt's turns.
 
     Raises:
-        TrainingError: Every special token of the model stands in its chats.
+        TrainingError: The chats use every special token of the model.
     """
     chat = _render(tokenizer, [Turn(role=role, content="x") for role in _ROLES])
     used = {*token_ids(tokenizer, chat), tokenizer.eos_token_id}
@@ -125,4 +125,4 @@ def set_padding(tokenizer: PreTrainedTokenizerBase) -> None:
         if token is not None and tokenizer.convert_tokens_to_ids(token) not in used:
             tokenizer.pad_token = token
             return
-    raise TrainingError("the tokenizer has no special token to pad with that its chats do not use")
+    raise TrainingError("the tokenizer has no special token for padding that its chats do not use")

@@ -1,7 +1,7 @@
-"""Compiling a model's layers: what lies between the matrix products is computed in one go.
+"""Compiles a model's layers: the operations between the matrix products are fused.
 
-Those products are a third of a step of a small model on a CPU; the rest is a thousand small
-operations, each of which reads and writes all of its tokens.
+The products are a third of a step of a small model on a CPU. The rest is a thousand small operations,
+each of which reads and writes all activations.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ _COMPILERS = ("g++", "clang++")
 
 
 def there_is_a_compiler() -> bool:
-    """Says whether layers can be compiled here: a GPU's compiler comes with torch."""
+    """Returns whether layers can be compiled here. The compiler for a GPU comes with torch."""
     return torch.cuda.is_available() or any(map(shutil.which, _compilers()))
 
 
 def compile_layers(model: nn.Module) -> None:
-    """Has each layer of a model compiled when it is first called, once for all lengths.
+    """Compiles each layer of a model at its first call, once for all sequence lengths.
 
-    Layers of one kind share what is compiled, and a later process finds it in torch's cache, so it
-    costs minutes once. The sums are the same in another order.
+    Layers of one kind share the compiled code, and a later process finds it in torch's cache: it costs
+    minutes once. Results differ by rounding, since sums are taken in another order.
 
     Args:
-        model: Its layers are the members of its lists of modules; changed in place.
+        model: The model, changed in place. Its layers are the members of its module lists.
 
     Raises:
-        TrainingError: It computes on a CPU, and there is no C++ compiler.
+        TrainingError: The model is on a CPU, and there is no C++ compiler.
     """
     if not there_is_a_compiler():
         raise TrainingError(
-            f"compile needs a C++ compiler ({' or '.join(_compilers())}), and there is none on the "
-            "PATH; install one, or set compile to false"
+            f"torch_compile needs a C++ compiler ({' or '.join(_compilers())}), and there is none on the "
+            "PATH; install one, or set torch_compile to false"
         )
     for part in model.modules():
         if isinstance(part, torch.nn.ModuleList):

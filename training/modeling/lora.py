@@ -1,7 +1,7 @@
-"""The model that a job trains: base, adapters that came before folded in, and a new one on top.
+"""The model that a job trains: the base with earlier adapters merged in, and a new adapter on top.
 
-What came before is folded into the weights, so the model with its new adapter switched off is the
-start of the job: reinforcement learning measures its divergence from there at no extra memory.
+With the new adapter switched off, it is the model that the job starts from. Reinforcement learning
+uses that as its reference policy, at no extra memory.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from training.runs.options import JobOptions, LoraOptions
 
 _SCALES = ("logits_scaling", "logit_scale", "final_logit_softcapping")
-"""Options of models that do more with logits than compute them."""
+"""Options of models that scale or cap their logits."""
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -54,16 +54,16 @@ def load_model(
     scoring: bool = False,
     quantization: BitsAndBytesConfig | None = None,
 ) -> PreTrainedModel:
-    """Loads a base model and folds adapters into it, in order, in float32.
+    """Loads a base model and merges adapters into it, in order, in float32.
 
     Args:
-        folder: The base model.
-        adapters: PEFT folders, each trained on what the ones before give.
-        dtype: Of the result.
-        scoring: Give it a head for one number instead of the one for words, whose weights stay as
-            `word_head`, (tokens, d), not trained and not saved; None if logits are more than their
-            product with what the body gives.
-        quantization: Load in 4 bits; then there can be no adapters.
+        folder: Folder of the base model.
+        adapters: PEFT folders, each trained on top of those before.
+        dtype: Data type of the result.
+        scoring: Whether to replace the language model head by a head for one number. The old head's
+            weights stay as `word_head`, (tokens, d), neither trained nor saved; None if logits are
+            not plainly their product with the hidden states.
+        quantization: Load in 4 bits; no adapter can be merged then.
     """
     options: dict[str, Any] = {"attn_implementation": "sdpa"}
     if quantization is not None:
@@ -80,20 +80,19 @@ def load_model(
 
 
 class ScoringHead(nn.Linear):
-    """A linear layer that is held, and computes, in float32, whatever goes on around it.
+    """A linear layer that keeps its weights and computes in float32, also under autocast.
 
-    In bfloat16 most steps would be too small to change its weights, and two scores near each other
-    would be the same.
+    In bfloat16 most steps would be too small to change its weights, and close scores would be equal.
     """
 
     @classmethod
     def like(cls, head: nn.Linear) -> Self:
-        """Returns one with the weights of a head without bias."""
+        """Returns a scoring head with the weights of a head without bias."""
         new = cls(head.in_features, head.out_features, bias=False)
         new.weight.data = head.weight.detach().float()
         return new
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - as the method that it takes the place of
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the name in the method that it overrides
         """Returns scores, float32."""
         with torch.autocast(input.device.type, enabled=False):
             return nn.functional.linear(input.float(), self.weight.float())
@@ -103,7 +102,7 @@ def _scoring(
     folder: Path,
     words: Any,
 ) -> PreTrainedModel:
-    """Returns a model with an untrained head for one number on the body of one for words."""
+    """Returns a model with an untrained scoring head on the body of a language model."""
     scorer = AutoModelForSequenceClassification.from_pretrained(
         str(folder), num_labels=1, dtype=words.dtype, attn_implementation="sdpa"
     )
@@ -120,29 +119,24 @@ def _scoring(
 def start_model(
     folder: Path, start: Path | None, options: JobOptions, *, scoring: bool = False
 ) -> PreTrainedModel:
-    """Returns where a job starts: the base with the adapters before folded in.
+    """Returns the model that a job starts from: the base with earlier adapters merged in.
 
     Raises:
-        TrainingError: The adapter is for another base, or 4 bits are asked for where they cannot
-            be.
+        TrainingError: The adapter is for another base, or 4 bits are not possible here.
     """
     adapters = [] if start is None else chain(start)
     if start is not None:
         check_base(start, folder)
-    quantization = four_bit(adapters) if options.lora.four_bit else None
-    set_seed(options.seed)  # what is new begins at random: the adapter, a scoring head
+    quantization = four_bit(adapters) if options.lora.load_in_4bit else None
+    set_seed(options.seed)  # for the initial weights of the adapter and of a scoring head
     dtype = torch.bfloat16 if options.bf16 else torch.float32
     return load_model(folder, adapters, dtype=dtype, scoring=scoring, quantization=quantization)
 
 
 def lora_config(options: LoraOptions, *, scoring: bool = False) -> LoraConfig:
-    """Returns PEFT's configuration of an adapter; a scoring head is trained and kept with it."""
-    target = options.target if isinstance(options.target, str) else list(options.target)
+    """Returns PEFT's configuration of an adapter; a scoring head is trained and saved with it."""
     return LoraConfig(
-        r=options.rank,
-        lora_alpha=options.alpha,
-        lora_dropout=options.dropout,
-        target_modules=target,
+        **options.model_dump(mode="json", exclude={"load_in_4bit"}),
         task_type="SEQ_CLS" if scoring else "CAUSAL_LM",
         modules_to_save=["score"] if scoring else None,
     )
@@ -151,32 +145,32 @@ def lora_config(options: LoraOptions, *, scoring: bool = False) -> LoraConfig:
 def add_adapter(
     model: PreTrainedModel, options: LoraOptions, *, scoring: bool = False
 ) -> PeftModel:
-    """Puts a new, untrained adapter on a model; all else is frozen, but for a scoring head.
+    """Adds a new adapter to a model; all other weights but a scoring head's are frozen.
 
-    The adapter's own weights are float32, as a scoring head's are, whatever the model's are: in
-    bfloat16 most steps would be too small to change them.
+    The weights of the adapter and of a scoring head are float32 in a model of any type: in bfloat16
+    most steps would be too small to change them.
     """
     return get_peft_model(model, lora_config(options, scoring=scoring))
 
 
 def four_bit(adapters: Sequence[Path]) -> BitsAndBytesConfig:
-    """Returns how a base is held in four bits (QLoRA, arXiv 2305.14314).
+    """Returns the configuration of a base in 4 bits (QLoRA, arXiv 2305.14314).
 
     Raises:
-        TrainingError: There is no CUDA GPU or no bitsandbytes, or adapters would have to be
-            folded into four bits.
+        TrainingError: There is no CUDA GPU or no bitsandbytes, or adapters would have to be merged
+            into the 4-bit base.
     """
     if not torch.cuda.is_available():
         raise TrainingError(
-            "lora.four_bit needs a CUDA GPU, and there is none here; leave it out: LoRA in "
-            "bfloat16 trains the same layers"
+            "lora.load_in_4bit needs a CUDA GPU, and there is none here; set it to false: LoRA "
+            "in bfloat16 trains the same layers"
         )
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise TrainingError("lora.four_bit needs bitsandbytes: pip install bitsandbytes")
+        raise TrainingError("lora.load_in_4bit needs bitsandbytes: pip install bitsandbytes")
     if adapters:
         raise TrainingError(
-            "adapters cannot be folded into a model of 4 bits: merge them first (reclm-train "
-            "merge) and give the merged model as --model"
+            "adapters cannot be merged into a 4-bit model: merge them first (reclm-train merge) and "
+            "give the merged model as --model"
         )
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,

@@ -1,11 +1,11 @@
-"""Packs: rows that begin alike go through the model together, and what they begin with goes once.
+"""Packs: rows with a common prefix go through the model together, and the prefix only once.
 
 Rows of one instruction share its tokens, half of a row or more. A pack is one sequence: the shared
-beginning, then the rest of each row, as long as the longest. Each token attends to the beginning
-and to the tokens of its own row before it, at the positions that the row would have alone; so losses
-and gradients (without dropout) are those of the rows one by one, while the beginning is computed
-once, as in Hydragen (arXiv 2402.05099), which does so for decoding. Attention costs what the rows
-cost, where one mask over a whole packed sequence costs its square.
+prefix, then the rest of each row, padded to the longest. Each token attends to the prefix and to the
+earlier tokens of its own row, at the positions that the row would have alone. So losses and gradients
+(without dropout) are those of the rows one by one, while the prefix is computed once. Hydragen
+(arXiv 2402.05099) does the same for decoding. Attention costs as much as for the rows, where a mask
+over the whole packed sequence costs its square.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ if TYPE_CHECKING:
 
     from training.modeling.chat import Encoded
 
-    Row = dict[str, list[int]]
+    EncodedRow = dict[str, list[int]]
     Pack = dict[str, Any]
 
 _NAME = "reclm-pack"
 _OTHER_WAYS = ("sliding_window", "softcap", "s_aux", "position_bias")
 _OFTEN = 8
-"""Instructions of fewer rows go together: they share what even they have in common."""
+"""Instructions with fewer rows are packed together, with the prefix that they have in common."""
 _ALIKE = 512
-"""So many rows, drawn by the seed, are sorted by length at a time: rows of like length waste little
-on padding, and more of them sorted would make the packs of every seed the same."""
+"""Rows that are sorted by length at a time, drawn by the seed. Rows of similar length need little
+padding; with more rows sorted at a time, the packs of all seeds would be the same."""
 
 
 def pack(encoded: Encoded, *, tokens: int, seed: int) -> list[Pack]:
-    """Puts rows of the same instruction into packs.
+    """Packs rows of the same instruction.
 
     Args:
         encoded: Rows, none of more than `tokens`.
-        tokens: That a pack is computed over at most, padding included.
-        seed: Decides which rows come together.
+        tokens: Most tokens of a pack, padding included.
+        seed: Seed of which rows are packed together.
 
     Returns:
-        `input_ids` and `labels` of the rows of each pack, and `shared`, how many tokens they begin
-        with in common. The last pack of an instruction may be a small one.
+        `input_ids` and `labels` of the rows of each pack, and `shared`, the length of their common
+        prefix. The last pack of an instruction may be small.
     """
     pairs = list(zip(encoded.instructions, encoded.rows, strict=True))
     often = Counter(encoded.instructions)
-    alike_by: defaultdict[str | None, list[Row]] = defaultdict(list)
+    alike_by: defaultdict[str | None, list[EncodedRow]] = defaultdict(list)
     shuffled = random.Random(seed).sample(pairs, len(pairs))  # noqa: S311 - an order, no secret
     for instruction, row in shuffled:
         alike_by[instruction if often[instruction] >= _OFTEN else None].append(row)
@@ -62,9 +62,9 @@ def pack(encoded: Encoded, *, tokens: int, seed: int) -> list[Pack]:
         for first in range(0, len(alike), _ALIKE):
             some = sorted(alike[first : first + _ALIKE], key=lambda row: len(row["input_ids"]))
             shared = _common(some)
-            begun: list[Row] = []
+            begun: list[EncodedRow] = []
             for row in some:
-                # Sorted: this one is the longest so far, and all of a pack are as long.
+                # Sorted: this row is the longest so far, and all rows of a pack are padded to it.
                 rest = len(row["input_ids"]) - shared
                 if begun and shared + (len(begun) + 1) * rest > tokens:
                     packs.append(_packed(begun, shared))
@@ -75,15 +75,16 @@ def pack(encoded: Encoded, *, tokens: int, seed: int) -> list[Pack]:
 
 
 def lay_out(rows: Sequence[Sequence[int]], *, shared: int, padding: int) -> dict[str, Any]:
-    """Returns the model's input for rows that begin with the same tokens.
+    """Returns the model's input for rows with a common prefix.
 
     Args:
-        rows: Tokens of each.
-        shared: How many all begin with; fewer than any has.
-        padding: Token that ends the shorter rows.
+        rows: Tokens of each row.
+        shared: Length of the common prefix, less than that of any row.
+        padding: Token that the shorter rows are padded with.
 
     Returns:
-        `input_ids` and `position_ids`, of shape (1, tokens), and how they divide.
+        `input_ids` and `position_ids`, of shape (1, tokens), the length of the prefix and the number
+        of rows.
     """
     longest = max(map(len, rows))
     ids, positions = list(rows[0][:shared]), list(range(shared))
@@ -102,41 +103,41 @@ class Collator:
     """Makes the model's input of one pack.
 
     Args:
-        padding: Token that ends the shorter rows.
+        padding: Token that the shorter rows are padded with.
     """
 
     def __init__(self, padding: int) -> None:
         self._padding = padding
 
     def __call__(self, packs: Sequence[Pack]) -> dict[str, Any]:
-        """Returns what `lay_out` does, and the labels.
+        """Returns the model's input, as `lay_out` does, and the labels.
 
         Raises:
-            ValueError: These are several packs, whose beginnings differ.
+            ValueError: There are several packs, whose prefixes differ.
         """
         if len(packs) != 1:
-            raise ValueError(f"{len(packs)} packs at a time; a pack is a batch already")
+            raise ValueError(f"{len(packs)} packs at a time; a batch is one pack")
         shared, rows, labels = (packs[0][name] for name in ("shared", "input_ids", "labels"))
         inputs = lay_out(rows, shared=shared, padding=self._padding)
-        learnt = lay_out(labels, shared=shared, padding=NO_LOSS)["input_ids"]
-        return {**inputs, "labels": learnt}
+        padded = lay_out(labels, shared=shared, padding=NO_LOSS)["input_ids"]
+        return {**inputs, "labels": padded}
 
 
 def answered(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns where a pack's words are predicted that are learnt, and the words.
+    """Returns the labelled tokens of a pack, and the positions that predict them.
 
     Args:
-        labels: Of `Collator`, (1, tokens).
+        labels: Labels of `Collator`, (1, tokens).
 
     Returns:
-        The places of the tokens before them, and the words, int64, (n,) each.
+        The positions before the labelled tokens, and these tokens, int64, (n,) each.
     """
-    learnt = (labels[0, 1:] != NO_LOSS).nonzero()[:, 0]
-    return learnt, labels[0, learnt + 1]
+    predicting = (labels[0, 1:] != NO_LOSS).nonzero()[:, 0]
+    return predicting, labels[0, predicting + 1]
 
 
 def take_packs(model: PreTrainedModel) -> None:
-    """Has a model attend as packs need it; it can read nothing else afterwards."""
+    """Sets the attention of a model to that of packs; it can read nothing else afterwards."""
     AttentionInterface.register(_NAME, _attend)
     model.set_attn_implementation(_NAME)
 
@@ -161,26 +162,26 @@ def _attend(
 
     Args:
         module: The layer; unused.
-        query: (1, heads, tokens, size), rotated.
+        query: (1, heads, tokens, size), with rotary positions applied.
         key: (1, groups, tokens, size); `heads` is a multiple of `groups`.
-        value: The same.
-        attention_mask: None: the pack says who sees whom.
-        pack_shared: Tokens of the beginning.
-        pack_rows: Rows after it, of equal length.
-        scaling: Of the scores.
-        dropout: Share of the weights left out.
-        more: What else models of this kind attend by.
+        value: As `key`.
+        attention_mask: None; the layout of the pack replaces it.
+        pack_shared: Length of the prefix.
+        pack_rows: Number of rows after the prefix, of equal length.
+        scaling: Factor of the scores.
+        dropout: Share of the attention weights that are dropped.
+        more: Further arguments that models of some kinds pass.
 
     Returns:
-        (1, tokens, heads, size), and no weights.
+        (1, tokens, heads, size), and None for the weights.
 
     Raises:
-        TrainingError: The model attends in a way that is not this one.
+        TrainingError: The model has another kind of attention.
     """
     del module, attention_mask
     if other := [name for name in _OTHER_WAYS if more.get(name) is not None]:
         raise TrainingError(
-            f"the model attends with {', '.join(other)}, which packs do not know: set packing to false"
+            f"the attention of this model uses {', '.join(other)}, which packs do not support: set packing to false"
         )
     times = query.shape[1] // key.shape[1]
     query = query[0] * scaling
@@ -220,7 +221,7 @@ def _weights(scores: torch.Tensor, dtype: torch.dtype, dropout: float) -> torch.
 
 
 def common(rows: Sequence[Sequence[int]], most: int) -> int:
-    """Returns how many tokens all rows begin with, up to `most`."""
+    """Returns the length of the common prefix of rows, up to `most`."""
     first = rows[0]
     at = most
     for row in rows:
@@ -229,7 +230,7 @@ def common(rows: Sequence[Sequence[int]], most: int) -> int:
     return max(0, at)
 
 
-def _packed(rows: Sequence[Row], shared: int) -> Pack:
+def _packed(rows: Sequence[EncodedRow], shared: int) -> Pack:
     return {
         "shared": shared,
         "input_ids": [row["input_ids"] for row in rows],
@@ -237,10 +238,10 @@ def _packed(rows: Sequence[Row], shared: int) -> Pack:
     }
 
 
-def _common(rows: Sequence[Row]) -> int:
-    """Returns how many tokens rows begin with, but for the last before an answer.
+def _common(rows: Sequence[EncodedRow]) -> int:
+    """Returns the length of the common prefix of rows, without the last token before an answer.
 
-    What an answer begins with is predicted from the token before it, which has to be the row's own.
+    The first token of an answer is predicted from the token before it, which must be the row's own.
     """
     before = min(
         next(place for place, label in enumerate(row["labels"]) if label != NO_LOSS) for row in rows

@@ -1,9 +1,9 @@
-"""A reward model at work: a score for each answer, read in packs.
+"""The reward model in use: a score for each answer, computed in packs.
 
-A score is what the head says of the answer's last token and, weighed, what prompt and answer tell of
-each other (their pointwise mutual information, per token of the answer): how much likelier the answer
-is after this prompt than after the same one with nothing in the user's turns. The head learns form
-soon; whether a profile is this user's is what a model that writes profiles knows already.
+A score is the sum of the head's output at the last token of the answer and, weighted, the pointwise
+mutual information of prompt and answer per token of the answer: how much likelier the answer is after
+this prompt than after the same prompt with empty user turns. The head learns the form of profiles
+soon. Whether a profile fits the user is what the likelihood of a model that writes profiles measures.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 _BATCH = 16
 
 
-class Answer(NamedTuple):
-    """An answer as a model reads it.
+class EncodedAnswer(NamedTuple):
+    """A prompt with an answer, as tokens.
 
     Attributes:
-        tokens: The prompt's and the answer's.
-        plain: The same with nothing in the user's turns.
-        words: How many of the last tokens are the answer's; the same in both.
+        tokens: Tokens of the prompt and the answer.
+        plain: The same with empty user turns.
+        words: Number of the answer's tokens, which are the last ones of both.
     """
 
     tokens: list[int]
@@ -49,10 +49,10 @@ class Answer(NamedTuple):
 
 
 class ModelReward:
-    """A trained reward model, asked for its score of an answer to a prompt.
+    """The reward of a trained reward model.
 
     Args:
-        model: Scores rows of packs (`score_packs`).
+        model: A model that scores the rows of packs (`score_packs`).
         tokenizer: Its tokenizer.
     """
 
@@ -82,19 +82,19 @@ class ModelReward:
         return found
 
 
-def read_answer(tokenizer: PreTrainedTokenizerBase, chat: Sequence[Turn]) -> Answer:
-    """Returns the last turn of a chat, which is the assistant's, as a model reads it."""
+def read_answer(tokenizer: PreTrainedTokenizerBase, chat: Sequence[Turn]) -> EncodedAnswer:
+    """Encodes a chat whose last turn is the assistant's answer."""
     read = encode(tokenizer, chat)
     plain = [
         turn.model_copy(update={"content": ""}) if turn.role == "user" else turn for turn in chat
     ]
     spoken = reversed(read["labels"])
     words = next(place for place, label in enumerate(spoken) if label == NO_LOSS)
-    return Answer(read["input_ids"], encode(tokenizer, plain)["input_ids"], words)
+    return EncodedAnswer(read["input_ids"], encode(tokenizer, plain)["input_ids"], words)
 
 
-def scored(answers: Sequence[Answer], *, padding: int) -> dict[str, Any]:
-    """Returns the input of a model that `score_packs` was given, for so many answers."""
+def scored(answers: Sequence[EncodedAnswer], *, padding: int) -> dict[str, Any]:
+    """Returns the input of a model of `score_packs` for some answers, as one pack."""
     words = [answer.words for answer in answers]
     plain = _pack([answer.plain for answer in answers], words, padding)
     return {**_pack([answer.tokens for answer in answers], words, padding), "pack_plain": plain}
@@ -103,10 +103,10 @@ def scored(answers: Sequence[Answer], *, padding: int) -> dict[str, Any]:
 def _pack(
     rows: Sequence[Sequence[int]], words: Sequence[int], padding: int
 ) -> dict[str, torch.Tensor | int]:
-    """Returns a pack of rows that end in so many words.
+    """Returns a pack of rows, each of which ends in the given number of answer tokens.
 
-    `pack_ends` has the place of each row's last token; `pack_words`, of shape (3, n), for each word
-    the place of the token before it, the word, and the number of its row.
+    `pack_ends` has the position of each row's last token. `pack_words`, of shape (3, n), has for each
+    answer token the position before it, the token, and the number of its row.
     """
     shared = common(rows, min(map(len, rows)) - 1)
     rest = max(map(len, rows)) - shared
@@ -124,27 +124,27 @@ def _pack(
 
 
 def score_packs(model: PreTrainedModel, *, mutual_information: float) -> PreTrainedModel:
-    """Has a scoring model read packs, and score each of their rows.
+    """Makes a scoring model read packs and score each of their rows.
 
     Args:
-        model: With a head for one number, and `word_head` to predict words with (`load_model`).
-        mutual_information: Weight of what prompt and answer tell of each other; at 0 it is not
+        model: A model with a scoring head and a `word_head` (`load_model`).
+        mutual_information: Weight of the mutual information of prompt and answer; at 0 it is not
             computed.
 
     Returns:
-        The same model. Its forward takes what `scored` returns, and gives logits of shape (rows, 1),
-        in float32.
+        The same model. Its forward pass takes what `scored` returns, and returns logits of shape
+        (rows, 1), float32.
 
     Raises:
-        TrainingError: The model predicts words in a way that is not a product alone.
+        TrainingError: The logits of the model are not plainly a product with the hidden states.
     """
     attributes: Any = model
     if mutual_information == 0:
         attributes.word_head = None
     elif attributes.word_head is None:
         raise TrainingError(
-            "this model's logits have a bias or are scaled, which reward models do not know: set "
-            "mutual_information to 0"
+            "the logits of this model have a bias or are scaled, which reward models do not support: "
+            "set mutual_information to 0"
         )
     take_packs(model)
     attributes.mutual_information = mutual_information
@@ -158,7 +158,7 @@ def _score(
     pack_ends: torch.Tensor,
     pack_words: torch.Tensor,
     pack_plain: dict[str, Any],
-    **inputs: Any,  # noqa: ANN401 - whatever PEFT passes on
+    **inputs: Any,  # noqa: ANN401 - further arguments of PEFT
 ) -> SequenceClassifierOutput:
     hidden = _hidden(self, inputs)
     scores = self.score(hidden[pack_ends])
@@ -166,10 +166,10 @@ def _score(
         plain = {**pack_plain}
         words = plain.pop("pack_words")
         del plain["pack_ends"]
-        told = _likelihood(self, hidden, pack_words) - _likelihood(
+        information = _likelihood(self, hidden, pack_words) - _likelihood(
             self, _hidden(self, plain), words
         )
-        scores = scores + self.mutual_information * told[:, None]
+        scores = scores + self.mutual_information * information[:, None]
     return SequenceClassifierOutput(logits=scores)
 
 
@@ -185,29 +185,29 @@ def _likelihood(
     hidden: torch.Tensor,
     words: torch.Tensor,
 ) -> torch.Tensor:
-    """Returns the mean log-likelihood of each row's words, float32, (rows,).
+    """Returns the mean log-likelihood of the answer's tokens of each row, float32, (rows,).
 
-    In bfloat16 a word's own logit, of which there is one, is rounded by more than differences are
-    worth; the sum over all words averages that out.
+    The logit of the token itself is computed in float32: in bfloat16 its rounding would exceed the
+    differences of interest. In the sum over the vocabulary, rounding averages out.
     """
     positions, tokens, rows = words
     read = hidden[positions]
     own = (read.float() * model.word_head[tokens].float()).sum(dim=-1)
     each = own - torch.nn.functional.linear(read, model.word_head).float().logsumexp(dim=-1)
-    # Sums that are the same each time, which those of index_add on a GPU are not.
+    # Deterministic sums, which those of index_add on a GPU are not.
     members = torch.nn.functional.one_hot(rows).T.float()
     means: torch.Tensor = (members * each).sum(dim=-1) / members.sum(dim=-1)
     return means
 
 
 def load_reward_model(model: Path, adapter: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """Returns a reward model with its adapter and head folded in.
+    """Returns a reward model with its adapter merged and its head.
 
     Raises:
-        TrainingError: The adapter is no reward model, or for another base.
+        TrainingError: The adapter is not a reward model, or is for another base.
     """
     if read_adapter(adapter).job != "reward":
-        raise TrainingError(f"{adapter} is no reward model; make one with reclm-train reward")
+        raise TrainingError(f"{adapter} is not a reward model; train one with reclm-train reward")
     check_base(adapter, model)
     *parents, last = chain(adapter)
     body = load_model(model, parents, dtype=torch.float32, scoring=True)

@@ -1,39 +1,41 @@
-"""What reinforcement learning is paid for: a reward model and four rules, each with its weight.
+"""All rewards of reinforcement learning, with their weights: rules, and a reward model.
 
-The paper (arXiv 2412.19302) rewards by model alone. The rules keep the policy from what a reward
-model is blind to: form, made-up tastes, and the blandness of profiles that fit everyone.
+The paper (arXiv 2412.19302) uses a reward model alone. The rules cover what a reward model does not
+see: the form, phrases without ground in the history, and profiles that fit everyone.
+
+A new rule is a function, a line in `RULES`, and its weight in `RewardWeights`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import NonNegativeFloat
 
 from training.data.rows import PolicyRow
 from training.errors import TrainingError
-from training.rewards.rules import grounded, is_well_formed, likeness, read_profile
+from training.rewards.rules import grounded_share, is_well_formed, read_profile, similarity
 from training.runs.options import Options
 
 if TYPE_CHECKING:
     from training.modeling.reward_model import ModelReward
 
 Reward = Callable[[Sequence[PolicyRow], Sequence[str]], list[float]]
-"""Returns a number for each answer, given the prompt's row."""
+"""Returns a number for each answer, given the rows of the prompts."""
 
 _FEWEST, _MOST = 12, 40
 
 
 class RewardWeights(Options):
-    """How much each reward counts; at 0 it is not computed.
+    """Weight of each reward. A reward of weight 0 is not computed.
 
     Attributes:
-        model: The reward model's score, in units of its own (a difference of 1 means odds of e).
-        grammar: 1 for a well-formed profile, a half for one that can be repaired, else 0.
-        grounded: Share of phrases with a word of the history.
-        unlike: 1 less the likeness to the most similar neighbour's profile.
-        length: 1 for 12 to 40 words, falling to 0 at none and at twice as many.
+        model: The reward model's score, a logit: a difference of 1 is a factor of e in the odds.
+        grammar: 1 for a well-formed profile, 0.5 for one that can be repaired, else 0.
+        grounded: Share of phrases with a content word of the history.
+        unlike: 1 minus the similarity to the most similar neighbour's profile.
+        length: 1 for 12 to 40 words, falling linearly to 0 at no words and at 80.
     """
 
     model: NonNegativeFloat = 1.0
@@ -44,61 +46,67 @@ class RewardWeights(Options):
 
 
 def grammar(rows: Sequence[PolicyRow], answers: Sequence[str]) -> list[float]:
-    """Rewards the form."""
+    """Rewards the form of a profile."""
     return [
         1.0 if is_well_formed("user", answer) else 0.5 * (read_profile("user", answer) is not None)
         for _, answer in zip(rows, answers, strict=True)
     ]
 
 
-def ground(rows: Sequence[PolicyRow], answers: Sequence[str]) -> list[float]:
-    """Rewards phrases that stand on the history; nothing for what is no profile."""
+def grounded(rows: Sequence[PolicyRow], answers: Sequence[str]) -> list[float]:
+    """Rewards phrases that the history supports; 0 for an answer that is not a profile."""
     profiles = (read_profile("user", answer) for answer in answers)
     return [
-        0.0 if profile is None else grounded(profile, row.lines)
+        0.0 if profile is None else grounded_share(profile, row.lines)
         for row, profile in zip(rows, profiles, strict=True)
     ]
 
 
 def unlike(rows: Sequence[PolicyRow], answers: Sequence[str]) -> list[float]:
-    """Rewards what the neighbours' profiles do not say; nothing for what is no profile."""
+    """Rewards profiles unlike those of neighbours; 0 for an answer that is not a profile."""
     return [
-        0.0 if read_profile("user", answer) is None else 1.0 - likeness(answer, row.neighbours)
+        0.0 if read_profile("user", answer) is None else 1.0 - similarity(answer, row.neighbours)
         for row, answer in zip(rows, answers, strict=True)
     ]
 
 
 def length(rows: Sequence[PolicyRow], answers: Sequence[str]) -> list[float]:
-    """Rewards answers that are neither a stub nor a speech."""
+    """Rewards answers that are neither too short nor too long."""
     return [_length(len(answer.split())) for _, answer in zip(rows, answers, strict=True)]
 
 
+RULES: Mapping[str, Reward] = {
+    "grammar": grammar,
+    "grounded": grounded,
+    "unlike": unlike,
+    "length": length,
+}
+"""Rewards by rule, between 0 and 1, under the name of their weight."""
+
+
 def chosen(weights: RewardWeights, model: ModelReward | None) -> list[tuple[str, Reward, float]]:
-    """Returns name, function and weight of each reward that counts.
+    """Returns name, function and weight of each reward whose weight is not 0.
+
+    Args:
+        weights: The weights.
+        model: The reward model; None without one.
 
     Raises:
-        TrainingError: None counts, or the model's counts and there is none.
+        TrainingError: All weights are 0, or the model has a weight and there is no model.
     """
-    functions: dict[str, Reward | None] = {
-        "model": model,
-        "grammar": grammar,
-        "grounded": ground,
-        "unlike": unlike,
-        "length": length,
-    }
-    found = []
-    for name, function in functions.items():
-        weight = float(getattr(weights, name))
-        if weight == 0:
-            continue
-        if function is None:
+    found: list[tuple[str, Reward, float]] = []
+    if weights.model:
+        if model is None:
             raise TrainingError(
-                "rewards.model counts, and there is no reward model: give --reward ADAPTER, or "
-                "set rewards.model to 0"
+                "rewards.model is not 0, and there is no reward model: give --reward ADAPTER, or set "
+                "rewards.model to 0"
             )
-        found.append((name, function, weight))
+        found.append(("model", model, weights.model))
+    for name, rule in RULES.items():
+        if weight := float(getattr(weights, name)):
+            found.append((name, rule, weight))
     if not found:
-        raise TrainingError("all weights in rewards are 0: there is nothing to learn from")
+        raise TrainingError("all weights in rewards are 0: there is nothing to train on")
     return found
 
 

@@ -1,6 +1,6 @@
-"""How good a profile is by rules alone: its form, its ground in the history, its likeness to others.
+"""Measures of a profile by rules: its form, its ground in the history, its similarity to others.
 
-The same rules reward a policy while it trains and judge a model afterwards.
+The same measures reward a policy in training and evaluate a model afterwards.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 _WORD = re.compile(r"[^\W\d_]{4,}")
 _STEM = 5
-"""Characters in which two words are the same one: "robot" and "robotics", "comedy" and "comedies"."""
+"""Characters that two forms of a word share: "robot" and "robotics", "comedy" and "comedies"."""
 
-_EMPTY = frozenset(
+_STOP_WORDS = frozenset(
     [
         "with",
         "from",
@@ -82,17 +82,17 @@ _EMPTY = frozenset(
         "films",
     ]
 )
-"""Words that every second profile has, and that say nothing of this user."""
+"""Words that are frequent in all profiles, and so do not describe a user."""
 
 
 def stems(text: str) -> frozenset[str]:
-    """Returns the telling words of a text, each cut to its beginning."""
+    """Returns the content words of a text, each cut to its first characters."""
     words = _WORD.findall(text.casefold())
-    return frozenset(word[:_STEM] for word in words if word not in _EMPTY)
+    return frozenset(word[:_STEM] for word in words if word not in _STOP_WORDS)
 
 
 def read_profile(kind: Kind, text: str) -> ProfileText | None:
-    """Returns the profile that a text is, or None if it is none even after repair."""
+    """Returns a text as a profile; None if it is not one even after repair."""
     try:
         return parse(kind, text)
     except NotAProfile:
@@ -100,30 +100,30 @@ def read_profile(kind: Kind, text: str) -> ProfileText | None:
 
 
 def is_well_formed(kind: Kind, text: str) -> bool:
-    """Says whether a text is a profile as it stands, with nothing to repair."""
+    """Returns whether a text is a profile that needs no repair."""
     profile = read_profile(kind, text)
     return profile is not None and profile.text == text.strip()
 
 
-def grounded(profile: ProfileText, history: Iterable[str]) -> float:
-    """Returns the share of phrases that share a telling word with what the model read."""
+def grounded_share(profile: ProfileText, history: Iterable[str]) -> float:
+    """Returns the share of phrases that have a content word in common with the history."""
     read = frozenset[str]().union(*(stems(line) for line in history))
     phrases = (*profile.identities, *profile.interests)
     return sum(not stems(phrase).isdisjoint(read) for phrase in phrases) / len(phrases)
 
 
-def likeness(text: str, others: Sequence[str]) -> float:
-    """Returns how like the most similar of other texts a text is: Jaccard index of their words.
+def similarity(text: str, others: Sequence[str]) -> float:
+    """Returns the similarity of a text to the most similar of others: Jaccard index of their words.
 
     Returns:
-        0 (no telling word in common, or no others) to 1 (the same words).
+        0 (no content word in common, or no others) to 1 (the same content words).
     """
     own = stems(text)
     return max((_jaccard(own, stems(other)) for other in others), default=0.0)
 
 
-def sameness(texts: Sequence[str]) -> list[float]:
-    """Returns how like the most similar of the others each text is, as `likeness` does."""
+def similarities(texts: Sequence[str]) -> list[float]:
+    """Returns the similarity of each text to the most similar of the others, as `similarity` does."""
     words = [stems(text) for text in texts]
     return [
         max((_jaccard(own, other) for place, other in enumerate(words) if place != at), default=0.0)

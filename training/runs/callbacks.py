@@ -1,14 +1,16 @@
-"""What looks on while a job trains: stops it before harm is kept, tells of it, draws it."""
+"""Callbacks of a trainer: checks of gradients and checkpoints, log, loss curve, progress."""
 
 from __future__ import annotations
 
 import csv
+import io
 import math
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import TrainerCallback
 
+from services.common.files import atomic_path, write_text
 from training.errors import TrainingError
 from training.runs.progress import ProgressReporter
 
@@ -19,11 +21,11 @@ if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
 COMPLETE = ".complete"
-"""A checkpoint without this file was not written to its end."""
+"""A checkpoint without this file was not written completely."""
 
 
 class Guard(TrainerCallback):
-    """Lets no step be taken on a gradient that is not a number, and marks whole checkpoints."""
+    """Refuses gradients and weights that are not finite, and marks complete checkpoints."""
 
     def on_pre_optimizer_step(
         self,
@@ -32,7 +34,7 @@ class Guard(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Looks at every gradient before it is used."""
+        """Checks every gradient before the optimiser uses it."""
         gradients = (parameter.grad for parameter in kwargs["model"].parameters())
         require_finite(gradients, "gradient", state.global_step + 1)
 
@@ -43,7 +45,7 @@ class Guard(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Looks at every weight before it can be kept: PPO's loop has no earlier place."""
+        """Checks every weight before a checkpoint can hold it: PPO's loop has no earlier event."""
         weights = (weight for weight in kwargs["model"].parameters() if weight.requires_grad)
         require_finite(weights, "weight", state.global_step)
 
@@ -54,40 +56,38 @@ class Guard(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Says of the checkpoint just written that it is whole."""
+        """Marks the checkpoint just written as complete."""
         if state.is_world_process_zero:
             mark_complete(_checkpoint(args, state))
 
 
 def require_finite(tensors: Iterable[torch.Tensor | None], what: str, step: int) -> None:
-    """Makes sure that tensors hold numbers.
+    """Checks that tensors are finite.
 
     Raises:
-        TrainingError: One does not.
+        TrainingError: One is not.
     """
     for tensor in tensors:
         if tensor is not None and not bool(torch.isfinite(tensor).all()):
             raise TrainingError(
-                f"step {step}: a {what} is not a number. Nothing of that step is kept. Start again "
-                "from the last checkpoint with a lower learning_rate, in a folder of its own"
+                f"step {step}: a {what} is not a number. Nothing of that step is saved. Start again "
+                "with a lower learning_rate and another --out"
             )
 
 
 def mark_complete(checkpoint: Path) -> None:
-    """Says of a checkpoint that all of it is written."""
+    """Marks a checkpoint as written completely."""
     (checkpoint / COMPLETE).touch()
 
 
 class Log(TrainerCallback):
-    """Keeps what the trainer logs as CSV, a line a step, and draws the loss when it is done.
+    """Writes the training log as CSV, a line for each logged step, and the loss curve at the end.
 
-    The last step is logged too, however many there are to a line.
-
-    The file is written anew from the trainer's own history, which checkpoints carry: after a
-    resumed run it holds each step once.
+    The last step is logged too, whatever `logging_steps` is. The file is written again each time from
+    the trainer's log, which checkpoints contain: after a resumed run it holds each step once.
 
     Args:
-        folder: For `log.csv` and `loss.svg`.
+        folder: Folder of `log.csv` and `loss.svg`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -100,7 +100,7 @@ class Log(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Has the last step logged."""
+        """Logs the last step."""
         if state.global_step >= state.max_steps:
             control.should_log = True
 
@@ -122,20 +122,20 @@ class Log(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Draws the loss, or where there is none, the reward."""
+        """Draws the loss curve, or the reward where there is no loss."""
         if state.is_world_process_zero:
             draw(state.log_history, self._folder / "loss.svg")
 
 
 class Progress(TrainerCallback):
-    """Tells how far the job is, by the clock, and how long the rest takes.
+    """Reports progress every few seconds, with the remaining time.
 
     Args:
-        progress: Told a line.
+        progress: Called with a line.
     """
 
     def __init__(self, progress: Callable[[str], object]) -> None:
-        self._print_progress = progress
+        self._progress = progress
         self._reporter: ProgressReporter | None = None
 
     def on_train_begin(
@@ -148,7 +148,7 @@ class Progress(TrainerCallback):
         """Starts the clock."""
         if state.is_world_process_zero:
             self._reporter = ProgressReporter(
-                self._print_progress, "step", state.max_steps, first=state.global_step
+                self._progress, "step", state.max_steps, first=state.global_step
             )
 
     def on_step_end(
@@ -158,37 +158,31 @@ class Progress(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Tells, if it is time to."""
+        """Reports the step and the last loss."""
         if self._reporter is not None:
             losses = (entry["loss"] for entry in reversed(state.log_history) if "loss" in entry)
             loss = next(losses, None)
             self._reporter.at(state.global_step, "" if loss is None else f"loss {loss:.4g}")
 
 
-def write_csv(history: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Writes a trainer's history, a line for each step, with the columns of all lines."""
-    names = {name for entry in history for name in entry} - {"step"}
-    columns = ["step", *sorted(names)]
-    temporary = path.with_name(f".{path.name}.new")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(history)
-    temporary.replace(path)
+def write_csv(log: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Writes a training log as CSV, a line for each entry, with the columns of all entries."""
+    names = {name for entry in log for name in entry} - {"step"}
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, ["step", *sorted(names)], restval="")
+    writer.writeheader()
+    writer.writerows(log)
+    write_text(path, file.getvalue())
 
 
-def draw(history: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Draws loss and reward over the steps, whichever there are, as SVG."""
+def draw(log: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Draws loss and reward over the steps, those that were logged, as SVG."""
     from matplotlib.figure import Figure
 
     curves = {
         name: points
         for name in ("loss", "reward", "objective/scores", "eval_loss")
-        if (
-            points := [
-                (e["step"], e[name]) for e in history if math.isfinite(e.get(name, math.nan))
-            ]
-        )
+        if (points := [(e["step"], e[name]) for e in log if math.isfinite(e.get(name, math.nan))])
     }
     figure = Figure(figsize=(7, 2.5 * max(1, len(curves))), layout="constrained")
     for place, (name, points) in enumerate(curves.items(), start=1):
@@ -197,9 +191,8 @@ def draw(history: Sequence[Mapping[str, float]], path: Path) -> None:
         axes.set_xlabel("step")
         axes.set_ylabel(name)
         axes.grid(visible=True, alpha=0.3)
-    temporary = path.with_name(f".{path.name}.new")
-    figure.savefig(temporary, format="svg", metadata={"Date": None})
-    temporary.replace(path)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="svg", metadata={"Date": None})
 
 
 def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:

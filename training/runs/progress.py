@@ -1,4 +1,4 @@
-"""How far long work is, and how long the rest takes."""
+"""Reports of progress, with the remaining time."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _PROGRESS_EVERY_S = 5.0
 
 
 class ProgressReporter:
-    """Tells of progress every few seconds, and of the end.
+    """Reports progress every few seconds, and the end.
 
     Args:
-        progress: Told a line.
-        what: Is counted, in the singular.
-        total: There are of it.
-        first: Was done before the clock started.
-        clock: Seconds that only go up.
+        progress: Called with a line.
+        what: What is counted, in the singular.
+        total: How many there are.
+        first: How many were done before the clock started.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(
@@ -31,27 +31,27 @@ class ProgressReporter:
         first: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._print_progress = progress
+        self._progress = progress
         self._what = what
         self._total = total
         self._first = first
         self._clock = clock
-        self._began = self._told = clock()
+        self._began = self._reported = clock()
 
     def at(self, done: int, note: str = "") -> None:
-        """Tells how much is done, if it is time to."""
+        """Reports how much is done, if the last report is old enough or all is done."""
         now = self._clock()
-        if now - self._told < _PROGRESS_EVERY_S and done < self._total:
+        if now - self._reported < _PROGRESS_EVERY_S and done < self._total:
             return
-        self._told = now
+        self._reported = now
         each = (now - self._began) / max(1, done - self._first)
         left = round(each * (self._total - done))
         more = f", {note}" if note else ""
-        self._print_progress(
+        self._progress(
             f"{self._what} {done:,} of {self._total:,}{more}, "
             f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02} left"
         )
 
 
 def ignore(_: object) -> None:
-    """Is told, and does nothing."""
+    """Does nothing with a report."""

@@ -1,9 +1,9 @@
-"""The folder of a run: found again after whatever ended it, and gone on with from there.
+"""The run directory: what a run is, where it stands, and how an interrupted run is resumed.
 
-run.json      what the run is: a second command goes on only with the very same
-checkpoints/  the two newest; one without the file `.complete` was not written to its end
+run.json      the identity of the run: a run is resumed only with the same options and data
+checkpoints/  the two newest; one without the file `.complete` was not written completely
 log.csv, loss.svg, tensorboard/
-adapter/      the result, which appears whole when the job is done
+adapter/      the result, written atomically when the job is done
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -21,13 +21,15 @@ from transformers import PrinterCallback, TrainerState, TrainingArguments
 from transformers.integrations import TensorBoardCallback  # type: ignore[attr-defined]
 from transformers.trainer import TRAINER_STATE_NAME
 
+from services.common.files import atomic_folder, write_json
+from services.common.hashing import sha256_of
 from services.profiles.generation.prompts.base import component
 from services.profiles.generation.prompts.registry import CURRENT
-from training.adapters.manifest import AdapterManifest, save_adapter
+from training.adapters.manifest import AdapterManifest, content_hash, licence_of, save_adapter
 from training.data.rows import fingerprint
 from training.errors import TrainingError
 from training.runs.callbacks import COMPLETE, Guard, Log, Progress
-from training.runs.files import content_hash, licence_of, sha256_of, whole_folder, write_json
+from training.runs.options import old_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -39,7 +41,9 @@ if TYPE_CHECKING:
     from training.runs.options import JobOptions, RunPaths
 
 ArgumentsT = TypeVar("ArgumentsT", bound=TrainingArguments)
-_KEPT = 2
+_KEPT_CHECKPOINTS = 2
+_OWN = frozenset({"packing", "torch_compile"})
+"""Options that RecLM carries out itself, although trainers have options of the same names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +51,11 @@ class Run:
     """One run of one job.
 
     Attributes:
-        job: Which.
-        options: How.
-        paths: Where.
-        identity: All that the result depends on, as `run.json` and the adapter's manifest say it.
+        job: Name of the job.
+        options: Its options.
+        paths: The files that it reads and writes.
+        identity: Everything that the result depends on, as written to `run.json` and to the
+            adapter's manifest.
     """
 
     job: str
@@ -60,12 +65,12 @@ class Run:
 
     @property
     def adapter(self) -> Path:
-        """Where the result will be."""
+        """Folder of the result."""
         return self.paths.out / "adapter"
 
     @property
     def checkpoints(self) -> Path:
-        """Where checkpoints are."""
+        """Folder of the checkpoints."""
         return self.paths.out / "checkpoints"
 
     @property
@@ -73,16 +78,22 @@ class Run:
         return self.paths.out / "run.json"
 
     def check(self) -> None:
-        """Makes sure that the folder is this run's to write to.
+        """Checks that the folder is empty or holds this run, not finished yet.
 
         Raises:
-            TrainingError: It holds another run, or one that is done.
+            TrainingError: The folder holds another run, a run of an older version whose options had
+                other names, or a finished run.
         """
         if self._record.is_file():
             try:
                 there = json.loads(self._record.read_text(encoding="utf-8"))
             except ValueError as error:
                 raise TrainingError(f"{self._record} is not JSON: {error}") from error
+            if old := old_names(there.get("config", {})):
+                raise TrainingError(
+                    f"{self.paths.out} holds a run of an older RecLM, whose options had other names "
+                    f"({', '.join(old)}): finish it with that version, or give another --out"
+                )
             names = {**there, **self.identity}
             differing = [name for name in names if there.get(name) != self.identity.get(name)]
             if differing:
@@ -91,41 +102,38 @@ class Run:
                     "another --out, or delete that folder"
                 )
         if self.adapter.exists():
-            raise TrainingError(f"{self.adapter} is there already: this run is done")
+            raise TrainingError(f"{self.adapter} exists already: this run is finished")
 
     def begin(self) -> None:
-        """Says in the folder which run it holds from now on."""
+        """Writes the identity of the run to its folder."""
         self.paths.out.mkdir(parents=True, exist_ok=True)
         write_json(self._record, self.identity)
 
     def last_checkpoint(self) -> Path | None:
-        """Returns the newest whole checkpoint, and deletes what was not written to its end."""
+        """Returns the newest complete checkpoint, and deletes those not written completely."""
         found = sorted(
             self.checkpoints.glob("checkpoint-*"), key=lambda folder: int(folder.name.split("-")[1])
         )
-        whole = [folder for folder in found if (folder / COMPLETE).is_file()]
+        complete = [folder for folder in found if (folder / COMPLETE).is_file()]
         for folder in found:
-            if folder not in whole:
-                shutil.rmtree(folder, ignore_errors=True)  # another process may do so as well
-        return whole[-1] if whole else None
+            if folder not in complete:
+                shutil.rmtree(folder, ignore_errors=True)  # another process may delete it as well
+        return complete[-1] if complete else None
 
 
-def open_run(
-    job: str, options: JobOptions, paths: RunPaths, *, rows: int, reward_model: Path | None = None
-) -> Run:
-    """Returns the run that begins in a folder, or goes on there.
+def open_run(job: str, options: JobOptions, paths: RunPaths, *, rows: int) -> Run:
+    """Returns the run that a folder holds, or that begins there.
 
-    Nothing is written until `watch`: what a trainer refuses leaves no run behind.
+    Nothing is written until `watch`, so that a run which a trainer refuses leaves no folder behind.
 
     Args:
         job: Name of the job.
-        options: How it trains.
-        paths: Where it reads and writes.
-        rows: How many rows the data has.
-        reward_model: Adapter of the reward model, where there is one.
+        options: Its options.
+        paths: The files that it reads and writes.
+        rows: Number of rows in the data.
 
     Raises:
-        TrainingError: As `Run.check` does, or something that it reads is not there.
+        TrainingError: As `Run.check` does, or an input is missing.
     """
     data = fingerprint(paths.data, rows)
     identity: dict[str, Any] = {
@@ -135,7 +143,7 @@ def open_run(
         "config": options.model_dump(mode="json"),
         "data": data,
         "evaluation": None if paths.evaluation is None else sha256_of(paths.evaluation),
-        "reward": None if reward_model is None else content_hash(reward_model),
+        "reward": None if paths.reward_model is None else content_hash(paths.reward_model),
         "prompt": _prompt_of(data),
     }
     run = Run(job, options, paths, identity)
@@ -156,31 +164,21 @@ def _prompt_of(data: Mapping[str, Any]) -> dict[str, str]:
 
 
 def arguments(kind: type[ArgumentsT], run: Run, **more: Any) -> ArgumentsT:
-    """Returns the trainer's arguments for a run.
+    """Returns the trainer's arguments for a run: every option that the trainer knows by its name.
 
     Args:
         kind: The trainer's class of arguments.
         run: The run.
-        more: What only this kind knows.
+        more: Further arguments, which replace options of the same name.
     """
     options = run.options
+    known = {field.name for field in fields(kind)} - _OWN
     values: dict[str, Any] = {
+        **{name: value for name, value in options if name in known},
         "output_dir": str(run.checkpoints),
-        "learning_rate": options.learning_rate,
-        "lr_scheduler_type": options.schedule,
-        "warmup_steps": options.warmup,
-        "weight_decay": options.weight_decay,
-        "num_train_epochs": options.epochs,
         "max_steps": options.max_steps or -1,
-        "per_device_train_batch_size": options.batch_size,
-        "gradient_accumulation_steps": options.accumulation,
-        "bf16": options.bf16,
-        "gradient_checkpointing": options.checkpointing,
-        "seed": options.seed,
         "data_seed": options.seed,
-        "save_steps": options.save_every,
-        "save_total_limit": _KEPT,
-        "logging_steps": options.log_every,
+        "save_total_limit": _KEPT_CHECKPOINTS,
         "logging_nan_inf_filter": False,
         "disable_tqdm": True,
         "report_to": [],
@@ -191,25 +189,25 @@ def arguments(kind: type[ArgumentsT], run: Run, **more: Any) -> ArgumentsT:
 
 
 def processes() -> int:
-    """Returns how many processes train this model together, as torchrun and accelerate say it."""
+    """Returns the world size, which torchrun and accelerate put into the environment."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def refuse_several_gpus(args: TrainingArguments) -> None:
-    """Refuses GPUs that one process would share a pack out to: it cannot be cut.
+    """Refuses several GPUs in one process: a pack cannot be divided among them.
 
     Raises:
-        TrainingError: This process has several.
+        TrainingError: This process has several GPUs.
     """
     if args.n_gpu > 1:
         raise TrainingError(
-            f"{args.n_gpu} GPUs in one process take no packs: start with torchrun or accelerate, or "
-            "name one in CUDA_VISIBLE_DEVICES"
+            f"{args.n_gpu} GPUs in one process cannot share packs: start with torchrun or accelerate, "
+            "or name one GPU in CUDA_VISIBLE_DEVICES"
         )
 
 
 def watch(trainer: Trainer, run: Run, progress: Callable[[str], object]) -> None:
-    """Begins a run: has its trainer guarded, logged and told of."""
+    """Begins a run: writes `run.json` and adds the callbacks for checks, log and progress."""
     from torch.utils.tensorboard import SummaryWriter
 
     run.begin()
@@ -224,14 +222,14 @@ def watch(trainer: Trainer, run: Run, progress: Callable[[str], object]) -> None
 
 
 def train(trainer: Trainer, run: Run) -> None:
-    """Trains to the end, from the last whole checkpoint if there is one.
+    """Trains to the end, from the last complete checkpoint if there is one.
 
     Raises:
         TrainingError: As `saved` does.
     """
     model: Any = trainer.model
     for weight in model.parameters():
-        if weight.requires_grad:  # TRL narrows an adapter on a base of 4 bits
+        if weight.requires_grad:  # TRL casts an adapter on a 4-bit base to bfloat16
             weight.data = weight.data.float()
     last = run.last_checkpoint()
     if last is not None and _is_the_end(last):
@@ -248,15 +246,15 @@ def _is_the_end(checkpoint: Path) -> bool:
 
 
 def _load(trainer: Trainer, checkpoint: Path) -> None:
-    """Puts a trainer where it was when it had taken its last step: it would take one more."""
-    trainer.accelerator.prepare_model(trainer.model, evaluation_mode=True)  # computes in bf16 too
-    trainer._load_from_checkpoint(str(checkpoint))  # noqa: SLF001 - public only with a step after it
+    """Restores a trainer that had taken its last step; `Trainer.train` would take one more."""
+    trainer.accelerator.prepare_model(trainer.model, evaluation_mode=True)  # for bf16 autocast
+    trainer._load_from_checkpoint(str(checkpoint))  # noqa: SLF001 - no public method loads without a step
     trainer.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
     trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
 
 
 def mean_loss(trainer: Trainer) -> float:
-    """Returns the mean loss of a step, over all steps of a run, however often it was gone on with."""
+    """Returns the mean loss over all steps of a run, those before it was resumed included."""
     steps, losses = zip(
         *((entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry),
         strict=True,
@@ -266,10 +264,10 @@ def mean_loss(trainer: Trainer) -> float:
 
 @contextlib.contextmanager
 def saved(run: Run) -> Iterator[None]:
-    """Leaves only whole checkpoints behind when training fails.
+    """Deletes an incomplete checkpoint when training fails.
 
     Raises:
-        TrainingError: It failed while it wrote a checkpoint, as on a full disk.
+        TrainingError: Training failed while writing a checkpoint, for example on a full disk.
     """
     try:
         yield
@@ -278,21 +276,21 @@ def saved(run: Run) -> Iterator[None]:
         last = run.last_checkpoint()
         if before == set(run.checkpoints.glob("checkpoint-*")):
             raise
-        kept = "none was whole before it" if last is None else f"{last} is kept"
+        kept = "there is no complete one before it" if last is None else f"{last} is kept"
         raise TrainingError(
-            f"a checkpoint could not be written ({error}); {kept}. Make room, then run the same "
-            "command again: it goes on from there"
+            f"a checkpoint could not be written ({error}); {kept}. Free disk space and run the same "
+            "command again to resume"
         ) from error
 
 
 def finish(run: Run, trainer: Trainer, model: PeftModel, metrics: Mapping[str, float]) -> Path:
-    """Writes the adapter of a run that is done, and returns its folder.
+    """Writes the adapter of a finished run, and returns its folder.
 
     Args:
         run: The run.
-        trainer: Says which process writes.
+        trainer: Its trainer.
         model: Holds the adapter; a bfloat16 run stores it in bfloat16.
-        metrics: For its manifest.
+        metrics: Metrics for the manifest.
     """
     state = trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None
     if trainer.is_world_process_zero():
@@ -312,7 +310,7 @@ def finish(run: Run, trainer: Trainer, model: PeftModel, metrics: Mapping[str, f
             licence=licence_of(run.paths.model),
             metrics={name: float(value) for name, value in metrics.items()},
         )
-        with whole_folder(run.adapter) as folder:
+        with atomic_folder(run.adapter) as folder:
             save_adapter(model, folder, manifest, parent=run.paths.start, state=state)
     trainer.accelerator.wait_for_everyone()
     return run.adapter

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from recommenders.data.dataset import Dataset, DatasetInfo
 from recommenders.data.errors import DatasetError
-from recommenders.data.readers.delimited import CSV, read_delimited
+from recommenders.data.readers.blocks import read_delimited
 from recommenders.data.readers.lines import number_lines, text_lines
 from recommenders.data.readers.tables import (
     COLD_TEST,
@@ -19,6 +19,7 @@ from recommenders.data.readers.tables import (
     items_table,
     part_table,
 )
+from services.common.tabular.delimited import CSV
 
 if TYPE_CHECKING:
     from pathlib import Path

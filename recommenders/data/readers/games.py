@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recommenders.data.dataset import Dataset, DatasetInfo
-from recommenders.data.readers.blocks import listed
-from recommenders.data.readers.delimited import ATOMIC, read_delimited
+from recommenders.data.readers.blocks import read_delimited
 from recommenders.data.readers.tables import TRAIN, WARM_TEST, items_table, part_table
+from services.common.tabular.delimited import ATOMIC
+from services.common.tabular.rules import listed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +46,9 @@ def read_games(folder: Path) -> Dataset:
     for block in read_delimited(folder / "Games-6k.item", ATOMIC, ("item_id", "title")):
         ids += listed(block.ids("item_id"))
         # Amazon's titles come as they stood in a page.
-        titles += [html.unescape(title).strip() for title in listed(block.ids("title"))]
+        titles += [
+            html.unescape(title).strip() for title in listed(block.texts("title", empty=False))
+        ]
     items = items_table(ids, titles)
     known = items["item_id"].combine_chunks()
     columns = ("user_id", "item_id_list", "item_id")
@@ -59,7 +62,7 @@ def read_games(folder: Path) -> Dataset:
 
 def _interactions(block: Block, known: Column) -> list[pa.Table]:
     users, last = block.ids("user_id"), block.ids("item_id", known=known)
-    lists: Any = pc.split_pattern(block.ids("item_id_list"), pattern=" ")
+    lists: Any = pc.split_pattern(block.texts("item_id_list", empty=False), pattern=" ")
     chosen, owners = lists.flatten(), pc.list_parent_indices(lists)
     rows = np.asarray(owners)
     unknown = np.asarray(pc.invert(pc.is_in(chosen, value_set=known)))

@@ -13,11 +13,12 @@ import pyarrow as pa
 
 from recommenders.data.dataset import Dataset, DatasetInfo
 from recommenders.data.errors import DatasetError
-from recommenders.data.readers.blocks import listed
-from recommenders.data.readers.delimited import CSV, read_delimited
+from recommenders.data.readers.blocks import read_delimited
 from recommenders.data.readers.lines import number_lines
 from recommenders.data.readers.movielens import STRICT
 from recommenders.data.readers.tables import TRAIN, WARM_TEST, items_table, part_table
+from services.common.tabular.delimited import CSV
+from services.common.tabular.rules import listed
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,30 +18,20 @@ _DIGITS = 18  # always within 64 bits
 
 
 def text_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[str, str]]:
-    """Yields "file, line n" and the line without its end.
-
-    Raises:
-        DatasetError: The file is missing, or a line is not in that encoding.
-    """
-    try:
-        with path.open("rb") as file:
-            for number, raw in enumerate(file, start=1):
-                where = f"{path}, line {number}"
-                try:
-                    line = raw.decode(encoding)
-                except UnicodeDecodeError as error:
-                    raise DatasetError(f"{where}: not {encoding.upper()}: {error}") from error
-                yield where, line.rstrip("\r\n")
-    except FileNotFoundError as error:
-        raise DatasetError(f"{path} is missing") from error
+    """Yields "file, line n" and the line without its end; raises DatasetError for another encoding."""
+    if not path.is_file():
+        raise DatasetError(f"{path} is missing")
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            where = f"{path}, line {number}"
+            try:
+                yield where, raw.decode(encoding).rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                raise DatasetError(f"{where}: not {encoding.upper()}: {error}") from error
 
 
 def number_lines(path: Path) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    """Yields "file, line n" and the numbers on the line, which are separated by spaces.
-
-    Raises:
-        DatasetError: The file is missing, or something on a line is no whole number from 0.
-    """
+    """Yields "file, line n" and the line's whole numbers; raises DatasetError for anything else."""
     for where, line in text_lines(path):
         words = line.split()
         for word in words:

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recommenders.data.dataset import INTERACTION_COLUMNS, Dataset, DatasetInfo
-from recommenders.data.readers.blocks import listed
-from recommenders.data.readers.delimited import Dialect, read_delimited
+from recommenders.data.readers.blocks import read_delimited
 from recommenders.data.readers.tables import items_table
+from services.common.tabular.delimited import Dialect
+from services.common.tabular.rules import listed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +87,7 @@ def _history(block: Block, known: Column, seen: set[str]) -> pa.Table:
 
 def _clicks(block: Block, known: Column) -> pa.Table:
     users = block.ids("user")
-    rows, words = _words(block.ids("impressions"), np.arange(len(users)))
+    rows, words = _words(block.texts("impressions", empty=False), np.arange(len(users)))
     clicked = np.asarray(pc.ends_with(words, pattern="-1"))
     unclear = ~(clicked | np.asarray(pc.ends_with(words, pattern="-0")))
     _refuse_words(block, rows, words, unclear, "impression {!r} ends neither in -0 nor in -1")
@@ -98,7 +99,7 @@ def _clicks(block: Block, known: Column) -> pa.Table:
 
 
 def _times(block: Block) -> NDArray[np.int64]:
-    texts = block.ids("time")
+    texts = block.texts("time", empty=False)
     moments = pc.strptime(texts, format=_TIME, unit="s", error_is_null=True)
     block.refuse(
         moments.is_null(),

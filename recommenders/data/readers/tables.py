@@ -29,50 +29,33 @@ def items_table(
     categories: Sequence[str] | None = None,
     descriptions: Sequence[str] | None = None,
 ) -> pa.Table:
-    """Returns the items in the dataset's columns.
+    """Returns the items in the dataset's columns, without categories or descriptions by default.
 
-    Args:
-        ids: One for each item.
-        titles: Where one is empty, the id stands in for it, so that an item whose title is its id
-            is one without a title.
-        categories: Empty by default.
-        descriptions: Empty by default.
+    Where a title is empty, the id stands in for it: an item whose title is its id has no title.
     """
     none = [""] * len(ids)
-    return pa.table(
-        [
-            pa.array(ids, pa.string()),
-            pa.array([title or id_ for id_, title in zip(ids, titles, strict=True)], pa.string()),
-            pa.array(none if categories is None else categories, pa.string()),
-            pa.array(none if descriptions is None else descriptions, pa.string()),
-        ],
-        schema=pa.schema(ITEM_COLUMNS),
-    )
+    titled = [title or id_ for id_, title in zip(ids, titles, strict=True)]
+    columns = (ids, titled, categories or none, descriptions or none)
+    return pa.table(dict(zip(ITEM_COLUMNS, columns, strict=True)), schema=pa.schema(ITEM_COLUMNS))
 
 
 def part_table(
     users: pa.Array[Any],
     items: pa.Array[Any],
-    part: str | Sequence[str],
+    part: str,
     *,
     times: NDArray[np.int64] | None = None,
 ) -> pa.Table:
-    """Returns interactions of weight 1 with the part of the published split that they are in.
+    """Returns interactions of weight 1 that are in a part of the published split.
 
     Args:
         users: The user id of each.
         items: The item id of each.
-        part: The part of all, or of each.
+        part: The part of all.
         times: The timestamp of each; 0 by default.
     """
     size = len(users)
-    return pa.table(
-        [
-            users,
-            items,
-            pa.array(np.zeros(size, np.int64) if times is None else times),
-            pa.array(np.ones(size, np.float32)),
-            pa.array([part] * size if isinstance(part, str) else part, pa.string()),
-        ],
-        schema=pa.schema({**INTERACTION_COLUMNS, PART: pa.string()}),
-    )
+    times = np.zeros(size, np.int64) if times is None else times
+    columns = (users, items, times, np.ones(size, np.float32), [part] * size)
+    schema = pa.schema({**INTERACTION_COLUMNS, PART: pa.string()})
+    return pa.table(dict(zip(schema.names, columns, strict=True)), schema=schema)

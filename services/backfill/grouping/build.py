@@ -1,13 +1,15 @@
-"""Reads an input once and writes a spool's files: partitions, items' digests, bad rows."""
+"""Reads an input once and writes its grouped form: partitions, items' digests, bad rows."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
+from services.backfill.errors import BackfillError
 from services.backfill.grouping.histories import HISTORY_SCHEMA, history_batch, second_rows
 from services.backfill.grouping.partitions import (
     PartitionWriter,
@@ -19,8 +21,9 @@ from services.backfill.grouping.rows import INTERACTION_SCHEMA
 from services.backfill.grouping.texts import TEXTS_SCHEMA, item_digest, write_texts
 from services.backfill.inputs.histories import read_histories
 from services.backfill.inputs.interactions import read_interactions
-from services.backfill.inputs.readers import estimated_rows, read_items
-from services.backfill.rows import BadRow
+from services.backfill.inputs.readers import read_items
+from services.common.tabular.blocks import BadRow, raised_as
+from services.common.tabular.reader import estimated_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -38,7 +41,7 @@ _FEWEST, _MOST = 8, 4096
 
 @dataclass(slots=True)
 class Report:
-    """What a build has met: what rows are made of, how many were read, of how many ids."""
+    """What was read: the source of the rows, and how many rows, ids and bad rows there were."""
 
     source: str
     read: int = 0
@@ -48,13 +51,14 @@ class Report:
 
 def default_partitions(inputs: Inputs) -> int:
     """Returns how many partitions let one of them fit into memory comfortably."""
-    if inputs.interactions is not None:
-        rows = estimated_rows(inputs.interactions, row_bytes=24)
-    elif inputs.histories is not None:
-        # Counted in entries, which are what takes room.
-        rows = estimated_rows(inputs.histories, row_bytes=8)
-    elif inputs.items is not None:
-        rows = estimated_rows(inputs.items, row_bytes=100)
+    with raised_as(BackfillError):
+        if inputs.interactions is not None:
+            rows = estimated_rows(inputs.interactions, row_bytes=24)
+        elif inputs.histories is not None:
+            # Counted in entries, which are what takes room.
+            rows = estimated_rows(inputs.histories, row_bytes=8)
+        elif inputs.items is not None:
+            rows = estimated_rows(inputs.items, row_bytes=100)
     return min(max(-(-rows // _ROWS_A_PARTITION), _FEWEST), _MOST)
 
 
@@ -107,16 +111,12 @@ class _Builder:
 
     def interactions(self, path: Path, min_weight: float | None) -> None:
         writer = self._writer(INTERACTION_SCHEMA)
-        for block in read_interactions(path, min_weight=min_weight):
-            users = block.users.take(block.user_codes)
-            batch = pa.record_batch(
-                [users, block.items, pa.array(block.times)], schema=INTERACTION_SCHEMA
-            )
-            if batch.num_rows:
-                positions = partitions_of(block.users, self._partitions)[block.user_codes]
-                writer.add(batch, positions)
-            self._note(block.bad)
-            self._count(block.read)
+        for batch, bad, read in read_interactions(path, min_weight=min_weight):
+            users: Any = batch.column("user")
+            positions = partitions_of(users.dictionary, self._partitions)
+            writer.add(batch.cast(INTERACTION_SCHEMA), positions[np.asarray(users.indices)])
+            self._note(bad)
+            self._count(read)
         writer.flush()
 
     def histories(self, path: Path) -> None:
@@ -140,7 +140,7 @@ class _Builder:
         writer.flush()
 
     def good_items(self, path: Path, *, count: bool = False) -> Iterator[list[Item]]:
-        """Yields items, and takes note of the rows that are none."""
+        """Yields items, and records the rows that are none."""
         for block in read_items(path):
             self._note(entry for entry in block if isinstance(entry, BadRow))
             if count:

@@ -18,7 +18,7 @@ from services.backfill.grouping.partitions import read_partition
 from services.backfill.grouping.rows import interaction_rows, item_rows
 from services.backfill.grouping.texts import Texts
 from services.backfill.inputs.readers import fingerprint
-from services.backfill.rows import BadRow
+from services.common.tabular.blocks import BadRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from reclm_client import Kind
     from services.backfill.inputs.readers import Inputs
-    from services.backfill.rows import Row
+    from services.backfill.rows import ProfileRow
 
-MARKER = "spool.json"
+MARKER = "grouped.json"
 _FORM = 2
-"""Changes when spools of before cannot be read any more, or would have other digests."""
+"""Changes when earlier grouped inputs cannot be read any more, or would have other digests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +67,14 @@ class Grouping:
         partitions: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Grouping:
-        """Finds the spool of an input, or builds it.
+        """Finds the grouped input of an earlier run, or builds it.
 
         Args:
-            folder: Where; what is there is replaced if it is the spool of something else.
+            folder: Where; the grouped form of another input is replaced.
             inputs: What to read.
             history: How many entries of a history to keep, the newest.
             partitions: How many files; by default one for a hundred thousand rows.
-            progress: Called now and then with the number of rows read so far.
+            progress: Called from time to time with the number of rows read so far.
 
         Raises:
             BackfillError: The input cannot be read, or something else is in the folder.
@@ -102,7 +102,9 @@ class Grouping:
             folder.rename(old)
             shutil.rmtree(old)
         elif folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-            raise BackfillError(f"{folder} holds something other than a spool; choose another")
+            raise BackfillError(
+                f"{folder} holds something other than a grouped input; choose another"
+            )
         beside.mkdir(parents=True)
         count = default_partitions(inputs) if partitions is None else partitions
         try:
@@ -129,7 +131,7 @@ class Grouping:
         beside.rename(folder)
         return cls._of(folder, marker)
 
-    def rows(self, partition: int) -> Iterator[Row]:
+    def rows(self, partition: int) -> Iterator[ProfileRow]:
         """Yields the rows of a partition, those with like histories next to each other.
 
         The order is the same each time.
@@ -175,7 +177,7 @@ class Grouping:
 
 
 def _read_marker(folder: Path) -> dict[str, Any] | None:
-    """Returns what a spool says of itself; None if it is none.
+    """Returns the marker of a grouped input; None if there is none.
 
     The fingerprint is empty where files of it are missing or cut.
     """

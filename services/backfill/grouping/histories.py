@@ -9,10 +9,11 @@ from pydantic_core import from_json
 
 from services.backfill.grouping.rows import HALVES, PREFIX, row_digest
 from services.backfill.grouping.texts import inline_digest
-from services.backfill.inputs.columns import listed
-from services.backfill.inputs.files import shown
 from services.backfill.inputs.histories import history_of
-from services.backfill.rows import BadRow, Row
+from services.backfill.rows import ProfileRow
+from services.common.tabular.blocks import BadRow
+from services.common.tabular.files import shown
+from services.common.tabular.rules import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,7 +31,7 @@ HISTORY_SCHEMA = pa.schema(_HISTORY_COLUMNS)
 
 
 def history_batch(lines: list[HistoryLine]) -> pa.RecordBatch:
-    """Returns histories in the form of the spool."""
+    """Returns histories in the form of the partitions."""
     return pa.record_batch(
         [
             pa.array([line.id for line in lines], pa.string()),
@@ -55,7 +56,7 @@ def second_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[BadRow]:
 
 def history_rows(
     batches: Callable[[], Iterable[pa.RecordBatch]], *, kind: Kind, history: int, texts: Texts
-) -> Iterator[Row]:
+) -> Iterator[ProfileRow]:
     """Yields a row for each id, the first with it.
 
     Args:
@@ -89,7 +90,7 @@ def history_rows(
         parts = [digests[id_]] if kind == "item" else []
         parts += [digests[e] if isinstance(e, str) else inline_digest(e) for e in entries]
         said, behind = (b"".join(part[half] for part in parts) for half in HALVES)
-        yield Row(id_, entries, row_digest(kind, said, behind))
+        yield ProfileRow(id_, entries, row_digest(kind, said, behind))
 
 
 def _entries(line: pa.Scalar[Any], history: int) -> tuple[str | Item, ...]:

@@ -5,13 +5,12 @@ A file is Arrow streams one after the other, one for each time that the buffer w
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-
-from services.backfill.inputs.columns import checksums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from services.backfill.inputs.columns import Strings
+    Strings = pa.Array[Any]
+
 
 _LEAST_BUFFER = 2 * 1024 * 1024
 _BUFFER_A_PARTITION = 8 * 1024
@@ -31,6 +31,12 @@ _COUNT_ROWS = 1_000_000
 def partition_path(folder: Path, partition: int) -> Path:
     """Returns where a partition lies; one without rows has no file."""
     return folder / f"partition-{partition:04d}.arrows"
+
+
+def checksums(ids: Strings) -> NDArray[np.uint32]:
+    """Returns a number for each string, the same in every process; others may have it too."""
+    raw: list[Any] = ids.cast(pa.binary()).to_pylist()
+    return np.fromiter(map(zlib.crc32, raw), np.uint32, len(raw))
 
 
 def partitions_of(ids: Strings, partitions: int) -> NDArray[np.uint16]:

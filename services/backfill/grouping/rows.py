@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from services.backfill.grouping.texts import HALF, digest_matrix
-from services.backfill.inputs.columns import listed
-from services.backfill.rows import Row
+from services.backfill.rows import ProfileRow
+from services.common.tabular.rules import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reclm_client import Kind
+    from services.backfill.grouping.partitions import Strings
     from services.backfill.grouping.texts import Texts
-    from services.backfill.inputs.columns import Strings
 
 _INTERACTION_COLUMNS: Mapping[str, pa.DataType] = {
     "user": pa.string(),
@@ -60,7 +60,7 @@ def row_digest(kind: Kind, said: bytes | memoryview, texts: bytes | memoryview) 
 
 def interaction_rows(
     batches: Iterable[pa.RecordBatch], *, history: int, texts: Texts
-) -> Iterator[Row]:
+) -> Iterator[ProfileRow]:
     """Yields a row for each user.
 
     Args:
@@ -98,11 +98,11 @@ def interaction_rows(
         for id_, end in zip(ids, (ends[some] - begin).tolist(), strict=True):
             at = slice(start * HALF, end * HALF)
             digest = row_digest("user", said[at], behind[at])
-            yield Row(id_, tuple(flat[start:end]), digest)
+            yield ProfileRow(id_, tuple(flat[start:end]), digest)
             start = end
 
 
-def item_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[Row]:
+def item_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[ProfileRow]:
     """Yields a row for each item, in order of the ids; of two with one id the last counts."""
     held = list(batches)
     if not held:
@@ -116,7 +116,7 @@ def item_rows(batches: Iterable[pa.RecordBatch]) -> Iterator[Row]:
     names = listed(ids.dictionary.take(order))
     for name, place in zip(names, last[order].tolist(), strict=True):
         said, behind = (digests[place, half].tobytes() for half in HALVES)
-        yield Row(name, (), row_digest("item", said, behind))
+        yield ProfileRow(name, (), row_digest("item", said, behind))
 
 
 def _gathered(batches: Iterable[pa.RecordBatch], history: int) -> pa.Table:

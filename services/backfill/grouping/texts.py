@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from services.backfill.inputs.columns import checksums, listed
+from services.backfill.grouping.partitions import checksums
+from services.common.tabular.rules import listed
 from services.profiles.domain.profile import canonical_hash
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reclm_client import Item
-    from services.backfill.inputs.columns import Strings
+    from services.backfill.grouping.partitions import Strings
 
 HALF = 8
 DIGEST_SIZE = 2 * HALF

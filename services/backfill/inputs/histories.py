@@ -1,4 +1,4 @@
-"""Histories, one NDJSON object each: the form of the job's failures, so that they come back in."""
+"""Histories, one NDJSON object each: the form of the failures file, which can so be fed back."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from reclm_client import Item
 from services.backfill.errors import BackfillError
-from services.backfill.inputs.files import shown, sources
-from services.backfill.inputs.ndjson_files import read_objects
-from services.backfill.inputs.values import described, id_fault, id_of, readable_id, text_of
-from services.backfill.rows import BadRow
+from services.common.tabular.blocks import BadRow, raised_as
+from services.common.tabular.files import bad_line, sources
+from services.common.tabular.ndjson import read_objects
+from services.common.tabular.rules import ID, TEXT, Fault, described
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,56 +32,41 @@ def read_histories(path: Path) -> Iterator[tuple[list[HistoryLine], list[BadRow]
     Raises:
         BackfillError: A file cannot be read, or is not NDJSON.
     """
-    for source in sources(path):
-        if source.format != "ndjson":
-            raise BackfillError(f"{source.path}: histories come as .ndjson or .jsonl (also .gz)")
-        for objects, bad in read_objects(source):
-            good = []
-            for number, line, value in objects:
-                where = f"{source.name}, line {number}"
-                fault = _fault(value)
-                if fault is None:
-                    good.append(HistoryLine(id_of(value["id"]) or "", where, line))
-                else:
-                    bad.append(BadRow(readable_id(value.get("id")), where, fault, shown(line)))
-            yield good, bad
+    with raised_as(BackfillError):
+        for source in sources(path):
+            if source.format != "ndjson":
+                raise BackfillError(f"{source.path}: histories are .ndjson or .jsonl (.gz, .zst)")
+            for objects, bad in read_objects(source):
+                good = []
+                for number, line, value in objects:
+                    try:
+                        id_ = ID.take("id", value.get("id"))
+                        history_of(value)
+                        good.append(HistoryLine(id_, f"{source.name}, line {number}", line))
+                    except Fault as fault:
+                        id_ = ID.valid(value.get("id"))
+                        bad.append(bad_line(source, number, str(fault), line, id_))
+                yield good, bad
 
 
-def history_of(value: Mapping[str, object], newest: int) -> tuple[str | Item, ...]:
-    """Returns the newest entries of a history that has been checked, oldest first."""
-    entries = value["history"]
-    return tuple(map(_entry, entries[-newest:] if isinstance(entries, list) else ()))
+def history_of(value: Mapping[str, object], newest: int = 0) -> tuple[str | Item, ...]:
+    """Returns the newest entries of a history, oldest first; all by default.
 
-
-def _entry(value: object) -> str | Item:
-    if not isinstance(value, dict):
-        return id_of(value) or ""
-    title, category, description = (
-        text_of(value.get(name)) or "" for name in ("title", "category", "description")
-    )
-    return Item(id_of(value.get("id")) or "", title, category, description)
-
-
-def _fault(value: Mapping[str, object]) -> str | None:
-    if fault := id_fault("id", value.get("id")):
-        return fault
+    Raises:
+        Fault: One of them is neither an id nor an item.
+    """
     entries = value.get("history")
     if not isinstance(entries, list):
-        return f"history {described(entries)}, not a list of ids and items"
-    for index, entry in enumerate(entries):
-        name = f"history[{index}]"
-        fault = _item_fault(name, entry) if isinstance(entry, dict) else id_fault(name, entry)
-        if fault is not None:
-            return fault
-    return None
+        raise Fault(f"history {described(entries)}, not a list of ids and items")
+    return tuple(_entry(f"history[{at}]", entry) for at, entry in enumerate(entries[-newest:]))
 
 
-def _item_fault(name: str, item: Mapping[str, object]) -> str | None:
-    if item.get("id") is not None and (fault := id_fault(f"{name}.id", item["id"])):
-        return fault
-    if item.get("title") is None:
-        return f"{name} has no title"
-    for member in ("title", "category", "description"):
-        if text_of(item.get(member)) is None:
-            return f"{name}.{member} {described(item[member])}, not a string"
-    return None
+def _entry(name: str, entry: object) -> str | Item:
+    if not isinstance(entry, dict):
+        id_: str = ID.take(name, entry)
+        return id_
+    if entry.get("title") is None:
+        raise Fault(f"{name} has no title")
+    item_id = "" if entry.get("id") is None else ID.take(f"{name}.id", entry["id"])
+    members = ("title", "category", "description")
+    return Item(item_id, *(TEXT.take(f"{name}.{member}", entry.get(member)) for member in members))

@@ -26,7 +26,7 @@ FORMAT = 1
 NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"
 """A bundle's name, which is also its folder's: no path, and no hidden file."""
 
-_FILE = "manifest.json"
+FILE = "manifest.json"
 _MAX_BYTES = 4 * 1024 * 1024
 
 Name = Annotated[str, StringConstraints(pattern=NAME)]
@@ -113,18 +113,18 @@ def read(folder: Path) -> BundleManifest:
     Raises:
         DamagedBundle: There is none, or this service cannot read it.
     """
-    path = folder / _FILE
+    path = folder / FILE
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise DamagedBundle(f"{folder.name}: {_FILE} is over {_MAX_BYTES} bytes")
+            raise DamagedBundle(f"{folder.name}: {FILE} is over {_MAX_BYTES} bytes")
         raw = path.read_bytes()
         document = from_json(raw)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        raise DamagedBundle(f"{folder.name}: {_FILE} cannot be read: {why}") from error
+        raise DamagedBundle(f"{folder.name}: {FILE} cannot be read: {why}") from error
     if isinstance(document, dict) and document.get("format") != FORMAT:
         raise DamagedBundle(
-            f"{folder.name}: {_FILE} has format {document.get('format')!r}, and this service reads "
+            f"{folder.name}: {FILE} has format {document.get('format')!r}, and this service reads "
             f"format {FORMAT}; export the bundle with the release that the service is of"
         )
     try:
@@ -132,9 +132,9 @@ def read(folder: Path) -> BundleManifest:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise DamagedBundle(f"{folder.name}: {_FILE}: {where}: {first['msg']}") from error
+        raise DamagedBundle(f"{folder.name}: {FILE}: {where}: {first['msg']}") from error
     if manifest.name != folder.name:
         raise DamagedBundle(
-            f"{folder.name}: {_FILE} is that of {manifest.name!r}; a bundle's folder has its name"
+            f"{folder.name}: {FILE} is that of {manifest.name!r}; a bundle's folder has its name"
         )
     return manifest

@@ -157,5 +157,5 @@ def test_the_papers_results_are_shown_beside_ours(paths: BenchmarkPaths, tmp_pat
         assert figures["users"] > 5
     assert re.search(r"\| lightgcn base \| [01]\.\d{4} \| 0\.0467 \| [01]\.\d{4} \| 0\.1488 ", full)
     assert re.search(r"\| lightgcn augmented \| [01]\.\d{4} \| 0\.1371 ", cold)
-    with pytest.raises(BenchmarkError, match="is for `protocol: paper` alone"):
+    with pytest.raises(BenchmarkError, match="it needs `protocol: paper`"):
         run(paths, tmp_path, grid.replace("protocol: paper\n", ""))

@@ -107,7 +107,8 @@ def test_a_matrix_whose_indices_are_beyond_its_shape_is_refused(tmp_path: Path) 
         (Call(builtins.eval, "open('HERE', 'w')"), "(builtins|__builtin__).eval"),
         (Call(builtins.exec, "open('HERE', 'w')"), "(builtins|__builtin__).exec"),
         (Call(builtins.getattr, {}, "pop"), "(builtins|__builtin__).getattr"),
-        (Call(builtins.open, "HERE", "w"), "io.open"),
+        # Python 3.13 pickles `open` as `_io.open`, earlier ones as `io.open`.
+        (Call(builtins.open, "HERE", "w"), "_?io.open"),
         (Call(np.load, "HERE", None, True), "numpy.load"),
         (Call(np.fromfile, "HERE"), "numpy.*fromfile"),
         (Call(np.vectorize, print), "numpy.vectorize"),

@@ -112,7 +112,7 @@ def test_a_bundle_scores_as_its_model_does(name: str, way: str, tmp_path: Path) 
         cold = HERE.cold_users[:1]
         asked = model.new_user_scores(matrix([history]), profiles[cold])[0]
         near(reader.new_user(history, profiles[cold][0]), asked)
-        # A stranger in the model's own matrix is no other than one from outside.
+        # A new user who has a row in the model is scored like one who has none.
         near(model.scores(cold, matrix([history]))[0], asked)
         if reads and history:
             assert np.abs(asked - reader.new_user(history)).max() > 1e-4
@@ -179,7 +179,7 @@ def test_a_name_that_is_in_use_or_is_none_is_refused(tmp_path: Path) -> None:
         write_bundle(trained("ease", "base"), tmp_path, name="one")
     assert (tmp_path / "one" / "manifest.json").read_bytes() == before
     for name in ("", "..", ".hidden", "a/b", "x" * 65, "a b", "one\n"):
-        with pytest.raises(ExportError, match="no name for a bundle"):
+        with pytest.raises(ExportError, match="not a valid name for a bundle"):
             write_bundle(trained("popularity", "base"), tmp_path, name=name)
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
@@ -214,7 +214,7 @@ def test_numbers_that_are_not_finite_do_not_go_online(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [("ncf", "no product of two vectors"), ("random", "by lot")]
+    ("name", "why"), [("ncf", "no product of two vectors"), ("random", "scores are random")]
 )
 def test_what_cannot_be_exported_says_why(name: str, why: str, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=rf"{name} cannot be exported: .*{why}"):

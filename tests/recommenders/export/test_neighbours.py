@@ -25,3 +25,13 @@ def test_nearer_items_come_before_equal_ones_of_lower_rows() -> None:
     assert rows[10].tolist() == [9, 0, 1, 2]
     assert np.allclose(scores[10], [0.8, 0, 0, 0])
     assert nearest(vectors[:1], 4)[0].shape == (1, 0)
+
+
+def test_cosines_that_differ_by_rounding_alone_are_equal() -> None:
+    # One direction in many lengths: the last digits of a cosine are those of a BLAS kernel.
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((101, 64)).astype(np.float32)
+    vectors[50:] = vectors[50] * rng.uniform(0.1, 10, (51, 1)).astype(np.float32)
+    rows, _ = nearest(vectors, 5)
+    assert rows[100].tolist() == [50, 51, 52, 53, 54]
+    assert rows[50].tolist() == [51, 52, 53, 54, 55]

@@ -274,7 +274,7 @@ def test_new_users_can_have_profiles_of_their_own_for_each_number_of_clicks(
         (("seeds: [1, 2]", "seeds: []"), "seeds"),
         (
             ("seeds: [1, 2]", "stranger_profiles: x"),
-            r"study\.yaml: .*stranger_profiles is now called new_user_profiles",
+            r"study\.yaml: .*'stranger_profiles' is now called 'new_user_profiles'",
         ),
         (
             ("items: both", "stranger_profiles: items"),

@@ -99,7 +99,10 @@ def test_a_base_in_several_files_keeps_them(base: Path, adapter: Path, tmp_path:
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (lambda factors: factors | {"base_model.model.lm_head.weight": torch.ones(2)}, "no factor"),
+        (
+            lambda factors: factors | {"base_model.model.lm_head.weight": torch.ones(2)},
+            "not a factor",
+        ),
         (lambda factors: dict(list(factors.items())[1:]), "damaged: KeyError"),
         (lambda factors: {name: t[:, :1] for name, t in factors.items()}, "for another base"),
         (lambda factors: {name: t * 1e30 for name, t in factors.items()}, "too large for float32"),

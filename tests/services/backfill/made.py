@@ -7,16 +7,16 @@ import hashlib
 import numpy as np
 
 from services.backfill.makers import Made
-from services.backfill.rows import Row
+from services.backfill.rows import ProfileRow
 
 VERSION = "00112233aabbccdd"
 
 
-def row(id_: str, history: tuple[str, ...] = ("a", "b"), *, text: str = "") -> Row:
+def row(id_: str, history: tuple[str, ...] = ("a", "b"), *, text: str = "") -> ProfileRow:
     """A row whose digest is in two halves: what it refers to, and the texts behind that."""
     referred = hashlib.blake2b(repr((id_, history)).encode(), digest_size=8).digest()
     texts = hashlib.blake2b(text.encode(), digest_size=8).digest()
-    return Row(id_, history, referred + texts)
+    return ProfileRow(id_, history, referred + texts)
 
 
 def made(id_: str, *, version: str = VERSION, status: str = "generated", size: int = 4) -> Made:

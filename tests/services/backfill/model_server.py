@@ -1,4 +1,4 @@
-"""A model server that batches, in virtual time: what a limit makes of it can be told exactly."""
+"""A model server that batches, in virtual time: the effect of a limit can be computed exactly."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reclm_client import Item
 from services.backfill.inputs.interactions import read_interactions
 from services.backfill.inputs.readers import read_items
-from services.backfill.rows import BadRow
+from services.common.tabular.blocks import BadRow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,10 +21,9 @@ Read = tuple[list[tuple[str, str, int]], list[BadRow]]
 def interactions(path: Path, min_weight: float | None = None) -> Read:
     rows: list[tuple[str, str, int]] = []
     bad: list[BadRow] = []
-    for block in read_interactions(path, min_weight=min_weight):
-        users = block.users.take(block.user_codes).to_pylist()
-        rows += zip(users, block.items.to_pylist(), block.times.tolist(), strict=True)
-        bad += block.bad
+    for batch, faults, _ in read_interactions(path, min_weight=min_weight):
+        rows += zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        bad += faults
     return rows, bad
 
 

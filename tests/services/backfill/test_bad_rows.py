@@ -1,4 +1,4 @@
-"""Rows that cannot be read cost only themselves, and are told with their place."""
+"""Rows that cannot be read cost only themselves, and are reported with file and line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from reclm_client import Item
 from services.backfill.inputs.readers import read_items
-from services.backfill.rows import BadRow
+from services.common.tabular.blocks import BadRow
 from tests.services.backfill.reading import SECOND, interactions, items, ndjson, positions, write
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The items of the input go into the catalogue: the last of each id, and no more when told to stop."""
+"""The items of the input go into the catalogue: the last of each id, and no more once the job stops."""
 
 from __future__ import annotations
 

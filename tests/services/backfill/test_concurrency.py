@@ -1,4 +1,4 @@
-"""The pace against a model server in virtual time, and the gate in real time."""
+"""The limit against a model server in virtual time, and the limiter in real time."""
 
 from __future__ import annotations
 

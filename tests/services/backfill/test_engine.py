@@ -18,8 +18,8 @@ from services.backfill.errors import BackfillError
 from services.backfill.inputs.readers import Inputs
 from services.backfill.makers import PushedBack, RowFailed
 from services.backfill.options import Options
+from services.backfill.outcomes import OutcomeCounts
 from services.backfill.parts import Part, PartFile, failures_path
-from services.backfill.tally import Tally
 from services.profiles.stores.redis import profiles
 from tests.services.backfill.made import VERSION, made, row
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from services.backfill.makers import Made
-    from services.backfill.rows import Row
+    from services.backfill.rows import ProfileRow
 
 pytestmark = pytest.mark.anyio
 
@@ -36,21 +36,21 @@ pytestmark = pytest.mark.anyio
 class ListGrouping:
     """Rows that are in memory already, partition by partition."""
 
-    def __init__(self, *partitions: list[Row]) -> None:
+    def __init__(self, *partitions: list[ProfileRow]) -> None:
         self._partitions = partitions
 
-    def rows(self, number: int) -> list[Row]:
+    def rows(self, number: int) -> list[ProfileRow]:
         return self._partitions[number]
 
 
 class ScriptedMaker:
-    """Makes everything, but for the rows that it is told something else about."""
+    """Makes every row, except those for which a test sets another outcome."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[Row, float | None]] = []
-        self.answers: dict[str, Callable[[Row], Made | Awaitable[Made]]] = {}
+        self.asked: list[tuple[ProfileRow, float | None]] = []
+        self.answers: dict[str, Callable[[ProfileRow], Made | Awaitable[Made]]] = {}
 
-    async def make(self, row: Row, *, max_age_s: float | None) -> Made:
+    async def make(self, row: ProfileRow, *, max_age_s: float | None) -> Made:
         self.asked.append((row, max_age_s))
         await asyncio.sleep(0)
         answer = self.answers.get(row.id, lambda row: made(row.id))(row)
@@ -60,11 +60,11 @@ class ScriptedMaker:
 class Bench:
     """An engine, and all that it works with."""
 
-    def __init__(self, out: Path, *partitions: list[Row], **options: Any) -> None:
+    def __init__(self, out: Path, *partitions: list[ProfileRow], **options: Any) -> None:
         self.out = out
         self.partitions = partitions
         self.maker = ScriptedMaker()
-        self.tally = Tally()
+        self.counts = OutcomeCounts()
         self.finished: list[PartFile] = []
         self.options = Options(
             inputs=Inputs(kind="user", interactions=out),
@@ -89,7 +89,7 @@ class Bench:
             version=VERSION,
             started_ms=time.time_ns() // 1_000_000 - 5_000,
             limiter=limiter,
-            tally=self.tally,
+            counts=self.counts,
             finished=self.finished,
             before_first=before_first,
         )
@@ -97,10 +97,10 @@ class Bench:
     async def run(self) -> None:
         await self.engine.run(range(len(self.partitions)))
 
-    async def again(self, *partitions: list[Row]) -> None:
+    async def again(self, *partitions: list[ProfileRow]) -> None:
         """Runs the job once more, with another input."""
         self.partitions = partitions
-        self.tally, self.finished = Tally(), []
+        self.counts, self.finished = OutcomeCounts(), []
         self.maker.asked.clear()
         self.first = 0
         self.engine = self.new_engine()
@@ -114,17 +114,17 @@ class Bench:
         return [json.loads(line) for line in failures_path(self.out, number).open()]
 
 
-def refuse(code: str = "invalid-input", *unknown: str) -> Callable[[Row], Made]:
-    def answer(_: Row) -> Made:
+def refuse(code: str = "invalid-input", *unknown: str) -> Callable[[ProfileRow], Made]:
+    def answer(_: ProfileRow) -> Made:
         raise RowFailed(code, f"{code} it is", unknown)
 
     return answer
 
 
-def push_back(times: int) -> Callable[[Row], Made]:
+def push_back(times: int) -> Callable[[ProfileRow], Made]:
     left = [times]
 
-    def answer(row: Row) -> Made:
+    def answer(row: ProfileRow) -> Made:
         if left[0]:
             left[0] -= 1
             raise PushedBack("503 model-unavailable: down", 0.0)
@@ -142,7 +142,7 @@ async def test_every_row_of_every_partition_comes_out_once(tmp_path: Path) -> No
         ("part-00000.parquet", 50),
         ("part-00002.parquet", 40),
     ]
-    assert (bench.tally.generated, bench.tally.rows, bench.first) == (90, 90, 1)
+    assert (bench.counts.generated, bench.counts.rows, bench.first) == (90, 90, 1)
 
 
 async def test_what_is_done_is_passed_over_and_what_changed_is_not(tmp_path: Path) -> None:
@@ -152,14 +152,14 @@ async def test_what_is_done_is_passed_over_and_what_changed_is_not(tmp_path: Pat
 
     ages = {asked.id: age for asked, age in bench.maker.asked}
     assert ages.keys() == {"b", "c", "e"}
-    assert bench.tally.unchanged == 1
+    assert bench.counts.unchanged == 1
     assert bench.ids() == ["a", "b", "c", "e"]
     # Another history is another request, and the service sees that; another text it cannot see.
     assert ages["b"] is ages["e"] is None
     assert ages["c"] == pytest.approx(5, abs=2)
 
     await bench.again([row("a"), row("b", ("x",)), row("c", text="new title"), row("e")])
-    assert (bench.maker.asked, bench.first, bench.tally.unchanged) == ([], 0, 4)
+    assert (bench.maker.asked, bench.first, bench.counts.unchanged) == ([], 0, 4)
 
 
 async def test_refresh_takes_nothing_from_before_the_job(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ async def test_what_fails_by_chance_has_three_chances(tmp_path: Path) -> None:
     bench = Bench(tmp_path, [row("a"), row("b")])
     times: list[float] = []
 
-    def unlucky(asked: Row) -> Made:
+    def unlucky(asked: ProfileRow) -> Made:
         times.append(time.monotonic())
         if len(times) < 3:
             raise RowFailed("malformed-generation", "not a profile")
@@ -218,7 +218,7 @@ async def test_a_run_of_failures_ends_it_and_what_was_made_stays(tmp_path: Path)
 
     bench.maker.answers.clear()
     await bench.again(rows)
-    assert bench.tally.unchanged == 10
+    assert bench.counts.unchanged == 10
     assert len(bench.ids()) == 60
 
 
@@ -229,8 +229,8 @@ async def test_what_passes_by_itself_is_waited_for(tmp_path: Path) -> None:
     for one in rows:
         bench.maker.answers[one.id] = down
     await bench.run()
-    assert (bench.tally.generated, bench.tally.failed) == (12, 0)
-    assert bench.tally.pushed_back == 40
+    assert (bench.counts.generated, bench.counts.failed) == (12, 0)
+    assert bench.counts.pushed_back == 40
 
 
 async def test_patience_has_an_end(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ async def test_a_row_that_is_always_pushed_back_while_others_pass_fails(tmp_path
     bench = Bench(tmp_path, rows, patience_s=60)
     bench.maker.answers["u000"] = push_back(1_000_000)
     await bench.run()
-    assert bench.tally.failed == 1
+    assert bench.counts.failed == 1
     assert bench.failures()[0]["error"]["code"] == "unavailable"
     assert len(bench.ids()) == 199
 
@@ -254,7 +254,7 @@ async def test_items_that_are_gone_are_dropped_where_that_is_wanted(tmp_path: Pa
     rows = [row("a", ("gone", "here")), row("b", ("gone",))]
     bench = Bench(tmp_path, rows, unknown_items="drop")
 
-    def answer(asked: Row) -> Made:
+    def answer(asked: ProfileRow) -> Made:
         if "gone" in asked.history:
             raise RowFailed("unknown-items", "1 item id is not in the catalogue", ["gone"])
         return made(asked.id)
@@ -279,7 +279,7 @@ async def test_stopped_it_lets_what_is_under_way_finish_and_begins_no_more(tmp_p
     bench = Bench(tmp_path, rows)
     eight, let = asyncio.Event(), asyncio.Event()
 
-    async def held(asked: Row) -> Made:
+    async def held(asked: ProfileRow) -> Made:
         if len(bench.maker.asked) == 8:
             eight.set()
         await let.wait()
@@ -291,10 +291,10 @@ async def test_stopped_it_lets_what_is_under_way_finish_and_begins_no_more(tmp_p
     bench.engine.stop()
     let.set()
     await running
-    assert len(bench.maker.asked) == bench.tally.generated == 8
+    assert len(bench.maker.asked) == bench.counts.generated == 8
 
     await bench.again(rows)
-    assert bench.tally.unchanged == 8
+    assert bench.counts.unchanged == 8
     assert len(bench.ids()) == 100
 
 
@@ -306,7 +306,7 @@ async def test_no_more_partitions_are_begun_than_rows_may_be_held(
     bench = Bench(tmp_path, *partitions)
     held, let = asyncio.Event(), asyncio.Event()
 
-    async def wait(asked: Row) -> Made:
+    async def wait(asked: ProfileRow) -> Made:
         held.set()
         await let.wait()
         return made(asked.id)
@@ -329,7 +329,7 @@ async def test_it_can_be_stopped_while_there_is_no_room_for_another_partition(
     bench = Bench(tmp_path, [row("a"), row("b")], [row("c")])
     held, let = asyncio.Event(), asyncio.Event()
 
-    async def wait(asked: Row) -> Made:
+    async def wait(asked: ProfileRow) -> Made:
         held.set()
         await let.wait()
         return made(asked.id)
@@ -341,7 +341,7 @@ async def test_it_can_be_stopped_while_there_is_no_room_for_another_partition(
     bench.engine.stop()
     let.set()
     await asyncio.wait_for(running, 5)
-    assert bench.tally.generated < 3
+    assert bench.counts.generated < 3
 
 
 async def test_who_makes_rows_waits_for_the_disk(
@@ -351,7 +351,7 @@ async def test_who_makes_rows_waits_for_the_disk(
     most = 0
     write = Part.write
 
-    def slowly(part: Part, rows: list[tuple[Row, Made]]) -> None:
+    def slowly(part: Part, rows: list[tuple[ProfileRow, Made]]) -> None:
         nonlocal most
         most = max(most, len(rows), part.buffered)
         time.sleep(0.02)

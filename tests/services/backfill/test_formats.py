@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reclm_client import Item
-from services.backfill.inputs import files as inputs_files
+from services.common.tabular import files as inputs_files
 from tests.services.backfill.reading import SECOND, interactions, items, ndjson, positions, write
 
 if TYPE_CHECKING:
@@ -163,6 +163,6 @@ def test_a_folder_is_all_files_in_it(tmp_path: Path) -> None:
 
 
 def test_a_moment_of_python_is_taken_too() -> None:
-    from services.backfill.inputs.values import microseconds_of
+    from services.common.tabular.rules import time_rule
 
-    assert microseconds_of(datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)) == SECOND
+    assert time_rule().value(datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)) == SECOND

@@ -20,10 +20,12 @@ from services.backfill.grouping import rows as grouping_rows
 from services.backfill.grouping.grouped import Grouping
 from services.backfill.grouping.texts import Texts, item_digest, unknown_digest, write_texts
 from services.backfill.inputs.readers import Inputs
-from services.backfill.rows import BadRow, Row
+from services.common.tabular.blocks import BadRow
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from services.backfill.rows import ProfileRow
 
 ITEMS = [
     {"item_id": "a", "title": "A", "category": "c", "description": "d"},
@@ -48,7 +50,7 @@ def write_interactions(path: Path, rows: list[tuple[Any, Any, Any]]) -> Path:
     return path
 
 
-def all_rows(grouping: Grouping) -> dict[str, Row]:
+def all_rows(grouping: Grouping) -> dict[str, ProfileRow]:
     rows = [row for partition in range(grouping.partitions) for row in grouping.rows(partition)]
     found = {row.id: row for row in rows}
     assert len(found) == len(rows) == grouping.ids
@@ -67,7 +69,7 @@ def user_grouping(
         interactions=write_interactions(tmp_path / "x.parquet", rows),
         items=write_lines(tmp_path / "items.ndjson", *items),
     )
-    return Grouping.make(tmp_path / "spool", inputs, **{"history": 10, **options})
+    return Grouping.make(tmp_path / "grouped", inputs, **{"history": 10, **options})
 
 
 def test_users_by_hand(tmp_path: Path) -> None:
@@ -92,7 +94,7 @@ def test_without_times_the_order_of_the_input_counts(tmp_path: Path) -> None:
     (tmp_path / "in" / "2.ndjson").write_text('{"user_id":"u","item_id":7,"weight":2}\nno\n')
     inputs = Inputs(kind="user", interactions=tmp_path / "in", min_weight=1)
     seen: list[int] = []
-    grouping = Grouping.make(tmp_path / "deep" / "spool", inputs, history=9, progress=seen.append)
+    grouping = Grouping.make(tmp_path / "deep" / "grouped", inputs, history=9, progress=seen.append)
     assert histories_of(grouping) == {"u": ("a", "b", "7"), "v": ("a",)}
     assert (grouping.interactions, grouping.bad, seen) == (6, 1, [4, 6])
     why = "not JSON: expected ident at line 1 column 2"
@@ -122,7 +124,7 @@ def test_grouping_is_that_of_a_dict(
         wanted.setdefault(user, []).append((time, item))
     for entries in wanted.values():
         entries.sort(key=lambda entry: entry[0])
-    folder = tmp_path_factory.mktemp("spool")
+    folder = tmp_path_factory.mktemp("grouped")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(grouping_rows, "_COMPACT_ROWS", sizes[0])
         patch.setattr(grouping_rows, "_ROWS_AT_ONCE", sizes[1])
@@ -205,7 +207,7 @@ def test_histories(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "x.ndjson", *HISTORIES)
     items = write_lines(tmp_path / "i.ndjson", *ITEMS)
     inputs = Inputs(kind="user", histories=path, items=items)
-    grouping = Grouping.make(tmp_path / "spool", inputs, history=3, partitions=1)
+    grouping = Grouping.make(tmp_path / "grouped", inputs, history=3, partitions=1)
     assert histories_of(grouping) == {"u": INLINE, "v": (), "w": ("a",)}
     assert [row.id for row in grouping.rows(0)] == ["v", "w", "u"]
     assert list(grouping.bad_rows()) == [
@@ -223,7 +225,7 @@ def test_histories(tmp_path: Path) -> None:
         {"id": "u", "history": ["a", {"id": "z", "title": "Zz"}, *HISTORIES[0]["history"][2:]]},
         *HISTORIES[1:],
     )
-    changed = all_rows(Grouping.make(tmp_path / "spool", inputs, history=3, partitions=1))
+    changed = all_rows(Grouping.make(tmp_path / "grouped", inputs, history=3, partitions=1))
     assert {id_ for id_ in first if first[id_].digest != changed[id_].digest} == {"u"}
 
 
@@ -233,16 +235,16 @@ def test_items_with_histories(tmp_path: Path) -> None:
     )
     items = write_lines(tmp_path / "i.ndjson", *ITEMS)
     inputs = Inputs(kind="item", histories=path, items=items)
-    grouping = Grouping.make(tmp_path / "spool", inputs, history=3)
+    grouping = Grouping.make(tmp_path / "grouped", inputs, history=3)
     first = all_rows(grouping)
     assert histories_of(grouping) == {"a": ("b",), "x": ()}
     write_lines(items, {**ITEMS[0], "title": "else"}, *ITEMS[1:])
-    changed = all_rows(Grouping.make(tmp_path / "spool", inputs, history=3))
+    changed = all_rows(Grouping.make(tmp_path / "grouped", inputs, history=3))
     assert first["a"].digest != changed["a"].digest
     assert first["x"] == changed["x"]
 
 
-def _rows_elsewhere(grouping: Grouping) -> list[Row]:
+def _rows_elsewhere(grouping: Grouping) -> list[ProfileRow]:
     return list(all_rows(grouping).values())
 
 
@@ -265,24 +267,24 @@ def test_a_complete_grouping_is_found_again(tmp_path: Path) -> None:
     def made(**options: Any) -> int:
         """Returns how many builds there have been."""
         Grouping.make(
-            tmp_path / "spool", inputs, **{"history": 5, **options}, progress=builds.append
+            tmp_path / "grouped", inputs, **{"history": 5, **options}, progress=builds.append
         )
         return len(builds)
 
     assert made() == 1
     assert made() == 1
-    grouping = Grouping.make(tmp_path / "spool", inputs, history=5)
+    grouping = Grouping.make(tmp_path / "grouped", inputs, history=5)
     assert histories_of(grouping) == {"u": ("a",), "v": ("b",)}
     assert made(history=4) == 2
     assert made(history=4, partitions=2) == 3
     assert made(history=4, partitions=2) == 3
     write_interactions(tmp_path / "x.parquet", [*rows, ("w", "a", 1)])
     assert made(history=4, partitions=2) == 4
-    next((tmp_path / "spool").glob("partition-*")).unlink()
+    next((tmp_path / "grouped").glob("partition-*")).unlink()
     assert made(history=4, partitions=2) == 5
-    grouping = Grouping.make(tmp_path / "spool", inputs, history=4, partitions=2)
+    grouping = Grouping.make(tmp_path / "grouped", inputs, history=4, partitions=2)
     assert set(histories_of(grouping)) == {"u", "v", "w"}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["spool", "x.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["grouped", "x.parquet"]
 
 
 def test_an_interrupted_build_is_begun_anew(
@@ -298,26 +300,26 @@ def test_an_interrupted_build_is_begun_anew(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Grouping.make(tmp_path / "spool", inputs, history=5, progress=stop)
+        Grouping.make(tmp_path / "grouped", inputs, history=5, progress=stop)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
     # Killed, nothing is cleared away.
     with monkeypatch.context() as patch:
         patch.setattr("shutil.rmtree", lambda *_, **__: None)
         with pytest.raises(KeyboardInterrupt):
-            Grouping.make(tmp_path / "spool", inputs, history=5, progress=stop)
-    assert (tmp_path / "spool.partial").is_dir()
-    (tmp_path / "spool.old").mkdir()
-    grouping = Grouping.make(tmp_path / "spool", inputs, history=5)
+            Grouping.make(tmp_path / "grouped", inputs, history=5, progress=stop)
+    assert (tmp_path / "grouped.partial").is_dir()
+    (tmp_path / "grouped.old").mkdir()
+    grouping = Grouping.make(tmp_path / "grouped", inputs, history=5)
     assert histories_of(grouping) == {"u": ("i0", "i1", "i2")}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "spool"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["grouped", "in"]
 
 
 def test_what_is_no_grouping_is_left_alone(tmp_path: Path) -> None:
     inputs = Inputs(kind="user", interactions=write_interactions(tmp_path / "x.parquet", []))
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "a.txt").write_text("years of work")
-    with pytest.raises(BackfillError, match="something other than a spool"):
+    with pytest.raises(BackfillError, match="something other than a grouped input"):
         Grouping.make(tmp_path / "thesis", inputs, history=5)
     assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["a.txt"]
     (tmp_path / "empty").mkdir()
@@ -328,10 +330,10 @@ def test_what_is_no_grouping_is_left_alone(tmp_path: Path) -> None:
         {"history": 1, "partitions": 5000},
     ):
         with pytest.raises(BackfillError):
-            Grouping.make(tmp_path / "spool", inputs, **options)
-    with pytest.raises(BackfillError, match="is not there"):
+            Grouping.make(tmp_path / "grouped", inputs, **options)
+    with pytest.raises(BackfillError, match="is missing"):
         Grouping.make(
-            tmp_path / "spool", replace(inputs, interactions=tmp_path / "y.csv"), history=5
+            tmp_path / "grouped", replace(inputs, interactions=tmp_path / "y.csv"), history=5
         )
     with pytest.raises(ValueError, match="partition 8 is none"):
         Grouping.make(tmp_path / "empty", inputs, history=5).rows(8)
@@ -343,11 +345,11 @@ def test_thousands_of_partitions_need_few_open_files(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, limits[1]))
     try:
-        grouping = Grouping.make(tmp_path / "spool", inputs, history=5, partitions=4096)
+        grouping = Grouping.make(tmp_path / "grouped", inputs, history=5, partitions=4096)
         assert len(all_rows(grouping)) == 9_000
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert len(list((tmp_path / "spool").glob("partition-*"))) > 3_000
+    assert len(list((tmp_path / "grouped").glob("partition-*"))) > 3_000
 
 
 def test_items_with_one_checksum_are_told_apart(tmp_path: Path) -> None:

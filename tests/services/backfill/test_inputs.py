@@ -37,14 +37,14 @@ def test_histories(tmp_path: Path) -> None:
         ("x.ndjson, line 6", "history[0].description is 1.5, not a string"),
         ("x.ndjson, line 7", "id is null or missing, not a string or an integer"),
     ]
-    with pytest.raises(BackfillError, match=r"histories come as \.ndjson"):
+    with pytest.raises(BackfillError, match=r"histories are \.ndjson"):
         list(read_histories(write(tmp_path / "x.csv", "id,history\n")))
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.txt", b"", "no known format"),
+        ("x.txt", b"", "no file of a known format"),
         ("x.csv", b"", "does not begin with a line that names the columns"),
         ("x.csv", b"user_id,item\nu,a\n", "no column 'item_id'; it has user_id, item"),
         ("x.csv", b"user_id,item_id,user_id\n", "'user_id' more than once"),
@@ -73,7 +73,7 @@ def test_parquet_columns_of_no_use(tmp_path: Path, column: pa.Array[Any]) -> Non
 
 
 def test_inputs_that_are_not_there_or_disagree(tmp_path: Path) -> None:
-    with pytest.raises(BackfillError, match="is not there"):
+    with pytest.raises(BackfillError, match="is missing"):
         interactions(tmp_path / "x.csv")
     with pytest.raises(BackfillError, match="holds no"):
         interactions(tmp_path)

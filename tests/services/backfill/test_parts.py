@@ -75,6 +75,24 @@ def test_what_was_journalled_is_there_after_a_crash_and_what_was_not_is_not(tmp_
     assert read(tmp_path)["id"].to_pylist() == ["a", "b", "c"]
 
 
+def test_a_file_that_a_killed_process_was_writing_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = Part(tmp_path, 0, dtype="float16")
+    fill(part, "a")
+    with monkeypatch.context() as patch:
+        # Killed, nothing is cleared away.
+        patch.setattr("pathlib.Path.replace", lambda *_: None)
+        patch.setattr("pathlib.Path.unlink", lambda *_, **__: None)
+        fill(part, "b")
+    journal = tmp_path / WORK / "journal" / "00000"
+    (unfinished,) = (path for path in journal.iterdir() if path.name.startswith("."))
+    unfinished.write_bytes(unfinished.read_bytes()[:100])
+    again = Part(tmp_path, 0, dtype="float16")
+    assert again.request_of("a") is not None
+    assert again.request_of("b") is None
+
+
 def test_a_crash_between_the_file_and_the_end_of_its_journal_doubles_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,7 +175,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(BackfillError, match="make room and start the same command again"):
         part.finish()
     assert read(tmp_path)["id"].to_pylist() == ["a"]
-    assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".new")]
+    assert not [path for path in tmp_path.rglob("*") if ".new" in path.name]
 
 
 def test_vectors_of_two_lengths_are_refused(tmp_path: Path) -> None:

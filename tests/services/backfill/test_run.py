@@ -1,4 +1,4 @@
-"""How a job takes note of signals."""
+"""How a job handles signals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: what is misused is told, what is refused says why, and how it went is told."""
+"""The command line: wrong usage, refusals with their reasons, and reports of progress."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 
 from services import cli
 from services.backfill import run as running
-from services.backfill.manifest import Manifest
+from services.backfill.manifest import OutputManifest
+from services.backfill.outcomes import OutcomeCounts
 from services.backfill.progress import Progress, clock
-from services.backfill.tally import Tally
 from tests.benchmarks.instant_backfill import InstantMaker
 from tests.services.backfill.made import VERSION
 
@@ -51,7 +51,7 @@ def test_a_job_tells_how_it_went(
         *("complete", 7, 7),
     )
     assert "7/7 rows" in captured.err
-    manifest = Manifest.read(tmp_path / "out")
+    manifest = OutputManifest.read(tmp_path / "out")
     assert manifest is not None
     assert (manifest.complete, manifest.rows, manifest.kind) == (True, 7, "user")
     assert manifest.version["digest"] == VERSION
@@ -137,7 +137,7 @@ def test_a_larger_input_keeps_to_the_partitions_there_are(
     with interactions.open("a") as file:
         file.write("u77,i1,5\n")
     assert backfill("--interactions", interactions, "--out", out) == 0
-    manifest = Manifest.read(out)
+    manifest = OutputManifest.read(out)
     assert manifest is not None
     assert (manifest.partitions, manifest.rows) == (2, 8)
 
@@ -171,13 +171,13 @@ def test_a_dry_run_says_what_would_be_done(
 
 @pytest.fixture
 def gateway() -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """A push gateway that keeps what it is told: path and body."""
-    told: list[tuple[str, str]] = []
+    """A push gateway that keeps each path and body."""
+    pushed: list[tuple[str, str]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            told.append((self.path, body.decode()))
+            pushed.append((self.path, body.decode()))
             self.send_response(200)
             self.end_headers()
 
@@ -186,17 +186,17 @@ def gateway() -> Iterator[tuple[str, list[tuple[str, str]]]]:
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", told
+        yield f"http://127.0.0.1:{server.server_port}", pushed
         server.shutdown()
 
 
 def test_a_push_gateway_is_told(
     interactions: Path, tmp_path: Path, gateway: tuple[str, list[tuple[str, str]]]
 ) -> None:
-    url, told = gateway
+    url, pushed = gateway
     arguments = ("--interactions", interactions, "--out", tmp_path / "out", "--push-gateway", url)
     assert backfill(*arguments) == 0
-    path, body = told[-1]
+    path, body = pushed[-1]
     assert path == "/metrics/job/reclm_backfill/kind/user"
     assert 'reclm_backfill_rows{outcome="generated"} 7.0' in body
 
@@ -207,8 +207,8 @@ def test_a_push_gateway_that_is_away_stops_nothing(interactions: Path, tmp_path:
 
 
 def test_progress_says_how_far_it_is() -> None:
-    tally = Tally(generated=30, cached=10, failed=2, unchanged=5)
-    progress = Progress(tally, 1_000, limit=lambda: 24, stream=io.StringIO())
+    counts = OutcomeCounts(generated=30, cached=10, failed=2, unchanged=5)
+    progress = Progress(counts, 1_000, limit=lambda: 24, stream=io.StringIO())
     with progress:
         line = progress.line()
     assert line.startswith("47/1,000 rows")

@@ -10,20 +10,20 @@ import torch
 from services.assets import manifest as assets
 from services.common import manifests
 from tests.training import tiny
+from training.adapters.manifest import content_hash
 from training.adapters.merge import merge, unmerged
 from training.data.rows import ProfileRow
 from training.errors import TrainingError
 from training.jobs.distill import DistillOptions, distill
 from training.modeling.chat import prompt_text, token_ids
 from training.modeling.lora import load_model, load_tokenizer
-from training.runs.files import content_hash
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 OPTIONS = DistillOptions(
-    lora=tiny.LORA, learning_rate=2e-2, batch_size=1, max_length=512, max_steps=4,
-    checkpointing=False, bf16=False, save_every=100,
+    lora=tiny.LORA, learning_rate=2e-2, per_device_train_batch_size=1, max_length=512, max_steps=4,
+    activation_checkpointing=False, bf16=False, save_steps=100,
 )  # fmt: skip
 PROMPTS = [ProfileRow.model_validate(row).prompt for row in tiny.distill_rows(4)]
 
@@ -111,8 +111,8 @@ def test_nothing_is_written_over_or_half_written(
     tiny_model: Path, adapters: tuple[Path, Path], tmp_path: Path
 ) -> None:
     (tmp_path / "there").mkdir()
-    with pytest.raises(TrainingError, match="is there already"):
+    with pytest.raises(TrainingError, match="exists already"):
         merge(tiny_model, adapters[0], tmp_path / "there", prompts=PROMPTS)
-    with pytest.raises(TrainingError, match="is no adapter"):
+    with pytest.raises(TrainingError, match="is not an adapter"):
         merge(tiny_model, tmp_path, tmp_path / "new", prompts=PROMPTS)
     assert [path.name for path in tmp_path.iterdir()] == ["there"]

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OPTIONS = DistillOptions(
-    lora=tiny.LORA, learning_rate=5e-2, batch_size=1, max_length=512, max_steps=3,
-    checkpointing=False, bf16=False, save_every=100,
+    lora=tiny.LORA, learning_rate=5e-2, per_device_train_batch_size=1, max_length=512, max_steps=3,
+    activation_checkpointing=False, bf16=False, save_steps=100,
 )  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tiny.write_rows(folder / "rows.jsonl", tiny.distill_rows(4))
     first = distill(OPTIONS, tiny.paths(tiny_model, data, folder / "one"), progress=print)
     wider = OPTIONS.model_copy(
-        update={"lora": OPTIONS.lora.model_copy(update={"rank": 2, "alpha": 12})}
+        update={"lora": OPTIONS.lora.model_copy(update={"r": 2, "lora_alpha": 12})}
     )
     return distill(wider, tiny.paths(tiny_model, data, folder / "two", start=first), progress=print)
 
@@ -73,7 +73,7 @@ def test_publishing_again_what_is_published_changes_nothing(adapter: Path, tmp_p
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 65, "two words"])
 def test_a_malformed_name_is_refused(adapter: Path, tmp_path: Path, name: str) -> None:
-    with pytest.raises(TrainingError, match="is no name"):
+    with pytest.raises(TrainingError, match="is not a valid name"):
         publish(adapter, name, tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -17,7 +17,7 @@ from services.profiles.settings import Settings
 from tests.services.profiles.generation.prompts.versions import ProfileV2
 from tests.training.data.made import dataset, words
 from training import cli
-from training.commands.data_arguments import HISTORY_TOKENS
+from training.commands.arguments import HISTORY_TOKENS
 from training.data.filters.repetition import repetitive
 from training.data.sources import fingerprint, read_training_part
 
@@ -104,7 +104,7 @@ def test_whose_answers_were_dropped_can_be_asked_of_a_model(folder: Path) -> Non
     answers += [answers[4], answers[0] | {"text": "no profile"}]
     (folder / "answers.jsonl").write_text("\n".join(json.dumps(row) for row in answers))
     assert run(folder, "teacher") == 0
-    (row,) = lines(folder / "teacher" / "untaught.jsonl")
+    (row,) = lines(folder / "teacher" / "unanswered.jsonl")
     assert (row["id"], row["kind"], row["source"]) == (USERS[4], "user", "test")
     assert "Heat (1995)" in row["prompt"][-1]["content"]
     assert "completion" not in row
@@ -114,7 +114,7 @@ def test_the_blandest_rows_are_not_trained_on_and_no_other_file_changes(folder: 
     assert run(folder, "teacher", "--held-out", "0.3") == 0
     assert run(folder, "teacher", "--held-out", "0.3", "--rarest", "0.5", out="rare") == 0
     whole, rare = (lines(folder / name / "train.jsonl") for name in ("teacher", "rare"))
-    assert len(rare) == round(len(whole) / 2)
+    assert len(rare) == round(len(whole) / 2) > 0
     assert [row for row in whole if row in rare] == rare
     for name in ("held-out.jsonl", "profiles.jsonl"):
         assert lines(folder / "rare" / name) == lines(folder / "teacher" / name)
@@ -136,24 +136,9 @@ def test_rows_that_say_a_thing_twice_are_left_out_before_the_blandest(folder: Pa
     said = [parse("user", row["completion"][0]["content"]) for row in whole]
     assert plain == [row for row, out in zip(whole, repetitive(said), strict=True) if not out]
     assert manifest(folder / "plain")["repetitive"] == len(whole) - len(plain) > 0
-    assert len(rare) == round(len(plain) / 2)
+    assert len(rare) == round(len(plain) / 2) > 0
     for name in ("held-out.jsonl", "profiles.jsonl"):
         assert lines(folder / "plain" / name) == lines(folder / "teacher" / name)
-
-
-def test_builders_make_the_same_again(folder: Path) -> None:
-    assert run(folder, "teacher") == 0
-    for builder in ("collaborative", "preferences"):
-        assert run(folder, builder) == 0
-        assert run(folder, builder, out="again") == 0
-        assert manifest(folder / builder) == manifest(folder / "again")
-        assert run(folder, builder, "--seed", "1", "--force", out="again") == 0
-        assert (
-            manifest(folder / builder)["fingerprint"] != manifest(folder / "again")["fingerprint"]
-        )
-        for path in (folder / "again").iterdir():
-            path.unlink()
-        (folder / "again").rmdir()
 
 
 def test_conversations_and_pairs_are_written(folder: Path) -> None:
@@ -163,39 +148,26 @@ def test_conversations_and_pairs_are_written(folder: Path) -> None:
     talks = [row for row in samples if "neighbours" in row]
     assert talks
     assert all(len(row["neighbours"]) == 3 for row in talks)
-    taught = {row["id"]: row for row in lines(folder / "teacher" / "train.jsonl")}
+    pairs_by_id = {row["id"]: row for row in lines(folder / "teacher" / "train.jsonl")}
     rehearsed = [row for row in samples if "neighbours" not in row]
-    assert len(rehearsed) == len(talks) < len(taught)
+    assert len(rehearsed) == len(talks) < len(pairs_by_id)
     for row in rehearsed:
-        pair = taught[row["id"]]
+        pair = pairs_by_id[row["id"]]
         assert row["messages"] == [*pair["prompt"], *pair["completion"]]
     assert manifest(folder / "collaborative")["rehearsed"] == len(rehearsed)
     assert run(folder, "collaborative", "--similar", "3", "--rehearse", "0", out="paper") == 0
     assert lines(folder / "paper" / "samples.jsonl") == talks
     assert run(folder, "collaborative", "--similar", "3", out="usual") == 0
     usual = lines(folder / "usual" / "samples.jsonl")
-    assert {row["id"] for row in usual[len(talks) :]} == set(taught), "four a talk: all there are"
+    assert {row["id"] for row in usual[len(talks) :]} == set(pairs_by_id), (
+        "four a talk: all there are"
+    )
     half = ("--share", "neighbour=0.5", "--share", "full stop=0.5", "--parts", "0.5,0.5,0")
     assert run(folder, "preferences", *half) == 0
     pairs = lines(folder / "preferences" / "reward-train.jsonl")
     assert sorted({row["corruption"] for row in pairs}) == ["full stop", "neighbour"]
     assert len(pairs) == 9, "of the 18 users who are not held out"
     assert not lines(folder / "preferences" / "rl.jsonl")
-
-
-def test_no_builder_reads_a_held_out_user_s_profile(folder: Path) -> None:
-    assert run(folder, "teacher", "--held-out", "0.3") == 0
-    held = {row["id"] for row in lines(folder / "teacher" / "held-out.jsonl")}
-    assert run(folder, "collaborative") == 0
-    samples = lines(folder / "collaborative" / "samples.jsonl")
-    assert samples
-    named = {name for row in samples for name in (row["id"], *row.get("neighbours", ()))}
-    assert not held & named
-    assert run(folder, "preferences") == 0
-    parts = ("reward-train", "reward-eval", "rl")
-    rows = [row for part in parts for row in lines(folder / "preferences" / f"{part}.jsonl")]
-    assert {row["id"] for row in rows} == set(USERS) - held
-    assert manifest(folder / "preferences")["profiles"]["held_out"] == len(held)
 
 
 def test_neighbours_come_from_a_bundle_s_vectors(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Small things that builders are tested on."""
+"""Small inputs for tests of builders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.profiles.domain.profile import ProfileText
 from services.profiles.generation.token_budget import utf8_length
 from training.data.builders.distillation import Reading
 from training.data.filters.answers import Kept
-from training.data.teacher.answers import Answer
+from training.data.teacher.answers import TeacherAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,9 +29,11 @@ def words(name: str) -> ProfileText:
 
 
 def kept(name: str, lines: Sequence[str]) -> Kept:
-    """Returns a user's profile with what its writer read."""
+    """Returns a user's profile with the lines that were read for it."""
     profile = words(name)
-    answer = Answer(kind="user", id=name, text=profile.text, lines=tuple(lines), source="test")
+    answer = TeacherAnswer(
+        kind="user", id=name, text=profile.text, lines=tuple(lines), source="test"
+    )
     return Kept(answer, profile)
 
 

@@ -1,4 +1,4 @@
-"""A builder's folder: whole or not there, and named by what is in it."""
+"""A builder's folder: written atomically, with a fingerprint of its content."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
     assert write(out, rows=[], replace=True)["files"]["x.jsonl"]["rows"] == 0
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
-    with pytest.raises(InstructionDataError, match="something else"):
+    with pytest.raises(InstructionDataError, match="not written by a builder"):
         write(tmp_path / "mine", replace=True)
 
 

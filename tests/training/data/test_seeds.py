@@ -1,4 +1,4 @@
-"""The seed set: varied, in the decoder's form, and about users and films that there are."""
+"""The seed set: varied, in the form of constrained decoding, with ids of MovieLens."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_file_that_was_changed_is_refused(
     assert seeds.seed_profiles("user")
     with (copy / "users.jsonl").open("a") as file:
         file.write(json.dumps({"id": "1", "identities": [], "interests": []}) + "\n")
-    with pytest.raises(InstructionDataError, match="not the file that its manifest describes"):
+    with pytest.raises(InstructionDataError, match="differs from its manifest"):
         seeds.seed_profiles("user")
 
 

@@ -1,4 +1,4 @@
-"""What `reclm-train compare` keeps of answers, and what it asks a model for anew."""
+"""Which answers `reclm-train compare` caches, and when it generates them again."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from services.common.files import write_json
+from services.common.manifests import file_records
 from training.data.rows import Turn
 from training.errors import TrainingError
-from training.evaluation.answers_cache import KeepingWriter, keeping
+from training.evaluation.answers_cache import CachedWriter, cached
 from training.evaluation.writers import HeldOut, LocalWriter, ServedWriter, Written
-from training.runs.files import listing, write_json
 from training.runs.progress import ignore
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ ROWS = [
 
 
 class Counting(LocalWriter):
-    """Says how often it was asked."""
+    """Counts its calls."""
 
     asked = 0
 
@@ -43,16 +44,16 @@ def model(tmp_path: Path) -> Counting:
 
 
 def test_the_same_question_is_asked_once(model: Counting, tmp_path: Path) -> None:
-    first = KeepingWriter(model, tmp_path / "answers")(ROWS, tokens=8)
+    first = CachedWriter(model, tmp_path / "answers")(ROWS, tokens=8)
     told: list[int] = []
-    assert KeepingWriter(model, tmp_path / "answers")(ROWS, tokens=8, done=told.append) == first
+    assert CachedWriter(model, tmp_path / "answers")(ROWS, tokens=8, done=told.append) == first
     assert first == Written(["1 1", "1 2"], 8, 0.5)
     assert told == [2]
     assert model.asked == 1
 
 
 def test_another_question_is_asked_anew(model: Counting, tmp_path: Path) -> None:
-    write = KeepingWriter(model, tmp_path / "answers")
+    write = CachedWriter(model, tmp_path / "answers")
     write(ROWS, tokens=8)
     write(ROWS, tokens=9)
     write(ROWS[:1], tokens=8)
@@ -63,8 +64,8 @@ def test_another_question_is_asked_anew(model: Counting, tmp_path: Path) -> None
 def test_another_model_is_asked_anew_whatever_its_manifest_says(
     model: Counting, tmp_path: Path
 ) -> None:
-    write_json(model.folder / "manifest.json", {"files": listing(model.folder)})
-    write = KeepingWriter(model, tmp_path / "answers")
+    write_json(model.folder / "manifest.json", {"files": file_records(model.folder)})
+    write = CachedWriter(model, tmp_path / "answers")
     write(ROWS, tokens=8)
     (model.folder / "config.json").write_text('{"another": "model"}')
     write(ROWS, tokens=8)
@@ -73,7 +74,7 @@ def test_another_model_is_asked_anew_whatever_its_manifest_says(
 
 @pytest.mark.parametrize("kept", ['{"texts": [1, 2]}', '{"texts": ["one"]}', "{"])
 def test_damage_is_told(model: Counting, tmp_path: Path, kept: str) -> None:
-    write = KeepingWriter(model, tmp_path / "answers")
+    write = CachedWriter(model, tmp_path / "answers")
     write(ROWS, tokens=8)
     (file,) = (tmp_path / "answers").iterdir()
     file.write_text(kept)
@@ -84,14 +85,14 @@ def test_damage_is_told(model: Counting, tmp_path: Path, kept: str) -> None:
 def test_where_nothing_can_be_kept_no_model_is_asked(model: Counting, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
-        KeepingWriter(model, tmp_path / "file" / "answers")(ROWS, tokens=8)
+        CachedWriter(model, tmp_path / "file" / "answers")(ROWS, tokens=8)
     assert model.asked == 0
 
 
 def test_a_server_is_always_asked(model: Counting, tmp_path: Path) -> None:
     served = ServedWriter("http://127.0.0.1:9", "films")
-    assert keeping(served, tmp_path) is served
-    assert keeping(model, None) is model
-    kept = keeping(model, tmp_path / "out")
+    assert cached(served, tmp_path) is served
+    assert cached(model, None) is model
+    kept = cached(model, tmp_path / "out")
     kept(ROWS, tokens=8)
     assert len(list((tmp_path / "out/answers").iterdir())) == 1

@@ -30,7 +30,7 @@ from training.evaluation.vectors import (
     retrieval,
 )
 from training.evaluation.writers import HeldOut, ServedWriter, Writer, Written, writer
-from training.rewards.rules import likeness
+from training.rewards.rules import similarity
 from training.runs.progress import ignore
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from recommenders.data.dataset import Dataset
 
 
-def _held_out(number: int, taught: str = "") -> HeldOut:
-    completion = (Turn(role="assistant", content=taught),) if taught else ()
+def _held_out(number: int, teacher: str = "") -> HeldOut:
+    completion = (Turn(role="assistant", content=teacher),) if teacher else ()
     return HeldOut(id=str(number), prompt=ROW.prompt, completion=completion)
 
 
@@ -54,7 +54,7 @@ def test_answers_are_evaluated_by_shares_of_all_of_them() -> None:
     assert found.well_formed == 0.5
     assert found.distinct == 0.75
     assert found.to_teacher is None
-    assert found.sameness == pytest.approx((1 + 1 + 0 + likeness(copy, [GOOD])) / 4)
+    assert found.sameness == pytest.approx((1 + 1 + 0 + similarity(copy, [GOOD])) / 4)
     # Two readable answers with the same six phrases, and one that shares four of them.
     assert found.distinct_phrases < 0.6
 
@@ -92,7 +92,7 @@ def test_teacher_and_categories_stand_beside_the_models() -> None:
 
 @pytest.mark.parametrize("name", ["teacher", "categories"])
 def test_no_model_takes_the_name_of_what_stands_beside_it(name: str) -> None:
-    with pytest.raises(TrainingError, match=f"{name} is in every table already"):
+    with pytest.raises(TrainingError, match=f"{name} is the name of a baseline"):
         writer(f"{name}=http://127.0.0.1:9")
 
 

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     import pytest
 
 CONFIG = """
-lora: {rank: 4, alpha: 8}
+lora: {r: 4, lora_alpha: 8}
 learning_rate: 1.0e-2
 max_steps: 2
-batch_size: 2
-checkpointing: false
-log_every: 1
+per_device_train_batch_size: 2
+activation_checkpointing: false
+logging_steps: 1
 """
 
 
@@ -34,16 +34,16 @@ def test_the_jobs_follow_on_each_other(
     config = tmp_path / "job.yaml"
     config.write_text(CONFIG)
     policy = tmp_path / "policy.yaml"
-    policy.write_text(CONFIG + "answer_tokens: 8\n")
+    policy.write_text(CONFIG + "response_length: 8\n")
     group = tmp_path / "group.yaml"
-    group.write_text(CONFIG + "answer_tokens: 8\nanswers: 2\n")
-    dataset, taught = tmp_path / "ml-100k", tmp_path / "seed"
+    group.write_text(CONFIG + "max_completion_length: 8\nnum_generations: 2\n")
+    dataset, teacher = tmp_path / "ml-100k", tmp_path / "seed"
     fetch_ml_100k().write(dataset)
 
     def build(name: str, *more: str) -> Path:
         out = tmp_path / name
         common = ["--dataset", str(dataset), "--model", str(tiny_model), "--max-items", "5"]
-        kind = ["teacher", "seed"] if name == "seed" else [name, "--profiles", str(taught)]
+        kind = ["teacher", "seed"] if name == "seed" else [name, "--profiles", str(teacher)]
         assert main(["data", *kind, *common, "--out", str(out), *more]) == 0
         assert f"in {out}/" in capsys.readouterr().out
         return out
@@ -53,12 +53,12 @@ def test_the_jobs_follow_on_each_other(
     samples = build("collaborative", "--similar", "2", *choices) / "samples.jsonl"
     pairs = build("preferences", *choices)
     data = {
-        "distill": taught / "train.jsonl",
+        "distill": teacher / "train.jsonl",
         "collaborate": samples,
         "reward": pairs / "reward-train.jsonl",
         "policy": pairs / "rl.jsonl",
     }
-    held_out = _some(taught / "held-out.jsonl", 4)
+    held_out = _some(teacher / "held-out.jsonl", 4)
     unseen = _some(pairs / "reward-eval.jsonl", 8)
     runs = {job: tmp_path / job for job in ("distill", "collaborate", "reward", "ppo", "grpo")}
 
@@ -106,7 +106,7 @@ def test_the_jobs_follow_on_each_other(
     document = json.loads((tmp_path / "compared/compare.json").read_text())
     assert len(document["profiles"]) == 3
 
-    # What is kept, and what is in a file, are the same answers as before.
+    # Cached answers and answers from a file are the same as before.
     kept = sorted((tmp_path / "compared/answers").iterdir())
     assert len(kept) == 2
     times = [file.stat().st_mtime_ns for file in kept]
@@ -137,7 +137,7 @@ def test_errors_are_told_in_a_line(
 
 
 def _some(path: Path, count: int) -> str:
-    """Returns a file of the first rows of another: a model is judged by few, to be quick."""
+    """Returns a file with the first rows of another, so that the test is quick."""
     out = path.with_name(f"some-{path.name}")
     out.write_text("".join(path.read_text().splitlines(keepends=True)[:count]))
     return str(out)

@@ -8,25 +8,15 @@ from accelerate.commands.config.config_args import load_config_from_file
 
 from training.cli import _parser
 from training.errors import TrainingError
-from training.jobs.collaborate import CollaborateOptions
 from training.jobs.distill import DistillOptions
-from training.jobs.grpo import GrpoOptions
-from training.jobs.ppo import PpoOptions
-from training.jobs.reward import RewardOptions
+from training.jobs.registry import JOBS
 from training.runs.options import read_options
 
 CONFIGS = Path(__file__).parents[3] / "training" / "configs"
-KINDS = {
-    "distill": DistillOptions,
-    "collaborate": CollaborateOptions,
-    "reward": RewardOptions,
-    "grpo": GrpoOptions,
-    "ppo": PpoOptions,
-}
-JOBS = sorted(path for path in CONFIGS.glob("*.yaml") if path.stem != "fsdp")
+FILES = sorted(path for path in CONFIGS.glob("*.yaml") if path.stem != "fsdp")
 
 
-@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_each_configuration_is_read_by_the_command_in_its_first_line(path: Path) -> None:
     first = path.read_text().splitlines()[0]
     program, *words = first.removeprefix("# ").split()
@@ -34,13 +24,13 @@ def test_each_configuration_is_read_by_the_command_in_its_first_line(path: Path)
     assert program == "reclm-train"
     assert CONFIGS.parents[1] / args.config == path
     assert path.stem.split("-")[0] == args.job
-    read_options(KINDS[args.job], path)
+    read_options(JOBS[args.job].load().options, path)
 
 
 def test_each_job_has_one_for_a_cpu_and_one_for_more() -> None:
-    for job in KINDS:
-        assert len([path for path in JOBS if path.stem.startswith(f"{job}-")]) >= 2
-        assert CONFIGS / f"{job}-smollm2-cpu.yaml" in JOBS
+    for job in JOBS:
+        assert len([path for path in FILES if path.stem.startswith(f"{job}-")]) >= 2
+        assert CONFIGS / f"{job}-smollm2-cpu.yaml" in FILES
 
 
 def test_accelerate_reads_the_configuration_for_several_gpus() -> None:
@@ -53,7 +43,7 @@ def test_accelerate_reads_the_configuration_for_several_gpus() -> None:
     ("written", "message"),
     [
         ("learning_rat: 1", "learning_rat: Extra inputs"),
-        ("lora: {rank: 0}", "lora.rank: Input should be greater than 0"),
+        ("lora: {r: 0}", "lora.r: Input should be greater than 0"),
         ("- 1", "should be a valid dictionary"),
         ("a: [", "is not YAML"),
     ],

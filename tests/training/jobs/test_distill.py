@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OPTIONS = DistillOptions(
-    lora=tiny.LORA, learning_rate=5e-2, batch_size=1, max_length=512, epochs=3, log_every=1,
-    checkpointing=False, bf16=False, save_every=100,
+    lora=tiny.LORA, learning_rate=5e-2, per_device_train_batch_size=1, max_length=512, num_train_epochs=3, logging_steps=1,
+    activation_checkpointing=False, bf16=False, save_steps=100,
 )  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def test_the_loss_on_evaluation_rows_does_not_depend_on_how_they_are_packed(
     for name, how in {
         "rows": {"packing": False},
         "packs": {},
-        "large packs": {"batch_size": 2},
+        "large packs": {"per_device_train_batch_size": 2},
     }.items():
         options = OPTIONS.model_copy(update={"max_steps": 1, "learning_rate": 1e-9, **how})
         paths = tiny.paths(tiny_model, data, tmp_path / name, evaluation=data)
@@ -72,9 +72,14 @@ def test_packs_are_learnt_from_in_bfloat16_and_with_checkpointing(
 ) -> None:
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(9))
     losses = []
-    for number, how in enumerate(({}, {"checkpointing": True}, {"bf16": True})):
+    for number, how in enumerate(({}, {"activation_checkpointing": True}, {"bf16": True})):
         options = OPTIONS.model_copy(
-            update={"max_steps": 2, "batch_size": 2, "accumulation": 2, **how}
+            update={
+                "max_steps": 2,
+                "per_device_train_batch_size": 2,
+                "gradient_accumulation_steps": 2,
+                **how,
+            }
         )
         paths = tiny.paths(tiny_model, data, tmp_path / str(number))
         losses.append(read_adapter(distill(options, paths, progress=_ignore)).metrics["loss"])
@@ -84,7 +89,7 @@ def test_packs_are_learnt_from_in_bfloat16_and_with_checkpointing(
 
 def test_an_adapter_on_top_of_another_carries_it(tiny_model: Path, tmp_path: Path) -> None:
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(4))
-    options = OPTIONS.model_copy(update={"epochs": 1.0})
+    options = OPTIONS.model_copy(update={"num_train_epochs": 1.0})
     first = distill(options, tiny.paths(tiny_model, data, tmp_path / "one"), progress=_ignore)
     second = distill(
         options, tiny.paths(tiny_model, data, tmp_path / "two", start=first), progress=_ignore
@@ -92,9 +97,10 @@ def test_an_adapter_on_top_of_another_carries_it(tiny_model: Path, tmp_path: Pat
     assert [read_adapter(folder).job for folder in chain(second)] == ["distill", "distill"]
     weights = load_file(first / "adapter_model.safetensors")
     inside = load_file(second / "parent" / "adapter_model.safetensors")
+    assert weights
     assert all(torch.equal(weights[name], inside[name]) for name in weights)
     (second / "parent" / "adapter_model.safetensors").write_bytes(b"else")
-    with pytest.raises(TrainingError, match="missing or not what was trained"):
+    with pytest.raises(TrainingError, match="missing or differs from the manifest"):
         chain(second)
 
 
@@ -103,7 +109,7 @@ def test_a_folder_of_another_run_is_refused(tiny_model: Path, tmp_path: Path) ->
     options = OPTIONS.model_copy(update={"max_steps": 1})
     paths = tiny.paths(tiny_model, data, tmp_path / "run")
     distill(options, paths, progress=_ignore)
-    with pytest.raises(TrainingError, match="this run is done"):
+    with pytest.raises(TrainingError, match="this run is finished"):
         distill(options, paths, progress=_ignore)
     other = options.model_copy(update={"learning_rate": 1e-4})
     with pytest.raises(TrainingError, match=r"holds another run \(its config differ"):
@@ -124,7 +130,7 @@ def test_an_adapter_for_another_base_is_refused(
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA GPU is here: four bits are possible")
 def test_four_bits_without_a_gpu_are_refused(tiny_model: Path, tmp_path: Path) -> None:
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(2))
-    options = OPTIONS.model_copy(update={"lora": LoraOptions(four_bit=True)})
+    options = OPTIONS.model_copy(update={"lora": LoraOptions(load_in_4bit=True)})
     with pytest.raises(TrainingError, match="needs a CUDA GPU, and there is none here"):
         distill(options, tiny.paths(tiny_model, data, tmp_path / "run"), progress=_ignore)
 
@@ -144,5 +150,5 @@ def test_several_gpus_in_one_process_are_refused(
 ) -> None:
     monkeypatch.setattr("trl.SFTConfig.n_gpu", 2, raising=False)
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(6))
-    with pytest.raises(TrainingError, match="2 GPUs in one process take no packs"):
+    with pytest.raises(TrainingError, match="2 GPUs in one process cannot share packs"):
         distill(OPTIONS, tiny.paths(tiny_model, data, tmp_path / "run"), progress=_ignore)

@@ -1,4 +1,4 @@
-"""Two processes, each with half of every batch, learn what one learns with all of it."""
+"""Two processes with half of every batch each get the losses of one process with all of it."""
 
 from __future__ import annotations
 
@@ -28,15 +28,17 @@ def test_two_gloo_processes_have_the_loss_of_one(
 ) -> None:
     # Eight rows are two packs, one for each process in each step.
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(8))
-    before = DistillOptions(lora=tiny.LORA, max_steps=1, max_length=512, checkpointing=False)
+    before = DistillOptions(
+        lora=tiny.LORA, max_steps=1, max_length=512, activation_checkpointing=False
+    )
     start = distill(before, tiny.paths(tiny_model, data, tmp_path / "before"), progress=print)
     options = {
-        "learning_rate": 1e-2, "max_steps": 3, "log_every": 1, "bf16": False, "packing": packing,
-        "checkpointing": False, "max_length": 512, "lora": {"rank": 4, "alpha": 8},
+        "learning_rate": 1e-2, "max_steps": 3, "logging_steps": 1, "bf16": False, "packing": packing,
+        "activation_checkpointing": False, "max_length": 512, "lora": {"r": 4, "lora_alpha": 8},
     }  # fmt: skip
     config = tmp_path / "two.yaml"
     lines = [f"{name}: {value}" for name, value in options.items() if name != "lora"]
-    lines += ["batch_size: 1", "lora: {rank: 4, alpha: 8}"]
+    lines += ["per_device_train_batch_size: 1", "lora: {r: 4, lora_alpha: 8}"]
     config.write_text("\n".join(lines).replace("False", "false").replace("True", "true"))
     # Without "--", torchrun takes --start for a short form of its own --start-method.
     command = [*TORCHRUN, "-m", "--", "training.cli", "distill", "--config", str(config)]
@@ -51,7 +53,11 @@ def test_two_gloo_processes_have_the_loss_of_one(
         check=False,
     )
     assert done.returncode == 0, done.stderr[-6000:]
-    twice = {"batch_size": 1, "accumulation": 2} if packing else {"batch_size": 2}
+    twice = (
+        {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 2}
+        if packing
+        else {"per_device_train_batch_size": 2}
+    )
     one = DistillOptions.model_validate({**options, **twice})
     paths = tiny.paths(tiny_model, data, tmp_path / "one", start=start, evaluation=data)
     distill(one, paths, progress=print)

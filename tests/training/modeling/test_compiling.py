@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OPTIONS = DistillOptions(
-    lora=tiny.LORA, learning_rate=5e-2, batch_size=1, max_length=512, epochs=2, log_every=1,
-    checkpointing=False, bf16=False, save_every=100,
+    lora=tiny.LORA, learning_rate=5e-2, per_device_train_batch_size=1, max_length=512, num_train_epochs=2, logging_steps=1,
+    activation_checkpointing=False, bf16=False, save_steps=100,
 )  # fmt: skip
 
 
@@ -29,7 +29,7 @@ def test_compiled_layers_learn_what_others_learn(model_folder: Path, tmp_path: P
     losses = {}
     for name in ("plain", "compiled"):
         assert not counters["stats"]["unique_graphs"], "else this compares a thing with itself"
-        options = OPTIONS.model_copy(update={"compile": name == "compiled"})
+        options = OPTIONS.model_copy(update={"torch_compile": name == "compiled"})
         paths = tiny.paths(model, data, tmp_path / name)
         distill(options, paths, progress=print)
         with (tmp_path / name / "log.csv").open() as file:

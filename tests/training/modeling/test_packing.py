@@ -16,7 +16,7 @@ from training.modeling.packing import Collator, pack, take_packs
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from training.modeling.packing import Row
+    from training.modeling.packing import EncodedRow
 
 
 @pytest.fixture
@@ -60,14 +60,14 @@ def test_every_row_is_in_one_pack_and_no_pack_is_longer_than_allowed(encoded: En
 
 def test_no_answer_begins_in_what_is_shared() -> None:
     prompt, answer = [5, 6, 7], [8, 9, 2]
-    same: Row = {"input_ids": prompt + answer, "labels": [NO_LOSS] * 3 + answer}
+    same: EncodedRow = {"input_ids": prompt + answer, "labels": [NO_LOSS] * 3 + answer}
     (one,) = pack(Encoded([same, same], ["", ""], 0), tokens=64, seed=0)
     assert one["shared"] == 2
     assert Collator(0)([one])["input_ids"].tolist() == [[5, 6, 7, 8, 9, 2, 7, 8, 9, 2]]
 
 
 def test_rows_may_have_nothing_in_common(tiny_model: Path) -> None:
-    rows: list[Row] = [
+    rows: list[EncodedRow] = [
         {"input_ids": [first, 11, 12, 2], "labels": [NO_LOSS, NO_LOSS, 12, 2]} for first in (5, 6)
     ]
     (one,) = pack(Encoded(rows, ["", ""], 0), tokens=64, seed=0)
@@ -85,7 +85,7 @@ def test_rows_may_have_nothing_in_common(tiny_model: Path) -> None:
 
 
 def test_instructions_of_few_rows_go_together() -> None:
-    rows: list[Row] = [
+    rows: list[EncodedRow] = [
         {"input_ids": [1, 2, name, 8, 9], "labels": [NO_LOSS] * 4 + [9]} for name in range(3, 7)
     ]
     (one,) = pack(Encoded(rows, ["a", "b", "c", "d"], 0), tokens=64, seed=0)
@@ -96,12 +96,12 @@ def test_a_model_that_attends_otherwise_is_refused(tiny_model: Path, encoded: En
     model = _model(tiny_model)
     take_packs(model.base_model.model)
     inputs = Collator(0)(pack(encoded, tokens=512, seed=0)[:1])
-    with pytest.raises(TrainingError, match="with sliding_window, which packs do not know"):
+    with pytest.raises(TrainingError, match="uses sliding_window, which packs do not support"):
         model(**inputs, sliding_window=128, use_cache=False)
 
 
 def _model(folder: Path) -> Any:
-    """Returns a model with an adapter that does something, the same one each time."""
+    """Returns a model with an adapter that is not zero and the same in each call."""
     torch.manual_seed(0)
     model = add_adapter(load_model(folder, dtype=torch.float32), tiny.LORA)
     for name, weight in model.named_parameters():
@@ -126,5 +126,5 @@ def _rows(packs: list[dict[str, Any]]) -> list[tuple[list[int], list[int]]]:
     ]
 
 
-def _whole(row: Row) -> tuple[list[int], list[int]]:
+def _whole(row: EncodedRow) -> tuple[list[int], list[int]]:
     return row["input_ids"], row["labels"]

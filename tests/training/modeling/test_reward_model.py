@@ -7,6 +7,7 @@ import pytest
 import torch
 from peft import PeftModel
 
+from services.common.manifests import MANIFEST
 from tests.training import tiny
 from training.data.rows import PreferenceRow, Turn, read_rows
 from training.errors import TrainingError
@@ -14,14 +15,13 @@ from training.jobs.reward import RewardOptions, _Collator, _prompts, reward
 from training.modeling.chat import encode
 from training.modeling.lora import add_adapter, load_model, load_tokenizer
 from training.modeling.reward_model import (
-    Answer,
+    EncodedAnswer,
     ModelReward,
     load_reward_scorer,
     read_answer,
     score_packs,
     scored,
 )
-from training.runs.files import MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +84,9 @@ def test_a_reward_model_scores_as_what_was_trained(
 ) -> None:
     data = tiny.write_rows(tmp_path / "pairs.jsonl", tiny.preference_rows(4))
     paths = tiny.paths(tiny_model, data, tmp_path / "run", evaluation=data)
-    options = RewardOptions(lora=tiny.LORA, learning_rate=0.01, epochs=5, mutual_information=7.0)
+    options = RewardOptions(
+        lora=tiny.LORA, learning_rate=0.01, num_train_epochs=5, mutual_information=7.0
+    )
     adapter = reward(options, paths, progress=lambda _: None)
     rows = read_rows(PreferenceRow, data)
     chats = [(*row.prompt, *answer) for row in rows for answer in (row.chosen, row.rejected)]
@@ -164,7 +166,9 @@ def test_pairs_of_one_prompt_come_together_and_each_answer_once(
 
 
 def test_a_row_may_be_the_beginning_of_another() -> None:
-    inputs = scored([Answer([5, 6], [4, 6], 1), Answer([5, 6, 7], [4, 6, 7], 2)], padding=0)
+    inputs = scored(
+        [EncodedAnswer([5, 6], [4, 6], 1), EncodedAnswer([5, 6, 7], [4, 6, 7], 2)], padding=0
+    )
     assert inputs["pack_shared"] == 1
     assert inputs["input_ids"].tolist() == [[5, 6, 0, 6, 7]]
     assert inputs["pack_ends"].tolist() == [1, 4]
@@ -201,7 +205,7 @@ def test_several_gpus_in_one_process_are_refused(
     monkeypatch.setattr("trl.RewardConfig.n_gpu", 2, raising=False)
     data = tiny.write_rows(tmp_path / "pairs.jsonl", tiny.preference_rows(6))
     paths = tiny.paths(tiny_model, data, tmp_path / "run", evaluation=data)
-    with pytest.raises(TrainingError, match="2 GPUs in one process take no packs"):
+    with pytest.raises(TrainingError, match="2 GPUs in one process cannot share packs"):
         reward(RewardOptions(lora=tiny.LORA), paths, progress=print)
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from training.data.rows import PolicyRow, Turn
-from training.rewards.registry import RewardWeights, chosen, grammar, ground, length, unlike
-from training.rewards.rules import grounded, is_well_formed, likeness, read_profile, stems
+from training.rewards.registry import RewardWeights, chosen, grammar, grounded, length, unlike
+from training.rewards.rules import grounded_share, is_well_formed, read_profile, similarity, stems
 
 GOOD = (
     "User identity: robot film devotee, rainy city walker, quiet thinker; "
@@ -29,14 +29,14 @@ def test_the_grounded_share_counts_phrases_with_a_word_of_the_history() -> None:
     profile = read_profile("user", GOOD)
     assert profile is not None
     # robot ~ Robotics, detectives ~ Detective, horror ~ Horror: three phrases of six.
-    assert grounded(profile, LINES) == pytest.approx(3 / 6)
-    assert grounded(profile, ["Nothing of the kind"]) == 0
+    assert grounded_share(profile, LINES) == pytest.approx(3 / 6)
+    assert grounded_share(profile, ["Nothing of the kind"]) == 0
 
 
-def test_likeness_is_that_of_the_most_similar_text() -> None:
-    assert likeness("quiet robots", ["golden rivers", "quiet rivers"]) == pytest.approx(1 / 3)
-    assert likeness("quiet robots", ["Robots, quiet"]) == 1
-    assert likeness("quiet robots", []) == 0
+def test_similarity_is_that_of_the_most_similar_text() -> None:
+    assert similarity("quiet robots", ["golden rivers", "quiet rivers"]) == pytest.approx(1 / 3)
+    assert similarity("quiet robots", ["Robots, quiet"]) == 1
+    assert similarity("quiet robots", []) == 0
 
 
 def test_form_is_rewarded_whole_or_half() -> None:
@@ -45,8 +45,8 @@ def test_form_is_rewarded_whole_or_half() -> None:
     assert not is_well_formed("item", GOOD)
 
 
-def test_rules_pay_nothing_for_what_is_no_profile() -> None:
-    assert ground([ROW], ["robots and detectives"]) == [0.0]
+def test_rules_give_nothing_for_what_is_no_profile() -> None:
+    assert grounded([ROW], ["robots and detectives"]) == [0.0]
     assert unlike([ROW], ["something else altogether"]) == [0.0]
 
 
@@ -57,7 +57,7 @@ def test_a_neighbours_profile_earns_nothing_for_being_unlike() -> None:
     assert 0 < near < 1
 
 
-def test_length_is_paid_within_bounds() -> None:
+def test_length_is_rewarded_within_bounds() -> None:
     answers = ["word " * count for count in (0, 6, 12, 40, 60, 80, 200)]
     assert length([ROW] * 7, answers) == [0.0, 0.5, 1.0, 1.0, 0.5, 0.0, 0.0]
 

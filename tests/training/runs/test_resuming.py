@@ -1,4 +1,4 @@
-"""What ended before its time goes on as if nothing had been."""
+"""A run that was interrupted is resumed, and ends as if it had not been."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from tests.training import tiny
+from tests.training.jobs.cases import CASES
 from training.adapters.manifest import read_adapter
 from training.errors import TrainingError
 from training.jobs import supervised
 from training.jobs.distill import DistillOptions, distill
+from training.jobs.registry import JOBS
 from training.jobs.reward import RewardOptions, reward
 from training.modeling.reward_model import ModelReward
 from training.runs import run as runs
@@ -33,49 +35,25 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[3]
 OPTIONS = DistillOptions(
-    lora=tiny.LORA, learning_rate=1e-2, batch_size=1, max_length=512, max_steps=4,
-    checkpointing=False, bf16=False, save_every=2, log_every=1,
+    lora=tiny.LORA, learning_rate=1e-2, per_device_train_batch_size=1, max_length=512, max_steps=4,
+    activation_checkpointing=False, bf16=False, save_steps=2, logging_steps=1,
 )  # fmt: skip
 
-# Each run is a process of its own, forked after the imports: four jobs, each killed in its fourth
-# step and gone on with, and each once more without interruption.
+# Each run is a process of its own, forked after the imports: each job is killed in its fourth step
+# and resumed, and runs once more without interruption.
 _SCRIPT = """
 import os, signal, sys, traceback
 from pathlib import Path
-from tests.training import tiny
-from tests.training.runs import test_resuming
+from tests.training.jobs import cases
+from training.jobs.registry import JOBS
 from training.runs import callbacks
-from training.jobs.distill import distill
-from training.jobs.grpo import GrpoOptions, grpo
-from training.runs.options import JobOptions
-from training.jobs.ppo import PpoOptions, ppo
-from training.jobs.reward import RewardOptions, reward
 
 model, folder = Path(sys.argv[1]), Path(sys.argv[2])
-rows = tiny.write_rows(folder / "rows.jsonl", tiny.distill_rows(6))
-pairs = tiny.write_rows(folder / "pairs.jsonl", tiny.preference_rows(4))
-prompts = tiny.write_rows(folder / "prompts.jsonl", tiny.policy_rows(5))
-small = test_resuming.OPTIONS.model_dump(include=set(JobOptions.model_fields) - {"batch_size"})
-rules = {"model": 1.0, "grammar": 0, "grounded": 0, "unlike": 0, "length": 1.0}
+for job in JOBS.values():
+    job.load()
 
-def reward_job():
-    options = RewardOptions(**{**small, "max_steps": 1}, batch_size=2)
-    paths = tiny.paths(model, pairs, folder / "reward", evaluation=pairs)
-    reward(options, paths, progress=print)
-
-def job(name, out):
-    more = {"batch_size": 2, "answer_tokens": 4, "rewards": rules}
-    if name == "distill":
-        distill(test_resuming.OPTIONS, tiny.paths(model, rows, out), progress=print)
-    elif name == "reward":
-        options = RewardOptions(**small, batch_size=1)
-        reward(options, tiny.paths(model, pairs, out, evaluation=pairs), progress=print)
-    elif name == "grpo":
-        options = GrpoOptions(**small, **more, answers=2)
-        grpo(options, tiny.paths(model, prompts, out), reward_model=folder / "reward/adapter", progress=print)
-    else:
-        options = PpoOptions(**small, **more, updates=1)
-        ppo(options, tiny.paths(model, prompts, out), reward_model=folder / "reward/adapter", progress=print)
+def run(name, out, **more):
+    cases.run(name, model, folder, folder / out, **more)
 
 def forked(run):
     child = os.fork()
@@ -93,14 +71,14 @@ def killed(name):
         if state.global_step == 3:
             os.kill(os.getpid(), signal.SIGKILL)
     callbacks.Progress.on_step_end = on_step_end
-    job(name, folder / name / "killed")
+    run(name, f"{name}/killed")
 
-assert forked(reward_job) == 0
-for name in ("distill", "reward", "grpo", "ppo"):
+assert forked(lambda: run("reward", "reward-model", max_steps=1)) == 0
+for name in JOBS:
     assert forked(lambda: killed(name)) == -signal.SIGKILL
     assert (folder / name / "killed/checkpoints/checkpoint-2").is_dir()
-    assert forked(lambda: job(name, folder / name / "killed")) == 0
-    assert forked(lambda: job(name, folder / name / "whole")) == 0
+    assert forked(lambda: run(name, f"{name}/killed")) == 0
+    assert forked(lambda: run(name, f"{name}/whole")) == 0
 """
 
 
@@ -125,18 +103,18 @@ def _logged(log: Path, column: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("job", ["distill", "reward", "grpo", "ppo"])
-def test_a_killed_run_that_goes_on_ends_as_one_that_was_not(ended: Path, job: str) -> None:
+@pytest.mark.parametrize("job", JOBS)
+def test_a_killed_run_that_is_resumed_ends_as_one_that_was_not(ended: Path, job: str) -> None:
     killed, whole = (
         load_file(ended / job / name / "adapter" / "adapter_model.safetensors")
         for name in ("killed", "whole")
     )
     assert killed.keys() == whole.keys()
     assert all(torch.equal(killed[name], whole[name]) for name in whole)
-    column = "objective/scores" if job == "ppo" else "loss"
-    told = [_logged(ended / job / name / "log.csv", column) for name in ("killed", "whole")]
-    assert told[0] == told[1]
-    assert [step for step, _ in told[0]] == ["1", "2", "3", "4"]
+    column = CASES[job].logs
+    logged = [_logged(ended / job / name / "log.csv", column) for name in ("killed", "whole")]
+    assert logged[0] == logged[1]
+    assert [step for step, _ in logged[0]] == ["1", "2", "3", "4"]
     assert any(tensor.abs().max() > 0 for name, tensor in whole.items() if "lora_B" in name)
     measured = [
         read_adapter(ended / job / name / "adapter").metrics for name in ("killed", "whole")
@@ -149,7 +127,7 @@ def test_what_ended_after_its_last_step_takes_no_other(
 ) -> None:
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(6))
     paths = tiny.paths(tiny_model, data, tmp_path / "run", evaluation=data)
-    changed = {"schedule": "constant", "log_every": 3, "packing": False}
+    changed = {"lr_scheduler_type": "constant", "logging_steps": 3, "packing": False}
     options = OPTIONS.model_copy(update=changed)  # its last step is in the middle of an epoch
     whole = distill(options, replace(paths, out=tmp_path / "whole"), progress=print)
     with monkeypatch.context() as patch:
@@ -171,7 +149,11 @@ def test_what_ended_is_measured_in_the_precision_that_it_was_trained_in(
     data = tiny.write_rows(tmp_path / "pairs.jsonl", tiny.preference_rows(4))
     paths = tiny.paths(tiny_model, data, tmp_path / "run", evaluation=data)
     options = RewardOptions(
-        lora=tiny.LORA, learning_rate=2e-2, batch_size=1, max_steps=4, checkpointing=False
+        lora=tiny.LORA,
+        learning_rate=2e-2,
+        per_device_train_batch_size=1,
+        max_steps=4,
+        activation_checkpointing=False,
     )
     scores: list[list[float]] = []
     measured = ModelReward.scores
@@ -249,7 +231,7 @@ def test_a_gradient_that_is_not_a_number_stops_before_it_is_used(
     assert not (tmp_path / "run" / "adapter").exists()
 
 
-def test_a_checkpoint_without_its_mark_is_not_gone_on_from(
+def test_no_run_is_resumed_from_a_checkpoint_without_its_mark(
     tiny_model: Path, tmp_path: Path
 ) -> None:
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.distill_rows(6))

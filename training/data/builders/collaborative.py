@@ -1,12 +1,13 @@
-"""Conversations from which a model learns to write profiles that tell what a user will choose.
+"""Conversations that train a model to write profiles which predict a user's choices.
 
-Collaborative instruction tuning of RecLM (arXiv 2412.19302, section 3.2): the first answer is the
-profiles of a user and of similar users, read from their histories, in which one item of the user
-is hidden; the second says whether the user will choose an item. Half the time it is the hidden
-one, which a similar user has; half the time one that a similar user has and this user lacks.
+Collaborative instruction tuning of RecLM (arXiv 2412.19302, section 3.2). The first answer consists
+of the profiles of a user and of similar users, given their histories, in which one item of the user
+is hidden. The second answer says whether the user will choose an item. In half of the conversations
+it is the hidden item, which a similar user has; in the other half an item that a similar user has and
+this user does not.
 
-A small model that learns from these alone forgets the other question: asked for one profile, it
-writes several. So profiles asked for as the service does can be rehearsed along.
+A small model that is trained on these alone forgets the service's question: asked for one profile, it
+writes several. So single profiles, asked for as the service does, can be added for rehearsal.
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ _REASONS = (TOO_SHORT, NO_NEIGHBOUR, NOT_SHARED, NOTHING_LACKED, NOTHING_READABL
 
 @dataclass(frozen=True, slots=True)
 class Collaborative:
-    """What was built.
+    """The conversations, and the users without one.
 
     Attributes:
-        rows: id, kind, neighbours (ids), item (asked for), answer, and messages: system, user,
-            assistant, user, assistant. Loss belongs on both answers and on nothing else.
-        counts: Reason -> users left out.
+        rows: id, kind, neighbours (ids), item (asked about), answer, and messages: system, user,
+            assistant, user, assistant. The loss covers both answers and nothing else.
+        counts: Reason -> number of users left out.
     """
 
     rows: Sequence[Mapping[str, Any]]
@@ -65,20 +66,20 @@ def collaborative_rows(
     similar: int,
     seed: int,
 ) -> Collaborative:
-    """Builds one conversation for each user of whom one can be made.
+    """Builds one conversation for each user, where possible.
 
-    "Has" means that the item stands in the neighbour's history as the prompt shows it, for the
-    hidden item and for the lacked one alike: else what is shown would give the answer away.
+    A neighbour "has" an item if the prompt shows it in the neighbour's history. This holds for the
+    hidden item and for the other one: otherwise the prompt would give the answer away.
 
     Args:
         profiles: User id -> profile; only these users are asked about and shown as similar.
-        histories: User id -> item ids, oldest first, of training alone.
+        histories: User id -> item ids, oldest first, of the training part alone.
         lines: Item id -> its line.
         neighbours: User id -> ids of similar users, the nearest first.
-        reading: How each of the histories is cut.
-        similar: Similar users in a conversation, at most.
-        seed: Where chance starts. It is drawn for each user by itself, so that the others' being
-            there or not changes nothing but which of Yes and No is asked.
+        reading: The budget of each history.
+        similar: Most similar users in a conversation.
+        seed: Random seed. Each user has a generator of its own, so that other users change nothing
+            but whether the answer is Yes or No.
     """
     counts: Counter[str] = Counter(dict.fromkeys(_REASONS, 0))
     built: list[dict[str, Any]] = []
@@ -129,13 +130,13 @@ def collaborative_rows(
 def rehearsal_rows(
     kept: Sequence[Kept], reading: Reading, *, most: int, seed: int
 ) -> list[dict[str, Any]]:
-    """Returns chats that ask for one profile as the service does: id, kind and messages.
+    """Returns chats that ask for one profile, as the service does: id, kind and messages.
 
     Args:
-        kept: Profiles, and what was read for each.
-        reading: How much of that is shown.
-        most: Chats at most, of as many users.
-        seed: Where chance starts, which draws them.
+        kept: Profiles with the lines that were read for them.
+        reading: The budget of a prompt.
+        most: Most chats, each of another user.
+        seed: Random seed of the draw.
     """
     rows = list(distillation_rows(kept, reading))
     drawn = np.random.default_rng([seed, len(rows)]).permutation(len(rows))[:most]

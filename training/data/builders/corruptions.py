@@ -1,4 +1,4 @@
-"""What a reward model learns to refuse: the wrong profiles of a preference pair."""
+"""Corruptions: how the worse profile of a preference pair is made."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ SHARES: Mapping[str, float] = {
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How many pairs have which corruption.
+    """The shares of corruptions among pairs.
 
     Attributes:
-        of: Kind -> share; kinds that are not in it do not occur.
+        of: Kind -> share. Other kinds do not occur.
     """
 
     of: Mapping[str, float]
 
     def __post_init__(self) -> None:
-        """Raises InstructionDataError where a kind is unknown, or the shares make no whole."""
+        """Raises InstructionDataError where a kind is unknown, or the shares do not add up to 1."""
         if unknown := sorted(set(self.of) - set(SHARES)):
             raise InstructionDataError(
-                f"no corruption is called {', '.join(unknown)}; there are {', '.join(SHARES)}"
+                f"unknown corruptions {', '.join(unknown)}; the known ones are {', '.join(SHARES)}"
             )
         if min(self.of.values(), default=-1) < 0 or abs(sum(self.of.values()) - 1) > 1e-9:
             raise InstructionDataError(f"shares must be 0 or more and add up to 1: {self.of}")
 
     def draw(self, count: int, rng: np.random.Generator) -> list[str]:
-        """Returns a kind for each of so many pairs, in random order, each as often as its share.
+        """Returns a kind for each pair, in random order, each as often as its share says.
 
-        Counts are rounded by largest remainder; of equal ones the kind named first.
+        Counts are rounded by largest remainder; of equal remainders the kind named first is preferred.
         """
         exact = {kind: share * count for kind, share in self.of.items()}
         counts = {kind: int(number) for kind, number in exact.items()}
@@ -64,7 +64,7 @@ class Shares:
 
 
 def corrupt(kind: str, own: ProfileText, neighbour: ProfileText) -> str:
-    """Returns the wrong profile.
+    """Returns the worse profile of a pair.
 
     Args:
         kind: A kind in `SHARES`.

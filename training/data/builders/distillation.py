@@ -1,7 +1,7 @@
-"""Pairs of a prompt and a profile, from which a model learns to write profiles.
+"""Pairs of a prompt and a profile, on which a model is trained to write profiles.
 
-The prompt is the one that the service sends for what the teacher had read. Rows have TRL's
-prompt and completion, so that the loss is on the profile alone.
+The prompt is the one that the service sends for the lines that the teacher read. Rows have TRL's
+`prompt` and `completion`, so that the loss covers the profile alone.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ if TYPE_CHECKING:
     from services.profiles.generation.prompts.base import PromptVersion
     from services.profiles.generation.token_budget import TokenCounter
     from training.data.filters.answers import Kept
-    from training.data.teacher.answers import Answer
+    from training.data.teacher.answers import TeacherAnswer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """How much of what a teacher read goes into a prompt.
+    """The budget of a prompt: how many of the lines that a teacher read it shows.
 
     Attributes:
         count: The model's token counter.
-        history_tokens: Most tokens of a history, or of neighbours, as the service's setting.
+        history_tokens: Most tokens of a history, or of neighbours, as in the service's setting.
         max_items: Most items of either.
-        examples: Show the worked examples, as the service does for a model without an adapter.
+        examples: Whether to show the worked examples, as the service does for a model without an
+            adapter.
         prompt: The version of the prompt.
     """
 
@@ -42,8 +43,8 @@ class Reading:
     examples: bool = False
     prompt: PromptVersion = CURRENT
 
-    def messages(self, answer: Answer) -> list[Message] | None:
-        """Returns the service's chat for an answer; None where there was nothing readable."""
+    def messages(self, answer: TeacherAnswer) -> list[Message] | None:
+        """Returns the service's chat for an answer; None where no line is readable."""
         lines, neighbours = self.cut(answer.lines), self.cut(answer.neighbours)
         if answer.kind == "user":
             return self.prompt.user_messages(lines, examples=self.examples) if lines else None
@@ -61,7 +62,7 @@ class Reading:
 def distillation_rows(kept: Iterable[Kept], reading: Reading) -> Iterator[dict[str, Any]]:
     """Yields a row for each answer: id, kind, source, prompt, completion.
 
-    Answers whose teacher had read nothing that can be shown give no row.
+    Answers without a readable line give no row.
     """
     for row in kept:
         messages = reading.messages(row.answer)
@@ -75,12 +76,12 @@ def distillation_rows(kept: Iterable[Kept], reading: Reading) -> Iterator[dict[s
             }
 
 
-def untaught_rows(
-    answers: Iterable[Answer], kept: Iterable[Kept], reading: Reading
+def unanswered_rows(
+    answers: Iterable[TeacherAnswer], kept: Iterable[Kept], reading: Reading
 ) -> Iterator[dict[str, Any]]:
-    """Yields a prompt for each user or item of whom no answer was kept: id, kind, source, prompt.
+    """Yields a prompt for each user or item without a kept answer: id, kind, source, prompt.
 
-    Nothing is learnt from them, and no choice between models need look at them.
+    They are neither in the training rows nor in the held-out ones.
     """
     seen = {(row.answer.kind, row.answer.id) for row in kept}
     for answer in answers:
@@ -96,13 +97,13 @@ def untaught_rows(
 
 
 def is_held_out(kind: str, name: str, *, share: float, seed: int) -> bool:
-    """Says whether a user or item is kept from training, whatever else is in the data.
+    """Returns whether a user or item is held out. It depends on these arguments alone.
 
     Args:
         kind: User or item.
         name: The id.
-        share: Of all, how many are held out.
-        seed: Another seed holds others out.
+        share: Share of all users or items that is held out.
+        seed: Random seed.
     """
     digest = hashlib.sha256(f"{seed}\n{kind}\n{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") < share * 2.0**64

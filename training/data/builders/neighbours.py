@@ -1,8 +1,8 @@
-"""Similar users and similar items: exact, a block at a time, never an n x n matrix.
+"""Similar users and similar items: an exact search, by blocks, without an n x n matrix.
 
-By cosine of a trained model's vectors, LightGCN's in the paper (arXiv 2412.19302, section 3.2),
-or, where there are none, by cosine of who chose what, in which an item that many chose counts
-less.
+The measure is the cosine of a trained model's vectors, LightGCN's in the paper (arXiv 2412.19302,
+section 3.2). Without vectors it is the cosine of the users' choices, in which popular items have less
+weight.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Vectors = NDArray[np.float32] | sparse.csr_array
 
-_BLOCK_NUMBERS = 1 << 24  # similarities held at a time: 64 MiB
+_BLOCK_NUMBERS = 1 << 24  # similarities in memory at a time: 64 MiB
 
 
 def nearest(
@@ -34,16 +34,15 @@ def nearest(
 ) -> Iterator[NDArray[np.int64]]:
     """Yields the nearest other rows of each row by cosine, the nearest first.
 
-    Rows at a cosine of 0 and below are no neighbours. Of equally near ones the earlier row comes
-    first.
+    Rows with a cosine of 0 or less are not neighbours. Of equal cosines the earlier row comes first.
 
     Args:
         vectors: Shape (n, d), dense or sparse.
         limit: Most neighbours of a row.
-        block_numbers: Most similarities that are held at a time.
+        block_numbers: Most similarities in memory at a time.
 
     Yields:
-        For each row in turn, the neighbours' rows, at most `limit`.
+        For each row in turn, the row numbers of its neighbours, at most `limit`.
     """
     unit = _unit(vectors)
     rows = unit.shape[0]
@@ -76,10 +75,10 @@ def neighbours_by_vectors(
 def user_item_matrix(
     histories: Mapping[str, Sequence[str]], items: Sequence[str]
 ) -> sparse.csr_array:
-    """Returns users x items, in the order given: an item's weight where the user chose it.
+    """Returns the matrix of users and items, with an item's weight where the user chose it.
 
-    The weight of an item is `log(1 + users / users who chose it)`, so that two who share what few
-    chose are nearer than two who share what everybody chose.
+    The weight of an item is `log(1 + users / users who chose it)`: a common rare choice makes two users
+    more similar than a common popular one.
     """
     number = {name: row for row, name in enumerate(items)}
     chosen = [np.unique([number[name] for name in history]) for history in histories.values()]
@@ -92,7 +91,7 @@ def user_item_matrix(
 
 
 def chosen_by(histories: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Returns item id -> the users who chose it, so that items can be compared as users are."""
+    """Returns item id -> the users who chose it: with these, items are compared as users are."""
     users: dict[str, list[str]] = {}
     for user, history in histories.items():
         for item in dict.fromkeys(history):
@@ -106,9 +105,9 @@ def neighbours_by_choice(
     """Returns id -> ids of the neighbours by weighted co-occurrence, the nearest first.
 
     Args:
-        histories: Who chose what, of everybody: it is what the weights are from. For the
-            neighbours of items, what `chosen_by` makes of it.
-        names: Those among whom neighbours are looked for; who has no history has none.
+        histories: Choices of all users, which the weights are computed from. For the neighbours of
+            items, the result of `chosen_by`.
+        names: Users to find neighbours of and among; those without a history have none.
         limit: Most neighbours.
     """
     items = list(dict.fromkeys(item for history in histories.values() for item in history))
@@ -155,7 +154,7 @@ def _unit(vectors: Vectors) -> Vectors:
 def _best(cosines: NDArray[np.float32], limit: int) -> NDArray[np.int64]:
     others = np.flatnonzero(cosines > 0)
     if len(others) > limit:
-        # All at the cut, so that the earlier of equally near rows is taken, then the order.
+        # Keep all rows with the cosine of the last one, so that the earlier of equal rows is taken.
         cut = np.partition(cosines[others], len(others) - limit)[len(others) - limit]
         others = others[cosines[others] >= cut]
     return others[np.argsort(-cosines[others], kind="stable")[:limit]].astype(np.int64)

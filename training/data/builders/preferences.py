@@ -1,7 +1,7 @@
-"""Preference pairs for a reward model, and the prompts that it then judges answers to.
+"""Preference pairs for a reward model, and prompts for reinforcement learning.
 
-The users are divided into three parts that share nobody: those the reward model learns from,
-those it is measured on, and those that reinforcement learning writes profiles for.
+The users are divided into three disjoint parts: for training the reward model, for its evaluation,
+and for reinforcement learning.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ PARTS: Mapping[str, float] = {REWARD_TRAIN: 0.4, REWARD_EVAL: 0.2, REINFORCEMENT
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """What was built.
+    """The pairs and prompts, and the users without any.
 
     Attributes:
         rows: Part -> rows. Those of the first two have id, kind, corruption, prompt, chosen and
-            rejected; those of `rl` id, kind, prompt, lines (what the prompt shows), neighbours
-            (texts of the neighbours' profiles) and reference (the user's own), for rewards.
-        counts: Reason -> users left out; and `PART: KIND OF CORRUPTION` -> pairs.
+            rejected. Those of `rl` have id, kind, prompt, lines (of the prompt), neighbours (texts of
+            their profiles) and reference (the user's own profile).
+        counts: Reason -> number of users left out; `PART: KIND OF CORRUPTION` -> number of pairs.
     """
 
     rows: Mapping[str, Sequence[Mapping[str, Any]]]
@@ -55,19 +55,19 @@ def preference_rows(
 ) -> Preferences:
     """Builds pairs and prompts.
 
-    Users are left out who have nothing readable, or no neighbour with another profile.
+    Users without a readable line, or without a neighbour who has another profile, are left out.
 
     Args:
-        kept: Profiles of users, with what their writer had read.
+        kept: Profiles of users, with the lines that were read for them.
         neighbours: User id -> ids of similar users, the nearest first.
-        reading: How a prompt is cut.
+        reading: The budget of a prompt.
         shares: Kind of corruption -> share of the pairs.
         parts: Part -> share of the users.
-        pairs: Of each user that the reward model learns from, each of the next neighbour's profile.
-        seed: Where chance starts.
+        pairs: Pairs of each user that the reward model is trained on, each with the next neighbour.
+        seed: Random seed.
 
     Raises:
-        InstructionDataError: The shares make no sense, or there is nobody left.
+        InstructionDataError: The shares are not valid, or no user is left.
     """
     draw = Shares(shares)
     if set(parts) != set(PARTS) or min(parts.values()) < 0 or abs(sum(parts.values()) - 1) > 1e-9:

@@ -1,14 +1,14 @@
-"""Spreads a teacher's phrases to users it never read.
+"""Spreads a teacher's phrases to users whom the teacher never read.
 
-A teacher is asked for some hundred profiles, of the few titles that its prompt had room for. Who
-chose alike gets the same phrases here: a phrase stands where the choices stand that its profiles
-were written of, and a user gets the phrases that lie in the direction of the choices shown. So there
-is a profile for as many users as choose anything, of as many titles as serving shows, each a function
-of what its prompt shows, and the teacher is not asked again.
+A teacher writes some hundred profiles, each from a few titles. Here users with similar choices get the
+same phrases: the vector of a phrase is the mean vector of the choices that its profiles were written
+from, and a user gets the phrases farthest in the direction of the choices in the prompt. So every user
+has a profile, from as many titles as the service shows and as a function of the prompt, and the teacher
+is not asked again.
 
-It is label propagation (Zhu and Ghahramani 2002) by the item vectors of PureSVD (Cremonesi, Koren
-and Turrin 2010), whose dimensions are brought nearer to one spread: else a few say nearly all, and
-profiles are much the same. What that is worth: docs/decisions/0015-spreading.md.
+This is label propagation (Zhu and Ghahramani 2002) with the item vectors of PureSVD (Cremonesi, Koren
+and Turrin 2010). The scales of the dimensions are made more equal: otherwise a few dimensions decide
+nearly everything, and profiles are much alike. Measurements: docs/decisions/0015-spreading.md.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from services.profiles.domain.profile import PHRASES, ProfileText
 from training.data.errors import InstructionDataError
 from training.data.filters.answers import Kept
 from training.data.folder import read_lines
-from training.data.teacher.answers import Answer
+from training.data.teacher.answers import TeacherAnswer
 from training.rewards.rules import is_well_formed, stems
 
 if TYPE_CHECKING:
@@ -38,21 +38,20 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.float64]
 
-DIMENSIONS = 16
 _DAMPING = 10.0
-"""Choices added to each item's, so that what three people chose does not weigh as a favourite."""
+"""Added to the number of choices of each item, so that rare items do not get a large weight."""
 
 _SHRINKAGE = 10.0
-"""Profiles without direction added to those that have a phrase: one alone says little of it."""
+"""Added to the number of profiles of a phrase: the mean of a few profiles is shrunk to zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Profiles to learn from, and why some users have none.
+    """The profiles, and the users without one.
 
     Attributes:
-        kept: As if a teacher had read the lines and written them.
-        counts: Reason -> number of users left out, every reason named.
+        kept: Profiles with the lines of their prompts, in the form of a teacher's answers.
+        counts: Reason -> number of users left out, for every reason.
     """
 
     kept: Sequence[Kept]
@@ -61,7 +60,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class _Phrases:
-    """Phrases of one kind with their vectors, shape (phrases, d), and their telling words."""
+    """Phrases of one kind, with their vectors, shape (phrases, d), and their content words."""
 
     texts: Sequence[str]
     vectors: Numbers
@@ -69,16 +68,18 @@ class _Phrases:
 
 
 class Spreader:
-    """Says which of a teacher's phrases fit somebody who chose these items.
+    """Finds the phrases of a teacher that fit the choices of a user.
 
     Args:
         kept: The teacher's profiles of users.
-        histories: User -> items, from which it is learnt who chooses alike.
-        lines: Item -> its line in a prompt; empty where there is nothing readable.
-        common: Profiles that a phrase must stand in at least.
+        histories: User -> items, from which the item vectors are computed.
+        lines: Item -> its line in a prompt; empty without readable text.
+        common: Least number of profiles that a phrase must occur in.
+        dimensions: Most dimensions of an item vector.
 
     Raises:
-        InstructionDataError: There are too few choices, or none is of what the teacher read.
+        InstructionDataError: There are too few choices, or no line that the teacher read is an item
+            that a user chose.
     """
 
     def __init__(
@@ -88,8 +89,9 @@ class Spreader:
         lines: Mapping[str, str],
         *,
         common: int,
+        dimensions: int,
     ) -> None:
-        vectors = item_vectors(histories)
+        vectors = item_vectors(histories, dimensions=dimensions)
         self._vectors: dict[str, Numbers] = {}
         for item, vector in vectors.items():
             self._vectors.setdefault(lines[item], vector)
@@ -103,19 +105,19 @@ class Spreader:
         read = np.stack([self._direction(row.answer.lines) for row in kept])
         if not read.any():
             raise InstructionDataError(
-                f"nothing that the teacher read, such as {kept[0].answer.lines[:1]}, is the text "
-                "of an item that a user of the dataset chose"
+                f"no line that the teacher read, such as {kept[0].answer.lines[:1]}, is the text of "
+                "an item that a user of the dataset chose"
             )
         self._identities = _phrases([row.words.identities for row in kept], read, common)
         self._interests = _phrases([row.words.interests for row in kept], read, common)
 
     @property
     def phrases(self) -> int:
-        """How many there are to choose among."""
+        """Number of phrases to choose from."""
         return len(self._identities.texts) + len(self._interests.texts)
 
     def profile(self, shown: Iterable[str]) -> ProfileText | None:
-        """Returns a user's profile; None where nothing is known of the items, or phrases lack.
+        """Returns a user's profile; None where no item is known, or there are too few phrases.
 
         Args:
             shown: Lines of the user's items.
@@ -130,7 +132,7 @@ class Spreader:
         return profile if is_well_formed("user", profile.text) else None
 
     def _direction(self, shown: Iterable[str]) -> Numbers:
-        """Returns where somebody stands, seen from the middle of all; zero if nobody knows."""
+        """Returns the direction of a user from the mean of all users; zero if no item is known."""
         vectors = [self._vectors[line] for line in shown if line in self._vectors]
         if not vectors:
             return np.zeros_like(self._centre)
@@ -151,27 +153,27 @@ def spread_profiles(
     at_most: float,
     seed: int,
 ) -> Spread:
-    """Draws users, shows a draw of each one's choices, and writes their profiles.
+    """Draws users and choices of each, and writes their profiles.
 
     Args:
-        spreader: Whose phrases.
-        histories: User -> different items, oldest first. What is shown keeps that order.
-        lines: Item -> its line in a prompt; empty where there is nothing readable.
-        left_out: User -> why no row is to be of that one.
-        reading: At most `max_items` of each user's choices are shown.
-        users: Most of them.
-        fewest: Choices that are drawn at least; from one up, as many users have one or
-            two as have seven to twenty.
-        at_most: Share of `users` to whom a phrase is given. A model that is unsure says what most
-            of its rows said, and so much the same of everyone.
-        seed: Another seed draws others.
+        spreader: The phrases.
+        histories: User -> distinct items, oldest first. A prompt keeps this order.
+        lines: Item -> its line in a prompt; empty without readable text.
+        left_out: User -> reason to leave the user out.
+        reading: The budget of a prompt; at most `max_items` choices are drawn.
+        users: Most users.
+        fewest: Least number of choices that are drawn. Their number is log-uniform: with 1, as many
+            users have one or two choices as have seven to twenty.
+        at_most: Most profiles that get the same phrase, as a share of `users`. An unsure model
+            writes the most frequent phrases of its training rows, for everyone.
+        seed: Random seed.
     """
     reasons = (
         *dict.fromkeys(left_out.values()),
         "too few choices",
         "nothing readable",
-        "nothing fits",
-        "said of enough",
+        "too few phrases",
+        "phrase used enough",
         "not drawn",
     )
     said: Counter[str] = Counter()
@@ -193,14 +195,14 @@ def spread_profiles(
             shown = reading.cut([lines[history[place]] for place in positions])
             profile = spreader.profile(shown)
             if profile is None:
-                counts["nothing fits" if shown else "nothing readable"] += 1
+                counts["too few phrases" if shown else "nothing readable"] += 1
                 continue
             phrases = [phrase.casefold() for phrase in (*profile.identities, *profile.interests)]
             if any(said[phrase] >= at_most * users for phrase in phrases):
-                counts["said of enough"] += 1
+                counts["phrase used enough"] += 1
                 continue
             said.update(phrases)
-            answer = Answer(
+            answer = TeacherAnswer(
                 kind="user", id=name, text=profile.text, lines=tuple(shown), source="spread"
             )
             kept.append(Kept(answer, profile))
@@ -208,14 +210,14 @@ def spread_profiles(
 
 
 def evaluation_profiles(spreader: Spreader, file: Path) -> Iterator[dict[str, str]]:
-    """Yields id, kind and text of what would be written of those who will be judged.
+    """Yields profiles of the users of an evaluation, by the same phrases: id, kind and text.
 
     Args:
-        spreader: Whose phrases.
-        file: JSON lines; the users among them that have a prompt.
+        spreader: The phrases.
+        file: JSON lines; rows that are not of a user or have no prompt are ignored.
 
     Raises:
-        InstructionDataError: A prompt is no chat; the line is named.
+        InstructionDataError: A prompt is not a chat; the line is named.
     """
     for number, row in enumerate(read_lines(file), start=1):
         if row.get("kind") != "user" or "prompt" not in row:
@@ -223,23 +225,21 @@ def evaluation_profiles(spreader: Spreader, file: Path) -> Iterator[dict[str, st
         try:
             shown = row["prompt"][-1]["content"].splitlines()
         except (LookupError, TypeError, AttributeError) as error:
-            raise InstructionDataError(f"{file}, line {number}: prompt is no chat") from error
+            raise InstructionDataError(f"{file}, line {number}: prompt is not a chat") from error
         profile = spreader.profile(line.removeprefix("- ") for line in shown)
         if profile is not None:
             yield {"id": row["id"], "kind": "user", "text": profile.text}
 
 
-def item_vectors(
-    histories: Mapping[str, Sequence[str]], *, dimensions: int = DIMENSIONS
-) -> dict[str, Numbers]:
-    """Returns a vector of each item that anybody chose, by who chose it with what.
+def item_vectors(histories: Mapping[str, Sequence[str]], *, dimensions: int) -> dict[str, Numbers]:
+    """Returns a vector of each chosen item, by singular value decomposition of the choices.
 
-    The mean of those of a user's choices says what is particular in them: the first singular
-    vector, which is popularity, is left out.
+    The first singular vector, which is popularity, is left out, so that the mean vector of a user's
+    choices says how they differ from the popular ones.
 
     Args:
-        histories: User -> different items.
-        dimensions: Of a vector, at most.
+        histories: User -> distinct items.
+        dimensions: Most dimensions of a vector.
 
     Raises:
         InstructionDataError: Fewer than three users or items.
@@ -250,7 +250,7 @@ def item_vectors(
     columns = np.array([place[item] for history in histories.values() for item in history])
     if min(len(sizes), len(items)) < 3:
         raise InstructionDataError(
-            f"{len(sizes)} users with {len(items)} items are too few to say who chose alike"
+            f"{len(sizes)} users with {len(items)} items are too few to find similar choices"
         )
     weights = 1 / np.sqrt(np.bincount(columns, minlength=len(items)) + _DAMPING)
     matrix = sparse.csr_matrix(
@@ -262,7 +262,7 @@ def item_vectors(
         shape=(len(sizes), len(items)),
     )
     rank = min(dimensions + 1, *(side - 1 for side in matrix.shape))
-    # A start of its own makes the same vectors of the same data.
+    # A fixed starting vector makes the result deterministic.
     _, values, right = svds(matrix, k=rank, v0=np.ones(min(matrix.shape)))
     order = np.argsort(-values)[1:]
     vectors = right[order].T * values[order] * weights[:, None]
@@ -270,26 +270,26 @@ def item_vectors(
 
 
 def _phrases(of: Sequence[Sequence[str]], read: Numbers, common: int) -> _Phrases:
-    """Puts phrases where the profiles are that have them; rare and empty ones are left out."""
+    """Returns phrases with the shrunk mean of the directions of their profiles, without rare ones."""
     texts: dict[str, str] = {}
     positions: defaultdict[str, list[int]] = defaultdict(list)
     for at, phrases in enumerate(of):
         for phrase in phrases:
             texts.setdefault(phrase.casefold(), phrase)
             positions[phrase.casefold()].append(at)
-    told = [key for key in texts if len(positions[key]) >= common and stems(key)]
+    common_keys = [key for key in texts if len(positions[key]) >= common and stems(key)]
     vectors = [
-        read[positions[key]].sum(axis=0) / (len(positions[key]) + _SHRINKAGE) for key in told
+        read[positions[key]].sum(axis=0) / (len(positions[key]) + _SHRINKAGE) for key in common_keys
     ]
     return _Phrases(
-        [texts[key] for key in told],
+        [texts[key] for key in common_keys],
         np.stack(vectors) if vectors else np.zeros((0, read.shape[1])),
-        [stems(key) for key in told],
+        [stems(key) for key in common_keys],
     )
 
 
 def _nearest(phrases: _Phrases, direction: Numbers, used: set[str]) -> tuple[str, ...]:
-    """Takes the phrases farthest in a direction that have no telling word in common."""
+    """Returns the phrases farthest in a direction that have no content word in common."""
     taken: list[str] = []
     for place in np.argsort(-(phrases.vectors @ direction), kind="stable"):
         if used.isdisjoint(phrases.words[place]):
@@ -301,7 +301,7 @@ def _nearest(phrases: _Phrases, direction: Numbers, used: set[str]) -> tuple[str
 
 
 def _drawn(rng: np.random.Generator, fewest: int, most: int) -> int:
-    """Draws a number whose logarithm is uniform: the first choices are what a profile is for."""
+    """Draws a number whose logarithm is uniform: profiles matter most after the first choices."""
     return min(most, int(np.exp(rng.uniform(np.log(fewest), np.log(most + 1)))))
 
 

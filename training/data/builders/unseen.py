@@ -1,8 +1,7 @@
-"""Prompts to judge by: of users of whom no profile was taught, with choices left to find.
+"""Prompts for evaluation: of users without a profile in the training data, with further choices.
 
-A teacher's own prompts hold what it had read, of which little may be known besides. Here a prompt
-names a few of a user's choices, drawn at random, and all others are what a profile can be asked
-to find.
+A teacher's own prompts may show nearly all known choices of a user. Here a prompt shows a few choices,
+drawn at random; the others are hidden, for a profile to find.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """Prompts of users, and why the others have none.
+    """The prompts, and the users without one.
 
     Attributes:
-        rows: id, kind, prompt, and how many choices are `hidden`, by id. `compare` hides less by
-            the few whose title stands in that of an item which the prompt names.
-        counts: Reason -> number of users left out, every reason named.
-        cut: Prompts in which not all that was drawn has room.
+        rows: id, kind, prompt, and `hidden`, the number of hidden choices. `compare` counts fewer: it
+            excludes items whose title is part of the title of an item in the prompt.
+        counts: Reason -> number of users left out, for every reason.
+        cut: Number of prompts without room for all drawn items.
     """
 
     rows: Sequence[dict[str, Any]]
@@ -47,16 +46,16 @@ def unseen_rows(
     hidden: int,
     seed: int,
 ) -> Unseen:
-    """Draws users, and from each of their histories what the prompt shows.
+    """Draws users, and items of their histories for the prompts.
 
     Args:
-        histories: User -> items, oldest first. What is shown keeps that order.
-        lines: Item -> its line in a prompt; empty where there is nothing readable.
+        histories: User -> items, oldest first. A prompt keeps this order.
+        lines: Item -> its line in a prompt; empty without readable text.
         seen: Users to leave out.
-        reading: Its `max_items` are drawn of each. What has no room in the prompt is hidden too.
-        users: Most of them.
-        hidden: Choices beside those drawn, at least.
-        seed: Another seed draws others.
+        reading: The budget of a prompt; `max_items` items are drawn. Items without room are hidden.
+        users: Most users.
+        hidden: Least number of choices besides the drawn ones.
+        seed: Random seed.
     """
     counts = Counter({"seen": 0, "too few choices": 0, "nothing readable": 0, "not drawn": 0})
     rows: list[dict[str, Any]] = []

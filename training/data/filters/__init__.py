@@ -1,1 +1,1 @@
-"""Filters of a teacher’s answers."""
+"""Filters of a teacher's answers and of training rows."""

@@ -1,4 +1,4 @@
-"""Keeps from a teacher's answers what a model should learn, and counts what it drops and why."""
+"""Filters a teacher's answers, and counts what is dropped by reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from services.profiles.domain.profile import ProfileText
-    from training.data.teacher.answers import Answer
+    from training.data.teacher.answers import TeacherAnswer
 
 REASONS = ("placeholder", "malformed", "undecodable", "copies the prompt", "repeated id")
 NEAR_DUPLICATE = "near-duplicate"
@@ -34,20 +34,20 @@ _WORDS = re.compile(r"\w+")
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An answer with its words, read and repaired."""
+    """An answer with its profile, parsed and repaired."""
 
-    answer: Answer
+    answer: TeacherAnswer
     words: ProfileText
 
 
 @dataclass(frozen=True, slots=True)
 class FilteredAnswers:
-    """What is left of a teacher's answers.
+    """The answers that are left.
 
     Attributes:
-        kept: In the order of the answers.
-        dropped: Reason -> number of answers, every reason named.
-        undecodable: Of `kept`: those that the service's constrained decoding could not write.
+        kept: Kept answers, in their order.
+        dropped: Reason -> number of dropped answers, for every reason.
+        undecodable: Number of kept answers that constrained decoding cannot generate.
     """
 
     kept: Sequence[Kept]
@@ -55,23 +55,23 @@ class FilteredAnswers:
     undecodable: int
 
 
-def filter_answers(answers: Iterable[Answer], *, strict: bool = False) -> FilteredAnswers:
-    """Drops what is no profile, says nothing, or was there before.
+def filter_answers(answers: Iterable[TeacherAnswer], *, strict: bool = False) -> FilteredAnswers:
+    """Drops answers that are not profiles, that are placeholders, or that repeat another.
 
-    An answer is dropped for the first of these that holds:
+    An answer is dropped for the first of these reasons:
 
-    - *placeholder*: it fills the form with its own names ("Identity 1").
-    - *malformed*: it cannot be read as a profile.
-    - *undecodable*, where `strict`: `grammar.pattern`, which decoding is held to, does not admit
-      it, most often for phrases of one word.
-    - *copies the prompt*: it repeats the instruction, or more than half of its phrases, of two
-      words and more, stand word for word in a title that the teacher read.
-    - *repeated id*: an answer for this user or item has been kept.
-    - *near-duplicate*: all phrases but one, at most, are those of an answer that has been kept.
+    - *placeholder*: it fills the form with the names of its parts ("Identity 1").
+    - *malformed*: it cannot be parsed as a profile.
+    - *undecodable*, if `strict`: it does not match `grammar.pattern`, which constrained decoding
+      follows, most often because a phrase has one word.
+    - *copies the prompt*: it repeats the instruction, or more than half of its phrases have two words
+      or more and occur literally in a title that the teacher read.
+    - *repeated id*: another answer for this user or item was kept.
+    - *near-duplicate*: it differs from a kept answer in one phrase at most.
 
     Args:
-        answers: What a teacher wrote.
-        strict: Keep only what constrained decoding can write.
+        answers: The teacher's answers.
+        strict: Whether to keep only what constrained decoding can generate.
     """
     kept: list[Kept] = []
     dropped: Counter[str] = Counter(dict.fromkeys((*REASONS, NEAR_DUPLICATE), 0))
@@ -101,15 +101,15 @@ def filter_answers(answers: Iterable[Answer], *, strict: bool = False) -> Filter
     return FilteredAnswers(kept, dict(dropped), undecodable)
 
 
-def filter_prose(answers: Iterable[Answer]) -> tuple[list[Answer], dict[str, int]]:
-    """Sifts answers that are paragraphs, and so have no form that could be wrong.
+def filter_prose(answers: Iterable[TeacherAnswer]) -> tuple[list[TeacherAnswer], dict[str, int]]:
+    """Filters answers that are paragraphs, which have no form to check.
 
     Returns:
-        What is kept, and reason -> number of answers dropped: *empty*, *copies the prompt* where
-        it repeats the instruction, *repeated id*, and *near-duplicate* where its words are those
-        of an answer that has been kept.
+        The kept answers, and reason -> number of dropped answers: *empty*, *copies the prompt* if it
+        repeats the instruction, *repeated id*, and *near-duplicate* if it has the words of a kept
+        answer.
     """
-    kept: list[Answer] = []
+    kept: list[TeacherAnswer] = []
     dropped = Counter(
         dict.fromkeys(("empty", "copies the prompt", "repeated id", NEAR_DUPLICATE), 0)
     )
@@ -132,14 +132,14 @@ def filter_prose(answers: Iterable[Answer]) -> tuple[list[Answer], dict[str, int
     return kept, dict(dropped)
 
 
-def _words(answer: Answer) -> ProfileText | None:
+def _words(answer: TeacherAnswer) -> ProfileText | None:
     try:
         return parse(answer.kind, answer.text)
     except NotAProfile:
         return None
 
 
-def _copies(answer: Answer, words: ProfileText) -> bool:
+def _copies(answer: TeacherAnswer, words: ProfileText) -> bool:
     if _INSTRUCTION.search(answer.text):
         return True
     titles = [f" {_folded(_YEAR.sub('', line.split(' | ')[0]))} " for line in answer.lines]
@@ -153,7 +153,7 @@ def _copies(answer: Answer, words: ProfileText) -> bool:
 
 
 def _traces(words: ProfileText) -> set[frozenset[str]]:
-    """Returns what two profiles share exactly when they differ in one phrase at most."""
+    """Returns sets of phrases: two profiles have one in common if they differ in one phrase at most."""
     phrases = sorted({_folded(phrase) for phrase in (*words.identities, *words.interests)})
     return {frozenset(most) for most in combinations(phrases, len(phrases) - 1)}
 

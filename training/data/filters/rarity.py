@@ -1,8 +1,7 @@
-"""Leaves out the profiles that could be anybody's.
+"""Finds the profiles with the rarest phrases.
 
-A teacher falls back on stock phrases ("movie buff"), and a small model learns those first: it then
-writes the same few profiles for everyone. What is left when the blandest rows go is learnt from
-sooner, and says more.
+A teacher often uses stock phrases ("movie buff"), and a small model learns those first: it then
+writes the same few profiles for everyone. Without the blandest rows it learns specific phrases sooner.
 """
 
 from __future__ import annotations
@@ -18,13 +17,14 @@ if TYPE_CHECKING:
 
 
 def rarest(profiles: Sequence[ProfileText], share: float) -> list[bool]:
-    """Says which profiles have the rarest phrases.
+    """Selects the profiles with the rarest phrases.
 
-    How bland a profile is: the mean over its phrases of log(profiles of its kind that have it).
+    The blandness of a profile is the mean over its phrases of log(number of profiles of its kind that
+    have the phrase).
 
     Args:
-        profiles: Of users and items.
-        share: Of each kind, how many to keep; of equally bland ones those that come first.
+        profiles: Profiles of users and items.
+        share: Share of each kind to keep; of equally bland profiles the first ones are kept.
 
     Returns:
         For each profile, whether it is kept.

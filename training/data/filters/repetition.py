@@ -1,8 +1,8 @@
-"""Finds the profiles that take one thing for two.
+"""Finds the profiles that repeat themselves, or name interests among identities.
 
-"Romantic, Drama, Comedy; Romantic films, Drama, Travel" has six phrases, says four things, and
-calls a person a drama. A model that learns from such rows repeats itself, in the end to the letter,
-and a profile with the same phrase twice is malformed.
+"Romantic, Drama, Comedy; Romantic films, Drama, Travel" has six phrases for four things, and "Drama" is
+not an identity. A model that is trained on such rows repeats itself, and a profile with the same phrase
+twice is malformed.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ _WORDS = re.compile(r"\w+")
 
 
 def repetitive(profiles: Sequence[ProfileText]) -> list[bool]:
-    """Says which profiles repeat themselves, or name an interest where an identity should be.
+    """Finds profiles that repeat themselves, or name an interest as an identity.
 
-    A profile repeats itself when all words of one phrase stand in another, the plural's s not
-    counted. A phrase among its identities is an interest when at least as many profiles of the
-    kind name it among theirs as among their identities.
+    A profile repeats itself if all words of one phrase occur in another one, ignoring a plural's s.
+    An identity is an interest if at least as many profiles of the kind have it among their interests
+    as among their identities.
 
     Args:
-        profiles: Of users and items.
+        profiles: Profiles of users and items.
+
+    Returns:
+        For each profile, whether it is one of these.
     """
     named: Counter[tuple[str, str]] = Counter()
     for words in profiles:

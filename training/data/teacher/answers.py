@@ -1,4 +1,4 @@
-"""What a teacher wrote of a user or an item, together with what it had read."""
+"""The answers of a teacher, with the lines that the teacher read."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _KINDS = get_args(Kind)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
-    """One answer of a teacher.
+class TeacherAnswer:
+    """A teacher's answer to the request for a profile.
 
     Attributes:
-        kind: Whose profile was asked for.
-        id: The user's or item's id in the source.
-        text: What the teacher wrote.
-        lines: The user's items, oldest first, or the one item, as `item_line` gives them.
-        neighbours: Lines of items that the same people chose, the nearest last; items only.
-        source: Who wrote it.
+        kind: Whether the profile is of a user or an item.
+        id: Id of the user or item in the source.
+        text: Text of the answer.
+        lines: Lines of the user's items, oldest first, or of the one item, as by `item_line`.
+        neighbours: Lines of items that the same users chose, the nearest last; for items only.
+        source: Name of the teacher or of the source.
     """
 
     kind: Kind
@@ -48,17 +48,17 @@ class Answer:
         }
 
 
-def read_answers(path: Path) -> Iterator[Answer]:
-    """Yields the answers in a file of JSON lines, as `Answer.to_row` makes them.
+def read_answers(path: Path) -> Iterator[TeacherAnswer]:
+    """Yields the answers in a file of JSON lines, as `TeacherAnswer.to_row` writes them.
 
     Raises:
-        InstructionDataError: The file is missing, or a row is no answer; the row is named.
+        InstructionDataError: The file is missing, or a row is not an answer; the line is named.
     """
     for number, row in enumerate(read_lines(path), start=1):
         yield _answer(row, f"{path}, line {number}")
 
 
-def _answer(row: Mapping[str, Any], where: str) -> Answer:
+def _answer(row: Mapping[str, Any], where: str) -> TeacherAnswer:
     for member in ("id", "text", "source"):
         if not isinstance(row.get(member), str):
             raise InstructionDataError(f"{where}: {member} is {row.get(member)!r}, not a text")
@@ -68,7 +68,7 @@ def _answer(row: Mapping[str, Any], where: str) -> Answer:
         texts = row.get(member)
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise InstructionDataError(f"{where}: {member} is {texts!r}, not a list of texts")
-    return Answer(
+    return TeacherAnswer(
         kind=row["kind"],
         id=row["id"],
         text=row["text"],

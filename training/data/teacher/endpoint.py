@@ -1,4 +1,4 @@
-"""One chat completion from an OpenAI-compatible server, asked for until it comes or cannot."""
+"""Requests to an OpenAI-compatible server for profiles, with retries."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ if TYPE_CHECKING:
 
     from training.data.prompts import Prompt
 
-_AGAIN = {408, 409, 425, 429, 500, 502, 503, 504}
-_WRONG_JOB = {401, 402, 403, 404}
+_RETRIED = {408, 409, 425, 429, 500, 502, 503, 504}
+_REFUSED = {401, 402, 403, 404}
 _LONGEST_WAIT_S = 60.0
-_MESSAGE = 300  # characters of a server's complaint that are told
+_MESSAGE = 300  # most characters of a server's error message that are shown
 
 
 class TeacherRefused(InstructionDataError):
-    """The server answers no request like ours: the key, the model's name or the address is wrong."""
+    """The server refuses all such requests: the key, the model's name or the address is wrong."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Teacher:
-    """Whom to ask, and how.
+    """The server to ask, and how.
 
     Attributes:
         url: The API's root, such as `https://api.openai.com/v1`.
-        model: The model's name there.
-        key: Sent as a bearer token; never shown.
+        model: Name of the model on the server.
+        key: API key, sent as a bearer token and never shown.
         answer_limit: Most tokens of an answer.
-        temperature: Of sampling.
-        body: Further members of a request; one that is None is left out, whatever it would be.
-        timeout_s: For one request.
-        tries: Requests for one answer, at most, while the server is busy or out of reach.
-        forms: Answers for one profile, at most, while they are not in its form.
-        wait_s: Before the second try; each further wait is twice as long.
+        temperature: Sampling temperature.
+        body: Further members of a request; a member that is None is removed.
+        timeout_s: Timeout of one request.
+        tries: Most requests for one answer, while the server is busy or does not respond.
+        forms: Most answers for one profile, while they are not well formed.
+        wait_s: Wait before the second try; each further wait is twice as long.
     """
 
     url: str
@@ -59,13 +59,13 @@ class Teacher:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
-    """What came of asking for one profile.
+    """The result of asking for one profile.
 
     Attributes:
-        text: The last answer; empty where none came.
-        failure: Why it is no use, or None.
-        prompt_tokens: Of all requests for it, as the server counts.
-        answer_tokens: Of all answers.
+        text: The last answer; empty without one.
+        failure: Why the answer cannot be used, or None.
+        prompt_tokens: Prompt tokens of all requests, as the server counts them.
+        answer_tokens: Tokens of all answers.
     """
 
     text: str
@@ -78,10 +78,10 @@ class Endpoint:
     """Asks a teacher. Open it with `async with`."""
 
     def __init__(self, teacher: Teacher, *, connections: int) -> None:
-        """Opens nothing yet.
+        """Opens no connection yet.
 
         Args:
-            teacher: Whom to ask.
+            teacher: The server to ask.
             connections: Most connections at a time.
         """
         self._teacher = teacher
@@ -106,10 +106,10 @@ class Endpoint:
         await self._client.__aexit__(kind, error, trace)
 
     async def ask(self, prompt: Prompt) -> Reply:
-        """Asks for a profile, again where what came is not in its form.
+        """Asks for a profile, and again where the answer is not well formed.
 
         Raises:
-            TeacherRefused: No request will be answered.
+            TeacherRefused: The server refuses all such requests.
         """
         text, prompt_tokens, answer_tokens = "", 0, 0
         failure: str | None = None
@@ -131,7 +131,7 @@ class Endpoint:
         )
 
     async def _complete(self, prompt: Prompt) -> Reply:
-        """Gets one answer, however it reads."""
+        """Returns one answer in any form."""
         failed = ""
         for again in range(self._teacher.tries):
             wait = min(self._teacher.wait_s * 2**again, _LONGEST_WAIT_S)
@@ -143,9 +143,9 @@ class Endpoint:
                 if response.is_success:
                     return _reply(response)
                 failed = f"status {response.status_code}: {response.text[:_MESSAGE].strip()}"
-                if response.status_code in _WRONG_JOB:
+                if response.status_code in _REFUSED:
                     raise TeacherRefused(f"{self._teacher.url} answers with {failed}")
-                if response.status_code not in _AGAIN:
+                if response.status_code not in _RETRIED:
                     break
                 wait = min(max(wait, _retry_after(response)), _LONGEST_WAIT_S)
             if again + 1 < self._teacher.tries:
@@ -170,18 +170,18 @@ def _reply(response: httpx.Response) -> Reply:
         usage = document.get("usage") or {}
         counts = [int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")]
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        told = f"not a chat completion: {response.text[:_MESSAGE]}"
-        return Reply(text="", failure=told, prompt_tokens=0, answer_tokens=0)
-    failure = None if isinstance(text, str) else "an answer without text"
+        failure = f"not a chat completion: {response.text[:_MESSAGE]}"
+        return Reply(text="", failure=failure, prompt_tokens=0, answer_tokens=0)
+    no_text = None if isinstance(text, str) else "an answer without text"
     return Reply(
         text=text if isinstance(text, str) else "",
-        failure=failure,
+        failure=no_text,
         prompt_tokens=counts[0],
         answer_tokens=counts[1],
     )
 
 
 def _retry_after(response: httpx.Response) -> float:
-    """Returns the seconds to wait that a server asks for; 0 where it names a date or nothing."""
-    told = response.headers.get("Retry-After", "")
-    return float(told) if told.isascii() and told.isdigit() else 0.0
+    """Returns the seconds that a server asks to wait; 0 for a date or without a number."""
+    seconds = response.headers.get("Retry-After", "")
+    return float(seconds) if seconds.isascii() and seconds.isdigit() else 0.0

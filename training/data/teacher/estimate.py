@@ -1,4 +1,4 @@
-"""What asking a teacher will take, told before the first request."""
+"""Estimates of the requests, tokens and cost of asking a teacher."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ _BYTES_A_TOKEN = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prices:
-    """What a teacher's tokens cost, in any currency, for a million of them."""
+    """Prices of a million tokens of a teacher, in any currency."""
 
     prompt: float
     answer: float
 
     def cost(self, prompt_tokens: float, answer_tokens: float) -> float:
-        """Returns what so many tokens cost."""
+        """Returns the cost of tokens."""
         return (prompt_tokens * self.prompt + answer_tokens * self.answer) / 1e6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """What is to be expected of a run in which every first answer is well formed.
+    """The estimate for a run in which every first answer is well formed.
 
     Attributes:
-        requests: Chats to be sent.
-        prompt_tokens: In all of them.
-        answer_tokens: In all answers, if each is in the form of a profile.
-        most_answer_tokens: In all answers, if each is as long as it may be.
+        requests: Number of requests.
+        prompt_tokens: Prompt tokens of all requests.
+        answer_tokens: Tokens of all answers of the usual length of a profile.
+        most_answer_tokens: Tokens of all answers of the greatest length.
     """
 
     requests: int
@@ -55,26 +55,26 @@ class Estimate:
             f"{self.answer_tokens:,} to {self.most_answer_tokens:,} answer tokens"
         )
         if prices is None:
-            return text + "; say --prompt-price and --answer-price for the cost"
+            return text + "; give --prompt-price and --answer-price for the cost"
         least = prices.cost(self.prompt_tokens, self.answer_tokens)
         return f"{text}: about {least:,.2f}, at most {self.most(prices):,.2f}"
 
     def most(self, prices: Prices) -> float:
-        """Returns the cost if each answer is as long as it may be, and none is asked for again."""
+        """Returns the cost with answers of the greatest length, none asked for again."""
         return prices.cost(self.prompt_tokens, self.most_answer_tokens)
 
 
 def about_a_token(text: str) -> int:
-    """Counts tokens where there is no tokenizer: four bytes each, as in English."""
+    """Estimates the number of tokens without a tokenizer: four bytes each, as in English."""
     return -(-len(text.encode()) // _BYTES_A_TOKEN)
 
 
 def estimate(prompts: Iterable[Prompt], count: TokenCounter, *, answer_limit: int) -> Estimate:
-    """Returns what asking will take.
+    """Estimates requests and tokens.
 
     Args:
-        prompts: What will be sent.
-        count: Counts tokens of a text.
+        prompts: The prompts to send.
+        count: Counts the tokens of a text.
         answer_limit: Most tokens of an answer.
     """
     requests = prompt_tokens = answer_tokens = 0

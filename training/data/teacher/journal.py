@@ -1,7 +1,7 @@
-"""The folder in which answers gather, so that a run that was stopped goes on where it was.
+"""The folder that collects a teacher's answers, so that an interrupted run can be resumed.
 
-Answers are appended, one a line. A line that a killed run left unfinished is cut off; whatever it
-was about is asked for again.
+Answers are appended, one a line. A line that a killed run left unfinished is removed, and asked for
+again.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 from typing import IO, TYPE_CHECKING, Any, Self
 
+from services.common.files import write_text
 from training.data.errors import InstructionDataError
 from training.data.folder import read_lines
 
@@ -23,21 +24,21 @@ PLAN, ANSWERS, FAILURES = "plan.json", "answers.jsonl", "failures.jsonl"
 
 
 class Journal:
-    """Answers and failures of one plan. Open it with `with`; nobody else can while it is open.
+    """Answers and failures of one plan. A context manager; one process at a time can hold it open.
 
     Attributes:
-        done: The ids that have an answer.
-        prompt_tokens: Of all requests so far, earlier runs' as well.
-        answer_tokens: Of all answers so far.
+        done: Ids that have an answer.
+        prompt_tokens: Prompt tokens of all requests so far, earlier runs included.
+        answer_tokens: Tokens of all answers so far.
     """
 
     def __init__(self, folder: Path, plan: Mapping[str, Any]) -> None:
-        """Opens nothing yet.
+        """Opens no file yet.
 
         Args:
-            folder: Where; made where it is not there.
-            plan: All that decides what is asked and of whom. What is in the folder must have been
-                gathered under the same.
+            folder: The folder, which is made if it does not exist.
+            plan: Everything that decides what is asked and of which model. Answers in the folder
+                must belong to the same plan.
         """
         self._folder = folder
         self._plan = json.loads(json.dumps(plan))
@@ -47,22 +48,22 @@ class Journal:
         self.answer_tokens = 0
 
     def __enter__(self) -> Self:
-        """Opens the folder, and cuts off what a killed run left unfinished.
+        """Opens the folder, and removes an unfinished line of a killed run.
 
         Raises:
-            InstructionDataError: Another run has the folder, it holds something else or answers
-                to another plan, or a line cannot be read.
+            InstructionDataError: Another run has the folder open, it holds other files or answers
+                of another plan, or a line cannot be read.
         """
         path = self._folder / PLAN
         if self._folder.exists() and any(self._folder.iterdir()) and not path.is_file():
-            raise InstructionDataError(f"{self._folder} holds something else; choose another")
+            raise InstructionDataError(f"{self._folder} holds other files; choose another folder")
         self._folder.mkdir(parents=True, exist_ok=True)
         lock = (self._folder / ANSWERS).open("a+b")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             lock.close()
-            raise InstructionDataError(f"{self._folder}: another run is at it") from error
+            raise InstructionDataError(f"{self._folder} is in use by another run") from error
         self._files[ANSWERS] = lock
         try:
             self._check_plan(path)
@@ -84,12 +85,12 @@ class Journal:
         self._close()
 
     def answered(self, row: Mapping[str, Any]) -> None:
-        """Keeps an answer: a row with `id` and `usage`."""
+        """Saves an answer: a row with `id` and `usage`."""
         self._append(ANSWERS, row)
         self.done.add(row["id"])
 
     def failed(self, row: Mapping[str, Any]) -> None:
-        """Keeps a failure, which a later run tries again: a row with `id` and `usage`."""
+        """Saves a failure, which a later run tries again: a row with `id` and `usage`."""
         self._append(FAILURES, row)
 
     def _append(self, name: str, row: Mapping[str, Any]) -> None:
@@ -100,10 +101,7 @@ class Journal:
 
     def _check_plan(self, path: Path) -> None:
         if not path.is_file():
-            partial = path.with_suffix(".partial")
-            document = json.dumps(self._plan, indent=2, ensure_ascii=False)
-            partial.write_text(document + "\n", encoding="utf-8")
-            partial.replace(path)
+            write_text(path, json.dumps(self._plan, indent=2, ensure_ascii=False) + "\n")
             return
         try:
             had = json.loads(path.read_bytes())
@@ -111,10 +109,12 @@ class Journal:
             raise InstructionDataError(f"{path} is not JSON: {error}") from error
         members = {*had, *self._plan}
         if other := sorted(name for name in members if had.get(name) != self._plan.get(name)):
-            told = ", ".join(
+            differences = ", ".join(
                 f"{name} {had.get(name)!r} and not {self._plan.get(name)!r}" for name in other
             )
-            raise InstructionDataError(f"{path.parent} has answers for {told}; choose another")
+            raise InstructionDataError(
+                f"{path.parent} has answers for {differences}; choose another folder"
+            )
 
     def _count(self) -> None:
         for name in (ANSWERS, FAILURES):
@@ -134,7 +134,7 @@ class Journal:
 
 
 def _cut_unfinished(file: IO[bytes]) -> None:
-    """Cuts a file after its last whole line."""
+    """Truncates a file after its last complete line."""
     end = file.seek(0, os.SEEK_END)
     step = 1 << 16
     while end:

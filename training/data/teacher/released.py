@@ -1,7 +1,7 @@
-"""Profiles that others had a large model write: RecLM's release, and MovieLens 1M of GEAR-Rec.
+"""Published profiles of large models: RecLM's release, and MovieLens 1M of GEAR-Rec.
 
-The release's prompts are read as well, since a profile fits what its teacher had read, which is a
-part of a user's history only. The items in them become the prompt that the service would send.
+The prompts of the release are read as well: a profile fits what its teacher read, which is only a
+part of the user's history. The items in them become the prompt that the service would send.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from services.profiles.domain.profile import Item
 from services.profiles.generation.prompts.item_text import item_line
 from training.data.errors import InstructionDataError
 from training.data.prompts import item_lines
-from training.data.teacher.answers import Answer
+from training.data.teacher.answers import TeacherAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,10 +32,10 @@ RELEASES = ("mind", "netflix")
 _ITEM = re.compile(r"\[('(?:year|cate)': .*?)\](?=\s*(?:\[|Please|\.Here|Here|$))", re.DOTALL)
 _USERS_BEGIN, _END = re.compile(r"previously (?:watched|clicked)[^:]*: "), "Please provide"
 _ITEM_BEGIN = "The information of the item is as follows: "
-_FIELD = 1 << 24  # characters of a field; csv's own limit is for attackers, and these are files
+_FIELD = 1 << 24  # most characters of a field; csv's default is too small for these prompts
 
 
-def read_release_users(folder: Path, name: str) -> Iterator[Answer]:
+def read_release_users(folder: Path, name: str) -> Iterator[TeacherAnswer]:
     """Yields the users' profiles of RecLM's release: `sft_data/NAME/NAME_fine_tune.csv`.
 
     Args:
@@ -58,7 +58,7 @@ def read_release_users(folder: Path, name: str) -> Iterator[Answer]:
                 if begin is None:
                     raise InstructionDataError(f"{where}: Input lists no items")
                 listed = row["Input"][begin.end() :].split(_END)[0]
-                yield Answer(
+                yield TeacherAnswer(
                     kind="user",
                     id=row["UID"],
                     text=row["Response"],
@@ -71,16 +71,16 @@ def read_release_users(folder: Path, name: str) -> Iterator[Answer]:
         raise InstructionDataError(f"{path} cannot be read: {error}") from error
 
 
-def read_release_items(folder: Path, name: str) -> Iterator[Answer]:
+def read_release_items(folder: Path, name: str) -> Iterator[TeacherAnswer]:
     """Yields the items' profiles of the release: `gpt_output_dict_item_side_filter.pkl`.
 
-    The teacher read the item and profiles of users; the similar items of
-    `self_instruction_dict_item.pkl`, where it is there, become the neighbours in our prompt, the
-    first of them, taken for the nearest, last.
+    The teacher read the item and profiles of users. The similar items of
+    `self_instruction_dict_item.pkl`, if that file exists, become the neighbours in the prompt. The
+    first of them is taken for the nearest and comes last.
 
     Raises:
-        InstructionDataError: A row has no output or item; the item's number is told.
-        DatasetError: A pickle is missing, or is more than data.
+        InstructionDataError: A row has no output or item; the item's number is named.
+        DatasetError: A pickle is missing, or holds more than data.
     """
     place = folder / "data" / name
     path = place / "gpt_output_dict_item_side_filter.pkl"
@@ -96,10 +96,10 @@ def read_release_items(folder: Path, name: str) -> Iterator[Answer]:
             raise InstructionDataError(f"{where} has no output")
         prompt = row.get("input")
         if not isinstance(prompt, str) or _ITEM_BEGIN not in prompt:
-            raise InstructionDataError(f"{where} has no input that tells the item")
+            raise InstructionDataError(f"{where} has no input that describes the item")
         item, *_ = _items(prompt.split(_ITEM_BEGIN)[1], where)
         others = similar.get(number, [])
-        yield Answer(
+        yield TeacherAnswer(
             kind="item",
             id=str(number),
             text=row["output"]
@@ -111,15 +111,15 @@ def read_release_items(folder: Path, name: str) -> Iterator[Answer]:
         )
 
 
-def read_gear_answers(path: Path, dataset: Dataset, *, limit: int) -> Iterator[Answer]:
+def read_gear_answers(path: Path, dataset: Dataset, *, limit: int) -> Iterator[TeacherAnswer]:
     """Yields `llm_response_user.json` or `llm_response_item.json` of MovieLens 1M in GEAR-Rec.
 
-    They are paragraphs, not in the form of a profile.
+    They are paragraphs, not profiles in their form.
 
     Args:
         path: The file, with the maps beside it.
         dataset: The same data, as `reclm-recommend data import ml-1m-gear` makes it.
-        limit: Most items of a user's history that the answers' lines have.
+        limit: Most lines of a user's history.
 
     Raises:
         DatasetError: The file cannot be read.
@@ -132,7 +132,7 @@ def read_gear_answers(path: Path, dataset: Dataset, *, limit: int) -> Iterator[A
         if not items:
             raise InstructionDataError(f"{path}: dataset {dataset.info.name!r} lacks {kind} {name}")
         read = tuple(lines[item] for item in items[-limit:])
-        yield Answer(kind=kind, id=name, text=text, lines=read, source="ml-1m-gear")
+        yield TeacherAnswer(kind=kind, id=name, text=text, lines=read, source="ml-1m-gear")
 
 
 def _items(listed: str, where: str) -> list[Item]:
@@ -145,14 +145,14 @@ def _items(listed: str, where: str) -> list[Item]:
         try:
             items.append(_item(ast.literal_eval("{" + fields + "}"), where))
         except (ValueError, SyntaxError) as error:
-            raise InstructionDataError(f"{where}: {fields[:80]!r} is no item") from error
+            raise InstructionDataError(f"{where}: {fields[:80]!r} is not an item") from error
     return items
 
 
 def _item(fields: object, where: str) -> Item:
-    """Makes an item of the release's fields, as `reclm-recommend data import` does."""
+    """Makes an item from the release's fields, as `reclm-recommend data import` does."""
     if not isinstance(fields, dict) or "title" not in fields:
-        raise InstructionDataError(f"{where}: {fields!r} is no item with a title")
+        raise InstructionDataError(f"{where}: {fields!r} is not an item with a title")
     if "year" in fields:
         return Item("", f"{fields['title']} ({fields['year']})")
     category = ", ".join(filter(None, (fields.get("cate", ""), fields.get("sub_cate", ""))))

@@ -1,4 +1,4 @@
-"""Asks a teacher for many profiles, a bounded number at a time, and keeps each as it comes."""
+"""Asks a teacher for profiles, a bounded number at a time, and saves each answer at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from training.data.errors import InstructionDataError
-from training.data.teacher.answers import Answer
+from training.data.teacher.answers import TeacherAnswer
 from training.data.teacher.endpoint import Endpoint, Teacher
 
 if TYPE_CHECKING:
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from training.data.teacher.journal import Journal
 
 GIVE_UP = 20
-"""Profiles in a row that fail before a run ends: the server, not the profile, is the reason."""
+"""Consecutive failures that end a run: then the server is the reason, not the profile."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
-        answered: Profiles that came.
-        failures: Reason, to the first colon -> profiles that did not come.
-        stopped: Why the run ended before everything had been asked, or None.
+        answered: Number of profiles received.
+        failures: Reason, up to the first colon -> number of profiles that failed.
+        stopped: Why the run ended early, or None.
     """
 
     answered: int = 0
@@ -40,12 +40,12 @@ class Outcome:
 
 
 def sampled(prompts: Iterable[Prompt], limit: int | None, *, seed: int) -> list[Prompt]:
-    """Returns a random sample, in random order; a larger one begins with the smaller.
+    """Returns a random sample, in random order; a larger sample begins with the smaller one.
 
     Args:
-        prompts: What there is to ask.
-        limit: Most of them; None for all.
-        seed: Another seed takes others.
+        prompts: All prompts.
+        limit: Size of the sample; None for all.
+        seed: Seed of the sample.
     """
 
     def place(prompt: Prompt) -> bytes:
@@ -67,17 +67,18 @@ async def teach(
     """Asks for each profile that the journal lacks.
 
     Args:
-        prompts: What to ask.
-        teacher: Whom.
-        journal: Open; keeps what comes.
-        concurrency: Requests at a time.
-        progress: Is told of each profile that came or failed.
-        prices: What tokens cost; needed for a budget.
-        budget: No request is begun once the journal's tokens, earlier runs' as well, cost this.
+        prompts: The prompts.
+        teacher: The server to ask.
+        journal: An open journal, which saves the answers.
+        concurrency: Most requests at a time.
+        progress: Called after each profile that was received or failed.
+        prices: Prices of tokens; needed for a budget.
+        budget: Cost of all the journal's tokens, earlier runs included, at which no further request
+            is sent.
 
     Raises:
-        TeacherRefused: The server answers no request like ours; what came before is kept.
-        InstructionDataError: Too many in a row failed.
+        TeacherRefused: The server refuses all such requests; earlier answers are kept.
+        InstructionDataError: Too many consecutive profiles failed.
     """
     queue = [prompt for prompt in prompts if prompt.id not in journal.done]
     waiting = iter(queue)
@@ -107,8 +108,8 @@ async def teach(
             progress(outcome)
             if failing >= GIVE_UP:
                 raise InstructionDataError(
-                    f"{failing} profiles in a row failed, the last with: {reply.failure}. What came "
-                    "before is kept; the same command goes on"
+                    f"{failing} profiles in a row failed, the last with: {reply.failure}. Earlier "
+                    "answers are kept; the same command resumes"
                 )
 
     async with Endpoint(teacher, connections=concurrency) as endpoint:
@@ -122,8 +123,8 @@ async def teach(
     return outcome
 
 
-def _answer(prompt: Prompt, teacher: Teacher, reply: Reply) -> Answer:
-    return Answer(
+def _answer(prompt: Prompt, teacher: Teacher, reply: Reply) -> TeacherAnswer:
+    return TeacherAnswer(
         kind=prompt.kind,
         id=prompt.id,
         text=reply.text,

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recommenders.data.errors import DatasetError
-from recommenders.data.readers import delimited
-from recommenders.data.readers.blocks import Block, listed
-from recommenders.data.readers.delimited import CSV, Dialect, read_delimited
+from recommenders.data.readers.blocks import read_delimited
+from services.common.tabular import delimited, files
+from services.common.tabular.delimited import CSV, Dialect
+from services.common.tabular.rules import listed
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from recommenders.data.readers.blocks import Block
 
 TABS = Dialect(delimiter="\t", quotes=False, columns=("a", "b"))
 
@@ -28,9 +31,8 @@ def read(path: Path, dialect: Dialect = CSV, columns: tuple[str, ...] = ("a", "b
     return list(read_delimited(path, dialect, columns))
 
 
-def integers(blocks: list[Block]) -> None:
-    for block in blocks:
-        block.integers("a")
+def times(blocks: list[Block]) -> list[int]:
+    return [second for block in blocks for second in block.times("a").to_pylist()]
 
 
 def rows(blocks: list[Block], name: str = "a") -> list[str]:
@@ -64,12 +66,12 @@ def test_packed_files_are_read(tmp_path: Path) -> None:
 def test_lines_are_counted_through_all_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delimited, "_BLOCK", 64)
+    monkeypatch.setattr(files, "BLOCK", 64)
     path = written(tmp_path, b"a,b\n" + b"1,2\n" * 40 + b'"two\nlines",2\n' + b"x,2\n")
     blocks = read(path)
     assert len(blocks) > 2
-    with pytest.raises(DatasetError, match=r"x\.csv, line 42: a 'two\\nlines' is no whole number"):
-        integers(blocks)
+    with pytest.raises(DatasetError, match=r"x\.csv, line 42: a is 'two\\nlines', not seconds"):
+        times(blocks)
     path.write_bytes(path.read_bytes() + b"1\n")
     with pytest.raises(DatasetError, match=r"x\.csv, line 45: 1 values for 2 columns"):
         read(path)
@@ -78,21 +80,25 @@ def test_lines_are_counted_through_all_blocks(
 def test_a_row_that_is_longer_than_a_block_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delimited, "_BLOCK", 64)
+    monkeypatch.setattr(files, "BLOCK", 64)
     path = written(tmp_path, b"a,b\n1,2\n" + b"1" * 200 + b",2\n1,2\n")
-    with pytest.raises(DatasetError, match=r"x\.csv, line 3 .* cannot be read"):
+    assert rows(read(path)) == ["1", "1" * 200, "1"]
+    monkeypatch.setattr(files, "MAX_LINE", 128)
+    monkeypatch.setattr(delimited, "MAX_LINE", 128)
+    with pytest.raises(DatasetError, match=r"x\.csv, line 3: the line has more than 128 bytes"):
         read(path)
 
 
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (b"", r"x\.csv, line 1: no column a, b; the columns are none"),
-        (b"a;b\n1;2\n", r"line 1: no column a, b; the columns are a;b"),
-        (b"a,b,a\n1,2,3\n", r"line 1: column a is there more than once"),
+        (b"", r"x\.csv does not begin with a line that names the columns"),
+        (b"a;b\n1;2\n", r"x\.csv has no column 'a', 'b'; it has a;b"),
+        (b"a,b,a\n1,2,3\n", r"x\.csv has column 'a' more than once"),
         (b"a,b\n1,2\n1,2,3\n", r"x\.csv, line 3: 3 values for 2 columns"),
         (b"a,\xff\n", r"x\.csv, line 1: not UTF-8"),
-        (b'a,b\n1,2\n"1,2\n3,4\n', r"x\.csv, line 3: 1 values for 2 columns"),
+        (b'a,b\n1,2\n"1,2\n3,4\n', r"x\.csv, line 3: not CSV: unexpected end of data"),
+        (b"a,b\r1,2\r3,4\r", r"x\.csv does not begin with a line that names the columns$"),
     ],
 )
 def test_a_file_that_is_no_table_is_refused(tmp_path: Path, raw: bytes, message: str) -> None:

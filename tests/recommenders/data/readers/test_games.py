@@ -36,13 +36,13 @@ def test_the_order_is_the_clock_and_the_last_item_the_test(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("items", "choices", "message"),
     [
-        (ITEMS + "3\t\n", CHOICES, r"\.item, line 5: no title"),
+        (ITEMS + "3\t\n", CHOICES, r"\.item, line 5: title is empty"),
         (ITEMS, CHOICES + "w\t0 9 8\t1\n", r"\.inter, line 4: '9' is not among the items"),
         (ITEMS, CHOICES + "w\t0  1\t1\n", r"\.inter, line 4: '' is not among the items"),
-        (ITEMS, CHOICES + "w\t\t1\n", r"\.inter, line 4: no item_id_list"),
+        (ITEMS, CHOICES + "w\t\t1\n", r"\.inter, line 4: item_id_list is empty"),
         (ITEMS, CHOICES + "w\t0\t9\n", r"\.inter, line 4: item_id '9' is not among the items"),
         (ITEMS, CHOICES + "w\t0\n", r"\.inter, line 4: 2 values for 3 columns"),
-        (ITEMS, "user_id:token\titem_id:token\n", "no column item_id_list; the columns are user_i"),
+        (ITEMS, "user_id:token\titem_id:token\n", "has no column 'item_id_list'; it has user_i"),
     ],
 )
 def test_a_bad_row_is_named(tmp_path: Path, items: str, choices: str, message: str) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from recommenders.data.dataset import DatasetInfo
 from recommenders.data.errors import DatasetError
-from recommenders.data.readers import generic
-from recommenders.data.readers.generic import InteractionColumns, ItemColumns, read_generic
+from recommenders.data.readers.blocks import InteractionColumns
+from recommenders.data.readers.generic import ItemColumns, read_generic
+from services.common.tabular import parquet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +58,7 @@ def test_tabs_and_gzip_are_told_by_the_name(tmp_path: Path) -> None:
 
 
 def test_parquet_has_types_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generic, "_ROWS", 1)
+    monkeypatch.setattr(parquet, "_ROWS", 1)
     columns: dict[str, Any] = {
         "who": ["07", "8"],
         "what": pa.array(["a", "b"]).dictionary_encode(),
@@ -69,7 +70,7 @@ def test_parquet_has_types_of_its_own(tmp_path: Path, monkeypatch: pytest.Monkey
     dataset = read_generic(INFO, tmp_path / "choices.parquet", interaction_columns=COLUMNS)
     assert dataset.interactions.to_pydict() == EXPECTED
     pq.write_table(pa.table({**columns, "who": ["07", None]}), tmp_path / "choices.parquet")
-    with pytest.raises(DatasetError, match=r"choices\.parquet, row 1: no who"):
+    with pytest.raises(DatasetError, match=r"choices\.parquet, row 1: who is null or missing"):
         read_generic(INFO, tmp_path / "choices.parquet", interaction_columns=COLUMNS)
 
 
@@ -90,12 +91,20 @@ def test_a_time_unit_is_taken_at_its_word(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("choices", "items", "message"),
     [
-        ("who,what\n1,a\n", ITEMS, r"choices\.csv, line 1: no column when, stars; .* who, what"),
-        (CHOICES, "sku,name\na,Tent\n", r"items\.csv, line 1: no column kind, words"),
+        ("who,what\n1,a\n", ITEMS, r"choices\.csv has no column 'when', 'stars'; it has who, what"),
+        (CHOICES, "sku,name\na,Tent\n", r"items\.csv has no column 'kind', 'words'"),
         (CHOICES + "9,c,1,2024-05-02 10:00:00\n", ITEMS, r"choices\.csv, line 4: what 'c' is not"),
-        (CHOICES + "9,a,?,2024-05-02 10:00:00\n", ITEMS, r"choices\.csv, line 4: stars '\?' is no"),
-        (CHOICES + "9,a,1,\n", ITEMS, r"choices\.csv, line 4: when '' is no moment"),
-        (CHOICES, ITEMS + ",x,y,z\n", r"items\.csv, line 5: no sku"),
+        (
+            CHOICES + "9,a,?,2024-05-02 10:00:00\n",
+            ITEMS,
+            r"choices\.csv, line 4: stars is '\?', not a finite number",
+        ),
+        (
+            CHOICES + "9,a,1,\n",
+            ITEMS,
+            r"choices\.csv, line 4: when is '', not seconds since 1970 or ISO 8601",
+        ),
+        (CHOICES, ITEMS + ",x,y,z\n", r"items\.csv, line 5: sku is empty"),
         (CHOICES, ITEMS + "c,x\n", r"items\.csv, line 5: 2 values for 4 columns"),
         (CHOICES, ITEMS + "a,x,y,z\n", "items: row 2 has item_id 'a' a second time"),
     ],
@@ -111,7 +120,10 @@ def test_a_bad_row_is_named(tmp_path: Path, choices: str, items: str, message: s
 
 
 def test_files_that_cannot_be_read_are_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"x\.xlsx: the name must end in \.csv"):
+    (tmp_path / "x.xlsx").touch()
+    with pytest.raises(
+        DatasetError, match=r"x\.xlsx is no file of a known format; names end in \.parquet, \.csv"
+    ):
         read_generic(INFO, tmp_path / "x.xlsx")
     for name in ("x.parquet", "x.csv"):
         with pytest.raises(DatasetError, match=f"{name} is missing"):
@@ -120,5 +132,5 @@ def test_files_that_cannot_be_read_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"x\.parquet cannot be read"):
         read_generic(INFO, tmp_path / "x.parquet")
     pq.write_table(pa.table({"user_id": ["a"]}), tmp_path / "x.parquet")
-    with pytest.raises(DatasetError, match=r"x\.parquet: no column item_id; the columns are user_"):
+    with pytest.raises(DatasetError, match=r"x\.parquet has no column 'item_id'; it has user_"):
         read_generic(INFO, tmp_path / "x.parquet")

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recommenders.data.errors import DatasetError
-from recommenders.data.readers import delimited
 from recommenders.data.readers.mind import read_mind
+from services.common.tabular import files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +46,7 @@ def test_clicks_are_histories_once_and_clicked_impressions(
     """In blocks of one row, too: a user's history is in each of the rows."""
     folder = written(tmp_path)
     if block is not None:
-        monkeypatch.setattr(delimited, "_BLOCK", 80)
+        monkeypatch.setattr(files, "BLOCK", 80)
         (folder / "news.tsv").write_text(NEWS.replace('An abstract, said "he', "x"))
     dataset = read_mind(folder)
     assert dataset.items["title"].to_pylist() == ['A "round" of golf', "Bare", "Bread"]
@@ -67,8 +67,8 @@ def test_clicks_are_histories_once_and_clicked_impressions(
         (NEWS, BEHAVIORS + "4\tU9\t11/12/2019 6:11:30 PM\tN9\tN1-1\n", "line 4: history 'N9' is"),
         (NEWS, BEHAVIORS + "4\tU9\t11/12/2019 6:11:30 PM\tN1\tN9-1\n", "line 4: impression 'N9' "),
         (NEWS, BEHAVIORS + "4\tU9\t11/12/2019 6:11:30 PM\tN1\tN1\n", "line 4: .* ends neither"),
-        (NEWS, BEHAVIORS + "4\tU9\t11/12/2019 6:11:30 PM\tN1\t\n", "line 4: no impressions"),
-        (NEWS, BEHAVIORS + "4\t\t11/12/2019 6:11:30 PM\tN1\tN1-1\n", "line 4: no user"),
+        (NEWS, BEHAVIORS + "4\tU9\t11/12/2019 6:11:30 PM\tN1\t\n", "line 4: impressions is empty"),
+        (NEWS, BEHAVIORS + "4\t\t11/12/2019 6:11:30 PM\tN1\tN1-1\n", "line 4: user is empty"),
         (NEWS, BEHAVIORS + "4\tU9\n", "line 4: 2 values for 5 columns"),
     ],
 )

@@ -42,13 +42,17 @@ def test_rows_are_read_as_they_will_be_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("items", "interactions", "message"),
     [
-        (ITEMS.replace("class:", "genre:"), INTERACTIONS, r"\.item, line 1: no column class"),
-        ("", INTERACTIONS, r"\.item, line 1: no column"),
+        (ITEMS.replace("class:", "genre:"), INTERACTIONS, r"\.item has no column 'class'"),
+        ("", INTERACTIONS, r"\.item does not begin with a line that names the columns"),
         (ITEMS + "9\tAlone\n", INTERACTIONS, r"\.item, line 6: 2 values for 4 columns"),
-        (ITEMS, INTERACTIONS + "1\t1\tfive\t1\n", r"\.inter, line 5: rating 'five'"),
-        (ITEMS, INTERACTIONS + "1\t1\tnan\t1\n", r"\.inter, line 5: rating nan is not finite"),
-        (ITEMS, INTERACTIONS + "1\t1\t5\tnow\n", r"\.inter, line 5: timestamp 'now'"),
-        (ITEMS, INTERACTIONS + "\n", r"\.inter, line 5: no user_id"),
+        (ITEMS, INTERACTIONS + "1\t1\tfive\t1\n", r"\.inter, line 5: rating is 'five'"),
+        (
+            ITEMS,
+            INTERACTIONS + "1\t1\tnan\t1\n",
+            r"\.inter, line 5: rating is 'nan', not a finite number",
+        ),
+        (ITEMS, INTERACTIONS + "1\t1\t5\tnow\n", r"\.inter, line 5: timestamp is 'now'"),
+        (ITEMS, INTERACTIONS + "\n\t1\t5\t1\n", r"\.inter, line 6: user_id is empty"),
         (
             ITEMS,
             INTERACTIONS + "1\t2\t5\t1\n",
@@ -103,11 +107,19 @@ def test_ml_1m_is_read_from_grouplens_own_files(tmp_path: Path) -> None:
         (MOVIES_DAT + "9::Alone\n", RATINGS_DAT, r"movies\.dat, line 3: 2 values for 3 columns"),
         (MOVIES_DAT, RATINGS_DAT + "1::1::5\n", r"ratings\.dat, line 3: 3 values for 4 columns"),
         (MOVIES_DAT, RATINGS_DAT + "1::1::5::7::8\n", "line 3: 5 values for 4 columns"),
-        (MOVIES_DAT, RATINGS_DAT + "1:x:1::5::7\n", "line 3: not separated by ::"),
+        (MOVIES_DAT, RATINGS_DAT + "1:x:1::5::7\n", "line 3: 3 values for 4 columns"),
         (MOVIES_DAT, RATINGS_DAT + "1::2::5::7\n", "line 3: MovieID '2' is not among the items"),
-        (MOVIES_DAT, RATINGS_DAT + "1::1::five::7\n", "line 3: Rating 'five' is no number"),
-        (MOVIES_DAT, RATINGS_DAT + "1::1::5::0x7\n", "line 3: Timestamp '0x7' is no whole number"),
-        (MOVIES_DAT, RATINGS_DAT + "::1::5::7\n", "line 3: no UserID"),
+        (
+            MOVIES_DAT,
+            RATINGS_DAT + "1::1::five::7\n",
+            "line 3: Rating is 'five', not a finite number",
+        ),
+        (
+            MOVIES_DAT,
+            RATINGS_DAT + "1::1::5::0x7\n",
+            "line 3: Timestamp is '0x7', not seconds since 1970",
+        ),
+        (MOVIES_DAT, RATINGS_DAT + "::1::5::7\n", "line 3: UserID is empty"),
     ],
 )
 def test_a_bad_row_of_ml_1m_is_named(
@@ -153,7 +165,7 @@ def test_a_column_that_is_missing_is_named_with_those_that_are_there(tmp_path: P
     folder = ml_latest(tmp_path, ratings="userId,movieId,stars\n1,11,4\n")
     with pytest.raises(
         DatasetError,
-        match=r"ratings\.csv, line 1: no column rating, timestamp; the columns are userId, movieId",
+        match=r"ratings\.csv has no column 'rating', 'timestamp'; it has userId, movieId",
     ):
         read_ml_latest(folder)
 

@@ -39,6 +39,7 @@ def listed(text: str) -> list[str]:
 
 def test_the_hidden_item_is_asked_for_and_not_in_the_user_s_history() -> None:
     rows, _ = build()
+    assert len(rows) > 20
     for row in rows:
         own, *others = row["messages"][1]["content"].split("Similar user")
         asked = LINES[row["item"]]
@@ -57,7 +58,9 @@ def test_half_of_the_answers_are_yes() -> None:
 
 
 def test_the_first_answer_is_the_profiles_of_the_user_and_of_those_shown() -> None:
-    for row in build()[0]:
+    rows, _ = build()
+    assert len(rows) > 20
+    for row in rows:
         assert [turn["role"] for turn in row["messages"]] == [
             *("system", "user", "assistant", "user", "assistant"),
         ]
@@ -98,5 +101,7 @@ def test_those_of_whom_no_conversation_can_be_made_are_counted() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_neither_answer_can_be_told_from_the_number_of_films_shown(seed: int) -> None:
-    sizes = {(row["answer"], len(listed(row["messages"][1]["content"]))) for row in build(seed)[0]}
+    rows, _ = build(seed)
+    assert {row["answer"] for row in rows} == {"Yes", "No"}
+    sizes = {(row["answer"], len(listed(row["messages"][1]["content"]))) for row in rows}
     assert {size for _, size in sizes} == {7 + 8 + 8}

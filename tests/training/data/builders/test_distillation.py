@@ -1,4 +1,4 @@
-"""Pairs of prompt and profile: the service's prompt, and the profile alone to learn."""
+"""Pairs of prompt and profile: the service's prompt, and a completion of the profile alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.training.data.made import READING, kept
 from training.data.builders.distillation import Reading, distillation_rows, is_held_out
 from training.data.filters.answers import Kept
 from training.data.prompts import turns
-from training.data.teacher.answers import Answer
+from training.data.teacher.answers import TeacherAnswer
 
 LINES = ["Heat (1995) | Crime", "", "Alien (1979) | Horror"]
 
@@ -23,7 +23,7 @@ def test_a_user_s_row_is_the_service_s_prompt_and_the_profile() -> None:
 
 def test_an_item_s_row_shows_its_neighbours() -> None:
     profile = ProfileText("item", ("a",) * 5, ("b",) * 5)
-    answer = Answer(
+    answer = TeacherAnswer(
         kind="item", id="i", text="", lines=("Heat",), neighbours=("Far", "Near"), source="test"
     )
     (row,) = distillation_rows([Kept(answer, profile)], READING)

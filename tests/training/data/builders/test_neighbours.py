@@ -1,4 +1,4 @@
-"""Neighbours are exact, whatever the size of a block."""
+"""Neighbours are exact for every size of a block."""
 
 from __future__ import annotations
 

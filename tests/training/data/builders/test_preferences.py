@@ -1,4 +1,4 @@
-"""Preference pairs: corruptions as often as asked, and three parts that share nobody."""
+"""Preference pairs: the shares of corruptions, and three disjoint parts of the users."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def test_counts_are_rounded_to_the_largest_remainder() -> None:
 
 
 def test_chosen_is_the_user_s_own_and_rejected_is_not() -> None:
-    for row in build().rows["reward-train"]:
+    rows = build().rows["reward-train"]
+    assert rows
+    for row in rows:
         own, near = words(row["id"]), words(NEAR[row["id"]][0])
         assert row["chosen"] == [{"role": "assistant", "content": own.text}]
         (rejected,) = row["rejected"]
@@ -100,7 +102,7 @@ def test_a_neighbour_with_the_same_profile_is_passed_over() -> None:
 
 def test_users_without_another_s_profile_are_counted() -> None:
     lone = [kept("a", ["Heat"]), kept("b", ["Heat"]), kept("c", [""])]
-    built = preference_rows(lone, {"a": ["b", "a"], "b": ["stranger"]}, READING, seed=0)
+    built = preference_rows(lone, {"a": ["b", "a"], "b": ["nobody"]}, READING, seed=0)
     assert built.counts["no neighbour with another profile"] == 1
     assert built.counts["nothing readable"] == 1
     with pytest.raises(InstructionDataError, match="no user is left"):

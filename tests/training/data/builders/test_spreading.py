@@ -1,4 +1,4 @@
-"""`reclm-train data spread`: a teacher's phrases for users whom it never read."""
+"""`reclm-train data spread`: a teacher's phrases for users whom the teacher never read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOVED = ("kisses on bridges", "weddings by lakes", "second chances")
 
 
 def histories() -> dict[str, list[str]]:
-    """Forty users of either taste, each with seven of its films, and two that share one of each."""
+    """Returns forty users of each taste, with seven of its films each, and two users with both tastes."""
     rng = np.random.default_rng(0)
     found = {
         f"{name}-{number}": [films[at] for at in rng.permutation(12)[:7]]
@@ -44,28 +44,28 @@ LINES = {film: f"Film {film} (1995)" for film in (*HORROR, *ROMANCE)}
 SIX = replace(READING, max_items=6)
 
 
-def taught(name: str, identities: tuple[str, ...], interests: tuple[str, ...]) -> Kept:
-    """A profile of a user, of whom the teacher had read four films."""
+def teacher_profile(name: str, identities: tuple[str, ...], interests: tuple[str, ...]) -> Kept:
+    """Returns a profile of a user, with four films that the teacher read."""
     row = kept(name, [LINES[film] for film in HISTORIES[name][:4]])
     words = ProfileText("user", identities, interests)
     return Kept(replace(row.answer, text=words.text), words)
 
 
-TAUGHT = [
-    *(taught(f"scared-{number}", SCARED, CHASED) for number in range(3)),
-    *(taught(f"tender-{number}", TENDER, LOVED) for number in range(3)),
+TEACHER = [
+    *(teacher_profile(f"scared-{number}", SCARED, CHASED) for number in range(3)),
+    *(teacher_profile(f"tender-{number}", TENDER, LOVED) for number in range(3)),
 ]
 
 
 def spread(
-    rows: list[Kept] = TAUGHT, evaluated: tuple[str, ...] = (), common: int = 2, **options: Any
+    rows: list[Kept] = TEACHER, evaluated: tuple[str, ...] = (), common: int = 2, **options: Any
 ) -> Spread:
     others = {name: history for name, history in HISTORIES.items() if name not in evaluated}
-    left_out = {row.answer.id: "taught" for row in rows} | dict.fromkeys(
+    left_out = {row.answer.id: "teacher" for row in rows} | dict.fromkeys(
         evaluated, "evaluation prompts"
     )
     chosen = {"users": 100, "fewest": 3, "at_most": 1.0, "seed": 0} | options
-    spreader = Spreader(rows, others, LINES, common=common)
+    spreader = Spreader(rows, others, LINES, common=common, dimensions=16)
     return spread_profiles(spreader, HISTORIES, LINES, left_out, SIX, **chosen)
 
 
@@ -80,6 +80,7 @@ def test_who_chose_alike_gets_the_phrases_of_those_whom_the_teacher_read() -> No
 
 def test_what_is_shown_is_a_draw_in_the_order_of_the_history() -> None:
     kept = spread().kept
+    assert kept
     for row in kept:
         history = [LINES[film] for film in HISTORIES[row.answer.id]]
         assert row.answer.lines == tuple(line for line in history if line in row.answer.lines)
@@ -88,15 +89,15 @@ def test_what_is_shown_is_a_draw_in_the_order_of_the_history() -> None:
 
 
 def test_those_left_out_are_counted() -> None:
-    built = spread(evaluated=("scared-9", "tender-0", "stranger"), users=50)
+    built = spread(evaluated=("scared-9", "tender-0", "nobody"), users=50)
     assert len(built.kept) == 50
     assert built.counts == {
-        "taught": 5,
+        "teacher": 5,
         "evaluation prompts": 2,
         "too few choices": 2,
         "nothing readable": 0,
-        "nothing fits": 0,
-        "said of enough": 0,
+        "too few phrases": 0,
+        "phrase used enough": 0,
         "not drawn": 23,
     }
     assert not {"scared-9", "tender-0", "scared-0"} & {row.answer.id for row in built.kept}
@@ -106,7 +107,7 @@ def test_a_phrase_is_given_to_no_more_than_asked_for() -> None:
     built = spread(users=40, at_most=0.25)
     firsts = Counter(row.words.interests[0] in CHASED for row in built.kept)
     assert firsts == {True: 10, False: 10}
-    assert built.counts["said of enough"] == 54
+    assert built.counts["phrase used enough"] == 54
 
 
 def test_users_and_what_is_shown_are_a_draw_that_a_seed_decides() -> None:
@@ -118,17 +119,18 @@ def test_users_and_what_is_shown_are_a_draw_that_a_seed_decides() -> None:
 def test_phrases_that_one_profile_has_alone_or_that_say_nothing_are_not_spread() -> None:
     bland = ("movie fan", "film lover", *SCARED[:1])
     odd = [
-        taught("scared-0", ("John Smith", *SCARED[:2]), CHASED),
-        taught("scared-1", (*bland[:2], SCARED[0]), CHASED),
-        taught("scared-2", (*bland[:2], SCARED[1]), CHASED),
-        *TAUGHT,
+        teacher_profile("scared-0", ("John Smith", *SCARED[:2]), CHASED),
+        teacher_profile("scared-1", (*bland[:2], SCARED[0]), CHASED),
+        teacher_profile("scared-2", (*bland[:2], SCARED[1]), CHASED),
+        *TEACHER,
     ]
     texts = " ".join(row.words.text for row in spread(odd).kept)
+    assert all(phrase in texts for phrase in SCARED)
     assert not any(phrase in texts for phrase in ("John Smith", "movie fan", "film lover"))
 
 
 def test_phrases_of_fewer_profiles_than_asked_for_are_not_spread() -> None:
-    more = [*TAUGHT, *(taught(f"scared-{number}", SCARED, CHASED) for number in (3, 4))]
+    more = [*TEACHER, *(teacher_profile(f"scared-{number}", SCARED, CHASED) for number in (3, 4))]
     kept = spread(more, common=4).kept
     assert all(set(row.words.identities) == set(SCARED) for row in kept)
     assert len(kept) == 72
@@ -136,17 +138,19 @@ def test_phrases_of_fewer_profiles_than_asked_for_are_not_spread() -> None:
 
 def test_no_two_phrases_of_a_profile_say_the_same() -> None:
     echo = ("werewolves", "castle visitor", "cellar dweller")
-    both = [taught(row.answer.id, echo, CHASED) for row in TAUGHT[:3]]
-    for text in (row.words.text for row in spread([*TAUGHT, *both, *both]).kept):
+    both = [teacher_profile(row.answer.id, echo, CHASED) for row in TEACHER[:3]]
+    texts = [row.words.text for row in spread([*TEACHER, *both, *both]).kept]
+    assert texts
+    for text in texts:
         assert is_well_formed("user", text)
         assert not ("werewolves" in text and "werewolf" in text)
         assert not ("castle visitor" in text and "vampires in castles" in text)
 
 
 def test_what_three_say_counts_for_more_than_what_two_say() -> None:
-    rare = taught("scared-3", ("moth breeder", *SCARED[:2]), CHASED)
-    twice = [rare, taught("scared-4", ("moth breeder", *SCARED[:2]), CHASED)]
-    rows = [row for row in spread([*TAUGHT, *twice]).kept if row.answer.id.startswith("scared")]
+    rare = teacher_profile("scared-3", ("moth breeder", *SCARED[:2]), CHASED)
+    twice = [rare, teacher_profile("scared-4", ("moth breeder", *SCARED[:2]), CHASED)]
+    rows = [row for row in spread([*TEACHER, *twice]).kept if row.answer.id.startswith("scared")]
     first = Counter(row.words.identities[0] for row in rows)
     assert first["night owl"] > 3 * first["moth breeder"]
 
@@ -158,10 +162,13 @@ def test_users_with_one_choice_are_more_than_those_with_six() -> None:
 
 
 def test_too_few_phrases_make_no_row_and_unknown_items_no_profile() -> None:
-    built = spread([taught(f"scared-{n}", SCARED[:3], CHASED[:1] * 3) for n in range(2)])
+    built = spread([teacher_profile(f"scared-{n}", SCARED[:3], CHASED[:1] * 3) for n in range(2)])
     assert built.kept == []
-    assert built.counts["nothing fits"] == 78
-    assert Spreader(TAUGHT, HISTORIES, LINES, common=2).profile(["Heat (1995)"]) is None
+    assert built.counts["too few phrases"] == 78
+    assert (
+        Spreader(TEACHER, HISTORIES, LINES, common=2, dimensions=16).profile(["Heat (1995)"])
+        is None
+    )
 
 
 def test_vectors_separate_tastes_and_leave_out_popularity() -> None:
@@ -175,26 +182,26 @@ def test_vectors_separate_tastes_and_leave_out_popularity() -> None:
 
 def test_texts_that_the_teacher_did_not_read_and_tiny_datasets_are_refused() -> None:
     with pytest.raises(InstructionDataError, match=r"such as \('Heat \(1995\)',\)"):
-        Spreader([kept("scared-0", ["Heat (1995)"])], HISTORIES, LINES, common=2)
+        Spreader([kept("scared-0", ["Heat (1995)"])], HISTORIES, LINES, common=2, dimensions=16)
     with pytest.raises(InstructionDataError, match="2 users with 2 items are too few"):
-        item_vectors({"a": ["x", "y"], "b": ["x"]})
+        item_vectors({"a": ["x", "y"], "b": ["x"]}, dimensions=16)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     made = dataset(HISTORIES)
     made.write(tmp_path / "data")
-    (tmp_path / "taught").mkdir()
+    (tmp_path / "teacher").mkdir()
     rows = [
         replace(
             row.answer, lines=tuple(f"{film.upper()} | Drama" for film in HISTORIES[row.answer.id])
         ).to_row()
-        for row in TAUGHT
+        for row in TEACHER
     ]
     text = "".join(json.dumps(row) + "\n" for row in rows)
-    (tmp_path / "taught" / "profiles.jsonl").write_text(text)
-    (tmp_path / "taught" / "manifest.json").write_text('{"format": 1, "fingerprint": "f"}')
-    (tmp_path / "taught" / "held-out.jsonl").write_text('{"id": "tender-0", "kind": "user"}\n')
+    (tmp_path / "teacher" / "profiles.jsonl").write_text(text)
+    (tmp_path / "teacher" / "manifest.json").write_text('{"format": 1, "fingerprint": "f"}')
+    (tmp_path / "teacher" / "held-out.jsonl").write_text('{"id": "tender-0", "kind": "user"}\n')
     prompt = [{"role": "user", "content": "Items the user chose:\n- H0 | Drama\n- H1 | Drama"}]
     evaluated = [
         {"id": "scared-9", "kind": "user", "prompt": prompt},
@@ -205,8 +212,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
 def run(folder: Path, *options: str) -> int:
-    given = ["--dataset", str(folder / "data"), "--profiles", str(folder / "taught")]
+    given = ["--dataset", str(folder / "data"), "--profiles", str(folder / "teacher")]
     out = ["--out", str(folder / "out"), "--common", "2"]
     return cli.main(["data", "spread", *given, *out, *options])
 
@@ -216,9 +227,9 @@ def test_the_command_learns_nothing_of_those_who_will_be_evaluated(
 ) -> None:
     assert run(folder, "--evaluation-prompts", str(folder / "evaluation.jsonl")) == 0
     told = capsys.readouterr().out
-    assert "left out: taught 4, evaluation prompts 3, too few choices 0" in told
-    assert "6 phrases to choose among" in told
-    rows = [json.loads(line) for line in (folder / "out" / "train.jsonl").open()]
+    assert "left out: teacher's profile 4, evaluation prompts 3, too few choices 0" in told
+    assert "6 phrases to choose from" in told
+    rows = [json.loads(line) for line in _lines(folder / "out" / "train.jsonl")]
     assert len(rows) == 75
     assert not {"tender-0", "tender-1", "scared-9"} & {row["id"] for row in rows}
     manifest = json.loads((folder / "out" / "manifest.json").read_text())
@@ -226,19 +237,28 @@ def test_the_command_learns_nothing_of_those_who_will_be_evaluated(
         "users": 1200,
         "fewest": 1,
         "common": 2,
+        "dimensions": 16,
         "at_most": 1.0,
         "seed": 0,
     }
-    assert manifest["phrases"] == 6  # of the two tender ones, one would have taught alone
+    assert manifest["phrases"] == 6  # of the two tender ones, one would have been read alone
     assert len(manifest["evaluation_prompts"]) == 1
+
+
+def test_the_dimensions_of_the_vectors_can_be_chosen(folder: Path) -> None:
+    assert run(folder) == 0
+    usual = _lines(folder / "out" / "profiles.jsonl")
+    assert run(folder, "--dimensions", "1", "--seed", "0", "--force") == 0
+    assert json.loads((folder / "out/manifest.json").read_text())["options"]["dimensions"] == 1
+    assert _lines(folder / "out" / "profiles.jsonl") != usual
 
 
 def test_its_profiles_are_read_as_a_teachers(folder: Path) -> None:
     assert run(folder) == 0
     given = ["--dataset", str(folder / "data"), "--profiles", str(folder / "out")]
     assert cli.main(["data", "preferences", *given, "--out", str(folder / "pairs")]) == 0
-    chosen = json.loads((folder / "pairs" / "reward-train.jsonl").open().readline())
-    row = {row["id"]: row for row in map(json.loads, (folder / "out" / "train.jsonl").open())}
+    chosen = json.loads(_lines(folder / "pairs" / "reward-train.jsonl")[0])
+    row = {row["id"]: row for row in map(json.loads, _lines(folder / "out" / "train.jsonl"))}
     assert chosen["chosen"] == row[chosen["id"]]["completion"]
     assert chosen["prompt"] == row[chosen["id"]]["prompt"]
 
@@ -247,7 +267,7 @@ def test_the_command_says_what_it_would_have_written_of_those_who_will_be_evalua
     folder: Path,
 ) -> None:
     assert run(folder, "--evaluation-prompts", str(folder / "evaluation.jsonl")) == 0
-    written = [json.loads(line) for line in (folder / "out" / "evaluation.jsonl").open()]
+    written = [json.loads(line) for line in _lines(folder / "out" / "evaluation.jsonl")]
     assert [(row["id"], row["kind"]) for row in written] == [("scared-9", "user")]
     assert all(phrase in written[0]["text"] for phrase in (*SCARED, *CHASED))
 
@@ -259,7 +279,7 @@ def test_a_prompt_that_is_no_chat_is_named(
     row = f'{{"id": "scared-9", "kind": "user", "prompt": {prompt}}}\n'
     (folder / "evaluation.jsonl").write_text(row)
     assert run(folder, "--evaluation-prompts", str(folder / "evaluation.jsonl")) == 1
-    assert "evaluation.jsonl, line 1: prompt is no chat" in capsys.readouterr().err
+    assert "evaluation.jsonl, line 1: prompt is not a chat" in capsys.readouterr().err
     assert not (folder / "out").exists()
 
 
@@ -280,7 +300,7 @@ def test_the_command_refuses_what_contradicts_itself(
     assert "--fewest 5 is more than --max-items 4" in capsys.readouterr().err
     assert run(folder, "--fewest", "9") == 1
     assert (
-        "nothing is left: taught 5, evaluation prompts 1, too few choices 76"
+        "nothing is left: teacher's profile 5, evaluation prompts 1, too few choices 76"
         in capsys.readouterr().err
     )
     assert not (folder / "out").exists()

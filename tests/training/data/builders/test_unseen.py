@@ -1,4 +1,4 @@
-"""`reclm-train data unseen`: prompts of users whom no model learnt from, with choices left to find."""
+"""`reclm-train data unseen`: prompts of users without a profile, with hidden choices to find."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ def shown(row: dict[str, Any]) -> list[str]:
 
 def test_a_prompt_shows_a_draw_in_the_order_of_the_history() -> None:
     rows = draw().rows
+    assert rows
     for row in rows:
         films = shown(row)
         assert len(set(films)) == 3
@@ -55,7 +56,7 @@ def test_a_prompt_shows_a_draw_in_the_order_of_the_history() -> None:
 
 
 def test_who_was_seen_or_chose_too_little_is_left_out_and_counted() -> None:
-    built = draw(seen=("u7", "u3", "stranger"))
+    built = draw(seen=("u7", "u3", "nobody"))
     assert {row["id"] for row in built.rows} == {"u1", "u2", "u4", "u5", "u6"}
     assert built.counts == {
         "seen": 2,
@@ -77,6 +78,7 @@ def test_what_has_no_room_is_hidden_too_and_counted() -> None:
     room = newest_that_fit([LINES[film] for film in FILMS], 50, utf8_length)
     assert len(room) < 3
     built = draw(reading=replace(THREE, history_tokens=50))
+    assert built.rows
     for row in built.rows:
         assert len(shown(row)) == len(room)
         assert row["hidden"] == len(HISTORIES[row["id"]]) - len(room)
@@ -87,10 +89,10 @@ def test_what_has_no_room_is_hidden_too_and_counted() -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     dataset(HISTORIES).write(tmp_path / "data")
-    (tmp_path / "taught").mkdir()
+    (tmp_path / "teacher").mkdir()
     rows = [kept("u7", ["Heat"]).answer.to_row(), {"id": "u6", "kind": "item"}]
     text = "".join(json.dumps(row) + "\n" for row in rows)
-    (tmp_path / "taught" / "profiles.jsonl").write_text(text)
+    (tmp_path / "teacher" / "profiles.jsonl").write_text(text)
     (tmp_path / "looked-at.jsonl").write_text('{"id": "u5"}\n')
     return tmp_path
 
@@ -103,7 +105,7 @@ def run(folder: Path, *options: str) -> int:
 def test_the_command_leaves_out_whom_folders_and_files_name(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    named = [str(folder / name) for name in ("taught", "looked-at.jsonl")]
+    named = [str(folder / name) for name in ("teacher", "looked-at.jsonl")]
     assert run(folder, "--profiles", *named) == 0
     assert "left out: seen 2, too few choices 1" in capsys.readouterr().out
     rows = list(read_rows(HeldOut, folder / "out" / "prompts.jsonl"))
@@ -134,7 +136,7 @@ def test_what_names_nobody_is_told(folder: Path, capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         run(folder)
     assert "required: --profiles" in capsys.readouterr().err
-    (folder / "looked-at.jsonl").write_text('{"id": "stranger"}\n')
+    (folder / "looked-at.jsonl").write_text('{"id": "nobody"}\n')
     assert run(folder, "--profiles", str(folder / "looked-at.jsonl"), "--hidden", "50") == 1
     assert "nothing is left: seen 0, too few choices 8" in capsys.readouterr().err
     assert not (folder / "out").exists()

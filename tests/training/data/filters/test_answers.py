@@ -1,11 +1,11 @@
-"""What of a teacher's answers is dropped, and why."""
+"""Which answers of a teacher are dropped, and for which reason."""
 
 from __future__ import annotations
 
 import pytest
 
 from training.data.filters.answers import filter_answers, filter_prose
-from training.data.teacher.answers import Answer
+from training.data.teacher.answers import TeacherAnswer
 
 GOOD = (
     "User identity: night owl, film lover, city dweller; "
@@ -13,8 +13,10 @@ GOOD = (
 )
 
 
-def answer(text: str, name: str = "u", lines: tuple[str, ...] = ("Heat (1995) | Crime",)) -> Answer:
-    return Answer(kind="user", id=name, text=text, lines=lines, source="test")
+def answer(
+    text: str, name: str = "u", lines: tuple[str, ...] = ("Heat (1995) | Crime",)
+) -> TeacherAnswer:
+    return TeacherAnswer(kind="user", id=name, text=text, lines=lines, source="test")
 
 
 @pytest.mark.parametrize(

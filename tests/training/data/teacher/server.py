@@ -1,4 +1,4 @@
-"""A teacher on HTTP that answers each request as a test says."""
+"""An HTTP server in place of a teacher, whose answers a test decides."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def good(number: int) -> tuple[int, dict[str, str], Any]:
 
 
 def completion(text: str | None) -> dict[str, Any]:
-    """Returns a chat completion that says a text, of 100 prompt and 10 answer tokens."""
+    """Returns a chat completion with a text, of 100 prompt and 10 answer tokens."""
     return {
         "choices": [{"message": {"role": "assistant", "content": text}}],
         "usage": {"prompt_tokens": 100, "completion_tokens": 10},

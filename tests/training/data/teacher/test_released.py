@@ -1,4 +1,4 @@
-"""Profiles from the release, read with what its teacher had read."""
+"""Profiles of the release, with the lines that its teacher read."""
 
 from __future__ import annotations
 

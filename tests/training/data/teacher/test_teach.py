@@ -1,4 +1,4 @@
-"""`reclm-train teach`: what it asks, keeps, asks again, and goes on with."""
+"""`reclm-train teach`: what it asks, saves, asks again, and resumes."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_answers_to_another_plan_are_not_mixed_in(
     (folder.parent / "mine").mkdir()
     (folder.parent / "mine" / "file").touch()
     with (
-        pytest.raises(InstructionDataError, match="something else"),
+        pytest.raises(InstructionDataError, match="holds other files"),
         Journal(folder.parent / "mine", {}),
     ):
         pass
@@ -142,7 +142,7 @@ def test_answers_to_another_plan_are_not_mixed_in(
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
     with (
         Journal(tmp_path / "out", {"a": 1}),
-        pytest.raises(InstructionDataError, match="another run is at it"),
+        pytest.raises(InstructionDataError, match="in use by another run"),
         Journal(tmp_path / "out", {"a": 1}),
     ):
         pass
@@ -235,7 +235,7 @@ def test_a_failure_is_reported_and_tried_again_by_the_next_run(
     printed = capsys.readouterr().out
     assert "7 of 8 answers" in printed
     assert "failed: 1 status 400" in printed
-    assert "1 are lacking" in printed
+    assert "1 are missing" in printed
     (failed,) = rows(folder, "failures.jsonl")
     server.respond = good
     assert teach(folder, server, limit=8) == 0

@@ -1,4 +1,4 @@
-"""What has become of the rows so far."""
+"""Counts of the rows by outcome."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass, fields
 
 
 @dataclass(slots=True)
-class Tally:
+class OutcomeCounts:
     """Counts of rows, each in exactly one of the first four.
 
     Attributes:
         generated: Made by the model.
         cached: Found in the service's cache.
-        failed: Not to be made; in the failures file.
-        unchanged: Done by an earlier run, and not asked for again.
-        pushed_back: Requests that were refused for the time being.
+        failed: Failed for good; in the failures file.
+        unchanged: Done by an earlier run, and not requested again.
+        pushed_back: Requests that were refused for now.
     """
 
     generated: int = 0
@@ -28,7 +28,7 @@ class Tally:
         """Rows that have an outcome."""
         return self.generated + self.cached + self.failed + self.unchanged
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: OutcomeCounts) -> None:
         """Adds another count to this one."""
         for field in fields(self):
             mine, theirs = getattr(self, field.name), getattr(other, field.name)

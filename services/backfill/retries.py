@@ -1,4 +1,4 @@
-"""Asks again for as long as trouble may pass by itself."""
+"""Repeats a request while the failure may be temporary."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ _LONGEST_PAUSE_S = 10.0
 
 
 class Stopped(Exception):
-    """The job was told to stop, and there is no answer yet."""
+    """The job is to stop, and there is no answer yet."""
 
 
-async def patiently(
+async def retry(
     ask: Callable[[], Awaitable[T]],
     *,
     patience_s: float,
     trouble: str,
     stop: asyncio.Event | None = None,
 ) -> T:
-    """Returns the answer, after as many tries as it takes.
+    """Returns the answer, after as many attempts as it needs.
 
     Args:
-        ask: Begins a try.
-        patience_s: After how long to give up.
-        trouble: What to say then, before the reason: "the service did not answer".
-        stop: Begin no more tries when it is set.
+        ask: Starts an attempt.
+        patience_s: Seconds after which to give up.
+        trouble: The error's words before its reason: "the service did not answer".
+        stop: No further attempt is started when it is set.
 
     Raises:
-        BackfillError: Every try was pushed back until then.
-        Stopped: Every try was pushed back until `stop` was set.
+        BackfillError: Every attempt was refused for now until then.
+        Stopped: Every attempt was refused for now until `stop` was set.
     """
     stop = stop or asyncio.Event()
     until = time.monotonic() + patience_s

@@ -1,4 +1,4 @@
-"""What a builder's manifest and its last words say of a build."""
+"""What a builder writes to its manifest about its inputs, and what it prints at the end."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def prompt_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Returns what decides how a prompt reads."""
+    """Returns the prompt's name and hash, and the budget of its history."""
+    from services.common.hashing import sha256_of
     from services.profiles.generation.prompts.base import component
-    from training.data.folder import digest_of
 
     prompt = component(args.prompt, examples=args.examples)
-    counted = f"sha256 {digest_of(args.model / 'tokenizer.json')}" if args.model else "bytes"
+    counted = f"sha256 {sha256_of(args.model / 'tokenizer.json')}" if args.model else "bytes"
     return {
         "name": prompt.name,
         "hash": prompt.hash,
@@ -31,7 +31,7 @@ def prompt_of(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def dataset_of(args: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
-    """Returns what stands for a dataset and the part of it that was read."""
+    """Returns the name and fingerprint of a dataset, and which part of it was read."""
     from training.data.sources import fingerprint
 
     return {
@@ -42,13 +42,18 @@ def dataset_of(args: argparse.Namespace, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def refuse_nothing(count: int, reasons: Mapping[str, int]) -> None:
-    """Raises InstructionDataError where a builder has no rows to write, and says why."""
+def options_of(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Returns arguments by name."""
+    return {name: getattr(args, name) for name in names}
+
+
+def refuse_empty(count: int, reasons: Mapping[str, int]) -> None:
+    """Raises InstructionDataError where a builder has no rows to write; the message says why."""
     if not count:
         raise InstructionDataError(f"nothing is left: {_listed(reasons)}")
 
 
-def told(manifest: Mapping[str, Any], folder: Path) -> str:
+def summary(manifest: Mapping[str, Any], folder: Path) -> str:
     """Returns what to print of a folder that was written."""
     lines = [
         f"{file['rows']:,} rows in {folder / name}" for name, file in manifest["files"].items()
@@ -59,15 +64,15 @@ def told(manifest: Mapping[str, Any], folder: Path) -> str:
         if member in manifest
     ]
     if manifest.get("cut"):
-        lines.append(f"{manifest['cut']:,} prompts have no room for all that was drawn")
+        lines.append(f"{manifest['cut']:,} prompts do not have room for all drawn items")
     if "phrases" in manifest:
-        lines.append(f"{manifest['phrases']:,} phrases to choose among")
+        lines.append(f"{manifest['phrases']:,} phrases to choose from")
     if manifest.get("bland"):
         lines.append(f"{manifest['bland']:,} of the training rows left out as too bland")
     if manifest.get("undecodable_kept"):
         lines.append(
-            f"{manifest['undecodable_kept']:,} of the kept could not be written under constrained "
-            "decoding; --strict drops them"
+            f"{manifest['undecodable_kept']:,} of the kept profiles cannot be generated under "
+            "constrained decoding; --strict drops them"
         )
     return "\n".join([*lines, f"fingerprint: {manifest['fingerprint']}"])
 

@@ -1,0 +1,1 @@
+"""The builders of `reclm-train data`: one module each, found through the registry."""
