@@ -52,25 +52,23 @@ def model(text: str) -> Path:
 
 
 def prompt(text: str) -> PromptVersion:
-    """Reads the name of a prompt version."""
+    """Reads the name of a prompt version; none is the current one."""
     from services.profiles.generation.prompts.registry import UnknownPrompt, prompt_named
 
     try:
-        return prompt_named(text)
+        return prompt_named(text or None)
     except UnknownPrompt as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def add_prompt(parser: argparse.ArgumentParser) -> None:
     """Adds `--prompt`, the prompt version."""
-    from services.profiles.generation.prompts.registry import CURRENT
-
     parser.add_argument(
         "--prompt",
         type=prompt,
-        default=CURRENT.name,
+        default="",  # read by `prompt` when the command runs: help imports nothing heavy
         metavar="NAME",
-        help="the version of the prompt (default: %(default)s)",
+        help="the version of the prompt (default: the current one)",
     )
 
 
