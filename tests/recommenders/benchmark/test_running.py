@@ -75,10 +75,10 @@ def test_a_failed_run_does_not_affect_the_others(paths: BenchmarkPaths, tmp_path
 @pytest.mark.parametrize(
     ("error", "shown"),
     [
-        (DatasetError("user row 3 has all"), "so: user row 3 has all"),
-        (RuntimeError("CUDA out of memory"), "so: RuntimeError: CUDA out of memory"),
-        (MemoryError(), "so: MemoryError"),
-        (np.linalg.LinAlgError("Singular matrix"), "so: numpy.linalg.LinAlgError: Singular matrix"),
+        (DatasetError("user row 3 has all"), "with: user row 3 has all"),
+        (RuntimeError("CUDA out of memory"), "with: RuntimeError: CUDA out of memory"),
+        (MemoryError(), "with: MemoryError"),
+        (np.linalg.LinAlgError("Singular matrix"), "with: numpy.linalg.LinAlgError: Singular matrix"),
     ],
 )
 def test_a_run_may_fail_in_any_library(
@@ -122,7 +122,7 @@ def test_a_grid_is_not_run_by_several_processes_at_once(
     paths: BenchmarkPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(BenchmarkError, match="each would run all of it; `--jobs`"):
+    with pytest.raises(BenchmarkError, match="each of which would run all of it; `--jobs`"):
         run(paths, tmp_path)
 
 
