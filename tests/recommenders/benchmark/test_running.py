@@ -78,7 +78,10 @@ def test_a_failed_run_does_not_affect_the_others(paths: BenchmarkPaths, tmp_path
         (DatasetError("user row 3 has all"), "with: user row 3 has all"),
         (RuntimeError("CUDA out of memory"), "with: RuntimeError: CUDA out of memory"),
         (MemoryError(), "with: MemoryError"),
-        (np.linalg.LinAlgError("Singular matrix"), "with: numpy.linalg.LinAlgError: Singular matrix"),
+        (
+            np.linalg.LinAlgError("Singular matrix"),
+            "with: numpy.linalg.LinAlgError: Singular matrix",
+        ),
     ],
 )
 def test_a_run_may_fail_in_any_library(

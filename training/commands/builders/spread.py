@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from training.commands.arguments import add_dataset, add_profiles, add_reading, positive, share
 from training.commands.builders.files import EVALUATION, PROFILES, TRAIN
+from training.commands.renamed import refuse_old_name
 from training.data.errors import InstructionDataError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_profiles(parser)
     add_dataset(parser)
     add_reading(parser, items=20, meaning="most choices of each user that are drawn for the prompt")
+    refuse_old_name(parser, "--evaluation-prompts")
     parser.add_argument(
         "--evaluation-prompts",
         type=Path,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from training.commands.arguments import add_reading, share
 from training.commands.builders.files import HELD_OUT, PROFILES, TRAIN, UNANSWERED
+from training.commands.renamed import refuse_old_name
 from training.data.teacher.sources import SOURCES, SourceInput, read_source
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="share of users and items held out for evaluation (default: %(default)s)",
     )
+    refuse_old_name(parser, "--no-repetitive")
     parser.add_argument(
         "--no-repetitive",
         action="store_true",
