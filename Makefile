@@ -10,6 +10,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN := .venv/bin
 # Modules are compiled when they are first read, which most of these 20,000 never are.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+# Tests run in two processes: all that ask the one vLLM in the first, most others in the second.
+PROCESSES := -n 2 --dist loadscope
 comma := ,
 # vLLM runs on Linux x86-64; elsewhere the model runs inside the service.
 SERVING := serving$(comma)assets$(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),,$(comma)local)
@@ -39,8 +41,11 @@ train-demo: .venv/.dev ## Run every training job on a tiny random Llama.
 prepare: .venv/.dev
 	@$(BIN)/reclm-serve prepare
 
-test: prepare ## Run all tests, with a real Redis and a real vLLM.
-	@$(BIN)/python -m pytest $(TESTS)
+test: prepare ## Run all tests, with a real Redis and a real vLLM; a part with TESTS=tests/...
+	@$(BIN)/python -m pytest $(PROCESSES) $(TESTS)
+
+check: lint ## Run the checks, and the tests that need no server and are not slow.
+	@$(BIN)/python -m pytest -q $(PROCESSES) -m "not stack and not model and not slow" $(TESTS)
 
 test-numerics: .venv/.dev ## Run the numerical tests on other BLAS kernels, with one and two threads.
 	@.ci/numerics $(BIN)/python

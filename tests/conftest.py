@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from services.assets.fetch import get_model
 from services.assets.home import reclm_home
 from tests.support.peak_memory import PeakMemory
+from tests.support.scheduling import FileScheduling, needs_model
 from tests.support.servers import RedisServer, Service
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ MODEL = "SmolLM2-135M-Instruct"
 settings.register_profile("reclm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("reclm")
 
-MODEL_CHAIN = "model"
-"""The xdist group of all tests that ask the one vLLM of a run: one process runs them in turn."""
-
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(PeakMemory())
@@ -35,20 +33,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what needs a server by the fixtures it uses, and divides the tests among processes.
-
-    With `--dist loadgroup` a module stays in one process, so that its fixtures are made once. The
-    tests with a vLLM are one group, which takes longest and therefore comes first.
-    """
+    """Marks the tests that need a server by the fixtures they use, and puts the longest chain first."""
     for item in items:
         used = set(getattr(item, "fixturenames", ()))
         if "redis_server" in used:
             item.add_marker(pytest.mark.stack)
         if "vllm_url" in used:
             item.add_marker(pytest.mark.model)
-        group = MODEL_CHAIN if item.get_closest_marker("model") else item.nodeid.split("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: item.get_closest_marker("model") is None)
+    items.sort(key=lambda item: not needs_model(str(item.path)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileScheduling:
+    """Divides the tests in their order: the processes begin with the longest chain."""
+    config.option.loadscopereorder = False
+    return FileScheduling(config, log)
 
 
 @pytest.fixture(scope="session")

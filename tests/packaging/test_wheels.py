@@ -18,6 +18,8 @@ from tests.services.client.server import running
 if TYPE_CHECKING:
     from tests.services.client.server import Reply, Request
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 USE = """

@@ -22,6 +22,8 @@ from tests.support.processes import TORCHRUN
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from recommenders.benchmark.grid import Outcome
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_grid_is_run_once_and_reported(
     paths: BenchmarkPaths, tmp_path: Path, capfd: pytest.CaptureFixture[str]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.stack
+
 _DRIVER = [sys.executable, "-m", "tests.services.backfill.ray_driver"]
 
 

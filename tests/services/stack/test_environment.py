@@ -13,6 +13,8 @@ from services.stack.errors import StackError
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 
 def write_wheel(folder: Path, name: str, version: str) -> None:
     """Writes a minimal wheel: one module with its version."""

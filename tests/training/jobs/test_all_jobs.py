@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     import pytest
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 lora: {r: 4, lora_alpha: 8}
 learning_rate: 1.0e-2

@@ -14,6 +14,8 @@ from tests.training import tiny
 from training.adapters.manifest import read_adapter
 from training.jobs.distill import DistillOptions, distill
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 
 

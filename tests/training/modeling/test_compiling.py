@@ -15,6 +15,8 @@ from training.modeling.compiling import compile_layers, there_is_a_compiler
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = DistillOptions(
     lora=tiny.LORA, learning_rate=5e-2, per_device_train_batch_size=1, max_length=512, num_train_epochs=2, logging_steps=1,
     activation_checkpointing=False, bf16=False, save_steps=100,

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from training.data.rows import Turn
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 OPTIONS = DistillOptions(
     lora=tiny.LORA, learning_rate=1e-2, per_device_train_batch_size=1, max_length=512, max_steps=4,
