@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from recommenders.data.readers.movielens import fetch_ml_100k
 from services.stack.adapters import find_adapter
 from training.cli import main
@@ -12,7 +14,6 @@ from training.cli import main
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
 
 pytestmark = pytest.mark.slow
 
