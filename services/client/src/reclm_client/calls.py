@@ -98,6 +98,11 @@ def _reader(type_: type[T]) -> Callable[[Answer], T]:
     return parse
 
 
+def get(path: str, type_: type[T]) -> Call[T]:
+    """Reads a resource: enough for a call with neither query nor body."""
+    return Call("GET", path, _reader(type_))
+
+
 def profile(kind: Kind, request: ProfileRequest) -> Call[Profile]:
     """Gets a profile, or has it generated. Without `refresh`, asking twice is asking once."""
     repeat: Repeat = "unprocessed" if request.refresh else "always"
@@ -123,7 +128,7 @@ def put_item(item: Item) -> Call[Item]:
 
 def get_item(id: str) -> Call[Item]:  # noqa: A002 - the field's name
     """Reads an item of the catalogue."""
-    return Call("GET", f"/items/{path_id(id)}", _reader(Item))
+    return get(f"/items/{path_id(id)}", Item)
 
 
 def delete_item(id: str) -> Call[None]:  # noqa: A002 - the field's name
