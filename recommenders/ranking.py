@@ -80,7 +80,7 @@ def _filled(
     split: NDArray[np.int64],
     draws: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.uint64]],
 ) -> NDArray[np.int64]:
-    """Fills the last places of some lists from all columns with their lowest score, by hash."""
+    """Fills the last positions of some lists from all columns with their lowest score, by hash."""
     columns, lowest = columns[split], values[split, -1:]
     sure = (values[split] > lowest).sum(axis=1)
     rows, drawn = np.nonzero(scores[split] == lowest)

@@ -1,6 +1,6 @@
 """Runs a backfill whose profiles cost nothing, and tells its peak memory: `python -m` with options.
 
-All of the job is real (reading, grouping, pace, journal, files) but for who makes the profiles.
+All of the job is real (reading, grouping, concurrency limit, journal, files) except the maker of the profiles.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From training to `/score`: a stranger with two clicks, and what more clicks make of the answer."""
+"""From training to `/score`: a new user with two clicks, and how more clicks change the answer."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def test_200_requests_make_one_model_call(
     calls, malformed = successes(vllm_url), fleet.malformed()
     profiles = [profile_of(answer) for answer in asyncio.run(flood())]
 
-    # What the model wrote may be no profile, and is then asked for again, by the same flight.
+    # What the model wrote may be no profile, and is then asked for again, by the same generation.
     expected = 1 + fleet.malformed() - malformed
     assert eventually(lambda: successes(vllm_url) - calls) == expected
     assert len(profiles) == 200

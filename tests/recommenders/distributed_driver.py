@@ -1,4 +1,4 @@
-"""Trains as one of a team, or alone: `python -m`, with or without a launcher before it.
+"""Trains as one of several processes, or as a single one: `python -m`, with or without a launcher before it.
 
 The leader writes the losses of every epoch; every process writes the parameters that it ends with.
 """

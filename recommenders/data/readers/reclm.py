@@ -195,7 +195,7 @@ def _dataset(
 
 
 def _place(folder: Path, name: str, notice: Notice) -> Path:
-    """Returns where the files are, after telling which are missing."""
+    """Returns the folder of the files; an error names those that are missing."""
     place = folder / "data" / name
     if not place.is_dir():
         place = folder

@@ -143,7 +143,7 @@ def _encoded(table: pa.Table, column: str) -> tuple[NDArray[np.int32], Strings]:
 
 
 def _newest(codes: NDArray[np.int32], times: NDArray[np.int64], history: int) -> NDArray[np.int64]:
-    """Returns the places of each user's newest interactions: user by user, oldest first."""
+    """Returns the positions of each user's newest interactions: user by user, oldest first."""
     order = np.lexsort((times, codes))
     counts = np.bincount(codes)
     if counts.max() <= history:

@@ -38,7 +38,7 @@ def parse(body: bytes, schema: type[T]) -> T:
 
 
 def invalid(details: Sequence[ErrorDetails], *, root: str) -> InvalidInput:
-    """Returns what pydantic found as an error that names places and not values."""
+    """Returns what pydantic found as an error that names members and not values."""
     findings = [
         {
             "where": ".".join([root, *map(str, detail["loc"])]),

@@ -67,8 +67,8 @@ class Retries:
 def may_repeat(failure: ReclmClientError, repeat: Repeat) -> bool:
     """Says whether a call that failed so may be sent again.
 
-    A connection that was never made, 429 and 503 tell that nothing was done. A cut connection, a
-    timeout, and a gateway's 502 and 504 tell nothing.
+    A connection that was never made, 429 and 503 mean that nothing was done. A cut connection, a
+    timeout, and a gateway's 502 and 504 leave it open.
     """
     if repeat == "never":
         return False

@@ -1,4 +1,4 @@
-"""What both clients tell httpx, and what its exceptions mean to them."""
+"""The settings that both clients give httpx, and what its exceptions mean to them."""
 
 from __future__ import annotations
 

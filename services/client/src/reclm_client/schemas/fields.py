@@ -29,7 +29,7 @@ Title = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=N
 Category = Annotated[
     str,
     StringConstraints(max_length=256, pattern=NO_CONTROLS),
-    Field(description="One or more names, separated by commas, the most telling first."),
+    Field(description="One or more names, separated by commas, the most specific first."),
 ]
 Description = Annotated[
     str,
