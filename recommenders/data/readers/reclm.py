@@ -195,7 +195,7 @@ def _dataset(
 
 
 def _place(folder: Path, name: str, notice: Notice) -> Path:
-    """Returns the folder of the files; an error names those that are missing."""
+    """Returns the folder of the files, and reports those of the release that are missing."""
     place = folder / "data" / name
     if not place.is_dir():
         place = folder
