@@ -107,7 +107,13 @@ def service(
     running = Service(
         tmp_path_factory.mktemp("service"),
         workers=2,
-        env={**service_env, "RECLM_VLLM_URL": vllm_url, "RECLM_ACCESS_LOG": "true"},
+        env={
+            **service_env,
+            "RECLM_VLLM_URL": vllm_url,
+            "RECLM_ACCESS_LOG": "true",
+            # Tests in another process share the cores, and this one may stand still for seconds.
+            "RECLM_LEASE_S": "15",
+        },
     )
     running.start()
     yield running

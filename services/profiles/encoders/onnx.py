@@ -63,13 +63,13 @@ class OnnxEncoder:
         try:
             self._component = Component(folder.name, content_hash(folder, _MODEL))
             self._tokenizer = _load_tokenizer(folder)
-            self._session = _load_session(folder / _MODEL, threads)
+            session = _load_session(folder / _MODEL, threads)
         except ArtifactError as error:
             raise EncoderUnavailable(
                 f"{error}; fetch an encoder with `reclm-serve models get` and set its folder"
             ) from error
-        self._inputs = {node.name for node in self._session.get_inputs()}
-        (output, *_) = self._session.get_outputs()
+        self._inputs = {node.name for node in session.get_inputs()}
+        (output, *_) = session.get_outputs()
         if not _NEEDED <= self._inputs <= _READABLE or (
             len(output.shape) != 3 or not isinstance(output.shape[2], int)
         ):
@@ -77,6 +77,7 @@ class OnnxEncoder:
                 f"{folder / _MODEL} is not a sentence encoder: it reads {sorted(self._inputs)} "
                 f"and its first output has shape {output.shape}"
             )
+        self._session: ort.InferenceSession | None = session
         self._dimension: int = output.shape[2]
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
         self._batcher = Batcher(
@@ -111,9 +112,12 @@ class OnnxEncoder:
         await self.encode(["ready"])
 
     async def aclose(self) -> None:
-        """Lets the batch under way finish and ends the worker thread."""
+        """Lets the batch under way finish, ends the worker thread and frees the model's memory."""
         await self._batcher.aclose()
         self._worker.shutdown(wait=False)
+        # The encoder and its batcher refer to each other, so the model would stay until Python
+        # looks for such cycles, which it does by the number of objects and not by their size.
+        self._session = None
 
     async def _in_worker(self, texts: list[str]) -> NDArray[np.float32]:
         loop = asyncio.get_running_loop()
@@ -136,6 +140,8 @@ class OnnxEncoder:
             ids[row, : len(values)] = values
             mask[row, : len(values)] = 1
         feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        if self._session is None:
+            raise EncoderUnavailable("the encoder is closed")
         (states, *_) = self._session.run(
             None, {name: value for name, value in feed.items() if name in self._inputs}
         )

@@ -3,6 +3,8 @@
 import asyncio
 import socket
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
@@ -26,7 +28,13 @@ class EmbeddingsServer:
         self.authorizations: list[str | None] = []
         self.sizes: list[int] = []
         self._encoder = encoder
-        app = FastAPI()
+
+        @asynccontextmanager
+        async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+            yield
+            await encoder.aclose()
+
+        app = FastAPI(lifespan=lifespan)
         app.post("/v1/embeddings")(self._embeddings)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
