@@ -173,7 +173,7 @@ class ProfileService:
             raise ProfileNotFound(f"there is no {key.kind} profile under this id")
         if stored.version_digest == self._digest:
             return ProfileAnswer(stored, "cached", self._versions[self._digest])
-        return await self._stale(stored)
+        return await self._stale(key.tenant, stored)
 
     async def erase(self, key: ProfileKey) -> bool:
         """Erases a profile and all that it was made from; one being generated is not stored.
@@ -224,12 +224,12 @@ class ProfileService:
                 if stored is None
                 else "`refresh` needs a `history` or interactions to make the profile from"
             )
-        return await self._stale(stored)
+        return await self._stale(request.key.tenant, stored)
 
-    async def _stale(self, stored: Stored) -> ProfileAnswer:
+    async def _stale(self, tenant: str, stored: Stored) -> ProfileAnswer:
         version = self._versions.get(stored.version_digest)
         if version is None:
-            version = await self._store.get_version(stored.version_digest)
+            version = await self._store.get_version(tenant, stored.version_digest)
             if version is None:
                 raise ProfileNotFound("the profile's version is not known to the store any more")
             self._versions[stored.version_digest] = version
@@ -271,7 +271,7 @@ class ProfileService:
                 f"answering with a {status} profile", extra={"data": {"why": error.code}}
             )
         if stored is not None:
-            return await self._stale(stored)
+            return await self._stale(request.key.tenant, stored)
         try:
             async with asyncio.timeout(None if until is None else _DEGRADED_S):
                 profile = await self._generator.finish(

@@ -129,8 +129,8 @@ class ProfileStore(Protocol):
         """Ends a lease without a value; an error code is left for those who wait."""
         ...
 
-    async def get_version(self, digest: bytes) -> bytes | None:
-        """Returns the JSON of a version that something was committed with."""
+    async def get_version(self, tenant: str, digest: bytes) -> bytes | None:
+        """Returns the JSON of a version that something of the tenant was committed with."""
         ...
 
     async def ping(self) -> None:

@@ -32,7 +32,7 @@ class MemoryProfiles:
         self._clock = clock
         self._values: dict[ProfileKey, tuple[bytes, float]] = {}
         self._leases: dict[ProfileKey, tuple[bytes, float]] = {}
-        self._versions: dict[bytes, bytes] = {}
+        self._versions: dict[tuple[str, bytes], bytes] = {}
 
     async def get(self, key: ProfileKey) -> bytes | None:
         """Returns a stored value."""
@@ -72,7 +72,7 @@ class MemoryProfiles:
         """Stores under a lease that is still held."""
         if not self._holds(lease):
             return False
-        self._versions[version.digest()] = version.to_json()
+        self._versions[lease.key.tenant, version.digest()] = version.to_json()
         self._values[lease.key] = (value, self._clock() + ttl_s)
         del self._leases[lease.key]
         return True
@@ -90,9 +90,9 @@ class MemoryProfiles:
         token, until = self._leases.get(lease.key, (b"", 0.0))
         return token == lease.token and until > self._clock()
 
-    async def get_version(self, digest: bytes) -> bytes | None:
+    async def get_version(self, tenant: str, digest: bytes) -> bytes | None:
         """Returns a version."""
-        return self._versions.get(digest)
+        return self._versions.get((tenant, digest))
 
     async def ping(self) -> None:
         """Does nothing: the store is always there."""

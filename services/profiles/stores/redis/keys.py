@@ -1,4 +1,8 @@
-"""Every key that the service uses in Redis. Short, since a million of them are kept."""
+"""Every key that the service uses in Redis. Short, since a million of them are kept.
+
+The tenant stands in braces, a hash tag of Redis Cluster: all keys of a tenant are in one slot, so
+that one script, one MULTI and one MGET may use any of them.
+"""
 
 from __future__ import annotations
 
@@ -7,73 +11,75 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from services.profiles.domain.profile import ProfileKey
 
-VERSIONS = b"reclm:versions"
-"""Hash: version digest -> JSON of the version. The only key that tenants share."""
-
 REFRESH_GROUP = b"refreshers"
 """The consumer group of `refresh_stream`."""
 
 
+def versions(tenant: str) -> bytes:
+    """Hash: version digest -> JSON of the version."""
+    return f"v:{{{tenant}}}".encode()
+
+
 def profile(key: ProfileKey) -> bytes:
     """String: the profile, as `codec` lays it out. The id is last, since it may hold colons."""
-    return f"p:{key.tenant}:{key.kind[0]}:{key.id}".encode()
+    return f"p:{{{key.tenant}}}:{key.kind[0]}:{key.id}".encode()
 
 
 def lease(key: ProfileKey) -> bytes:
     """String: the token of the process that generates the profile, or why the last one failed."""
-    return f"l:{key.tenant}:{key.kind[0]}:{key.id}".encode()
+    return f"l:{{{key.tenant}}}:{key.kind[0]}:{key.id}".encode()
 
 
 def interactions(tenant: str, user_id: str) -> bytes:
     """Sorted set of `time item id`, all with score 0: a user's newest interactions."""
-    return f"h:{tenant}:{user_id}".encode()
+    return f"h:{{{tenant}}}:{user_id}".encode()
 
 
 def refresh_due(tenant: str) -> bytes:
     """Sorted set: ids of users whose profile is to be refreshed, by Unix time in milliseconds."""
-    return f"r:{tenant}:due".encode()
+    return f"r:{{{tenant}}}:due".encode()
 
 
 def refresh_first(tenant: str) -> bytes:
     """Hash: user id -> when the burst of events began, in Unix milliseconds."""
-    return f"r:{tenant}:first".encode()
+    return f"r:{{{tenant}}}:first".encode()
 
 
 def refresh_tries(tenant: str) -> bytes:
     """Hash: user id -> how often a refresh was begun since the last success."""
-    return f"r:{tenant}:tries".encode()
+    return f"r:{{{tenant}}}:tries".encode()
 
 
 def refresh_under_way(tenant: str) -> bytes:
     """Hash: user id -> the user's entry in `refresh_stream`."""
-    return f"r:{tenant}:users".encode()
+    return f"r:{{{tenant}}}:users".encode()
 
 
 def refresh_stream(tenant: str) -> bytes:
     """Stream: refreshes under way, each pending for the worker that has it."""
-    return f"r:{tenant}:work".encode()
+    return f"r:{{{tenant}}}:work".encode()
 
 
 def refresh_dead(tenant: str) -> bytes:
     """Stream: refreshes that were given up, each with the reason."""
-    return f"r:{tenant}:dead".encode()
+    return f"r:{{{tenant}}}:dead".encode()
 
 
 def items(tenant: str) -> bytes:
     """Hash: item id -> JSON array of title, category, description."""
-    return f"i:{tenant}".encode()
+    return f"i:{{{tenant}}}".encode()
 
 
 def item_order(tenant: str) -> bytes:
     """Sorted set of item ids, all with score 0, for pages in order of id."""
-    return f"o:{tenant}".encode()
+    return f"o:{{{tenant}}}".encode()
 
 
 def item_terms(tenant: str) -> bytes:
     """Sorted set of `term NUL id`, all with score 0, for search by prefix."""
-    return f"t:{tenant}".encode()
+    return f"t:{{{tenant}}}".encode()
 
 
 def scorers(tenant: str) -> bytes:
     """Hash: `active` and `previous` -> names of scorer bundles."""
-    return f"s:{tenant}".encode()
+    return f"s:{{{tenant}}}".encode()

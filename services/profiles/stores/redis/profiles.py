@@ -122,7 +122,7 @@ class RedisProfiles:
         return bool(
             await self._client.run(
                 _COMMIT,
-                [keys.lease(lease.key), keys.profile(lease.key), keys.VERSIONS],
+                [keys.lease(lease.key), keys.profile(lease.key), keys.versions(lease.key.tenant)],
                 lease.token,
                 value,
                 ttl_s,
@@ -136,9 +136,11 @@ class RedisProfiles:
         left = b"" if failure is None else b"!" + failure.encode()
         await self._client.run(_GIVE_UP, [keys.lease(lease.key)], lease.token, left, FAILURE_MS)
 
-    async def get_version(self, digest: bytes) -> bytes | None:
+    async def get_version(self, tenant: str, digest: bytes) -> bytes | None:
         """Returns a version."""
-        document: bytes | None = await self._client.call("HGET", keys.VERSIONS, digest.hex())
+        document: bytes | None = await self._client.call(
+            "HGET", keys.versions(tenant), digest.hex()
+        )
         return document
 
     async def ping(self) -> None:

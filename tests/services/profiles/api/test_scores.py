@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from services.profiles.domain.profile import ProfileKey
 from services.profiles.scoring import scorer as scorers
 from services.profiles.stores.base import Event
+from services.profiles.stores.redis import keys
 from services.profiles.stores.redis.client import RedisClient
 from services.profiles.stores.redis.interactions import RedisInteractions
 from tests.support.asgi import running
@@ -287,17 +289,19 @@ async def test_a_profile_of_another_encoder_is_not_read(
     client = RedisClient(url=settings.redis_url.get_secret_value(), timeout_s=5, connections=2)
     try:
         # As if it had been written before the encoder was changed.
-        name = f"p:{settings.tenant}:u:old".encode()
+        name = keys.profile(ProfileKey(settings.tenant, "user", "old"))
         value = bytearray(await client.call("GET", name))
         value[6:14] = b"\x01" * 8
         await client.call("SET", name, bytes(value))
         version = {"encoder": {"name": "other", "hash": "0"}}
-        await client.call("HSET", "reclm:versions", (b"\x01" * 8).hex(), json.dumps(version))
+        await client.call(
+            "HSET", keys.versions(settings.tenant), (b"\x01" * 8).hex(), json.dumps(version)
+        )
         document = await score(api, user_id="old")
         assert document["profile"] is None
         assert document["known_by"] == "nothing"
     finally:
-        await client.call("HDEL", "reclm:versions", (b"\x01" * 8).hex())
+        await client.call("HDEL", keys.versions(settings.tenant), (b"\x01" * 8).hex())
         await client.aclose()
 
 

@@ -48,7 +48,7 @@ async def test_what_was_never_stored_is_not_there(deploy: Deploy, tenant: str) -
     assert await store.get(key) is None
     assert await store.get_many([key, key]) == [None, None]
     assert await store.get_many([]) == []
-    assert await store.get_version(bytes(8)) is None
+    assert await store.get_version(tenant, bytes(8)) is None
     await store.ping()
 
 
@@ -79,7 +79,8 @@ async def test_a_commit_stores_and_ends_the_lease(deploy: Deploy, tenant: str) -
     lease = await leased(store, key)
     assert await store.commit(lease, b"value", ttl_s=60, version=VERSION)
     assert await other.get(key) == b"value"
-    assert await other.get_version(VERSION.digest()) == VERSION.to_json()
+    assert await other.get_version(tenant, VERSION.digest()) == VERSION.to_json()
+    assert await other.get_version(f"{tenant}-2", VERSION.digest()) is None
     assert not await store.commit(lease, b"late", ttl_s=60, version=VERSION)
     assert not await store.renew(lease)
     claim = await other.acquire(key)

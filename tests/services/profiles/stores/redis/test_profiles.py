@@ -144,7 +144,7 @@ async def test_without_redis_every_call_says_so_and_no_more(tenant: str) -> None
         store.renew(lease),
         store.commit(lease, b"", ttl_s=1, version=VERSION),
         store.give_up(lease),
-        store.get_version(bytes(8)),
+        store.get_version(tenant, bytes(8)),
         store.ping(),
         catalogue.get_items(tenant, ["a"]),
         catalogue.put_items(tenant, [Item("a", "A")]),
