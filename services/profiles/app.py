@@ -59,6 +59,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         async with contextlib.AsyncExitStack() as stack:
             parts = app.state.parts = await assemble(settings, metrics, stack)
             await stack.enter_async_context(parts.scorers.following())
+            await stack.enter_async_context(parts.versions.following())
             parts.refresher.start()
             settle()
             yield

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from services.assets.home import reclm_home
 from services.profiles.cache.service import ProfileService
+from services.profiles.cache.versions import Versions
 from services.profiles.domain.model_identity import adapter_component, model_component
 from services.profiles.domain.profile import ProfileVersion
 from services.profiles.encoders.registry import ENCODERS
@@ -72,6 +73,7 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
         prompt=component(prompt, examples=examples),
         encoder=encoder.component,
     )
+    versions = Versions(store=stores.profiles, tenant=settings.tenant, own=version)
     count = tokenizer_counter(settings.model_path) if settings.model_path else utf8_length
     service = ProfileService(
         stores=stores,
@@ -94,8 +96,9 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
             frequency_penalty=settings.frequency_penalty,
             metrics=metrics,
         ),
-        version=version,
+        versions=versions,
         ttl_s=settings.profile_ttl_s,
+        stale_max_age_s=settings.stale_max_age_s,
         lease_s=settings.lease_s,
         generation_timeout_s=settings.generation_timeout_s,
         max_concurrent=settings.max_concurrent_generations,
@@ -137,10 +140,12 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
     return Parts(
         settings=settings,
         profiles=service,
+        versions=versions,
         catalogue=stores.catalogue,
         scoring=scoring,
         scorers=scorers,
         recorder=Recorder(
+            profiles=stores.profiles,
             catalogue=stores.catalogue,
             interactions=stores.interactions,
             refreshes=stores.refreshes,

@@ -98,6 +98,18 @@ class NothingToRead(InvalidInput):
     code = "nothing-to-read"
 
 
+class ProfileErased(ReclmError):
+    """The profile was erased while the request was under way."""
+
+    code = "erased"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the profile was erased while this request was under way, and nothing of it was kept; "
+            "send the request again if a new profile is wanted"
+        )
+
+
 class ProfileNotFound(ReclmError):
     """No profile is stored under this id."""
 

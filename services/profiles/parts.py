@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from services.profiles.cache.service import ProfileService
+    from services.profiles.cache.versions import Versions
     from services.profiles.refresh.recorder import Recorder
     from services.profiles.refresh.worker import Refresher
     from services.profiles.scoring.registry import Registry
@@ -58,6 +59,7 @@ class Parts:
 
     settings: Settings
     profiles: ProfileService
+    versions: Versions
     catalogue: Catalogue
     scoring: ScoringService
     scorers: Registry

@@ -38,6 +38,10 @@ class Settings(BaseSettings):
     redis_connections: PositiveInt = 64
     profile_ttl_s: PositiveInt = 90 * 24 * 3600
     lease_s: PositiveFloat = 4.0
+    erasure_ttl_s: Annotated[int, Field(ge=3600)] = 90 * 24 * 3600
+    """How long a generation, a queue or a replay may bring back what was erased before; it is refused."""
+    stale_max_age_s: PositiveInt = 30 * 24 * 3600
+    """The oldest profile of another version that is an answer while the new one is made."""
 
     # Interactions
     max_interactions: PositiveInt = 100

@@ -43,6 +43,12 @@ class Metrics:
             ("kind", "status"),
             registry=self.registry,
         )
+        self.commits = Counter(
+            "reclm_commits",
+            "Profiles made, by outcome in the store: stored, erased, overtaken, outdated, failed.",
+            ("outcome",),
+            registry=self.registry,
+        )
         self.scores = Counter(
             "reclm_scores",
             "Rankings answered, by what was known: training, history, profile, nothing.",

@@ -31,10 +31,11 @@ _AHEAD_MS = 24 * 3600 * 1000
 async def post_interactions(
     parts: ServiceParts, body: Annotated[EventsRequest, Json()]
 ) -> Accepted:
-    """Records all events or none."""
+    """Records all events or none, but for those from before an erasure of their user."""
     now = time.time_ns() // 1_000_000
     events = [_stored(number, event, now) for number, event in enumerate(body.events)]
-    return Accepted(events=len(events), users=await parts.recorder.record(events))
+    taken = await parts.recorder.record(events)
+    return Accepted(events=sum(taken.values()), users=len(taken))
 
 
 @router.get(

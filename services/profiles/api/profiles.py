@@ -26,7 +26,7 @@ from services.profiles.domain.parsing import parse
 from services.profiles.domain.profile import ProfileKey
 
 if TYPE_CHECKING:
-    from services.profiles.cache.service import ProfileAnswer
+    from services.profiles.cache.answer import ProfileAnswer
     from services.profiles.parts import Parts
 
 _BODIES: dict[Kind, type[UserProfileRequest]] = {"user": UserProfileRequest, "item": ProfileRequest}

@@ -2,28 +2,24 @@
 
 Within a process, callers share a task. Between processes and hosts, the tasks compete for a lease
 in the store: the leader, which holds it, generates, and the followers wait for the result. A leader
-that dies stops renewing its lease, and a follower takes its place.
+that dies stops renewing its lease, and a follower takes its place. Leading is in `production`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from services.profiles.errors import Overloaded, StoreUnavailable
 from services.profiles.telemetry import LOGGER
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
+    from collections.abc import Callable, Coroutine, Hashable, Iterator
 
-    from services.profiles.domain.profile import ProfileKey
-    from services.profiles.stores.base import Claim, Lease, ProfileStore
+    from services.profiles.stores.base import Lease, ProfileStore
 
 T = TypeVar("T")
-
-_POLL_S = 0.03
 
 
 class SingleFlight(Generic[T]):
@@ -77,62 +73,60 @@ class SingleFlight(Generic[T]):
         await asyncio.gather(*late, return_exceptions=True)
 
 
-async def compete(
-    store: ProfileStore, key: ProfileKey, good: Callable[[bytes | None], bool]
-) -> Claim:
-    """Waits until this process has the lease for a key, or another process has a result.
+class Leases:
+    """Keeps the leases of this process alive, all in one round trip.
 
     Args:
-        store: Holds the leases.
-        key: The profile to generate.
-        good: Returns whether a stored value is the result that is waited for.
-
-    Returns:
-        A claim with the lease, or a claim without it whose value is good or whose failure is set.
-
-    Raises:
-        StoreUnavailable: As the store does.
+        store: Where they are.
+        every_s: How often they are renewed.
     """
-    while True:
-        claim = await store.acquire(key)
-        if claim.lease is not None:
-            if not good(claim.value):
-                return claim
-            # Another leader committed between the first read and this claim.
-            await store.give_up(claim.lease)
-            return type(claim)(None, claim.value)
-        if claim.failure is not None or good(claim.value):
-            return claim
-        await asyncio.sleep(_POLL_S * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
 
+    def __init__(self, store: ProfileStore, *, every_s: float) -> None:
+        self._store = store
+        self._every_s = every_s
+        self._held: dict[bytes, Lease] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._none_left = asyncio.Event()
 
-@contextlib.asynccontextmanager
-async def renewed(store: ProfileStore, lease: Lease, every_s: float) -> AsyncIterator[None]:
-    """Keeps a lease alive while the body runs.
-
-    At its end the renewing task is told to stop, not cancelled: a store's client may lose a
-    cancellation that arrives while it waits for a reply (redis-py 8.1 does). The task would then
-    renew the lease for ever.
-    """
-    done = asyncio.Event()
-    task = asyncio.create_task(_renew(store, lease, every_s, done))
-    try:
-        yield
-    finally:
-        done.set()
-        await task
-
-
-async def _renew(store: ProfileStore, lease: Lease, every_s: float, done: asyncio.Event) -> None:
-    while True:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(every_s):
-                await done.wait()
-        if done.is_set():
-            return
+    @contextlib.contextmanager
+    def kept(self, lease: Lease) -> Iterator[None]:
+        """Keeps a lease alive while the body runs."""
+        self._held[lease.token] = lease
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._renew())
         try:
-            if not await store.renew(lease):
-                LOGGER.info("a lease was lost: the profile was erased, or this process stalled")
-                return
-        except StoreUnavailable as error:
-            LOGGER.warning("a lease could not be renewed", extra={"data": {"why": error.detail}})
+            yield
+        finally:
+            self._held.pop(lease.token, None)
+            if not self._held:
+                self._none_left.set()
+
+    async def drain(self) -> None:
+        """Waits until the last renewal is over; called when no lease is kept any more."""
+        if self._task is not None:
+            await self._task
+
+    async def _renew(self) -> None:
+        """Renews until no lease is left.
+
+        It is told to stop, not cancelled: a store's client may lose a cancellation that arrives
+        while it waits for a reply (redis-py 8.1 does).
+        """
+        while self._held:
+            self._none_left.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._every_s):
+                    await self._none_left.wait()
+            leases = list(self._held.values())
+            try:
+                renewed = await self._store.renew(leases)
+            except StoreUnavailable as error:
+                LOGGER.warning(
+                    "leases could not be renewed",
+                    extra={"data": {"leases": len(leases), "why": error.detail}},
+                )
+                continue
+            for lease, holds in zip(leases, renewed, strict=True):
+                # What it was for goes on, and is stored if nobody overtakes it.
+                if not holds and self._held.pop(lease.token, None) is not None:
+                    LOGGER.info("a lease was lost: the profile was erased, or this process stalled")

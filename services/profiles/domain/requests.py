@@ -34,6 +34,8 @@ class ProfileRequest:
         stored: The history is what the service has recorded; items that are no longer in the
             catalogue are skipped.
         fallback: Answer with an older profile when a new one cannot be generated.
+        epoch: The last erasure that was known when the history was read from the store, as
+            `codec.epoch_of` returns it; None if the history came with the request.
     """
 
     key: ProfileKey
@@ -46,6 +48,7 @@ class ProfileRequest:
     lenient: bool = False
     stored: bool = False
     fallback: bool = True
+    epoch: int | None = None
 
     def digest(self) -> bytes:
         """Returns 8 bytes over what the request refers to; the catalogue is not read."""

@@ -18,13 +18,15 @@ from services.profiles.errors import (
     InvalidInput,
     NothingToRead,
     Overloaded,
+    ProfileErased,
     ReclmError,
     StoreUnavailable,
 )
 from services.profiles.telemetry import LOGGER
 
 if TYPE_CHECKING:
-    from services.profiles.cache.service import ProfileAnswer, ProfileService
+    from services.profiles.cache.answer import ProfileAnswer
+    from services.profiles.cache.service import ProfileService
     from services.profiles.stores.base import Interactions, Refresh, Refreshes
     from services.profiles.telemetry import Metrics
 
@@ -167,12 +169,17 @@ class Refresher:
 
     async def _refresh(self, refresh: Refresh) -> Outcome:
         key = ProfileKey(self._tenant, "user", refresh.user_id)
+        _, epoch = await self._profiles.known(key)
         history = await self._history(key, limit=self._history_limit)
         if not history:
             return "erased"
-        request = ProfileRequest(key, tuple(history), background=True, stored=True, fallback=False)
+        request = ProfileRequest(
+            key, tuple(history), background=True, stored=True, fallback=False, epoch=epoch
+        )
         try:
             answer = await self._profiles.profile(request)
+        except ProfileErased:
+            return "erased"
         except NothingToRead:
             if await self._history(key, limit=1):
                 raise

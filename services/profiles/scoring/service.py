@@ -18,6 +18,7 @@ from services.profiles.errors import (
     EncoderUnavailable,
     NothingToRead,
     Overloaded,
+    ProfileErased,
     ProfileNotFound,
     StoreUnavailable,
 )
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reclm_client.schemas.score import ScoreRequest
-    from services.profiles.cache.service import ProfileAnswer, ProfileService
+    from services.profiles.cache.answer import ProfileAnswer
+    from services.profiles.cache.service import ProfileService
     from services.profiles.scoring.phrases import Phrases
     from services.profiles.scoring.registry import Registry
     from services.profiles.scoring.scorer import Scorer
@@ -109,7 +111,7 @@ class ScoringService:
         bundle = scorer.bundle
         loop = asyncio.get_running_loop()
         until = None if request.deadline_ms is None else loop.time() + request.deadline_ms / 1000
-        profile, events = await self._stored(request.user_id, until)
+        profile, epoch, events = await self._stored(request.user_id, until)
 
         ignored: dict[str, None] = {}
         clicks = dict.fromkeys(_rows(bundle.item_rows, events, ignored))
@@ -123,7 +125,7 @@ class ScoringService:
         if not scorer.reads_profiles:
             profile = None
         elif profile is None and not (user is not None and _nothing_new(scorer, user, clicks)):
-            profile = await self._made(request, events, until)
+            profile = await self._made(request, events, epoch, until)
         interests = None
         vector = None
         if profile is not None:
@@ -170,31 +172,44 @@ class ScoringService:
 
     async def _stored(
         self, user_id: str | None, until: float | None
-    ) -> tuple[ProfileAnswer | None, list[str]]:
-        """Returns a user's usable profile and interactions, read concurrently."""
+    ) -> tuple[ProfileAnswer | None, int | None, list[str]]:
+        """Returns a user's usable profile, the last erasure before it, and interactions.
+
+        The first two and the last are read concurrently, so an erasure may lie between them.
+        """
         if user_id is None:
-            return None, []
+            return None, None, []
         try:
             async with asyncio.timeout_at(until):
-                profile, events = await asyncio.gather(
+                (profile, epoch), events = await asyncio.gather(
                     self._profile(user_id),
                     self._interactions.history(self._tenant, user_id, limit=self._max_history),
                 )
         except TimeoutError as error:
             raise StoreUnavailable("the store did not answer within the deadline") from error
-        return profile, events
+        return profile, epoch, events
 
-    async def _profile(self, user_id: str) -> ProfileAnswer | None:
+    async def _profile(self, user_id: str) -> tuple[ProfileAnswer | None, int]:
+        key = ProfileKey(self._tenant, "user", user_id)
         try:
-            found = await self._profiles.lookup(ProfileKey(self._tenant, "user", user_id))
+            found, epoch = await self._profiles.known(key)
         except ProfileNotFound:
-            return None
-        return found if self._readable(found) else None
+            found, epoch = None, 0
+        return (found if found is not None and self._readable(found) else None), epoch
 
     async def _made(
-        self, request: ScoreRequest, events: Sequence[str], until: float | None
+        self,
+        request: ScoreRequest,
+        events: Sequence[str],
+        epoch: int | None,
+        until: float | None,
     ) -> ProfileAnswer | None:
         """Returns a new or degraded profile; None if there is nothing to make one from."""
+        if events:
+            # Again, now that the epoch is known: what was read before it may be of before an erasure.
+            events = await self._interactions.history(
+                self._tenant, request.user_id or "", limit=self._max_history
+            )
         named = set(_ids(request.history))
         earlier = [id_ for id_ in events if id_ not in named]
         history = (*earlier, *request.history)[-self._max_history :]
@@ -208,9 +223,15 @@ class ScoringService:
         key = ProfileKey(self._tenant, "user", _anonymous(history) if user_id is None else user_id)
         try:
             made = await self._profiles.profile(
-                ProfileRequest(key=key, history=history, deadline_s=deadline_s, lenient=True)
+                ProfileRequest(
+                    key=key,
+                    history=history,
+                    deadline_s=deadline_s,
+                    lenient=True,
+                    epoch=epoch,
+                )
             )
-        except NothingToRead:
+        except (NothingToRead, ProfileErased):
             return None
         return made if self._readable(made) else None
 

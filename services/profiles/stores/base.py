@@ -1,22 +1,27 @@
-"""What the service asks of its stores. Values are opaque bytes; `codec` gives them meaning."""
+"""What the service asks of its stores. Values of profiles are laid out by `codec`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from services.profiles.domain.profile import Item, ProfileKey, ProfileVersion
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to generate one profile, until it is committed, given up, erased or expires."""
+    """The right to generate one profile, until it is committed, given up, erased or expires.
+
+    Attributes:
+        seen: The header of the value that was there when the lease was taken; empty for none.
+    """
 
     key: ProfileKey
     token: bytes
+    seen: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +32,22 @@ class Claim:
         lease: The lease, or None when another process has it.
         value: The profile as stored at that instant, or None.
         failure: Without a lease: the error code that the last leader left; None while one works.
+        held: Whether another process has the lease.
     """
 
     lease: Lease | None
     value: bytes | None
     failure: str | None = None
+    held: bool = False
+
+
+CommitOutcome = Literal["stored", "erased", "overtaken", "outdated"]
+"""What became of a commit. All but `stored` leave everything as it was:
+
+erased: the profile was erased after it was begun.
+overtaken: its lease was lost, and another process has stored a profile meanwhile.
+outdated: a profile of a newer version is stored.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +113,17 @@ class DeadLetter:
 
 
 class ProfileStore(Protocol):
-    """Profiles, and leases on them. Every method may raise StoreUnavailable."""
+    """Profiles, and leases on them. Every method may raise StoreUnavailable.
+
+    A value is a profile or a tombstone, as `codec` lays them out.
+    """
 
     async def get(self, key: ProfileKey) -> bytes | None:
         """Returns the stored value: one round trip, shared by calls that arrive together."""
+        ...
+
+    async def epochs(self, keys: Sequence[ProfileKey]) -> list[int]:
+        """Returns when each was last erased, in Unix milliseconds; 0 for never."""
         ...
 
     async def get_many(self, keys: Sequence[ProfileKey]) -> list[bytes | None]:
@@ -111,17 +134,21 @@ class ProfileStore(Protocol):
         """Takes the lease if nobody has it, and reads the profile, as one step. Never waits."""
         ...
 
-    async def renew(self, lease: Lease) -> bool:
-        """Extends a lease. False when it is lost: it expired, or the profile was erased."""
+    async def peek(self, key: ProfileKey) -> Claim:
+        """Returns what `acquire` would find, without taking the lease."""
+        ...
+
+    async def renew(self, leases: Sequence[Lease]) -> list[bool]:
+        """Extends leases, in one round trip. False for one that expired or was erased."""
         ...
 
     async def commit(
         self, lease: Lease, value: bytes, *, ttl_s: int, version: ProfileVersion
-    ) -> bool:
+    ) -> CommitOutcome:
         """Stores a value, with its version, and ends the lease, atomically.
 
-        Returns:
-            False, storing nothing, when the lease is lost.
+        A lease that has expired is no hindrance, as long as nobody else has stored anything since
+        it was taken. The epoch of the value must be that of the value that it replaces.
         """
         ...
 
@@ -133,6 +160,26 @@ class ProfileStore(Protocol):
         """Returns the JSON of a version that something of the tenant was committed with."""
         ...
 
+    async def announce(
+        self, tenant: str, version: ProfileVersion, *, starting: bool, alive_s: float
+    ) -> dict[bytes, int]:
+        """Says that a process of a version is running; returns the order of all known versions.
+
+        A version that starts, and of which no process was running, becomes the newest. One that was
+        running already keeps its place. So an upgrade makes the new version the newest, and going
+        back makes the old one the newest again.
+
+        Args:
+            tenant: Whose profiles the process makes.
+            version: Its version.
+            starting: The process has just begun; else it only says that it is still there.
+            alive_s: After this time without another call the process counts as ended.
+
+        Returns:
+            For each digest a number; a newer version has a larger one.
+        """
+        ...
+
     async def ping(self) -> None:
         """Raises StoreUnavailable unless the store answers."""
         ...
@@ -141,8 +188,23 @@ class ProfileStore(Protocol):
 class Interactions(Protocol):
     """Each user's newest interactions. Every method may raise StoreUnavailable."""
 
-    async def append(self, tenant: str, events: Sequence[Event]) -> None:
-        """Adds events, all or none; one that is there already changes nothing."""
+    async def append(
+        self, tenant: str, events: Sequence[Event], *, epochs: Mapping[str, int] | None = None
+    ) -> dict[str, int]:
+        """Adds events; one that is there already changes nothing.
+
+        Events from before their user's erasure are left out, and so are all events of a user who
+        was erased since the epochs were read.
+
+        Args:
+            tenant: Whose users they are.
+            events: The events.
+            epochs: For each user what `ProfileStore.epochs` returned when the events arrived; users
+                who are not in it are not checked for an erasure since then.
+
+        Returns:
+            How many events of each user were not left out; users without any are not in it.
+        """
         ...
 
     async def history(self, tenant: str, user_id: str, *, limit: int) -> list[str]:
@@ -234,6 +296,33 @@ class ActiveScorers(Protocol):
         ...
 
 
+class Erasures(Protocol):
+    """The users who were erased, for as long as anything may still know them.
+
+    Scorer bundles and exports are made from data of before; they leave out whom this names. Every
+    method may raise StoreUnavailable.
+    """
+
+    async def erased_at(self, tenant: str, user_ids: Sequence[str]) -> list[int | None]:
+        """Returns when each user was last erased, in Unix milliseconds; None for never."""
+        ...
+
+    async def page(
+        self, tenant: str, *, cursor: str | None, limit: int
+    ) -> tuple[list[tuple[str, int]], str | None]:
+        """Returns some of the erased users with their times, in no order, each at least once.
+
+        Args:
+            tenant: Whose users.
+            cursor: From the page before; None for the first page.
+            limit: About how many; a page may have more or fewer.
+
+        Returns:
+            The users, and the cursor of the next page; None at the end.
+        """
+        ...
+
+
 class Stores(Protocol):
     """All that one deployment keeps, and what concerns several stores at once."""
 
@@ -262,11 +351,17 @@ class Stores(Protocol):
         """Names of scorers."""
         ...
 
+    @property
+    def erasures(self) -> Erasures:
+        """Users who were erased."""
+        ...
+
     async def erase(self, key: ProfileKey) -> bool:
         """Erases a user or an item from all stores but the catalogue, as one step.
 
-        The profile and its lease go: a profile that is being generated is not stored. Of a user go
-        the interactions, the refreshes that wait or are under way, and the dead letters.
+        A tombstone takes the place of the profile, and its lease goes: a profile that is being
+        generated, or waits for it, is not stored. Of a user go the interactions, the refreshes that
+        wait or are under way, and the dead letters; the user is added to `erasures`.
 
         Returns:
             Whether there was a profile.

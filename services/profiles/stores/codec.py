@@ -3,6 +3,10 @@
 A value is a fixed header, the members of the JSON response that belong to this profile alone, and
 the vector in float16. A cache hit copies those members into the response; nothing is decoded. The
 JSON of a version is stored once for all its profiles. So a million profiles fit in 1.5 GB.
+
+What was erased leaves a tombstone under the same key: a value with an epoch and nothing else. The
+epoch is the time of the erasure. A profile that is stored later carries it too. So whoever reads the
+key knows which erasure came last, and the store can refuse what was begun before it.
 """
 
 from __future__ import annotations
@@ -21,11 +25,19 @@ if TYPE_CHECKING:
 
     from services.profiles.domain.profile import Status
 
-LAYOUT = 1
+LAYOUT = 2
 """Increased whenever the layout changes; values of another layout are treated as absent."""
 
-# layout, unused, fragment length, version digest, request digest, input hash, created (ms)
-_HEADER = struct.Struct("<BBI8s8s16sQ")
+TOMBSTONE = 0
+"""Stands in the place of the layout."""
+
+# layout, epoch, fragment length, version digest, request digest, input hash, created (ms)
+_HEADER = struct.Struct("<BQI8s8s16sQ")
+_FENCE = struct.Struct("<BQ")
+
+HEADER_BYTES = _HEADER.size
+EPOCH_AT = 1
+VERSION_AT = 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +46,12 @@ class Stored:
 
     Attributes:
         value: The stored bytes.
+        epoch: When the last erasure before it was, in Unix milliseconds; 0 for never.
         fragment_bytes: Length of the JSON fragment that follows the header.
     """
 
     value: bytes
+    epoch: int
     fragment_bytes: int
     version_digest: bytes
     request_digest: bytes
@@ -90,7 +104,7 @@ class Stored:
         """Returns the value with the digest of another request, which leads to the same input."""
         header = _HEADER.pack(
             LAYOUT,
-            0,
+            self.epoch,
             self.fragment_bytes,
             self.version_digest,
             request_digest,
@@ -100,12 +114,17 @@ class Stored:
         return header + self.value[_HEADER.size :]
 
 
-def encode(profile: Profile) -> bytes:
-    """Returns the bytes to store for a profile."""
+def encode(profile: Profile, *, epoch: int = 0) -> bytes:
+    """Returns the bytes to store for a profile.
+
+    Args:
+        profile: The profile.
+        epoch: The last erasure that was known when it was begun.
+    """
     fragment = _fragment(profile)
     header = _HEADER.pack(
         LAYOUT,
-        0,
+        epoch,
         len(fragment),
         profile.version_digest,
         profile.request_digest,
@@ -116,13 +135,28 @@ def encode(profile: Profile) -> bytes:
 
 
 def look(value: bytes | None) -> Stored | None:
-    """Returns a view of a stored value; None if there is none, or for another layout."""
+    """Returns a view of a stored value; None for no value, a tombstone or another layout."""
     if value is None or len(value) < _HEADER.size:
         return None
-    layout, _, fragment_bytes, version, request, input_hash, created = _HEADER.unpack_from(value)
+    layout, epoch, fragment_bytes, version, request, input_hash, created = _HEADER.unpack_from(
+        value
+    )
     if layout != LAYOUT:
         return None
-    return Stored(value, fragment_bytes, version, request, input_hash, created)
+    return Stored(value, epoch, fragment_bytes, version, request, input_hash, created)
+
+
+def tombstone(epoch: int) -> bytes:
+    """Returns the value that says when something was erased, in Unix milliseconds."""
+    return _FENCE.pack(TOMBSTONE, epoch)
+
+
+def epoch_of(value: bytes | None) -> int:
+    """Returns when the last erasure was that a value tells of, in Unix milliseconds; 0 for none."""
+    if value is None or len(value) < _FENCE.size:
+        return 0
+    layout, epoch = _FENCE.unpack_from(value)
+    return epoch if layout in {LAYOUT, TOMBSTONE} else 0
 
 
 def _fragment(profile: Profile) -> bytes:

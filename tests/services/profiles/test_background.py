@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from services.profiles.cache.service import ProfileAnswer, ProfileService
+from services.profiles.cache.service import ProfileService
+from services.profiles.cache.versions import Versions
 from services.profiles.domain.profile import Component, Item, ProfileKey, ProfileVersion
 from services.profiles.domain.requests import ProfileRequest
 from services.profiles.errors import Overloaded
@@ -23,6 +24,8 @@ from services.profiles.telemetry import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+
+    from services.profiles.cache.answer import ProfileAnswer
 
 pytestmark = pytest.mark.anyio
 
@@ -98,7 +101,8 @@ async def service(generator: HeldGenerator) -> AsyncIterator[ProfileService]:
             frequency_penalty=0.0,
             metrics=metrics,
         ),
-        version=VERSION,
+        versions=Versions(store=stores.profiles, tenant="t", own=VERSION),
+        stale_max_age_s=60,
         ttl_s=60,
         lease_s=4,
         generation_timeout_s=60,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from services.profiles.stores.memory.catalogue import MemoryCatalogue
+from services.profiles.stores.memory.erasures import MemoryErasures
 from services.profiles.stores.memory.interactions import MemoryInteractions
 from services.profiles.stores.memory.profiles import MemoryProfiles
 from services.profiles.stores.memory.refreshes import MemoryRefreshes
@@ -28,13 +29,17 @@ class MemoryStores:
     interactions: MemoryInteractions
     refreshes: MemoryRefreshes
     scorers: MemoryScorers
+    erasures: MemoryErasures
+    erasure_ttl_s: int
 
     async def erase(self, key: ProfileKey) -> bool:
         """Erases a user or an item; without a point of suspension, so as one step."""
+        now_ms = time.time_ns() // 1_000_000
         if key.kind == "user":
             self.interactions.drop(key.tenant, key.id)
             self.refreshes.drop(key.tenant, key.id)
-        return self.profiles.drop(key)
+            self.erasures.add(key.tenant, key.id, now_ms)
+        return self.profiles.bury(key, now_ms, ttl_s=self.erasure_ttl_s)
 
     async def aclose(self) -> None:
         """Holds nothing to close."""
@@ -49,11 +54,17 @@ def open_memory_stores(
         settings: How long things are kept, and how many.
         clock: Returns seconds, as `time.monotonic` does.
     """
+    profiles = MemoryProfiles(lease_s=settings.lease_s, clock=clock)
+    erasures = MemoryErasures()
     return MemoryStores(
-        profiles=MemoryProfiles(lease_s=settings.lease_s, clock=clock),
+        profiles=profiles,
         catalogue=MemoryCatalogue(),
         interactions=MemoryInteractions(
-            cap=settings.max_interactions, ttl_s=settings.profile_ttl_s, clock=clock
+            profiles=profiles,
+            erasures=erasures,
+            cap=settings.max_interactions,
+            ttl_s=settings.profile_ttl_s,
+            clock=clock,
         ),
         refreshes=MemoryRefreshes(
             quiet_s=settings.refresh_quiet_s,
@@ -62,4 +73,6 @@ def open_memory_stores(
             clock=clock,
         ),
         scorers=MemoryScorers(),
+        erasures=erasures,
+        erasure_ttl_s=settings.erasure_ttl_s,
     )

@@ -10,32 +10,46 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.profiles.domain.profile import ProfileKey
+from services.profiles.stores import codec
 from services.profiles.stores.base import Event
 from services.profiles.stores.redis import keys
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from services.profiles.stores.redis.client import RedisClient
 
 _TIME_BYTES = 6
 """Unix milliseconds, big-endian: until the year 10889."""
 
-# KEYS: one for each user. ARGV: cap, time to live in ms, then for each user the number of members
-# and the members. They are added one by one: a set that once grew past what Redis packs is never
-# packed again.
-_APPEND = """
+# KEYS: erasures, then two for each user: interactions, profile. ARGV: cap, time to live in ms, then for
+# each user the id, the epoch that was seen (-1 for none), the number of members and the members. They
+# are added one by one: a set that once grew past what Redis packs is never packed again. Returns for
+# each user how many members were not left out.
+_APPEND = f"""
 local cap, ttl, at = tonumber(ARGV[1]), ARGV[2], 3
-for _, key in ipairs(KEYS) do
-  local last = at + tonumber(ARGV[at])
-  while at < last do
-    at = at + 1
-    redis.call('ZADD', key, 0, ARGV[at])
-    redis.call('ZREMRANGEBYRANK', key, 0, -cap - 1)
+local taken = {{}}
+for i = 2, #KEYS, 2 do
+  local erased = tonumber(redis.call('HGET', KEYS[1], ARGV[at]) or -1)
+  local value = redis.call('GETRANGE', KEYS[i + 1], 0, {codec.EPOCH_AT + 7})
+  local layout, epoch = string.byte(value, 1), 0
+  if layout == {codec.LAYOUT} or layout == {codec.TOMBSTONE} then
+    epoch = struct.unpack('<I8', value, {codec.EPOCH_AT + 1})
   end
-  at = at + 1
-  redis.call('PEXPIRE', key, ttl)
+  local seen, count = tonumber(ARGV[at + 1]), 0
+  for j = at + 3, at + 2 + ARGV[at + 2] do
+    if struct.unpack('>I{_TIME_BYTES}', ARGV[j]) > erased and (seen == -1 or seen == epoch) then
+      redis.call('ZADD', KEYS[i], 0, ARGV[j])
+      redis.call('ZREMRANGEBYRANK', KEYS[i], 0, -cap - 1)
+      count = count + 1
+    end
+  end
+  if count > 0 then redis.call('PEXPIRE', KEYS[i], ttl) end
+  taken[#taken + 1] = count
+  at = at + 3 + ARGV[at + 2]
 end
+return taken
 """
 
 
@@ -53,18 +67,23 @@ class RedisInteractions:
         self._cap = cap
         self._ttl_ms = ttl_s * 1000
 
-    async def append(self, tenant: str, events: Sequence[Event]) -> None:
+    async def append(
+        self, tenant: str, events: Sequence[Event], *, epochs: Mapping[str, int] | None = None
+    ) -> dict[str, int]:
         """Adds events in one round trip."""
         if not events:
-            return
+            return {}
         members: dict[str, list[bytes]] = {}
         for event in events:
             members.setdefault(event.user_id, []).append(_member(event))
+        names = [keys.erasures(tenant)]
         rows: list[bytes | int] = []
-        for of_user in members.values():
-            rows += [len(of_user), *of_user]
-        names = [keys.interactions(tenant, user_id) for user_id in members]
-        await self._client.run(_APPEND, names, self._cap, self._ttl_ms, *rows)
+        for user_id, of_user in members.items():
+            profile = keys.profile(ProfileKey(tenant, "user", user_id))
+            names += [keys.interactions(tenant, user_id), profile]
+            rows += [user_id.encode(), (epochs or {}).get(user_id, -1), len(of_user), *of_user]
+        taken = await self._client.run(_APPEND, names, self._cap, self._ttl_ms, *rows)
+        return {user: count for user, count in zip(members, taken, strict=True) if count}
 
     async def history(self, tenant: str, user_id: str, *, limit: int) -> list[str]:
         """Returns the item ids of the newest events, oldest first."""

@@ -20,6 +20,21 @@ def versions(tenant: str) -> bytes:
     return f"v:{{{tenant}}}".encode()
 
 
+def version_order(tenant: str) -> bytes:
+    """Hash: version digest, as bytes -> its number; the newest has the largest."""
+    return f"n:{{{tenant}}}".encode()
+
+
+def version_alive(tenant: str, digest: bytes) -> bytes:
+    """String: there while a process of this version runs."""
+    return f"a:{{{tenant}}}:{digest.hex()}".encode()
+
+
+def erasures(tenant: str) -> bytes:
+    """Hash: id of an erased user -> when, in Unix milliseconds."""
+    return f"x:{{{tenant}}}".encode()
+
+
 def profile(key: ProfileKey) -> bytes:
     """String: the profile, as `codec` lays it out. The id is last, since it may hold colons."""
     return f"p:{{{key.tenant}}}:{key.kind[0]}:{key.id}".encode()

@@ -3,8 +3,8 @@
 Reads that arrive in the same turn of the event loop are sent as one MGET: a busy worker then spends
 its time on requests and not on the Redis protocol. A lease is a key with a random token and a time
 to live. Whatever ends or uses a lease checks the token inside Redis. So a leader whose lease has
-expired cannot overwrite its successor, and a profile that was erased while it was generated stays
-erased.
+expired cannot overwrite what its successor has stored. What was begun before an erasure is refused
+by the epoch of the value that it would replace, whoever has the lease by then.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from services.profiles.errors import StoreUnavailable
+from services.profiles.stores import codec
 from services.profiles.stores.base import Claim, Lease
 from services.profiles.stores.redis import keys
 
@@ -21,21 +22,81 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.profiles.domain.profile import ProfileKey, ProfileVersion
+    from services.profiles.stores.base import CommitOutcome
     from services.profiles.stores.redis.client import RedisClient
 
 FAILURE_MS = 500
 """How long those who wait for a failed leader can read why it failed."""
 
+# KEYS: leases. ARGV: ms, tokens.
 _RENEW = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+local held = {}
+for i, lease in ipairs(KEYS) do
+  held[i] = 0
+  if redis.call('GET', lease) == ARGV[i + 1] then held[i] = redis.call('PEXPIRE', lease, ARGV[1]) end
+end
+return held
 """
-_COMMIT = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
-redis.call('HSET', KEYS[3], ARGV[4], ARGV[5])
-redis.call('DEL', KEYS[1])
-return 1
+_NEWEST = """
+local function newest(order)
+  local top = 0
+  for _, number in ipairs(redis.call('HVALS', order)) do top = math.max(top, tonumber(number)) end
+  return top
+end
+"""
+# KEYS: lease, profile, versions, order. ARGV: token, value, seconds to live, header that was seen,
+# version digest, version digest in hex, version.
+_COMMIT = (
+    _NEWEST
+    + f"""
+local header = redis.call('GETRANGE', KEYS[2], 0, {codec.HEADER_BYTES - 1})
+local layout = string.byte(header, 1)
+local known = layout == {codec.LAYOUT} or layout == {codec.TOMBSTONE}
+local function epoch(value)
+  return string.sub(value, {codec.EPOCH_AT + 1}, {codec.EPOCH_AT + 8})
+end
+local holder = redis.call('GET', KEYS[1])
+local mine = tonumber(redis.call('HGET', KEYS[4], ARGV[5]))
+if not mine then
+  mine = newest(KEYS[4]) + 1
+  redis.call('HSET', KEYS[4], ARGV[5], mine)
+end
+local theirs = layout == {codec.LAYOUT} and redis.call('HGET', KEYS[4],
+  string.sub(header, {codec.VERSION_AT + 1}, {codec.VERSION_AT + 8}))
+local outcome = 'stored'
+if known and epoch(header) ~= epoch(ARGV[2]) then outcome = 'erased'
+elseif holder ~= ARGV[1] and header ~= ARGV[4] then outcome = 'overtaken'
+elseif theirs and tonumber(theirs) > mine then outcome = 'outdated'
+else
+  redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
+  redis.call('HSET', KEYS[3], ARGV[6], ARGV[7])
+end
+if holder == ARGV[1] or (outcome == 'stored' and holder and string.sub(holder, 1, 1) == '!') then
+  redis.call('DEL', KEYS[1])
+end
+return outcome
+"""
+)
+# KEYS: versions, order, alive. ARGV: version digest, in hex, version, ms, 1 for one that starts.
+_ANNOUNCE = (
+    _NEWEST
+    + """
+local mine = tonumber(redis.call('HGET', KEYS[2], ARGV[1]))
+local begins = ARGV[5] == '1' and redis.call('EXISTS', KEYS[3]) == 0
+local top = newest(KEYS[2])
+if not mine or (begins and mine < top) then redis.call('HSET', KEYS[2], ARGV[1], top + 1) end
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+redis.call('SET', KEYS[3], '', 'PX', ARGV[4])
+return redis.call('HGETALL', KEYS[2])
+"""
+)
+# KEYS: profiles.
+_EPOCHS = f"""
+local starts = {{}}
+for i, key in ipairs(KEYS) do
+  starts[i] = redis.call('GETRANGE', key, 0, {codec.EPOCH_AT + 7})
+end
+return starts
 """
 _GIVE_UP = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return end
@@ -96,6 +157,13 @@ class RedisProfiles:
         values: list[bytes | None] = await self._client.call("MGET", *names)
         return values
 
+    async def epochs(self, keys_: Sequence[ProfileKey]) -> list[int]:
+        """Reads the beginnings of values, in one round trip."""
+        if not keys_:
+            return []
+        starts = await self._client.run(_EPOCHS, [keys.profile(key) for key in keys_])
+        return [codec.epoch_of(start) for start in starts]
+
     async def acquire(self, key: ProfileKey) -> Claim:
         """Takes the lease if nobody has it, and reads the profile, in one round trip."""
         token = secrets.token_hex(8).encode()
@@ -105,31 +173,38 @@ class RedisProfiles:
             pipeline.get(keys.lease(key))
             taken, value, holder = await pipeline.execute()
         if taken:
-            return Claim(Lease(key, token), value)
-        failed = holder is not None and holder.startswith(b"!")
-        return Claim(None, value, holder[1:].decode() if failed else None)
+            return Claim(Lease(key, token, (value or b"")[: codec.HEADER_BYTES]), value)
+        return _held(value, holder)
 
-    async def renew(self, lease: Lease) -> bool:
-        """Extends a lease that is still held."""
-        return bool(
-            await self._client.run(_RENEW, [keys.lease(lease.key)], lease.token, self._lease_ms)
-        )
+    async def peek(self, key: ProfileKey) -> Claim:
+        """Reads the profile and its lease, in one round trip."""
+        value, holder = await self._client.call("MGET", keys.profile(key), keys.lease(key))
+        return _held(value, holder)
+
+    async def renew(self, leases: Sequence[Lease]) -> list[bool]:
+        """Extends leases that are still held."""
+        if not leases:
+            return []
+        names = [keys.lease(lease.key) for lease in leases]
+        tokens = [lease.token for lease in leases]
+        return list(map(bool, await self._client.run(_RENEW, names, self._lease_ms, *tokens)))
 
     async def commit(
         self, lease: Lease, value: bytes, *, ttl_s: int, version: ProfileVersion
-    ) -> bool:
-        """Stores under a lease that is still held."""
-        return bool(
-            await self._client.run(
-                _COMMIT,
-                [keys.lease(lease.key), keys.profile(lease.key), keys.versions(lease.key.tenant)],
-                lease.token,
-                value,
-                ttl_s,
-                version.digest().hex().encode(),
-                version.to_json(),
-            )
-        )
+    ) -> CommitOutcome:
+        """Stores unless the script finds a reason not to."""
+        tenant, digest = lease.key.tenant, version.digest()
+        names = [
+            keys.lease(lease.key),
+            keys.profile(lease.key),
+            keys.versions(tenant),
+            keys.version_order(tenant),
+        ]
+        made_by = (digest, digest.hex().encode(), version.to_json())
+        outcome: CommitOutcome = (
+            await self._client.run(_COMMIT, names, lease.token, value, ttl_s, lease.seen, *made_by)
+        ).decode()
+        return outcome
 
     async def give_up(self, lease: Lease, failure: str | None = None) -> None:
         """Ends the lease; a failure takes its place for `FAILURE_MS`."""
@@ -143,6 +218,29 @@ class RedisProfiles:
         )
         return document
 
+    async def announce(
+        self, tenant: str, version: ProfileVersion, *, starting: bool, alive_s: float
+    ) -> dict[bytes, int]:
+        """Notes a version as running, in one round trip."""
+        digest = version.digest()
+        names = [
+            keys.versions(tenant),
+            keys.version_order(tenant),
+            keys.version_alive(tenant, digest),
+        ]
+        made_by = (digest, digest.hex().encode(), version.to_json())
+        flat = await self._client.run(
+            _ANNOUNCE, names, *made_by, int(alive_s * 1000), int(starting)
+        )
+        return dict(zip(flat[::2], map(int, flat[1::2]), strict=True))
+
     async def ping(self) -> None:
         """Sends a PING."""
         await self._client.call("PING")
+
+
+def _held(value: bytes | None, holder: bytes | None) -> Claim:
+    """Returns what is known of a profile whose lease was not taken."""
+    if holder is not None and holder.startswith(b"!"):
+        return Claim(None, value, holder[1:].decode())
+    return Claim(None, value, held=holder is not None)

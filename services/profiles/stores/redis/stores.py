@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from services.profiles.stores import codec
 from services.profiles.stores.redis import keys
 from services.profiles.stores.redis.catalogue import RedisCatalogue
 from services.profiles.stores.redis.client import RedisClient
+from services.profiles.stores.redis.erasures import RedisErasures
 from services.profiles.stores.redis.interactions import RedisInteractions
 from services.profiles.stores.redis.profiles import RedisProfiles
 from services.profiles.stores.redis.refreshes import RedisRefreshes
@@ -21,12 +23,21 @@ if TYPE_CHECKING:
     from services.profiles.domain.profile import ProfileKey
     from services.profiles.settings import Settings
 
-# KEYS: profile, lease; of a user also history, stream, dead letters, under way, due, first, tries.
-# ARGV: id, group.
-_ERASE = """
-local erased = redis.call('DEL', KEYS[1])
+# KEYS: profile, lease; of a user also history, stream, dead letters, under way, due, first, tries,
+# erasures. ARGV: id, group, seconds that the tombstone lives.
+_ERASE = f"""
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local value = redis.call('GETRANGE', KEYS[1], 0, {codec.EPOCH_AT + 7})
+local layout = string.byte(value, 1)
+if layout == {codec.LAYOUT} or layout == {codec.TOMBSTONE} then
+  now = math.max(now, (struct.unpack('<I8', value, {codec.EPOCH_AT + 1})) + 1)
+end
+local erased = layout == {codec.LAYOUT} and 1 or 0
+redis.call('SET', KEYS[1], struct.pack('<BI8', {codec.TOMBSTONE}, now), 'EX', ARGV[3])
 redis.call('DEL', KEYS[2])
 if #KEYS == 2 then return erased end
+redis.call('HSET', KEYS[10], ARGV[1], string.format('%.0f', now))
 redis.call('DEL', KEYS[3])
 local entry = redis.call('HGET', KEYS[6], ARGV[1])
 if entry and redis.call('EXISTS', KEYS[4]) == 1 then
@@ -54,6 +65,8 @@ class RedisStores:
     interactions: RedisInteractions
     refreshes: RedisRefreshes
     scorers: RedisScorers
+    erasures: RedisErasures
+    erasure_ttl_s: int
 
     async def erase(self, key: ProfileKey) -> bool:
         """Erases a user or an item in one round trip."""
@@ -67,8 +80,12 @@ class RedisStores:
                 keys.refresh_due(key.tenant),
                 keys.refresh_first(key.tenant),
                 keys.refresh_tries(key.tenant),
+                keys.erasures(key.tenant),
             ]
-        return bool(await self.client.run(_ERASE, names, key.id.encode(), keys.REFRESH_GROUP))
+        id_ = key.id.encode()
+        return bool(
+            await self.client.run(_ERASE, names, id_, keys.REFRESH_GROUP, self.erasure_ttl_s)
+        )
 
     async def aclose(self) -> None:
         """Closes all connections."""
@@ -98,4 +115,6 @@ def open_redis_stores(settings: Settings) -> RedisStores:
             lease_s=settings.lease_s,
         ),
         scorers=RedisScorers(client),
+        erasures=RedisErasures(client),
+        erasure_ttl_s=settings.erasure_ttl_s,
     )

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from services.profiles.cache.service import ProfileAnswer, ProfileService
+from services.profiles.cache.service import ProfileService
+from services.profiles.cache.versions import Versions
 from services.profiles.domain.profile import (
     Component,
     Item,
@@ -35,7 +36,9 @@ from services.profiles.telemetry import Metrics
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from services.profiles.cache.answer import ProfileAnswer
     from services.profiles.domain.profile import Kind
+    from services.profiles.stores.base import CommitOutcome
     from services.profiles.stores.memory.stores import MemoryStores
 
 TENANT = "t"
@@ -152,7 +155,14 @@ class Profiles(MemoryProfiles):
             self.acquired.set()
         return claim
 
-    async def commit(self, *args: Any, **options: Any) -> bool:
+    async def peek(self, key: ProfileKey) -> Any:
+        self._refuse("acquire")
+        claim = await super().peek(key)
+        if claim.held:
+            self.acquired.set()
+        return claim
+
+    async def commit(self, *args: Any, **options: Any) -> CommitOutcome:
         self._refuse("commit")
         return await super().commit(*args, **options)
 
@@ -173,6 +183,8 @@ class World:
             interactions=opened.interactions,
             refreshes=opened.refreshes,
             scorers=opened.scorers,
+            erasures=opened.erasures,
+            erasure_ttl_s=opened.erasure_ttl_s,
         )
         self.processes: list[Process] = []
 
@@ -220,7 +232,8 @@ class World:
             created_ms=int((time.time() - age_s) * 1000),
         )
         value = codec.encode(profile)
-        assert await self.stores.profiles.commit(lease, value, ttl_s=600, version=made_with)
+        outcome = await self.stores.profiles.commit(lease, value, ttl_s=600, version=made_with)
+        assert outcome == "stored"
 
 
 class Process:
@@ -235,6 +248,7 @@ class Process:
         max_waiting: int = 8,
         generation_timeout_s: float = 60,
         lease_s: float = 30,
+        stale_max_age_s: float = 3600,
     ) -> None:
         made_with = made_with or version()
         self.model, self.encoder, self.metrics = Model(), Encoder(), Metrics()
@@ -256,7 +270,8 @@ class Process:
                 frequency_penalty=0.0,
                 metrics=self.metrics,
             ),
-            version=made_with,
+            versions=Versions(store=stores.profiles, tenant=TENANT, own=made_with),
+            stale_max_age_s=stale_max_age_s,
             ttl_s=600,
             lease_s=lease_s,
             generation_timeout_s=generation_timeout_s,

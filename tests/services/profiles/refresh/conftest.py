@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from services.profiles.cache.service import ProfileService
+from services.profiles.cache.versions import Versions
 from services.profiles.generation.profile_generator import ProfileGenerator
 from services.profiles.generation.prompt_builder import PromptBuilder
 from services.profiles.generation.prompts.registry import CURRENT
@@ -74,7 +75,8 @@ async def make(redis_server: RedisServer) -> AsyncIterator[Callable[[], Worker]]
                 frequency_penalty=0.0,
                 metrics=metrics,
             ),
-            version=VERSION,
+            versions=Versions(store=store, tenant=tenant, own=VERSION),
+            stale_max_age_s=60,
             ttl_s=60,
             lease_s=LEASE_S,
             generation_timeout_s=60,
@@ -91,6 +93,7 @@ async def make(redis_server: RedisServer) -> AsyncIterator[Callable[[], Worker]]
             refreshes=stores.refreshes,
             profiles=profiles,
             recorder=Recorder(
+                profiles=store,
                 catalogue=stores.catalogue,
                 interactions=stores.interactions,
                 refreshes=stores.refreshes,

@@ -15,7 +15,7 @@ from tests.services.profiles.refresh.worker import Worker, eventually, single_fl
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from services.profiles.cache.service import ProfileAnswer
+    from services.profiles.cache.answer import ProfileAnswer
 
 pytestmark = pytest.mark.anyio
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from services.profiles.generators.base import Generation, GenerationRequest
     from services.profiles.refresh.recorder import Recorder
     from services.profiles.refresh.worker import Refresher
-    from services.profiles.stores.base import Lease
+    from services.profiles.stores.base import CommitOutcome, Lease
     from services.profiles.stores.redis.client import RedisClient
     from services.profiles.stores.redis.interactions import RedisInteractions
     from services.profiles.stores.redis.refreshes import RedisRefreshes
@@ -55,7 +55,7 @@ class LosingProfiles(RedisProfiles):
 
     async def commit(
         self, lease: Lease, value: bytes, *, ttl_s: int, version: ProfileVersion
-    ) -> bool:
+    ) -> CommitOutcome:
         if self.losses:
             self.losses -= 1
             raise StoreUnavailable("no answer")

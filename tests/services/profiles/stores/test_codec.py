@@ -95,8 +95,9 @@ def test_the_vector_takes_two_bytes_a_number() -> None:
 
 
 def test_rebinding_changes_the_request_alone() -> None:
-    stored = looked(codec.encode(made()))
+    stored = looked(codec.encode(made(), epoch=7))
     rebound = looked(stored.rebound(b"another!"))
+    assert (stored.epoch, rebound.epoch) == (7, 7)
     assert rebound.request_digest == b"another!"
     version = VERSION.to_json()
     assert rebound.response("cached", version, embedding=True) == stored.response(
@@ -112,7 +113,8 @@ def test_rebinding_changes_the_request_alone() -> None:
         b"",
         b"\x01",
         b"junk",
-        codec.encode(made())[:45],
+        codec.encode(made())[: codec.HEADER_BYTES - 1],
+        codec.tombstone(7),
         bytes([codec.LAYOUT + 1]) + codec.encode(made())[1:],
     ],
 )
@@ -122,10 +124,22 @@ def test_what_cannot_be_read_is_absent(value: bytes | None) -> None:
 
 def test_the_layout_is_as_written_down() -> None:
     """A change of these bytes needs a new layout number: older values lie in Redis for months."""
-    value = codec.encode(made())
+    value = codec.encode(made(), epoch=7)
     assert re.fullmatch(
-        rb'\x01\x00..\x00\x00.{8}requests.{16}.{8}"kind":"user","id":"u",.*\}?',
+        rb'\x02\x07\x00{7}..\x00\x00.{8}requests.{16}.{8}"kind":"user","id":"u",.*\}?',
         value[:-8],
         re.DOTALL,
     )
     assert value[-8:] == VECTOR.tobytes()
+
+
+def test_values_tell_of_the_last_erasure() -> None:
+    tombstone = codec.tombstone(2**41)
+    assert codec.epoch_of(tombstone) == 2**41
+    assert codec.epoch_of(codec.encode(made(), epoch=2**41)) == 2**41
+    assert codec.epoch_of(codec.encode(made())) == 0
+    assert codec.epoch_of(None) == codec.epoch_of(b"") == codec.epoch_of(b"\x01" * 60) == 0
+    start = codec.EPOCH_AT
+    assert tombstone[start : start + 8] == codec.encode(made(), epoch=2**41)[start : start + 8]
+    digest = codec.encode(made())[codec.VERSION_AT : codec.VERSION_AT + 8]
+    assert digest == made().version_digest

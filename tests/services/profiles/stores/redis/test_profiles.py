@@ -12,9 +12,10 @@ from services.profiles.domain.profile import Item, ProfileKey
 from services.profiles.errors import StoreUnavailable
 from services.profiles.settings import Settings
 from services.profiles.stores.base import Event, Lease, Refresh, ScorerNames
+from services.profiles.stores.redis import keys
 from services.profiles.stores.redis.profiles import RedisProfiles
 from services.profiles.stores.redis.stores import RedisStores, open_redis_stores
-from tests.services.profiles.stores.test_profile_stores import VERSION, leased, stored
+from tests.services.profiles.stores.values import VERSION, leased, stored, value
 from tests.support.monitoring import commands_naming
 from tests.support.processes import free_port
 
@@ -69,25 +70,25 @@ def holding(server: redis.Redis, id_: str) -> list[bytes]:
 async def test_gets_that_arrive_together_are_one_round_trip(
     store: RedisProfiles, server: redis.Redis, tenant: str
 ) -> None:
-    keys = [ProfileKey(tenant, "user", f"u{number}") for number in range(50)]
-    for key in keys[:-1]:
-        await stored(store, key, key.id.encode())
+    users = [ProfileKey(tenant, "user", f"u{number}") for number in range(50)]
+    for key in users[:-1]:
+        await stored(store, key, key.id)
     with commands_naming(server, tenant) as sent:
-        values = await asyncio.gather(*(store.get(key) for key in [*keys, *keys]))
+        values = await asyncio.gather(*(store.get(key) for key in [*users, *users]))
     assert sent == ["MGET"]
-    assert values == [*(key.id.encode() for key in keys[:-1]), None] * 2
+    assert values == [*(value(key.id) for key in users[:-1]), None] * 2
 
 
 async def test_a_getter_that_goes_away_takes_no_other_down(
     store: RedisProfiles, tenant: str
 ) -> None:
     key, other = (ProfileKey(tenant, "user", name) for name in ("a", "b"))
-    await stored(store, key, b"a")
-    await stored(store, other, b"b")
+    await stored(store, key, "a")
+    await stored(store, other, "b")
     tasks = [asyncio.create_task(store.get(k)) for k in (key, key, other)]
     await asyncio.sleep(0)
     tasks[0].cancel()
-    assert await asyncio.gather(*tasks[1:]) == [b"a", b"b"]
+    assert await asyncio.gather(*tasks[1:]) == [value("a"), value("b")]
     with pytest.raises(asyncio.CancelledError):
         await tasks[0]
 
@@ -96,7 +97,7 @@ async def test_a_profile_and_its_lease_are_all_there_is_and_both_have_a_time_to_
     store: RedisProfiles, server: redis.Redis, tenant: str
 ) -> None:
     key = ProfileKey(tenant, "user", secrets.token_hex(8))
-    await stored(store, key, b"value", ttl_s=1000)
+    await stored(store, key, ttl_s=1000)
     await leased(store, key)
     names = holding(server, key.id)
     assert len(names) == 2
@@ -113,13 +114,16 @@ async def test_erasing_leaves_no_key_of_that_id(
     await catalogue.put_items(tenant, [Item(id_, "Blue Velvet (1986)", "Drama")])
     for kind in ("user", "item"):
         key = ProfileKey(tenant, kind, id_)
-        await stored(store, key, id_.encode())
+        await stored(store, key, id_)
         await leased(store, key)
     assert len(holding(server, id_)) == 7  # profile and lease twice, and three of the catalogue
     for kind in ("user", "item"):
         await stores.erase(ProfileKey(tenant, kind, id_))
     await catalogue.delete_item(tenant, id_)
-    assert holding(server, id_) == []
+    buried = [keys.profile(ProfileKey(tenant, kind, id_)) for kind in ("user", "item")]
+    assert sorted(holding(server, id_)) == sorted([*buried, keys.erasures(tenant)])
+    assert {len(value) for value in server.mget(buried)} == {9}, "an epoch, and nothing else"
+    assert all(0 < server.ttl(name) <= stores.erasure_ttl_s for name in buried)
 
 
 async def test_without_redis_every_call_says_so_and_no_more(tenant: str) -> None:
@@ -141,8 +145,13 @@ async def test_without_redis_every_call_says_so_and_no_more(tenant: str) -> None
         store.get_many([key]),
         stores.erase(key),
         store.acquire(key),
-        store.renew(lease),
+        store.peek(key),
+        store.renew([lease]),
         store.commit(lease, b"", ttl_s=1, version=VERSION),
+        store.epochs([key]),
+        store.announce(tenant, VERSION, starting=True, alive_s=1),
+        stores.erasures.erased_at(tenant, ["u"]),
+        stores.erasures.page(tenant, cursor=None, limit=1),
         store.give_up(lease),
         store.get_version(tenant, bytes(8)),
         store.ping(),

@@ -1,0 +1,296 @@
+"""Makes profiles, one process at a time for each: leads under a lease, or follows who leads.
+
+A process takes a lease only with a place at the model. So the leases of a process are as many as
+its prompts at the model, and not as many as wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from services.profiles.cache.answer import ProfileAnswer, fits, young
+from services.profiles.cache.single_flight import Leases
+from services.profiles.errors import (
+    EncoderUnavailable,
+    MalformedGeneration,
+    ModelUnavailable,
+    NothingToRead,
+    Overloaded,
+    ProfileErased,
+    ReclmError,
+    StoreUnavailable,
+)
+from services.profiles.stores import codec
+from services.profiles.telemetry import LOGGER
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from services.profiles.cache.versions import Versions
+    from services.profiles.domain.requests import ProfileRequest
+    from services.profiles.generation.profile_generator import ProfileGenerator
+    from services.profiles.generation.prompt_builder import PromptBuilder, PromptInput
+    from services.profiles.stores.base import Claim, Interactions, Lease, ProfileStore
+    from services.profiles.stores.codec import Stored
+    from services.profiles.telemetry import Metrics
+
+_POLL_S = 0.03
+
+_LEADER_FAILURES: dict[str, type[ReclmError]] = {
+    kind.code: kind
+    for kind in (Overloaded, ModelUnavailable, MalformedGeneration, EncoderUnavailable)
+}
+
+
+def background_share(limit: int) -> int:
+    """Returns the part of a limit that requests in the background may use."""
+    return max(1, limit * 3 // 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A profile to make.
+
+    Attributes:
+        request: What was asked for, with its history.
+        prompt_input: What the model is to read.
+        stored: The profile that the request found, if any.
+        epoch: The last erasure that was known when the request came.
+    """
+
+    request: ProfileRequest
+    prompt_input: PromptInput
+    stored: Stored | None
+    epoch: int
+
+
+class Production:
+    """Makes profiles, and stores them unless they were erased or overtaken meanwhile.
+
+    Args:
+        store: Where profiles and leases are.
+        interactions: The histories that requests did not bring.
+        history_limit: Most interactions of a user that are read.
+        prompts: Makes what the model reads.
+        generator: Asks the model.
+        versions: The version that is made, and the others.
+        ttl_s: How long a profile is kept.
+        lease_s: The lifetime of a lease, as in the store; leases are renewed three times in it.
+        timeout_s: Limit for a whole generation, with waiting and retries.
+        max_concurrent: Most prompts of this process at the model at a time. Those in the background
+            may use three quarters of it.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: ProfileStore,
+        interactions: Interactions,
+        history_limit: int,
+        prompts: PromptBuilder,
+        generator: ProfileGenerator,
+        versions: Versions,
+        ttl_s: int,
+        lease_s: float,
+        timeout_s: float,
+        max_concurrent: int,
+        metrics: Metrics,
+    ) -> None:
+        self._store = store
+        self._interactions = interactions
+        self._history_limit = history_limit
+        self._prompts = prompts
+        self._generator = generator
+        self._versions = versions
+        self._ttl_s = ttl_s
+        self._leases = Leases(store, every_s=lease_s / 3)
+        self._timeout_s = timeout_s
+        self._at_model = asyncio.Semaphore(max_concurrent)
+        self._in_background = asyncio.Semaphore(background_share(max_concurrent))
+        self._metrics = metrics
+
+    async def drain(self) -> None:
+        """Waits until no lease is renewed any more; called when nothing is made any more."""
+        await self._leases.drain()
+
+    async def with_history(self, request: ProfileRequest) -> ProfileRequest:
+        """Returns a request with the history that the service has recorded of its user."""
+        history = await self._interactions.history(
+            request.key.tenant, request.key.id, limit=self._history_limit
+        )
+        return replace(request, history=tuple(history), stored=True)
+
+    async def make(self, job: Job) -> ProfileAnswer:
+        """Leads or follows until there is a profile.
+
+        Raises:
+            ProfileErased: The profile was erased since the request came.
+            NothingToRead: The history that was recorded of the user is gone.
+            ModelUnavailable, MalformedGeneration, EncoderUnavailable, Overloaded: As the generator
+                does, here or in the process that led.
+            StoreUnavailable: As the store does.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s), self._turn(job.request):
+                return await self._compete(job)
+        except TimeoutError as error:
+            raise ModelUnavailable(
+                f"the profile was not generated within {self._timeout_s:g} s"
+            ) from error
+
+    async def _compete(self, job: Job) -> ProfileAnswer:
+        """Waits until this process leads, or another one has a result."""
+        key = job.request.key
+        needs_model = not self._unchanged(job)
+        while True:
+            if needs_model and self._at_model.locked():
+                claim = await self._store.peek(key)
+                result = await self._result(claim, job)
+                if result is not None:
+                    return result
+                if claim.held:
+                    await _pause()
+                    continue
+            async with self._at_model if needs_model else contextlib.nullcontext():
+                claim = await self._store.acquire(key)
+                if claim.lease is not None:
+                    return await self._lead(claim.lease, claim, job)
+            result = await self._result(claim, job)
+            if result is not None:
+                return result
+            await _pause()
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, request: ProfileRequest) -> AsyncIterator[None]:
+        """Makes a request in the background wait for its turn, before it takes a place."""
+        if not request.background:
+            yield
+            return
+        async with self._in_background:
+            yield
+
+    async def _result(self, claim: Claim, job: Job) -> ProfileAnswer | None:
+        """Returns the profile that another process has stored; None if there is none yet.
+
+        Raises:
+            ProfileErased: The profile was erased since the request came.
+            ReclmError: What the other process failed with.
+        """
+        if claim.value is not None and codec.epoch_of(claim.value) != job.epoch:
+            raise ProfileErased
+        if claim.failure is not None:
+            failure = _LEADER_FAILURES.get(claim.failure, ModelUnavailable)
+            raise failure("another process tried to generate this profile and failed")
+        stored, before = codec.look(claim.value), job.stored
+        if stored is None or not fits(stored, job.request):
+            return None
+        if job.request.refresh and before is not None and stored.created_ms == before.created_ms:
+            return None
+        if stored.version_digest == self._versions.digest:
+            return ProfileAnswer(stored, "cached", self._versions.document)
+        document = await self._versions.document_of(stored.version_digest)
+        if document is None or not await self._versions.newer(stored.version_digest):
+            return None
+        return ProfileAnswer(stored, "stale", document)
+
+    async def _lead(self, lease: Lease, claim: Claim, job: Job) -> ProfileAnswer:
+        """Generates under a lease, and stores the result."""
+        try:
+            with self._leases.kept(lease):
+                # Another leader may have stored it between the first read and this claim.
+                result = await self._result(claim, job)
+                if result is not None:
+                    await self._give_up(lease, None)
+                    return result
+                written, status = await self._written(
+                    replace(job, stored=codec.look(claim.value)), placed=not self._unchanged(job)
+                )
+                await self._commit(lease, written)
+        except (NothingToRead, ProfileErased):
+            # Followers may have a history of their own: they are not given this failure.
+            await self._give_up(lease, None)
+            raise
+        except ReclmError as error:
+            await self._give_up(lease, error.code)
+            raise
+        except BaseException:
+            await self._give_up(lease, None)
+            raise
+        stored = codec.look(written)
+        assert stored is not None  # noqa: S101 - it was written above
+        return ProfileAnswer(stored, status, self._versions.document)
+
+    async def _written(
+        self, job: Job, *, placed: bool
+    ) -> tuple[bytes, Literal["cached", "generated"]]:
+        """Returns the value to store, and whether the model wrote it.
+
+        Args:
+            job: With the profile that is stored now.
+            placed: Whether there is a place at the model for it.
+        """
+        job = await self._as_of_now(job)
+        if job.stored is not None and self._unchanged(job):
+            return job.stored.rebound(job.request.digest()), "cached"
+        async with contextlib.nullcontext() if placed else self._at_model:
+            profile = await self._generator.generate(job.request, job.prompt_input)
+        return codec.encode(profile, epoch=job.epoch), "generated"
+
+    async def _as_of_now(self, job: Job) -> Job:
+        """Reads the stored history again, under the lease.
+
+        Raises:
+            NothingToRead: The user's interactions are gone since the request came.
+        """
+        if not job.request.stored:
+            return job
+        latest = await self.with_history(job.request)
+        if not latest.history:
+            raise NothingToRead("the user's interactions are gone since the request came")
+        if latest.history == job.request.history:
+            return job
+        return replace(job, request=latest, prompt_input=await self._prompts.build(latest))
+
+    def _unchanged(self, job: Job) -> bool:
+        """Returns whether the model would read exactly what a stored profile was made from."""
+        return (
+            job.stored is not None
+            and not job.request.refresh
+            and job.stored.version_digest == self._versions.digest
+            and young(job.stored, job.request.max_age_s)
+            and job.stored.input_hash == job.prompt_input.hash
+        )
+
+    async def _commit(self, lease: Lease, value: bytes) -> None:
+        """Stores a value. What does not concern the callers is logged and counted.
+
+        Raises:
+            ProfileErased: The profile was erased since the request came.
+        """
+        try:
+            outcome = await self._store.commit(
+                lease, value, ttl_s=self._ttl_s, version=self._versions.own
+            )
+        except StoreUnavailable as error:
+            self._metrics.commits.labels("failed").inc()
+            LOGGER.warning("a profile could not be stored", extra={"data": {"why": error.detail}})
+            return
+        self._metrics.commits.labels(outcome).inc()
+        if outcome == "erased":
+            raise ProfileErased
+        if outcome != "stored":
+            LOGGER.info("a profile was not stored", extra={"data": {"why": outcome}})
+
+    async def _give_up(self, lease: Lease, failure: str | None) -> None:
+        try:
+            await self._store.give_up(lease, failure)
+        except StoreUnavailable as error:
+            LOGGER.warning("a lease is left to run out", extra={"data": {"why": error.detail}})
+
+
+async def _pause() -> None:
+    await asyncio.sleep(_POLL_S * random.uniform(0.7, 1.3))  # noqa: S311 - jitter
