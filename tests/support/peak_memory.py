@@ -30,7 +30,10 @@ class PeakMemory:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        self._peaks[node.gateway.id] = node.workeroutput[_OUTPUT]
+        # A worker that was killed leaves no output.
+        output = getattr(node, "workeroutput", None)
+        if output is not None:
+            self._peaks[node.gateway.id] = output[_OUTPUT]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         peaks = ", ".join(f"{name} {peak / 2**30:.2f}" for name, peak in self._peaks.items())

@@ -266,11 +266,7 @@ class Production:
         )
 
     async def _commit(self, lease: Lease, value: bytes) -> None:
-        """Stores a value. What does not concern the callers is logged and counted.
-
-        Raises:
-            ProfileErased: The profile was erased since the request came.
-        """
+        """Stores a value. What hinders it is logged and counted: the callers get their answer."""
         try:
             outcome = await self._store.commit(
                 lease, value, ttl_s=self._ttl_s, version=self._versions.own
@@ -280,8 +276,6 @@ class Production:
             LOGGER.warning("a profile could not be stored", extra={"data": {"why": error.detail}})
             return
         self._metrics.commits.labels(outcome).inc()
-        if outcome == "erased":
-            raise ProfileErased
         if outcome != "stored":
             LOGGER.info("a profile was not stored", extra={"data": {"why": outcome}})
 

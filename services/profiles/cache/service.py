@@ -200,7 +200,7 @@ class ProfileService:
         if document is None:
             return None
         if not await self._versions.newer(stored.version_digest):
-            if request.background:
+            if request.background or not request.fallback:
                 return None
             self._renew(request, stored, epoch)
         return ProfileAnswer(stored, "stale", document)

@@ -29,6 +29,7 @@ from services.profiles.generators.base import Generation, GenerationRequest
 from services.profiles.settings import Settings
 from services.profiles.stores import codec
 from services.profiles.stores.base import Event
+from services.profiles.stores.memory.interactions import MemoryInteractions
 from services.profiles.stores.memory.profiles import MemoryProfiles
 from services.profiles.stores.memory.stores import open_memory_stores
 from services.profiles.telemetry import Metrics
@@ -155,6 +156,22 @@ class Profiles(MemoryProfiles):
             self.acquired.set()
         return claim
 
+    async def announce(self, *args: Any, **options: Any) -> dict[bytes, int]:
+        self._refuse("announce")
+        return await super().announce(*args, **options)
+
+    def expire(self, key: ProfileKey) -> None:
+        """Ends a lease, as time does."""
+        del self._leases[key]
+
+    def forget_versions(self) -> None:
+        """Loses the documents of versions."""
+        self._versions.clear()
+
+    def order(self, tenant: str) -> dict[bytes, int]:
+        """Returns the versions that were announced."""
+        return self._order.get(tenant, {})
+
     async def peek(self, key: ProfileKey) -> Any:
         self._refuse("acquire")
         claim = await super().peek(key)
@@ -180,7 +197,9 @@ class World:
         self.stores: MemoryStores = type(opened)(
             profiles=self.store,
             catalogue=opened.catalogue,
-            interactions=opened.interactions,
+            interactions=MemoryInteractions(
+                profiles=self.store, erasures=opened.erasures, cap=10, ttl_s=600
+            ),
             refreshes=opened.refreshes,
             scorers=opened.scorers,
             erasures=opened.erasures,
@@ -293,3 +312,8 @@ class Process:
     def counted(self, status: str, kind: Kind = "user") -> float:
         labels = {"kind": kind, "status": status}
         return self.metrics.registry.get_sample_value("reclm_profiles_total", labels) or 0.0
+
+    def outcomes(self, outcome: str) -> float:
+        """Returns how many commits had an outcome."""
+        labels = {"outcome": outcome}
+        return self.metrics.registry.get_sample_value("reclm_commits_total", labels) or 0.0

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_an_older_profile_stands_in_for_a_model_that_is_down(world: World) -> None:
-    await world.put(U, request=ASKED, made_with=OLD)
+    await world.put(U, made_with=OLD)
     process = world.process()
     process.model.script.append(ModelUnavailable("not there"))
     answer = await process.service.profile(ASKED)
@@ -108,7 +108,7 @@ async def test_a_degraded_profile_comes_in_time_and_the_real_one_follows(world: 
 
 
 async def test_an_older_profile_comes_before_a_degraded_one(world: World) -> None:
-    await world.put(U, request=ASKED, made_with=OLD)
+    await world.put(U)
     process = world.process()
     process.model.free.clear()
     answer = await process.service.profile(replace(ASKED, deadline_s=0.05))

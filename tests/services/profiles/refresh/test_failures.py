@@ -13,7 +13,9 @@ from services.profiles.stores.redis import keys
 from tests.services.profiles.refresh.worker import LEASE_S, Worker, eventually, single_flight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from services.profiles.stores.base import Lease
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +28,8 @@ async def test_another_worker_takes_over_from_one_that_dies(make: Callable[..., 
     await eventually(lambda: dying.generator.asked)
     # As SIGKILL would: everything stops at once, and nothing is told to Redis.
     tasks = [dying.refresher._loop, *dying.refresher._under_way, *single_flight(dying)]
-    dying.store.give_up = dying.store.renew = _nothing  # type: ignore[method-assign,assignment]  # the dead call nobody
+    dying.store.give_up = _nothing  # type: ignore[method-assign,assignment]  # the dead call nobody
+    dying.store.renew = _all_lost  # type: ignore[method-assign]
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -125,3 +128,7 @@ async def test_a_redis_that_comes_back_is_looked_at_again(
 
 async def _nothing(*args: Any) -> None:
     """Stands for what a killed worker does not get to do."""
+
+
+async def _all_lost(leases: Sequence[Lease]) -> list[bool]:
+    return [False] * len(leases)
