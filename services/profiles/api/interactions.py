@@ -35,7 +35,8 @@ async def post_interactions(
     now = time.time_ns() // 1_000_000
     events = [_stored(number, event, now) for number, event in enumerate(body.events)]
     taken = await parts.recorder.record(events)
-    return Accepted(events=sum(taken.values()), users=len(taken))
+    count = sum(taken.values())
+    return Accepted(events=count, users=len(taken), left_out=len(events) - count)
 
 
 @router.get(

@@ -39,7 +39,7 @@ batches = APIRouter(route_class=NdjsonRoute)
     "/profiles/user",
     tags=["user profiles"],
     summary="Get the profile of a user, or generate it",
-    responses=documented(400, 413, 415, 422, 429, 502, 503),
+    responses=documented(400, 409, 413, 415, 422, 429, 502, 503),
 )
 async def post_user_profile(
     parts: ServiceParts, body: Annotated[UserProfileRequest, Json()]
@@ -52,7 +52,7 @@ async def post_user_profile(
     "/profiles/item",
     tags=["item profiles"],
     summary="Get the profile of an item, or generate it",
-    responses=documented(400, 413, 415, 422, 429, 502, 503),
+    responses=documented(400, 409, 413, 415, 422, 429, 502, 503),
 )
 async def post_item_profile(
     parts: ServiceParts, body: Annotated[ProfileRequest, Json()]

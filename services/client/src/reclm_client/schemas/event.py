@@ -43,10 +43,15 @@ class EventsRequest:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """How many events were taken, and of how many users; those known before count too."""
+    """How many events were taken, and of how many users; those known before count too.
+
+    Attributes:
+        left_out: Events from before an erasure of their user, which are not taken.
+    """
 
     events: int
     users: int
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
