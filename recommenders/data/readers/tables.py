@@ -46,14 +46,7 @@ def part_table(
     *,
     times: NDArray[np.int64] | None = None,
 ) -> pa.Table:
-    """Returns interactions of weight 1 that are in a part of the published split.
-
-    Args:
-        users: The user id of each.
-        items: The item id of each.
-        part: The part of all.
-        times: The timestamp of each; 0 by default.
-    """
+    """Returns interactions of weight 1, all in one part of the published split; times are 0 by default."""
     size = len(users)
     times = np.zeros(size, np.int64) if times is None else times
     columns = (users, items, times, np.ones(size, np.float32), [part] * size)

@@ -6,7 +6,6 @@ import gzip
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
@@ -15,6 +14,7 @@ from services.common.tabular.blocks import BadRow, TabularError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 Format = Literal["parquet", "csv", "tsv", "ndjson"]
 
@@ -57,16 +57,13 @@ def sources(path: Path) -> list[Source]:
     """
     if not path.exists():
         raise TabularError(f"{path} is missing; name a file or a folder of files")
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
     found = []
-    for file in files:
-        name = file.relative_to(path) if path.is_dir() else Path(file.name)
-        form = next(
-            (form for end, form in _FORMATS.items() if file.name.lower().endswith(end)), None
-        )
-        hidden = path.is_dir() and any(part.startswith((".", "_")) for part in name.parts)
-        if form is not None and not hidden and file.is_file():
-            found.append(Source(file, name.as_posix(), form))
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        below = file.relative_to(path)
+        hidden = any(part.startswith((".", "_")) for part in below.parts)
+        forms = [form for end, form in _FORMATS.items() if file.name.lower().endswith(end)]
+        if forms and not hidden and file.is_file():
+            found.append(Source(file, below.as_posix() if below.parts else file.name, forms[0]))
     if not found:
         is_none = "holds no file" if path.is_dir() else "is no file"
         raise TabularError(f"{path} {is_none} of a known format; names end in {_SUFFIXES}")

@@ -224,7 +224,10 @@ def _cast_times(column: pa.Array[Any], per_second: int) -> pa.Array[Any]:
     if not pc.any(pc.match_substring(texts, "x", ignore_case=True)).as_py():
         for known in (pa.int64(), pa.float64(), pa.timestamp("us"), pa.timestamp("us", "UTC")):
             with suppress(pa.ArrowInvalid):
-                return _cast_times(texts.cast(known), per_second)
+                times = _cast_times(texts.cast(known), per_second)
+                # Among fractions and signs, a whole number beyond this is read by itself, exactly.
+                if known != pa.float64() or (pc.max(pc.abs(times)).as_py() or 0) < 2**53:
+                    return times
     raise pa.ArrowInvalid("times of several forms")
 
 

@@ -17,7 +17,6 @@ from reclm_client import (
     ProfileRequest,
     Unavailable,
 )
-from reclm_client.batches import Chunker, items
 from tests.services.client.documents import profile, profile_lines
 from tests.services.client.server import Cut, Reply, Request, Server
 
@@ -237,10 +236,23 @@ def test_items_are_put_in_batches(connect: Connect, server: Server) -> None:
     assert rows[1].error.code == "invalid-input"
 
 
-def test_long_rows_travel_in_more_chunks() -> None:
-    chunker = Chunker(items(), max_rows=64)
-    full = [chunker.add(Item(str(n), "x" * 3_000_000)) for n in range(4)]
-    rest = chunker.rest()
-    assert [chunk is not None for chunk in full] == [False, False, True, False]
-    assert rest is not None
-    assert chunker.rest() is None
+def test_long_rows_travel_in_more_chunks(connect: Connect, server: Server) -> None:
+    async def handler(request: Request, reply: Reply) -> None:
+        answers = [
+            {"row": row, "id": asked["id"], "status_code": 200}
+            for row, asked in enumerate(request.rows())
+        ]
+        await reply.start(200, NDJSON)
+        await reply.send(b"".join(json.dumps(answer).encode() + b"\n" for answer in answers))
+
+    server.handler = handler
+    lengths = [3_000_000] * 5 + [9_000_000] * 2
+    wanted = [Item(str(n), "x" * length) for n, length in enumerate(lengths)]
+    rows = list(connect(chunks_in_flight=1).put_items(wanted))
+    assert [(row.row, row.id) for row in rows] == [(n, str(n)) for n in range(7)]
+    assert [len(request.rows()) for request in server.requests] == [2, 2, 1, 1, 1]
+
+
+def test_a_chunk_has_a_row(connect: Connect) -> None:
+    with pytest.raises(ValueError, match="at least one row, not 0"):
+        list(connect(chunk_rows=0).put_items([Item("1", "Heat")]))

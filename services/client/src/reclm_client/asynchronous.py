@@ -9,28 +9,30 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import httpx
 
-from reclm_client import batches, calls, transport
 from reclm_client import embeddings as vectors
-from reclm_client.batches import Batch, Chunk, Chunker
+from reclm_client import transport
+from reclm_client.batches import MAX_CHUNK_BYTES, NDJSON, Batch, Chunk, Line
+from reclm_client.calls import JSON, Call, encode, event_calls, into, item_text, path_id, ready
 from reclm_client.errors import ReclmClientError
 from reclm_client.lanes import AsyncLanes, AsyncSource, async_each, async_pause
 from reclm_client.reading import Answer, raise_for_status
 from reclm_client.results import Embeddings, ItemRow, ProfileRow, Row, ScoreRow, to_pandas
 from reclm_client.retries import Attempts, Retries, Timeouts
+from reclm_client.schemas.batch import ItemLine, ProfileLine, ScoreLine
+from reclm_client.schemas.event import Interactions
+from reclm_client.schemas.item import Item, ItemPage
 from reclm_client.schemas.profile import Kind, Profile, ProfileRequest
-from reclm_client.schemas.score import ActiveScorer, Score, Scorer, ScoreRequest
+from reclm_client.schemas.score import ActiveScorer, Score, Scorer, ScoreRequest, Scorers
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from reclm_client.calls import Call
+    from reclm_client.retries import Repeat
     from reclm_client.schemas.event import Event
     from reclm_client.schemas.health import Readiness
-    from reclm_client.schemas.item import Item
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Row)
-Asked = TypeVar("Asked")
 Limited = TypeVar("Limited", ProfileRequest, ScoreRequest)
 
 
@@ -127,7 +129,10 @@ class AsyncReclmClient:
             id, history, refresh, max_age_s, deadline_ms, embedding, background, item
         )
         transport.check_deadline(request, self._timeouts)
-        return await self._send(calls.profile(kind, request))
+        # Without `refresh`, asking twice is asking once.
+        repeat: Repeat = "unprocessed" if refresh else "always"
+        path, body = f"/profiles/{kind}", encode(request)
+        return await self._send(Call("POST", path, into(Profile), body=body, repeat=repeat))
 
     def profiles(self, kind: Kind, rows: AsyncSource[ProfileRequest]) -> AsyncRows[ProfileRow]:
         """Gets or generates many profiles, in order, each row with its own result.
@@ -136,7 +141,8 @@ class AsyncReclmClient:
         for the rows that have no answer yet. An error that stays ends the iteration, after the
         rows before it; a row's own error is in its result and ends nothing.
         """
-        return AsyncRows(self._batch(batches.profiles(kind), self._checked(rows)))
+        batch = Batch(f"/profiles/{kind}:batch", ProfileLine, ProfileRow, "profile")
+        return AsyncRows(self._batch(batch, self._checked(rows)))
 
     async def get_profile(
         self,
@@ -146,11 +152,13 @@ class AsyncReclmClient:
         embedding: bool = False,
     ) -> Profile:
         """Reads a stored profile; NotFound if there is none."""
-        return await self._send(calls.get_profile(kind, id, embedding=embedding))
+        query = {"embedding": "true"} if embedding else {}
+        path = f"/profiles/{kind}/{path_id(id)}"
+        return await self._send(Call("GET", path, into(Profile), query=query))
 
     async def delete_profile(self, kind: Kind, id: str) -> None:  # noqa: A002 - the field's name
         """Erases a profile and its vector; that there is none is no error."""
-        await self._send(calls.delete_profile(kind, id))
+        await self._send(Call("DELETE", f"/profiles/{kind}/{path_id(id)}", raise_for_status))
 
     async def embeddings(self, kind: Kind, ids: Sequence[str]) -> Embeddings:
         """Reads the vectors of many profiles. Needs numpy and pyarrow."""
@@ -176,39 +184,43 @@ class AsyncReclmClient:
         """
         request = ScoreRequest(user_id, history, candidates, exclude, k, deadline_ms, reasons)
         transport.check_deadline(request, self._timeouts)
-        return await self._send(calls.score(request))
+        return await self._send(Call("POST", "/score", into(Score), body=encode(request)))
 
     def score_batch(self, rows: AsyncSource[ScoreRequest]) -> AsyncRows[ScoreRow]:
         """Ranks items for many users, in order, each row with its own result, as in `profiles`."""
-        return AsyncRows(self._batch(batches.scores(), self._checked(rows)))
+        batch = Batch("/score:batch", ScoreLine, ScoreRow, "score")
+        return AsyncRows(self._batch(batch, self._checked(rows)))
 
     async def scorers(self) -> tuple[Scorer, ...]:
         """Lists the scorer bundles that the service finds."""
-        return await self._send(calls.scorers())
+        return (await self._send(Call("GET", "/admin/scorers", into(Scorers)))).scorers
 
     async def activate_scorer(self, name: str) -> ActiveScorer:
         """Makes a bundle the one that answers; NotFound if there is none of this name."""
-        return await self._send(calls.activate_scorer(name))
+        path = f"/admin/scorers/{path_id(name)}/activate"
+        return await self._send(Call("POST", path, into(ActiveScorer)))
 
     async def roll_back_scorer(self) -> ActiveScorer:
-        """Goes back to the scorer that was active before; a second time undoes it."""
-        return await self._send(calls.roll_back_scorer())
+        """Goes back to the scorer that was active before; a second time undoes it: never repeated."""
+        path = "/admin/scorers/rollback"
+        return await self._send(Call("POST", path, into(ActiveScorer), repeat="never"))
 
     async def put_item(self, item: Item) -> Item:
         """Adds or replaces an item of the catalogue; returns it as it is kept."""
-        return await self._send(calls.put_item(item))
+        path, body = f"/items/{path_id(item.id)}", encode(item_text(item))
+        return await self._send(Call("PUT", path, into(Item), body=body))
 
     def put_items(self, items: AsyncSource[Item]) -> AsyncRows[ItemRow]:
         """Adds or replaces many items, in order, each with its own result, as in `profiles`."""
-        return AsyncRows(self._batch(batches.items(), async_each(items)))
+        return AsyncRows(self._batch(Batch("/items:batch", ItemLine, ItemRow), async_each(items)))
 
     async def get_item(self, id: str) -> Item:  # noqa: A002 - the field's name
         """Reads an item of the catalogue; NotFound if there is none."""
-        return await self._send(calls.get_item(id))
+        return await self._send(Call("GET", f"/items/{path_id(id)}", into(Item)))
 
     async def delete_item(self, id: str) -> None:  # noqa: A002 - the field's name
         """Removes an item from the catalogue; that there is none is no error."""
-        await self._send(calls.delete_item(id))
+        await self._send(Call("DELETE", f"/items/{path_id(id)}", raise_for_status))
 
     async def items(self, query: str = "", *, page_size: int = 100) -> AsyncGenerator[Item, None]:
         """Yields the catalogue's items in order of id, fetching a page at a time.
@@ -217,14 +229,14 @@ class AsyncReclmClient:
             query: Words of the title, or their beginnings; empty for all items.
             page_size: Items that one request asks for.
         """
-        cursor: str | None = None
-        while True:
-            page = await self._send(calls.item_page(query, cursor, page_size))
+        cursor: str | None = ""
+        while cursor is not None:
+            given = {"q": query, "cursor": cursor, "limit": str(page_size)}
+            parameters = {name: value for name, value in given.items() if value}
+            page = await self._send(Call("GET", "/items", into(ItemPage), query=parameters))
             for item in page.items:
                 yield item
             cursor = page.cursor
-            if cursor is None:
-                return
 
     async def add_interactions(self, events: Iterable[Event]) -> int:
         """Records what users did; their profiles are refreshed behind the answer.
@@ -238,15 +250,16 @@ class AsyncReclmClient:
         Raises:
             InvalidRequest: Some items are not in the catalogue; `problem["unknown"]` names them.
         """
-        return sum([await self._send(call) for call in calls.event_calls(events)])
+        return sum([await self._send(call) for call in event_calls(events)])
 
     async def interactions(self, user_id: str) -> tuple[Event, ...]:
         """Reads what the service knows of a user: the newest interactions, oldest first."""
-        return await self._send(calls.interactions(user_id))
+        path = f"/interactions/{path_id(user_id)}"
+        return (await self._send(Call("GET", path, into(Interactions)))).events
 
     async def ready(self) -> Readiness:
         """Asks how the service and its dependencies are doing now. Never repeated."""
-        return await self._send(calls.ready())
+        return await self._send(ready())
 
     async def _checked(self, rows: AsyncSource[Limited]) -> AsyncIterator[Limited]:
         async for row in async_each(rows):
@@ -267,7 +280,7 @@ class AsyncReclmClient:
             await async_pause(delay)
 
     async def _try(self, call: Call[T], clock: transport.Clock) -> Answer:
-        content = {} if call.body is None else {"Content-Type": calls.JSON}
+        content = {} if call.body is None else {"Content-Type": JSON}
         request = self._http.build_request(
             call.method,
             call.path,
@@ -285,9 +298,7 @@ class AsyncReclmClient:
                     body += data
         return Answer(response.status_code, response.headers, bytes(body))
 
-    async def _batch(
-        self, batch: Batch[Asked, R], rows: AsyncIterator[Asked]
-    ) -> AsyncGenerator[R, None]:
+    async def _batch(self, batch: Batch[R], rows: AsyncIterator[object]) -> AsyncGenerator[R, None]:
         running: deque[AsyncIterator[R]] = deque()
         async with aclosing(self._chunks(batch, rows)) as chunks, AsyncLanes[R]() as lanes:
             while True:
@@ -301,14 +312,21 @@ class AsyncReclmClient:
                     yield row
 
     async def _chunks(
-        self, batch: Batch[Asked, R], rows: AsyncIterator[Asked]
+        self, batch: Batch[R], rows: AsyncIterator[object]
     ) -> AsyncGenerator[Chunk[R], None]:
-        chunker = Chunker(batch, max_rows=self._chunk_rows)
+        if self._chunk_rows < 1:
+            raise ValueError(f"a chunk has at least one row, not {self._chunk_rows}")
+        first, size = 0, 0
+        lines: list[Line] = []
         async for row in rows:
-            if full := chunker.add(row):
-                yield full
-        if rest := chunker.rest():
-            yield rest
+            line = Line(row)
+            size += len(line.body)
+            if len(lines) == self._chunk_rows or (lines and size > MAX_CHUNK_BYTES):
+                yield Chunk(lines, first, batch)
+                first, size, lines = first + len(lines), len(line.body), []
+            lines.append(line)
+        if lines:
+            yield Chunk(lines, first, batch)
 
     async def _run_chunk(self, chunk: Chunk[R], lanes: AsyncLanes[R]) -> AsyncGenerator[R, None]:
         attempts = Attempts(self._retries)
@@ -328,7 +346,7 @@ class AsyncReclmClient:
 
     async def _try_chunk(self, chunk: Chunk[R]) -> AsyncGenerator[R, None]:
         timeout = transport.http_timeout(self._timeouts, self._timeouts.read)
-        media = {"Content-Type": batches.NDJSON, "Accept": batches.NDJSON}
+        media = {"Content-Type": NDJSON, "Accept": NDJSON}
         content = chunk.request()
         with transport.translated():
             async with self._http.stream(

@@ -3,40 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from reclm_client.calls import encode
 from reclm_client.errors import ConnectionFailed, MalformedAnswer
 from reclm_client.reading import problem_error, read
-from reclm_client.results import ItemRow, ProfileRow, ScoreRow
-from reclm_client.schemas.batch import ItemLine, ProfileLine, ScoreLine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from reclm_client.retries import Repeat
-    from reclm_client.schemas.item import Item
-    from reclm_client.schemas.profile import Kind, ProfileRequest
-    from reclm_client.schemas.score import ScoreRequest
+    from reclm_client.schemas.batch import ItemLine
 
 R = TypeVar("R")
-Row = TypeVar("Row")
 
 NDJSON = "application/x-ndjson"
 MAX_CHUNK_BYTES = 8 * 1024 * 1024
 """Well under what the service takes, so that rows with long histories travel in more chunks."""
 
 
-@dataclass(frozen=True, slots=True)
 class Line:
-    """A row ready to be sent, and when it may be sent again."""
+    """A row ready to be sent, and when it may be sent again; one that generates anew is not sent twice."""
 
-    body: bytes
-    repeat: Repeat
+    def __init__(self, row: object) -> None:
+        self.body = encode(row)
+        self.repeat: Repeat = "unprocessed" if getattr(row, "refresh", False) else "always"
 
 
 @dataclass(frozen=True, slots=True)
-class Batch(Generic[Row, R]):
+class Batch(Generic[R]):
     """A batch call: where it goes, and how its answers are read.
 
     Attributes:
@@ -50,10 +45,6 @@ class Batch(Generic[Row, R]):
     result: Callable[..., R]
     member: str | None = None
 
-    def write(self, row: Row) -> Line:
-        """Returns a row as it is sent; one that generates anew is not sent twice."""
-        return Line(encode(row), "unprocessed" if getattr(row, "refresh", False) else "always")
-
     def read(self, line: ItemLine, row: int) -> R:
         """Returns the result of a line; `row` counts over the whole batch."""
         found = () if self.member is None else (getattr(line, self.member),)
@@ -65,25 +56,10 @@ class Batch(Generic[Row, R]):
         return self.result(row, line.id, line.status_code, *found, error)
 
 
-def profiles(kind: Kind) -> Batch[ProfileRequest, ProfileRow]:
-    """Gets or generates many profiles."""
-    return Batch(f"/profiles/{kind}:batch", ProfileLine, ProfileRow, "profile")
-
-
-def items() -> Batch[Item, ItemRow]:
-    """Adds or replaces many items of the catalogue."""
-    return Batch("/items:batch", ItemLine, ItemRow)
-
-
-def scores() -> Batch[ScoreRequest, ScoreRow]:
-    """Ranks items for many users."""
-    return Batch("/score:batch", ScoreLine, ScoreRow, "score")
-
-
 class Chunk(Generic[R]):
     """Rows that travel together, and how far their answers have come."""
 
-    def __init__(self, lines: list[Line], first: int, batch: Batch[Any, R]) -> None:
+    def __init__(self, lines: Sequence[Line], first: int, batch: Batch[R]) -> None:
         self.path = batch.path
         self._lines = lines
         self._first = first
@@ -128,35 +104,3 @@ class Chunk(Generic[R]):
         row = self._batch.read(document, self._first + self._answered)
         self._answered += 1
         return row
-
-
-class Chunker(Generic[Row, R]):
-    """Gathers rows into chunks of bounded number and size."""
-
-    def __init__(self, batch: Batch[Row, R], *, max_rows: int) -> None:
-        if max_rows < 1:
-            raise ValueError(f"a chunk has at least one row, not {max_rows}")
-        self._batch = batch
-        self._max_rows = max_rows
-        self._lines: list[Line] = []
-        self._bytes = 0
-        self._first = 0
-
-    def add(self, row: Row) -> Chunk[R] | None:
-        """Adds a row; returns the chunk before it where that is full."""
-        line = self._batch.write(row)
-        full = None
-        if len(self._lines) == self._max_rows or self._bytes + len(line.body) > MAX_CHUNK_BYTES:
-            full = self.rest()
-        self._lines.append(line)
-        self._bytes += len(line.body)
-        return full
-
-    def rest(self) -> Chunk[R] | None:
-        """Returns the rows gathered so far, None if there are none."""
-        if not self._lines:
-            return None
-        chunk = Chunk(self._lines, self._first, self._batch)
-        self._first += len(self._lines)
-        self._lines, self._bytes = [], 0
-        return chunk

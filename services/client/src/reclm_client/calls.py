@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote
 
 from reclm_client.reading import Answer, raise_for_status, read
-from reclm_client.schemas.event import Accepted, Event, EventsRequest, Interactions
+from reclm_client.schemas.event import Accepted, Event, EventsRequest
 from reclm_client.schemas.fields import to_milliseconds
 from reclm_client.schemas.health import Readiness
-from reclm_client.schemas.item import Item, ItemPage, ItemText
-from reclm_client.schemas.profile import Profile, ProfileRequest
-from reclm_client.schemas.score import ActiveScorer, Score, Scorer, ScoreRequest, Scorers
+from reclm_client.schemas.item import Item, ItemText
+from reclm_client.schemas.profile import ProfileRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from reclm_client.retries import Repeat
-    from reclm_client.schemas.profile import Kind
 
 T = TypeVar("T")
 
@@ -66,7 +64,7 @@ def encode(request: object) -> bytes:
         if isinstance(getattr(request, name, None), str):
             raise TypeError(f"{name} is a string; give a sequence of item ids or Items")
     if isinstance(request, ProfileRequest) and isinstance(request.item, Item):
-        request = replace(request, item=_text(request.item))
+        request = replace(request, item=item_text(request.item))
     return json.dumps(request, separators=(",", ":"), default=_members).encode()
 
 
@@ -74,7 +72,7 @@ def _members(value: Any) -> object:  # noqa: ANN401 - whatever json cannot write
     if isinstance(value, datetime):
         return to_milliseconds(value)
     if isinstance(value, Item) and not value.id:
-        value = _text(value)
+        value = item_text(value)
     members: dict[str, object] = {}
     for one in fields(value):
         given, default = (
@@ -86,82 +84,19 @@ def _members(value: Any) -> object:  # noqa: ANN401 - whatever json cannot write
     return members
 
 
-def _text(item: Item) -> ItemText:
+def item_text(item: Item) -> ItemText:
+    """Returns an item without its id, as it is sent where the path names it."""
     return ItemText(item.title, item.category, item.description)
 
 
-def _reader(type_: type[T]) -> Callable[[Answer], T]:
+def into(type_: type[T]) -> Callable[[Answer], T]:
+    """Returns what reads an answer as a wire schema, and raises the error that it stands for."""
+
     def parse(answer: Answer) -> T:
         raise_for_status(answer)
         return read(type_, answer.body)
 
     return parse
-
-
-def get(path: str, type_: type[T]) -> Call[T]:
-    """Reads a resource: enough for a call with neither query nor body."""
-    return Call("GET", path, _reader(type_))
-
-
-def profile(kind: Kind, request: ProfileRequest) -> Call[Profile]:
-    """Gets a profile, or has it generated. Without `refresh`, asking twice is asking once."""
-    repeat: Repeat = "unprocessed" if request.refresh else "always"
-    body = encode(request)
-    return Call("POST", f"/profiles/{kind}", _reader(Profile), body=body, repeat=repeat)
-
-
-def get_profile(kind: Kind, id: str, *, embedding: bool) -> Call[Profile]:  # noqa: A002
-    """Reads a stored profile."""
-    query = {"embedding": "true"} if embedding else {}
-    return Call("GET", f"/profiles/{kind}/{path_id(id)}", _reader(Profile), query=query)
-
-
-def delete_profile(kind: Kind, id: str) -> Call[None]:  # noqa: A002 - the field's name
-    """Erases a profile."""
-    return Call("DELETE", f"/profiles/{kind}/{path_id(id)}", raise_for_status)
-
-
-def put_item(item: Item) -> Call[Item]:
-    """Adds or replaces an item of the catalogue."""
-    return Call("PUT", f"/items/{path_id(item.id)}", _reader(Item), body=encode(_text(item)))
-
-
-def get_item(id: str) -> Call[Item]:  # noqa: A002 - the field's name
-    """Reads an item of the catalogue."""
-    return get(f"/items/{path_id(id)}", Item)
-
-
-def delete_item(id: str) -> Call[None]:  # noqa: A002 - the field's name
-    """Removes an item from the catalogue."""
-    return Call("DELETE", f"/items/{path_id(id)}", raise_for_status)
-
-
-def item_page(query: str, cursor: str | None, limit: int) -> Call[ItemPage]:
-    """Reads a page of the catalogue."""
-    given = {"q": query, "cursor": cursor, "limit": str(limit)}
-    parameters = {name: value for name, value in given.items() if value}
-    return Call("GET", "/items", _reader(ItemPage), query=parameters)
-
-
-def score(request: ScoreRequest) -> Call[Score]:
-    """Ranks items for a user."""
-    return Call("POST", "/score", _reader(Score), body=encode(request))
-
-
-def scorers() -> Call[tuple[Scorer, ...]]:
-    """Lists the scorers."""
-    parse = _reader(Scorers)
-    return Call("GET", "/admin/scorers", lambda answer: parse(answer).scorers)
-
-
-def activate_scorer(name: str) -> Call[ActiveScorer]:
-    """Makes a scorer the active one."""
-    return Call("POST", f"/admin/scorers/{path_id(name)}/activate", _reader(ActiveScorer))
-
-
-def roll_back_scorer() -> Call[ActiveScorer]:
-    """Goes back to the scorer before; sent again, it would undo itself, so it never is."""
-    return Call("POST", "/admin/scorers/rollback", _reader(ActiveScorer), repeat="never")
 
 
 def event_calls(events: Iterable[Event]) -> list[Call[int]]:
@@ -171,7 +106,7 @@ def event_calls(events: Iterable[Event]) -> list[Call[int]]:
     """
     now = datetime.now(UTC)
     rows = [replace(event, timestamp=event.timestamp or now) for event in events]
-    parse = _reader(Accepted)
+    parse = into(Accepted)
     return [
         Call(
             "POST",
@@ -181,12 +116,6 @@ def event_calls(events: Iterable[Event]) -> list[Call[int]]:
         )
         for start in range(0, len(rows), EVENTS_A_CALL)
     ]
-
-
-def interactions(user_id: str) -> Call[tuple[Event, ...]]:
-    """Reads what the service knows of a user."""
-    parse = _reader(Interactions)
-    return Call("GET", f"/interactions/{path_id(user_id)}", lambda answer: parse(answer).events)
 
 
 def ready() -> Call[Readiness]:

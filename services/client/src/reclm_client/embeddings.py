@@ -82,17 +82,13 @@ def join(parts: Sequence[Embeddings]) -> Embeddings:
         MalformedAnswer: Their vectors differ in dimension: the encoder changed between the calls.
     """
     np, _, _ = _arrow()
-    dimensions = {part.vectors.shape[1] for part in parts if part.found.any()}
+    some = [part for part in parts if part.found.any()]
+    dimensions = {part.vectors.shape[1] for part in some}
     if len(dimensions) > 1:
         raise MalformedAnswer("the dimension of the vectors changed between two calls; read again")
-    dimension = max(dimensions, default=0)
-    none = [np.zeros((len(part.ids), dimension), np.float32) for part in parts]
-    vectors = [
-        part.vectors if part.found.any() else zeros for part, zeros in zip(parts, none, strict=True)
-    ]
-    return Embeddings(
-        tuple(name for part in parts for name in part.ids),
-        np.concatenate([np.zeros((0, dimension), np.float32), *vectors]),
-        np.concatenate([np.zeros(0, np.bool_), *(part.found for part in parts)]),
-        tuple(version for part in parts for version in part.versions),
-    )
+    found = np.concatenate([np.zeros(0, np.bool_), *(part.found for part in parts)])
+    vectors = np.zeros((len(found), max(dimensions, default=0)), np.float32)
+    if some:
+        vectors[found] = np.concatenate([part.vectors[part.found] for part in some])
+    ids = tuple(name for part in parts for name in part.ids)
+    return Embeddings(ids, vectors, found, tuple(v for part in parts for v in part.versions))

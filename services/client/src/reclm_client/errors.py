@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class MalformedAnswer(ReclmClientError):
     """The answer is not what this version of the client knows how to read."""
 
 
+@dataclass(eq=False, repr=False)
 class ReclmApiError(ReclmClientError):
     """The service answered with an error.
 
@@ -44,20 +46,11 @@ class ReclmApiError(ReclmClientError):
         retry_after: Seconds after which the service asks to be called again.
     """
 
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        detail: str,
-        problem: Mapping[str, object],
-        retry_after: float | None,
-    ) -> None:
-        super().__init__(status, code, detail, problem, retry_after)
-        self.status = status
-        self.code = code
-        self.detail = detail
-        self.problem = problem
-        self.retry_after = retry_after
+    status: int
+    code: str
+    detail: str
+    problem: Mapping[str, object]
+    retry_after: float | None
 
     def __str__(self) -> str:
         return f"{self.status} {self.code}: {self.detail}"

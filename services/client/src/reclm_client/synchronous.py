@@ -10,28 +10,30 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import httpx
 
-from reclm_client import batches, calls, transport
 from reclm_client import embeddings as vectors
-from reclm_client.batches import Batch, Chunk, Chunker
+from reclm_client import transport
+from reclm_client.batches import MAX_CHUNK_BYTES, NDJSON, Batch, Chunk, Line
+from reclm_client.calls import JSON, Call, encode, event_calls, into, item_text, path_id, ready
 from reclm_client.errors import ReclmClientError
 from reclm_client.lanes import Lanes, Source, each, pause
 from reclm_client.reading import Answer, raise_for_status
 from reclm_client.results import Embeddings, ItemRow, ProfileRow, Row, ScoreRow, to_pandas
 from reclm_client.retries import Attempts, Retries, Timeouts
+from reclm_client.schemas.batch import ItemLine, ProfileLine, ScoreLine
+from reclm_client.schemas.event import Interactions
+from reclm_client.schemas.item import Item, ItemPage
 from reclm_client.schemas.profile import Kind, Profile, ProfileRequest
-from reclm_client.schemas.score import ActiveScorer, Score, Scorer, ScoreRequest
+from reclm_client.schemas.score import ActiveScorer, Score, Scorer, ScoreRequest, Scorers
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from reclm_client.calls import Call
+    from reclm_client.retries import Repeat
     from reclm_client.schemas.event import Event
     from reclm_client.schemas.health import Readiness
-    from reclm_client.schemas.item import Item
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Row)
-Asked = TypeVar("Asked")
 Limited = TypeVar("Limited", ProfileRequest, ScoreRequest)
 
 
@@ -128,7 +130,10 @@ class ReclmClient:
             id, history, refresh, max_age_s, deadline_ms, embedding, background, item
         )
         transport.check_deadline(request, self._timeouts)
-        return self._send(calls.profile(kind, request))
+        # Without `refresh`, asking twice is asking once.
+        repeat: Repeat = "unprocessed" if refresh else "always"
+        path, body = f"/profiles/{kind}", encode(request)
+        return self._send(Call("POST", path, into(Profile), body=body, repeat=repeat))
 
     def profiles(self, kind: Kind, rows: Source[ProfileRequest]) -> Rows[ProfileRow]:
         """Gets or generates many profiles, in order, each row with its own result.
@@ -137,7 +142,8 @@ class ReclmClient:
         for the rows that have no answer yet. An error that stays ends the iteration, after the
         rows before it; a row's own error is in its result and ends nothing.
         """
-        return Rows(self._batch(batches.profiles(kind), self._checked(rows)))
+        batch = Batch(f"/profiles/{kind}:batch", ProfileLine, ProfileRow, "profile")
+        return Rows(self._batch(batch, self._checked(rows)))
 
     def get_profile(
         self,
@@ -147,11 +153,13 @@ class ReclmClient:
         embedding: bool = False,
     ) -> Profile:
         """Reads a stored profile; NotFound if there is none."""
-        return self._send(calls.get_profile(kind, id, embedding=embedding))
+        query = {"embedding": "true"} if embedding else {}
+        path = f"/profiles/{kind}/{path_id(id)}"
+        return self._send(Call("GET", path, into(Profile), query=query))
 
     def delete_profile(self, kind: Kind, id: str) -> None:  # noqa: A002 - the field's name
         """Erases a profile and its vector; that there is none is no error."""
-        self._send(calls.delete_profile(kind, id))
+        self._send(Call("DELETE", f"/profiles/{kind}/{path_id(id)}", raise_for_status))
 
     def embeddings(self, kind: Kind, ids: Sequence[str]) -> Embeddings:
         """Reads the vectors of many profiles. Needs numpy and pyarrow."""
@@ -177,39 +185,43 @@ class ReclmClient:
         """
         request = ScoreRequest(user_id, history, candidates, exclude, k, deadline_ms, reasons)
         transport.check_deadline(request, self._timeouts)
-        return self._send(calls.score(request))
+        return self._send(Call("POST", "/score", into(Score), body=encode(request)))
 
     def score_batch(self, rows: Source[ScoreRequest]) -> Rows[ScoreRow]:
         """Ranks items for many users, in order, each row with its own result, as in `profiles`."""
-        return Rows(self._batch(batches.scores(), self._checked(rows)))
+        batch = Batch("/score:batch", ScoreLine, ScoreRow, "score")
+        return Rows(self._batch(batch, self._checked(rows)))
 
     def scorers(self) -> tuple[Scorer, ...]:
         """Lists the scorer bundles that the service finds."""
-        return self._send(calls.scorers())
+        return (self._send(Call("GET", "/admin/scorers", into(Scorers)))).scorers
 
     def activate_scorer(self, name: str) -> ActiveScorer:
         """Makes a bundle the one that answers; NotFound if there is none of this name."""
-        return self._send(calls.activate_scorer(name))
+        path = f"/admin/scorers/{path_id(name)}/activate"
+        return self._send(Call("POST", path, into(ActiveScorer)))
 
     def roll_back_scorer(self) -> ActiveScorer:
-        """Goes back to the scorer that was active before; a second time undoes it."""
-        return self._send(calls.roll_back_scorer())
+        """Goes back to the scorer that was active before; a second time undoes it: never repeated."""
+        path = "/admin/scorers/rollback"
+        return self._send(Call("POST", path, into(ActiveScorer), repeat="never"))
 
     def put_item(self, item: Item) -> Item:
         """Adds or replaces an item of the catalogue; returns it as it is kept."""
-        return self._send(calls.put_item(item))
+        path, body = f"/items/{path_id(item.id)}", encode(item_text(item))
+        return self._send(Call("PUT", path, into(Item), body=body))
 
     def put_items(self, items: Source[Item]) -> Rows[ItemRow]:
         """Adds or replaces many items, in order, each with its own result, as in `profiles`."""
-        return Rows(self._batch(batches.items(), each(items)))
+        return Rows(self._batch(Batch("/items:batch", ItemLine, ItemRow), each(items)))
 
     def get_item(self, id: str) -> Item:  # noqa: A002 - the field's name
         """Reads an item of the catalogue; NotFound if there is none."""
-        return self._send(calls.get_item(id))
+        return self._send(Call("GET", f"/items/{path_id(id)}", into(Item)))
 
     def delete_item(self, id: str) -> None:  # noqa: A002 - the field's name
         """Removes an item from the catalogue; that there is none is no error."""
-        self._send(calls.delete_item(id))
+        self._send(Call("DELETE", f"/items/{path_id(id)}", raise_for_status))
 
     def items(self, query: str = "", *, page_size: int = 100) -> Generator[Item, None, None]:
         """Yields the catalogue's items in order of id, fetching a page at a time.
@@ -218,14 +230,14 @@ class ReclmClient:
             query: Words of the title, or their beginnings; empty for all items.
             page_size: Items that one request asks for.
         """
-        cursor: str | None = None
-        while True:
-            page = self._send(calls.item_page(query, cursor, page_size))
+        cursor: str | None = ""
+        while cursor is not None:
+            given = {"q": query, "cursor": cursor, "limit": str(page_size)}
+            parameters = {name: value for name, value in given.items() if value}
+            page = self._send(Call("GET", "/items", into(ItemPage), query=parameters))
             for item in page.items:
                 yield item
             cursor = page.cursor
-            if cursor is None:
-                return
 
     def add_interactions(self, events: Iterable[Event]) -> int:
         """Records what users did; their profiles are refreshed behind the answer.
@@ -239,15 +251,16 @@ class ReclmClient:
         Raises:
             InvalidRequest: Some items are not in the catalogue; `problem["unknown"]` names them.
         """
-        return sum([self._send(call) for call in calls.event_calls(events)])
+        return sum([self._send(call) for call in event_calls(events)])
 
     def interactions(self, user_id: str) -> tuple[Event, ...]:
         """Reads what the service knows of a user: the newest interactions, oldest first."""
-        return self._send(calls.interactions(user_id))
+        path = f"/interactions/{path_id(user_id)}"
+        return (self._send(Call("GET", path, into(Interactions)))).events
 
     def ready(self) -> Readiness:
         """Asks how the service and its dependencies are doing now. Never repeated."""
-        return self._send(calls.ready())
+        return self._send(ready())
 
     def _checked(self, rows: Source[Limited]) -> Iterator[Limited]:
         for row in each(rows):
@@ -268,7 +281,7 @@ class ReclmClient:
             pause(delay)
 
     def _try(self, call: Call[T], clock: transport.Clock) -> Answer:
-        content = {} if call.body is None else {"Content-Type": calls.JSON}
+        content = {} if call.body is None else {"Content-Type": JSON}
         request = self._http.build_request(
             call.method,
             call.path,
@@ -286,7 +299,7 @@ class ReclmClient:
                     body += data
         return Answer(response.status_code, response.headers, bytes(body))
 
-    def _batch(self, batch: Batch[Asked, R], rows: Iterator[Asked]) -> Generator[R, None, None]:
+    def _batch(self, batch: Batch[R], rows: Iterator[object]) -> Generator[R, None, None]:
         running: deque[Iterator[R]] = deque()
         with closing(self._chunks(batch, rows)) as chunks, Lanes[R]() as lanes:
             while True:
@@ -297,15 +310,20 @@ class ReclmClient:
                 for row in running.popleft():
                     yield row
 
-    def _chunks(
-        self, batch: Batch[Asked, R], rows: Iterator[Asked]
-    ) -> Generator[Chunk[R], None, None]:
-        chunker = Chunker(batch, max_rows=self._chunk_rows)
+    def _chunks(self, batch: Batch[R], rows: Iterator[object]) -> Generator[Chunk[R], None, None]:
+        if self._chunk_rows < 1:
+            raise ValueError(f"a chunk has at least one row, not {self._chunk_rows}")
+        first, size = 0, 0
+        lines: list[Line] = []
         for row in rows:
-            if full := chunker.add(row):
-                yield full
-        if rest := chunker.rest():
-            yield rest
+            line = Line(row)
+            size += len(line.body)
+            if len(lines) == self._chunk_rows or (lines and size > MAX_CHUNK_BYTES):
+                yield Chunk(lines, first, batch)
+                first, size, lines = first + len(lines), len(line.body), []
+            lines.append(line)
+        if lines:
+            yield Chunk(lines, first, batch)
 
     def _run_chunk(self, chunk: Chunk[R], lanes: Lanes[R]) -> Generator[R, None, None]:
         attempts = Attempts(self._retries)
@@ -325,7 +343,7 @@ class ReclmClient:
 
     def _try_chunk(self, chunk: Chunk[R]) -> Generator[R, None, None]:
         timeout = transport.http_timeout(self._timeouts, self._timeouts.read)
-        media = {"Content-Type": batches.NDJSON, "Accept": batches.NDJSON}
+        media = {"Content-Type": NDJSON, "Accept": NDJSON}
         content = chunk.request()
         with transport.translated():
             with self._http.stream(

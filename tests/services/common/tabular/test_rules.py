@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.common.tabular.rules import ID, NUMBER, TEXT, Fault, Rule, time_rule
@@ -32,6 +32,7 @@ JSON = st.one_of(
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 @given(st.one_of(st.lists(WORDS), st.lists(JSON), st.lists(st.integers(-(2**63), 2**63 - 1))))
+@example(["+7", "99999999999999"])
 def test_a_column_is_read_as_its_values_are(rule: Rule, values: list[Any]) -> None:
     wanted = [rule.valid(value) for value in values]
     assert rule.read(values).to_pylist() == wanted

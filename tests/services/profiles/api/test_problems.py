@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from reclm_client.batches import items
+from reclm_client import ItemRow
+from reclm_client.batches import Batch
 from reclm_client.schemas.batch import ItemLine
 from services.profiles.api.problems import problem_of
 from services.profiles.errors import InvalidInput, Overloaded
@@ -14,7 +15,8 @@ def test_a_row_says_when_to_try_again_and_the_client_reads_it(seconds: float, sa
     error.retry_after = seconds
     problem = problem_of(error)
     assert problem.retry_after == said
-    row = items().read(ItemLine(0, "a", 429, problem), 0)
+    batch = Batch("/items:batch", ItemLine, ItemRow)
+    row = batch.read(ItemLine(0, "a", 429, problem), 0)
     assert row.error is not None
     assert row.error.retry_after == said
 
