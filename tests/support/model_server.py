@@ -29,6 +29,7 @@ class ModelServer:
         headers: Additional headers of completions.
         body: The body of completions, instead of a profile.
         hanging: Accept requests, but answer none until `close`.
+        free: Cleared, all answers wait until it is set.
         requests: The bodies of all requests for completions.
         authorizations: The Authorization header of each of them.
         models: What the server lists.
@@ -39,6 +40,8 @@ class ModelServer:
         self.headers: dict[str, str] = {}
         self.body: bytes | None = None
         self.hanging = False
+        self.free = threading.Event()
+        self.free.set()
         self.requests: list[dict[str, Any]] = []
         self.authorizations: list[str | None] = []
         self.models: list[dict[str, Any]] = [{"id": MODEL, "max_model_len": 4096}]
@@ -62,6 +65,7 @@ class ModelServer:
 
     def close(self) -> None:
         self._closing.set()
+        self.free.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -84,6 +88,7 @@ class ModelServer:
                 if server.hanging:
                     server._closing.wait()
                     return
+                server.free.wait()
                 body = server.body if server.body is not None else _completion(request)
                 self._answer(server.status, body, server.headers)
 

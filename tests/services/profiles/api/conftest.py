@@ -48,6 +48,7 @@ def model(model_server: ModelServer) -> Iterator[ModelServer]:
     yield model_server
     model_server.status = 200
     model_server.hanging = False
+    model_server.free.set()
 
 
 @pytest.fixture(scope="module")
