@@ -2,7 +2,7 @@
 
 During an upgrade services of two versions share one store. Each reads what the other has written, as
 `stale`, and only the newer one replaces it. Which one is newer is decided in the store, by the order
-in which versions were started (`ProfileStore.announce`).
+in which the versions that run were started (`ProfileStore.announce`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Versions:
         self._tenant = tenant
         self._alive_s = alive_s
         self._documents = {own.digest(): own.to_json()}
-        self._order: dict[bytes, int] = {}
+        self._running: dict[bytes, int] = {}
+        self._gone: set[bytes] = set()
         self.own = own
         self.digest = own.digest()
         self.document = own.to_json()
@@ -55,10 +56,12 @@ class Versions:
         return document
 
     async def newer(self, digest: bytes) -> bool:
-        """Returns whether a version is newer than this process's own."""
-        if digest not in self._order:
+        """Returns whether a version is newer than this process's own, and running."""
+        if digest not in self._running and digest not in self._gone:
             await self._announce(starting=False)
-        return self._order.get(digest, 0) > self._order.get(self.digest, 0)
+            if digest not in self._running:
+                self._gone.add(digest)  # until the next time that all are read
+        return self._running.get(digest, 0) > self._running.get(self.digest, 0)
 
     @contextlib.asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
@@ -84,6 +87,7 @@ class Versions:
                     await ended.wait()
 
     async def _announce(self, *, starting: bool) -> None:
-        self._order = await self._store.announce(
+        self._running = await self._store.announce(
             self._tenant, self.own, starting=starting, alive_s=self._alive_s
         )
+        self._gone.clear()

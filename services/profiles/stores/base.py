@@ -46,7 +46,7 @@ CommitOutcome = Literal["stored", "erased", "overtaken", "outdated"]
 
 erased: the profile was erased after it was begun.
 overtaken: its lease was lost, and another process has stored a profile meanwhile.
-outdated: a profile of a newer version is stored.
+outdated: a profile of a newer version is stored, and that version is running.
 """
 
 
@@ -163,11 +163,11 @@ class ProfileStore(Protocol):
     async def announce(
         self, tenant: str, version: ProfileVersion, *, starting: bool, alive_s: float
     ) -> dict[bytes, int]:
-        """Says that a process of a version is running; returns the order of all known versions.
+        """Says that a process of a version is running; returns the order of those that run.
 
         A version that starts, and of which no process was running, becomes the newest. One that was
         running already keeps its place. So an upgrade makes the new version the newest, and going
-        back makes the old one the newest again.
+        back makes the old one the newest again. A version that does not run hinders no other.
 
         Args:
             tenant: Whose profiles the process makes.
@@ -176,7 +176,7 @@ class ProfileStore(Protocol):
             alive_s: After this time without another call the process counts as ended.
 
         Returns:
-            For each digest a number; a newer version has a larger one.
+            For the digest of each version that runs a number; a newer version has a larger one.
         """
         ...
 

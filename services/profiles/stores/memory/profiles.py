@@ -98,7 +98,7 @@ class MemoryProfiles:
             outcome = "erased"
         elif not holds and (before or b"")[: codec.HEADER_BYTES] != lease.seen:
             outcome = "overtaken"
-        elif stored is not None and order.get(stored.version_digest, 0) > mine:
+        elif stored is not None and self._running(key.tenant).get(stored.version_digest, 0) > mine:
             outcome = "outdated"
         else:
             self._versions[key.tenant, digest] = version.to_json()
@@ -143,7 +143,14 @@ class MemoryProfiles:
             order[digest] = top + 1
         self._versions[tenant, digest] = version.to_json()
         self._alive[tenant, digest] = self._clock() + alive_s
-        return dict(order)
+        return self._running(tenant)
+
+    def _running(self, tenant: str) -> dict[bytes, int]:
+        return {
+            digest: number
+            for digest, number in self._order.get(tenant, {}).items()
+            if self._alive.get((tenant, digest), 0.0) > self._clock()
+        }
 
     async def ping(self) -> None:
         """Does nothing: the store is always there."""

@@ -25,9 +25,9 @@ def version_order(tenant: str) -> bytes:
     return f"n:{{{tenant}}}".encode()
 
 
-def version_alive(tenant: str, digest: bytes) -> bytes:
-    """String: there while a process of this version runs."""
-    return f"a:{{{tenant}}}:{digest.hex()}".encode()
+def version_alive(tenant: str) -> bytes:
+    """Hash: version digest, as bytes -> until when its processes count as running, in Unix ms."""
+    return f"a:{{{tenant}}}".encode()
 
 
 def erasures(tenant: str) -> bytes:

@@ -38,13 +38,15 @@ end
 return held
 """
 _NEWEST = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function newest(order)
   local top = 0
   for _, number in ipairs(redis.call('HVALS', order)) do top = math.max(top, tonumber(number)) end
   return top
 end
 """
-# KEYS: lease, profile, versions, order. ARGV: token, value, seconds to live, header that was seen,
+# KEYS: lease, profile, versions, order, alive. ARGV: token, value, seconds to live, header that was seen,
 # version digest, version digest in hex, version.
 _COMMIT = (
     _NEWEST
@@ -61,12 +63,17 @@ if not mine then
   mine = newest(KEYS[4]) + 1
   redis.call('HSET', KEYS[4], ARGV[5], mine)
 end
-local theirs = layout == {codec.LAYOUT} and redis.call('HGET', KEYS[4],
-  string.sub(header, {codec.VERSION_AT + 1}, {codec.VERSION_AT + 8}))
+local theirs = 0
+if layout == {codec.LAYOUT} then
+  local digest = string.sub(header, {codec.VERSION_AT + 1}, {codec.VERSION_AT + 8})
+  if tonumber(redis.call('HGET', KEYS[5], digest) or 0) > now then
+    theirs = tonumber(redis.call('HGET', KEYS[4], digest) or 0)
+  end
+end
 local outcome = 'stored'
 if known and epoch(header) ~= epoch(ARGV[2]) then outcome = 'erased'
 elseif holder ~= ARGV[1] and header ~= ARGV[4] then outcome = 'overtaken'
-elseif theirs and tonumber(theirs) > mine then outcome = 'outdated'
+elseif theirs > mine then outcome = 'outdated'
 else
   redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
   redis.call('HSET', KEYS[3], ARGV[6], ARGV[7])
@@ -82,12 +89,19 @@ _ANNOUNCE = (
     _NEWEST
     + """
 local mine = tonumber(redis.call('HGET', KEYS[2], ARGV[1]))
-local begins = ARGV[5] == '1' and redis.call('EXISTS', KEYS[3]) == 0
+local begins = ARGV[5] == '1' and tonumber(redis.call('HGET', KEYS[3], ARGV[1]) or 0) <= now
 local top = newest(KEYS[2])
 if not mine or (begins and mine < top) then redis.call('HSET', KEYS[2], ARGV[1], top + 1) end
 redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
-redis.call('SET', KEYS[3], '', 'PX', ARGV[4])
-return redis.call('HGETALL', KEYS[2])
+redis.call('HSET', KEYS[3], ARGV[1], string.format('%.0f', now + ARGV[4]))
+local running, known = {}, redis.call('HGETALL', KEYS[3])
+for i = 1, #known, 2 do
+  if tonumber(known[i + 1]) > now then
+    running[#running + 1] = known[i]
+    running[#running + 1] = redis.call('HGET', KEYS[2], known[i])
+  end
+end
+return running
 """
 )
 # KEYS: profiles.
@@ -199,6 +213,7 @@ class RedisProfiles:
             keys.profile(lease.key),
             keys.versions(tenant),
             keys.version_order(tenant),
+            keys.version_alive(tenant),
         ]
         made_by = (digest, digest.hex().encode(), version.to_json())
         outcome: CommitOutcome = (
@@ -226,7 +241,7 @@ class RedisProfiles:
         names = [
             keys.versions(tenant),
             keys.version_order(tenant),
-            keys.version_alive(tenant, digest),
+            keys.version_alive(tenant),
         ]
         made_by = (digest, digest.hex().encode(), version.to_json())
         flat = await self._client.run(

@@ -186,6 +186,13 @@ async def test_no_more_are_renewed_at_a_time_than_may_wait(
     assert process.model.calls == 1
 
 
+async def test_what_a_trial_left_behind_is_replaced(world: World) -> None:
+    await world.put(U, request=ASKED, made_with=NEW)
+    old = world.process(made_with=OLD)
+    assert (await old.service.profile(ASKED)).status == "stale"
+    assert (await renewed(old)).version == OLD.to_json()
+
+
 async def test_versions_are_announced_and_followed(world: World) -> None:
     old = Versions(store=world.store, tenant=TENANT, own=OLD, alive_s=0.03)
     new = Versions(store=world.store, tenant=TENANT, own=NEW, alive_s=0.03)

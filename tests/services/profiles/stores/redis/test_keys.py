@@ -23,7 +23,6 @@ def names(tenant: str) -> list[bytes]:
     given = {
         "tenant": tenant,
         "user_id": "a{b}:c",
-        "digest": bytes(8),
         "key": ProfileKey(tenant, "item", "{other}"),
     }
     return [
