@@ -1,4 +1,4 @@
-"""All stores in one Redis server, and what touches the keys of several of them.
+"""All stores in Redis, and what touches the keys of several of them.
 
 The only place where keys of different stores meet is the erasure below: one script, so that no
 other command runs between its steps.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from services.profiles.stores import codec
 from services.profiles.stores.redis import keys
 from services.profiles.stores.redis.catalogue import RedisCatalogue
-from services.profiles.stores.redis.client import RedisClient
+from services.profiles.stores.redis.client import RedisClient, open_redis_client
 from services.profiles.stores.redis.erasures import RedisErasures
 from services.profiles.stores.redis.interactions import RedisInteractions
 from services.profiles.stores.redis.profiles import RedisProfiles
@@ -60,7 +60,7 @@ return erased
 
 @dataclass(frozen=True, slots=True)
 class RedisStores:
-    """Stores of all processes that use one Redis server. They share `client`."""
+    """Stores of all processes that use one Redis. They share `client`."""
 
     client: RedisClient
     profiles: RedisProfiles
@@ -87,7 +87,7 @@ class RedisStores:
             ]
         now_ms = time.time_ns() // 1_000_000
         args = (key.id.encode(), keys.REFRESH_GROUP, self.erasure_ttl_s, now_ms)
-        return bool(await self.client.run(_ERASE, names, *args))
+        return bool(await self.client.write(_ERASE, names, *args))
 
     async def aclose(self) -> None:
         """Closes all connections."""
@@ -95,14 +95,12 @@ class RedisStores:
 
 
 def open_redis_stores(settings: Settings) -> RedisStores:
-    """Returns the stores in the Redis that the settings name; connects on first use."""
-    password = settings.redis_password
-    client = RedisClient(
-        url=settings.redis_url.get_secret_value(),
-        password=password.get_secret_value() if password else None,
-        timeout_s=settings.redis_timeout_s,
-        connections=settings.redis_connections,
-    )
+    """Returns the stores in the Redis that the settings name; connects on first use.
+
+    Raises:
+        ValueError: As `open_redis_client` does.
+    """
+    client = open_redis_client(settings)
     return RedisStores(
         client=client,
         profiles=RedisProfiles(client, lease_s=settings.lease_s),
