@@ -181,7 +181,7 @@ class ProfileStore(Protocol):
         ...
 
     async def ping(self) -> None:
-        """Raises StoreUnavailable unless the store answers."""
+        """Raises StoreUnavailable unless the store answers, and WritesFail unless it keeps writes."""
         ...
 
 

@@ -33,9 +33,6 @@ Command = tuple[bytes | str | int, ...]
 
 LOGGER = logging.getLogger(__name__)
 
-_PROOF_S = 2.0
-"""How long a write that succeeded proves that writes succeed."""
-
 _LEAVE_PAUSE_S = 0.25
 """The pool is emptied at most so often: the server may stay a replica, and reads go on."""
 
@@ -90,7 +87,6 @@ class RedisClient:
         self._replicas = replicas
         self._replicas_ms = int(replicas_s * 1000)
         self._left_at = 0.0
-        self._proven_until = 0.0
 
     async def call(self, *command: bytes | str | int) -> Any:  # noqa: ANN401 - see the class
         """Sends one command and returns its reply."""
@@ -163,12 +159,8 @@ class RedisClient:
             if found := await requirements.fault(self):
                 raise StoreUnavailable(found)
             self._suitable = True
-        if time.monotonic() < self._proven_until:
-            await self.call("PING")
-            return
         command = ("SET", self.probe, b"", "PX", 10_000)
         await self._sent(lambda: self._send([command], acknowledged=True))
-        self._proven_until = time.monotonic() + _PROOF_S
 
     async def aclose(self) -> None:
         """Closes all connections."""
@@ -199,8 +191,7 @@ class RedisClient:
             return replies
         *replies, reached = replies
         if reached < self._replicas:
-            self._proven_until = 0.0
-            raise WritesFail(
+                raise WritesFail(
                 f"the write reached {reached} of {self._replicas} replicas of the profile store in "
                 "time, and may be lost or not; send it again"
             )
@@ -208,7 +199,6 @@ class RedisClient:
 
     async def _again(self, error: RedisError | OSError, send: Callable[[], Awaitable[T]]) -> T:
         """Sends once more if the server was demoted; else raises the error as StoreUnavailable."""
-        self._proven_until = 0.0
         if not demoted(error):
             raise unavailable(error) from error
         try:

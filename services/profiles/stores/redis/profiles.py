@@ -237,7 +237,7 @@ class RedisProfiles:
         return dict(zip(flat[::2], map(int, flat[1::2]), strict=True))
 
     async def ping(self) -> None:
-        """Writes a key of its own now and then, and sends a PING in between."""
+        """Writes a key of its own."""
         await self._client.prove()
 
 
