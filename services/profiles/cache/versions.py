@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from services.profiles.errors import StoreUnavailable
+from services.profiles.errors import StoreUnavailable, WritesFail
 from services.profiles.telemetry import LOGGER
 
 if TYPE_CHECKING:
@@ -55,9 +55,15 @@ class Versions:
         return document
 
     async def newer(self, digest: bytes) -> bool:
-        """Returns whether a version is newer than this process's own."""
+        """Returns whether a version is newer than this process's own.
+
+        True also while the store takes no writes and so cannot say: nothing can be replaced then.
+        """
         if digest not in self._order:
-            await self._announce(starting=False)
+            try:
+                await self._announce(starting=False)
+            except WritesFail:
+                return True
         return self._order.get(digest, 0) > self._order.get(self.digest, 0)
 
     @contextlib.asynccontextmanager

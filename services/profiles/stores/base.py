@@ -371,6 +371,14 @@ class Stores(Protocol):
         """
         ...
 
+    async def fault(self) -> str | None:
+        """Returns what must be changed before the stores can serve, as one line; None for nothing.
+
+        Raises:
+            StoreUnavailable: They cannot be asked now.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Closes the connections that the stores share."""
         ...

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from redis.crc import key_slot
 from redis.exceptions import MovedError, NoScriptError, RedisError
 
-from services.profiles.errors import StoreUnavailable, WritesFail
+from services.profiles.errors import NotReplicated, StoreUnavailable
 from services.profiles.stores.redis import address, keys, requirements
 from services.profiles.stores.redis.faults import code_of, demoted, unavailable
 from services.profiles.stores.redis.pool import ClusterMap, open_pool
@@ -111,7 +111,7 @@ class RedisClient:
         """Runs a Lua script whose writes are acknowledged to a caller.
 
         Raises:
-            WritesFail: Fewer replicas have the writes than was asked for. They are not undone.
+            NotReplicated: Fewer replicas have the writes than was asked for. They are not undone.
         """
         if not self._replicas:
             return await self.run(script, keys, *args)
@@ -135,7 +135,7 @@ class RedisClient:
             acknowledged: Whether they hold writes that are acknowledged to a caller.
 
         Raises:
-            WritesFail: As `write` does.
+            NotReplicated: As `write` does.
         """
 
         async def send() -> list[Any]:
@@ -191,7 +191,7 @@ class RedisClient:
             return replies
         *replies, reached = replies
         if reached < self._replicas:
-                raise WritesFail(
+            raise NotReplicated(
                 f"the write reached {reached} of {self._replicas} replicas of the profile store in "
                 "time, and may be lost or not; send it again"
             )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from services.profiles.stores import codec
-from services.profiles.stores.redis import keys
+from services.profiles.stores.redis import keys, requirements
 from services.profiles.stores.redis.catalogue import RedisCatalogue
 from services.profiles.stores.redis.client import RedisClient, open_redis_client
 from services.profiles.stores.redis.erasures import RedisErasures
@@ -88,6 +88,10 @@ class RedisStores:
         now_ms = time.time_ns() // 1_000_000
         args = (key.id.encode(), keys.REFRESH_GROUP, self.erasure_ttl_s, now_ms)
         return bool(await self.client.write(_ERASE, names, *args))
+
+    async def fault(self) -> str | None:
+        """Asks what Redis is, and which commands the user may run."""
+        return await requirements.fault(self.client)
 
     async def aclose(self) -> None:
         """Closes all connections."""
