@@ -75,9 +75,10 @@ INSIDE: tuple[tuple[str, ...], ...] = (
 )
 """Each command of scripts and transactions on the key K, in an order in which each is valid."""
 
-# KEYS: a key of its own. ARGV: commands as JSON. Returns those that the user may not run: before
-# Redis 7 an error says "can't", since then "ACL failure". Other errors, such as READONLY, pass by.
+# KEYS: a key of its own. ARGV: commands as JSON. Returns those that the user may not run. An error
+# of this kind has one of four forms, by version; other errors, such as READONLY, pass by themselves.
 _REFUSED = """
+local forms = {'ACL failure', 'NOPERM', "can't run this command", "can't access at least"}
 local refused = {}
 for _, row in ipairs(ARGV) do
   local command = cjson.decode(row)
@@ -87,8 +88,8 @@ for _, row in ipairs(ARGV) do
   end
   local reply = redis.pcall(unpack(command))
   local why = type(reply) == 'table' and reply.err or ''
-  if string.find(why, 'ACL failure') or string.find(why, 'NOPERM') or string.find(why, "can't ") then
-    refused[#refused + 1] = name
+  for _, form in ipairs(forms) do
+    if string.find(why, form, 1, true) then refused[#refused + 1] = name end
   end
 end
 return refused

@@ -37,8 +37,9 @@ if layout == {codec.LAYOUT} or layout == {codec.TOMBSTONE} then
   now = math.max(now, (struct.unpack('<I8', value, {codec.EPOCH_AT + 1})) + 1)
 end
 local erased = layout == {codec.LAYOUT} and 1 or 0
+-- First what frees memory: a script that has written is not refused when the memory is full.
+redis.call('DEL', KEYS[1], KEYS[2])
 redis.call('SET', KEYS[1], struct.pack('<BI8', {codec.TOMBSTONE}, now), 'EX', ARGV[3])
-redis.call('DEL', KEYS[2])
 if #KEYS == 2 then return erased end
 redis.call('HSET', KEYS[10], ARGV[1], ARGV[4])
 redis.call('DEL', KEYS[3])
