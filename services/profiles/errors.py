@@ -197,3 +197,11 @@ class StoreUnavailable(ReclmError):
 
     code = "store-unavailable"
     retry_after = 2.0
+
+
+class WritesFail(StoreUnavailable):
+    """The store answers, but does not keep what it is given; what it has can still be read."""
+
+
+class NotReplicated(WritesFail):
+    """The store has a write, but on fewer replicas than is asked for: a failover may undo it."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from reclm_client.schemas.health import Dependency as State
-from services.profiles.errors import ReclmError
+from services.profiles.errors import ReclmError, WritesFail
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,16 +41,19 @@ class Dependency:
     async def state(self) -> State:
         """Asks how the dependency is doing, within two seconds."""
         started = time.perf_counter()
+        status: Literal["up", "degraded", "down"] = "up"
         error = None
         try:
             async with asyncio.timeout(_CHECK_S):
                 await self.check()
         except TimeoutError:
-            error = f"no answer within {_CHECK_S:g} s"
+            status, error = "down", f"no answer within {_CHECK_S:g} s"
+        except WritesFail as raised:
+            status, error = "degraded", raised.detail
         except ReclmError as raised:
-            error = raised.detail
+            status, error = "down", raised.detail
         latency_ms = round((time.perf_counter() - started) * 1000, 2)
-        return State("up" if error is None else "down", latency_ms, error)
+        return State(status, latency_ms, error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import shutil
@@ -15,8 +16,10 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from services.profiles.access.keyring import Keyring
+from services.profiles.errors import StoreUnavailable
 from services.profiles.settings import Settings
-from services.profiles.telemetry import configure_logging
+from services.profiles.stores.registry import fault_of
+from services.profiles.telemetry import LOGGER, configure_logging
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -60,13 +63,14 @@ def serve(*, host: str, port: int, workers: int) -> int:
         The exit status: 0 after an orderly shutdown, 3 when the app could not start.
 
     Raises:
-        SettingsError: Other machines could reach the port without a key, or several workers would
-            not share their store.
+        SettingsError: Other machines could reach the port without a key, several workers would not
+            share their store, or the store is not one that the service can use.
     """
     settings = Settings()
     require_keys(settings, host)
     require_shared_store(settings, workers)
     configure_logging(settings.log_level)
+    require_usable_store(settings)
     # Read when NumPy is first imported. The product of a matrix and a vector is bound by memory: more
     # threads do not make it faster, and they spin on the cores that other requests need.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -129,6 +133,23 @@ def require_shared_store(settings: Settings, workers: int) -> None:
             f"RECLM_STORE=memory keeps everything in one process, and {workers} workers are several: "
             "use --workers 1, or RECLM_STORE=redis"
         )
+
+
+def require_usable_store(settings: Settings) -> None:
+    """Refuses a store that would never serve: too old, of another kind, or without permissions.
+
+    One that is down does not prevent a start: the service waits for it, and says so in /readyz.
+
+    Raises:
+        SettingsError: With what must be changed.
+    """
+    try:
+        fault = asyncio.run(fault_of(settings))
+    except StoreUnavailable as error:
+        LOGGER.warning("starting without the store", extra={"data": {"why": error.detail}})
+        return
+    if fault is not None:
+        raise SettingsError(fault)
 
 
 def _is_loopback(address: str) -> bool:

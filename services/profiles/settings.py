@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from services.profiles.access.secret_files import SecretFiles
@@ -34,6 +34,12 @@ class Settings(BaseSettings):
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     redis_password: SecretStr | None = None
     """For a URL without a password."""
+    redis_sentinel_password: SecretStr | None = None
+    """Of the Sentinels, where they have one; RECLM_REDIS_PASSWORD is that of the servers."""
+    redis_wait_replicas: NonNegativeInt = 0
+    """How many replicas must have a write before a caller is told that it succeeded."""
+    redis_wait_s: PositiveFloat = 0.5
+    """How long they may take; less than RECLM_REDIS_TIMEOUT_S."""
     redis_timeout_s: PositiveFloat = 1.0
     redis_connections: PositiveInt = 64
     profile_ttl_s: PositiveInt = 90 * 24 * 3600

@@ -87,8 +87,8 @@ def prepare(home: Path, steps: Steps, *, model: str = MODEL) -> StackParts:
     vllm_url = None if local else os.environ.get("RECLM_VLLM_URL") or None
     if redis_url is not None:
         shown = probes.without_secrets(redis_url)
-        if fault := probes.redis_fault(redis_url, password=_redis_password()):
-            raise StackError(f"the Redis at RECLM_REDIS_URL, {shown}, does not answer: {fault}")
+        if fault := probes.store_fault(_settings()):
+            raise StackError(f"the Redis at RECLM_REDIS_URL, {shown}, cannot be used: {fault}")
         steps.say(f"Redis: using {shown}")
     if vllm_url is not None:
         model = os.environ.get("RECLM_MODEL") or model
@@ -269,11 +269,6 @@ def start_service(
         fault=lambda: probes.service_fault(url),
         timeout_s=_SERVICE_READY_S,
     )
-
-
-def _redis_password() -> str | None:
-    password = _settings().redis_password
-    return password.get_secret_value() if password else None
 
 
 def _settings() -> Settings:

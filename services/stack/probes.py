@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit, urlunsplit
+import asyncio
+import re
+from typing import TYPE_CHECKING
 
 import httpx
 from redis import Redis
 from redis.exceptions import RedisError
 
+from services.profiles.errors import StoreUnavailable
+from services.profiles.stores.registry import fault_of
+
+if TYPE_CHECKING:
+    from services.profiles.settings import Settings
+
 _TIMEOUT_S = 5.0
 
 
-def redis_fault(url: str, *, password: str | None = None) -> str | None:
-    """Checks a Redis server with PING; `password` is for a URL without one."""
+def store_fault(settings: Settings) -> str | None:
+    """Checks that the service could use the store of these settings."""
+    try:
+        return asyncio.run(fault_of(settings))
+    except StoreUnavailable as error:
+        return error.detail
+
+
+def redis_fault(url: str) -> str | None:
+    """Checks a Redis server with PING."""
     limits = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
     try:
-        with Redis.from_url(url, password=password, **limits) as client:
+        with Redis.from_url(url, **limits) as client:
             client.ping()
     except (RedisError, ValueError) as error:
         return str(error)
@@ -49,5 +65,4 @@ def service_fault(url: str) -> str | None:
 
 def without_secrets(url: str) -> str:
     """Returns a URL without user and password, safe to print."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return re.sub("://[^/?#]*@", "://", url, count=1)

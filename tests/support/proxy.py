@@ -56,6 +56,10 @@ class Proxy:
         self._target = port
         self._do(self._drop())
 
+    def redirect(self, port: int) -> None:
+        """Forwards new connections to another server; the existing ones stay as they are."""
+        self._target = port
+
     def close(self) -> None:
         self._do(self._drop())
         self._loop.call_soon_threadsafe(self._server.close)

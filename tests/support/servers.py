@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,14 @@ from services.assets.home import reclm_home
 from tests.support.processes import ServerProcess, free_port
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+
+def redis_binary() -> str:
+    """Returns the server to test on; RECLM_TEST_REDIS_SERVER names another, such as valkey-server."""
+    given = os.environ.get("RECLM_TEST_REDIS_SERVER") or shutil.which("redis-server")
+    return given or str(get_model("redis-server", home=reclm_home()))
 
 
 class RedisServer:
@@ -25,15 +33,24 @@ class RedisServer:
     Args:
         folder: For its log and data.
         persistent: Whether to append every write to a file that a restart loads.
+        port: To listen on; a free one if it is not given.
+        options: More of its options, as on its command line.
     """
 
-    def __init__(self, folder: Path, *, persistent: bool = False) -> None:
-        binary = shutil.which("redis-server") or str(get_model("redis-server", home=reclm_home()))
-        self.port = free_port()
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        persistent: bool = False,
+        port: int | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
+        binary = redis_binary()
+        self.port = port or free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         command = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
         command += ["--save", "", "--appendonly", "yes" if persistent else "no"]
-        command += ["--appendfsync", "always"]
+        command += ["--appendfsync", "always", *options]
         self.process = ServerProcess(command, log=folder / "redis.log", env={})
 
     def start(self) -> None:

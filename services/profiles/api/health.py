@@ -29,12 +29,12 @@ async def readyz(parts: ServiceParts, response: Response) -> Readiness:
     dependencies = parts.dependencies
     states = await asyncio.gather(*(dependency.state() for dependency in dependencies))
     found = list(zip(dependencies, states, strict=True))
-    down = [dependency for dependency, state in found if state.status == "down"]
-    unready = any(dependency.vital for dependency in down)
+    unready = any(dependency.vital and state.status == "down" for dependency, state in found)
+    troubled = any(state.status != "up" for state in states)
     if unready:
         response.status_code = 503
     return Readiness(
-        status="unready" if unready else "degraded" if down else "ready",
+        status="unready" if unready else "degraded" if troubled else "ready",
         dependencies={dependency.name: state for dependency, state in found},
         version=parts.profiles.version,
     )

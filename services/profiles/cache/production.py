@@ -19,6 +19,7 @@ from services.profiles.errors import (
     MalformedGeneration,
     ModelUnavailable,
     NothingToRead,
+    NotReplicated,
     Overloaded,
     ProfileErased,
     ReclmError,
@@ -266,11 +267,17 @@ class Production:
         )
 
     async def _commit(self, lease: Lease, value: bytes) -> None:
-        """Stores a value. What hinders it is logged and counted: the callers get their answer."""
+        """Stores a value. What else hinders it is logged and counted: callers get their answer.
+
+        Raises:
+            NotReplicated: It is stored, but not on as many replicas as the deployment asks for.
+        """
         try:
             outcome = await self._store.commit(
                 lease, value, ttl_s=self._ttl_s, version=self._versions.own
             )
+        except NotReplicated:
+            raise
         except StoreUnavailable as error:
             self._metrics.commits.labels("failed").inc()
             LOGGER.warning("a profile could not be stored", extra={"data": {"why": error.detail}})

@@ -267,7 +267,13 @@ class ProfileService:
             done, _ = await asyncio.wait({task}, timeout=timeout)
             if done:
                 return task.result()
-        except (ModelUnavailable, MalformedGeneration, EncoderUnavailable, Overloaded) as error:
+        except (
+            ModelUnavailable,
+            MalformedGeneration,
+            EncoderUnavailable,
+            Overloaded,
+            StoreUnavailable,
+        ) as error:
             if not request.fallback or (stored is None and not request.lenient):
                 raise
             status = "degraded" if stored is None else "stale"

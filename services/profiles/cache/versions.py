@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from services.profiles.errors import StoreUnavailable
+from services.profiles.errors import StoreUnavailable, WritesFail
 from services.profiles.telemetry import LOGGER
 
 if TYPE_CHECKING:
@@ -56,9 +56,15 @@ class Versions:
         return document
 
     async def newer(self, digest: bytes) -> bool:
-        """Returns whether a version is newer than this process's own, and running."""
+        """Returns whether a version is newer than this process's own, and running.
+
+        True also while the store takes no writes and so cannot say: nothing can be replaced then.
+        """
         if digest not in self._running and digest not in self._gone:
-            await self._announce(starting=False)
+            try:
+                await self._announce(starting=False)
+            except WritesFail:
+                return True
             if digest not in self._running:
                 self._gone.add(digest)  # until the next time that all are read
         return self._running.get(digest, 0) > self._running.get(self.digest, 0)

@@ -181,7 +181,7 @@ class ProfileStore(Protocol):
         ...
 
     async def ping(self) -> None:
-        """Raises StoreUnavailable unless the store answers."""
+        """Raises StoreUnavailable unless the store answers, and WritesFail unless it keeps writes."""
         ...
 
 
@@ -368,6 +368,14 @@ class Stores(Protocol):
 
         Raises:
             StoreUnavailable: As the stores do.
+        """
+        ...
+
+    async def fault(self) -> str | None:
+        """Returns what must be changed before the stores can serve, as one line; None for nothing.
+
+        Raises:
+            StoreUnavailable: They cannot be asked now.
         """
         ...
 

@@ -41,6 +41,10 @@ class MemoryStores:
             self.erasures.add(key.tenant, key.id, now_ms)
         return self.profiles.bury(key, now_ms, ttl_s=self.erasure_ttl_s)
 
+    async def fault(self) -> str | None:
+        """Finds nothing: memory can always be used."""
+        return None
+
     async def aclose(self) -> None:
         """Holds nothing to close."""
 

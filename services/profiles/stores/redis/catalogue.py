@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from services.profiles.domain.profile import Item
@@ -11,9 +12,9 @@ from services.profiles.stores.redis import keys
 from services.profiles.stores.search import from_cursor, matches, terms, to_cursor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from services.profiles.stores.redis.client import RedisClient
+    from services.profiles.stores.redis.client import Command, RedisClient
 
 _SCAN_LIMIT = 5_000
 """Most index entries that one search reads before it returns a cursor."""
@@ -23,7 +24,7 @@ _SCAN_STEP = 250
 
 
 class RedisCatalogue:
-    """A catalogue in one Redis server; `client` is shared, and closed by its owner."""
+    """A catalogue in Redis; `client` is shared, and closed by its owner."""
 
     def __init__(self, client: RedisClient) -> None:
         self._client = client
@@ -44,22 +45,23 @@ class RedisCatalogue:
             return
         latest = {item.id: item for item in items}
         before = await self.get_items(tenant, list(latest))
-        added = {_term(word, item.id): 0 for item in latest.values() for word in terms(item.title)}
+        added = {_term(word, item.id) for item in latest.values() for word in terms(item.title)}
         removed = {
             _term(word, old.id) for old in before if old is not None for word in terms(old.title)
-        } - added.keys()
+        } - added
         rows = {
             item.id: json.dumps([item.title, item.category, item.description], ensure_ascii=False)
             for item in latest.values()
         }
-        async with self._client.transaction() as pipeline:
-            pipeline.hset(keys.items(tenant), mapping=rows)
-            pipeline.zadd(keys.item_order(tenant), dict.fromkeys(rows, 0))
-            if removed:
-                pipeline.zrem(keys.item_terms(tenant), *removed)
-            if added:
-                pipeline.zadd(keys.item_terms(tenant), added)
-            await pipeline.execute()
+        commands: list[Command] = [
+            ("HSET", keys.items(tenant), *chain.from_iterable(rows.items())),
+            ("ZADD", keys.item_order(tenant), *_without_score(rows)),
+        ]
+        if removed:
+            commands.append(("ZREM", keys.item_terms(tenant), *removed))
+        if added:
+            commands.append(("ZADD", keys.item_terms(tenant), *_without_score(added)))
+        await self._client.transaction(*commands, acknowledged=True)
 
     async def delete_item(self, tenant: str, id: str) -> bool:  # noqa: A002 - the field's name
         """Removes an item with its search terms."""
@@ -67,12 +69,13 @@ class RedisCatalogue:
         if item is None:
             return False
         members = [_term(word, id) for word in terms(item.title)]
-        async with self._client.transaction() as pipeline:
-            pipeline.hdel(keys.items(tenant), id)
-            pipeline.zrem(keys.item_order(tenant), id)
-            if members:
-                pipeline.zrem(keys.item_terms(tenant), *members)
-            removed, *_ = await pipeline.execute()
+        commands: list[Command] = [
+            ("HDEL", keys.items(tenant), id),
+            ("ZREM", keys.item_order(tenant), id),
+        ]
+        if members:
+            commands.append(("ZREM", keys.item_terms(tenant), *members))
+        removed, *_ = await self._client.transaction(*commands, acknowledged=True)
         return bool(removed)
 
     async def list_items(
@@ -120,6 +123,13 @@ class RedisCatalogue:
             "ZRANGEBYLEX", name, start, end, "LIMIT", 0, limit
         )
         return members
+
+
+def _without_score(members: Iterable[bytes | str]) -> Iterator[bytes | str | int]:
+    """Returns members for a ZADD in order of their bytes: all have the same score."""
+    for member in members:
+        yield 0
+        yield member
 
 
 def _term(word: str, id_: str) -> bytes:

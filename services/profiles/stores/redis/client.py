@@ -1,20 +1,40 @@
-"""One connection pool to one Redis server, with failures as StoreUnavailable."""
+"""One connection pool to Redis, with failures as StoreUnavailable.
+
+A server that was demoted to a replica refuses writes, but its connections stay open. So whoever is
+told READONLY (or MOVED, in a cluster) empties the pool and asks once more: new connections go to
+the server that the name, the Sentinels or the cluster give now.
+"""
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, Any
+import hashlib
+import logging
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.asyncio import Redis
+from redis.crc import key_slot
+from redis.exceptions import MovedError, NoScriptError, RedisError
 
-from services.profiles.errors import StoreUnavailable
+from services.profiles.errors import NotReplicated, StoreUnavailable
+from services.profiles.stores.redis import address, keys, requirements
+from services.profiles.stores.redis.faults import code_of, demoted, unavailable
+from services.profiles.stores.redis.pool import ClusterMap, open_pool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from pydantic import SecretStr
+
+    from services.profiles.settings import Settings
+
+T = TypeVar("T")
+Command = tuple[bytes | str | int, ...]
+
+LOGGER = logging.getLogger(__name__)
+
+_LEAVE_PAUSE_S = 0.25
+"""The pool is emptied at most so often: the server may stay a replica, and reads go on."""
 
 
 class RedisClient:
@@ -23,57 +43,200 @@ class RedisClient:
     Replies are typed Any, since the types that redis-py declares are too wide to be useful.
 
     Args:
-        url: redis://, rediss:// or unix:// with credentials and database.
+        url: As `address.parse` reads it.
         timeout_s: Limit for connecting, and for each reply.
         connections: Most connections of this process.
         password: For a URL without a password.
+        sentinel_password: Of the Sentinels.
+        tenant: Whose keys are used; in a cluster, only theirs can be.
+        replicas: How many replicas must have an acknowledged write.
+        replicas_s: How long to wait for them; less than `timeout_s`.
+
+    Raises:
+        ValueError: The URL cannot be used, or the reply to a write would come too late.
     """
 
     def __init__(
-        self, *, url: str, timeout_s: float, connections: int, password: str | None = None
+        self,
+        *,
+        url: str,
+        timeout_s: float,
+        connections: int,
+        password: str | None = None,
+        sentinel_password: str | None = None,
+        tenant: str = "default",
+        replicas: int = 0,
+        replicas_s: float = 0.5,
     ) -> None:
-        pool = BlockingConnectionPool.from_url(
-            url,
-            password=password,
-            max_connections=connections,
-            timeout=timeout_s,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            # A pooled connection may be closed since the server restarted: try once more.
-            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+        if replicas and replicas_s >= timeout_s:
+            raise ValueError(
+                f"RECLM_REDIS_WAIT_S ({replicas_s:g}) must be less than RECLM_REDIS_TIMEOUT_S "
+                f"({timeout_s:g}): nobody would be there for the reply"
+            )
+        self.address = address.parse(url, password=password)
+        self.probe = keys.probe(tenant)
+        self._suitable = False
+        self._pool, self.directory = open_pool(
+            self.address,
+            slot=key_slot(self.probe),
+            timeout_s=timeout_s,
+            connections=connections,
+            sentinel_password=sentinel_password,
         )
-        self._redis = Redis.from_pool(pool)
+        self._redis = Redis.from_pool(self._pool)
+        self._replicas = replicas
+        self._replicas_ms = int(replicas_s * 1000)
+        self._left_at = 0.0
 
     async def call(self, *command: bytes | str | int) -> Any:  # noqa: ANN401 - see the class
         """Sends one command and returns its reply."""
-        with _unavailable():
+        try:
             # redis-py does not type this method.
             return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
+        except (RedisError, OSError) as error:
+            return await self._again(
+                error,
+                lambda: self._redis.execute_command(*command),  # type: ignore[no-untyped-call]
+            )
 
     async def run(self, script: str, keys: list[bytes], *args: bytes | int) -> Any:  # noqa: ANN401
         """Runs a Lua script, by its hash if the server has it."""
-        with _unavailable():
-            return await self._redis.register_script(script)(keys=keys, args=list(args))
+        registered = self._redis.register_script(script)
+        try:
+            return await registered(keys=keys, args=list(args))
+        except (RedisError, OSError) as error:
+            return await self._again(error, lambda: registered(keys=keys, args=list(args)))
 
-    @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Any]:
-        """Collects commands that `execute` sends as one MULTI."""
-        with _unavailable():
-            async with self._redis.pipeline(transaction=True) as pipeline:
-                yield pipeline
+    async def write(self, script: str, keys: list[bytes], *args: bytes | int) -> Any:  # noqa: ANN401
+        """Runs a Lua script whose writes are acknowledged to a caller.
+
+        Raises:
+            NotReplicated: Fewer replicas have the writes than was asked for. They are not undone.
+        """
+        if not self._replicas:
+            return await self.run(script, keys, *args)
+        digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+        given = (len(keys), *keys, *args)
+
+        async def send() -> Any:  # noqa: ANN401
+            try:
+                (reply,) = await self._send([("EVALSHA", digest, *given)], acknowledged=True)
+            except NoScriptError:
+                (reply,) = await self._send([("EVAL", script, *given)], acknowledged=True)
+            return reply
+
+        return await self._sent(send)
+
+    async def transaction(self, *commands: Command, acknowledged: bool = False) -> list[Any]:
+        """Sends commands as one MULTI in one round trip, and returns their replies.
+
+        Args:
+            commands: What to send.
+            acknowledged: Whether they hold writes that are acknowledged to a caller.
+
+        Raises:
+            NotReplicated: As `write` does.
+        """
+
+        async def send() -> list[Any]:
+            sent = [("MULTI",), *commands, ("EXEC",)]
+            *_, replies = await self._send(sent, acknowledged=acknowledged)
+            for reply in replies:
+                if isinstance(reply, RedisError):
+                    raise reply
+            return list(replies)
+
+        return await self._sent(send)
+
+    async def prove(self) -> None:
+        """Checks that the server answers and takes writes, and once that it can serve at all.
+
+        Raises:
+            WritesFail: It answers, but takes no writes.
+            StoreUnavailable: It does not answer, or is not fit, as `requirements` says.
+        """
+        if not self._suitable:
+            if found := await requirements.fault(self):
+                raise StoreUnavailable(found)
+            self._suitable = True
+        command = ("SET", self.probe, b"", "PX", 10_000)
+        await self._sent(lambda: self._send([command], acknowledged=True))
 
     async def aclose(self) -> None:
         """Closes all connections."""
         await self._redis.aclose()
-        await self._redis.connection_pool.disconnect()
+        await self._pool.disconnect()
+        if self.directory is not None:
+            await self.directory.aclose()
+
+    async def _sent(self, send: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await send()
+        except (RedisError, OSError) as error:
+            return await self._again(error, send)
+
+    async def _send(self, commands: Sequence[Command], *, acknowledged: bool) -> list[Any]:
+        """Sends commands over one connection in one round trip, and waits for replicas if asked."""
+        waits = acknowledged and self._replicas > 0
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)
+            if waits:
+                pipeline.execute_command("WAIT", self._replicas, self._replicas_ms)
+            replies = await pipeline.execute(raise_on_error=False)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        if not waits:
+            return replies
+        *replies, reached = replies
+        if reached < self._replicas:
+            raise NotReplicated(
+                f"the write reached {reached} of {self._replicas} replicas of the profile store in "
+                "time, and may be lost or not; send it again"
+            )
+        return replies
+
+    async def _again(self, error: RedisError | OSError, send: Callable[[], Awaitable[T]]) -> T:
+        """Sends once more if the server was demoted; else raises the error as StoreUnavailable."""
+        if not demoted(error):
+            raise unavailable(error) from error
+        try:
+            await self._leave(error)
+            return await send()
+        except (RedisError, OSError) as second:
+            raise unavailable(second) from second
+
+    async def _leave(self, error: RedisError | OSError) -> None:
+        """Empties the pool; connections in use are closed when they are given back."""
+        if isinstance(error, MovedError) and isinstance(self.directory, ClusterMap):
+            self.directory.hint((error.host, error.port))
+        now = time.monotonic()
+        if now - self._left_at < _LEAVE_PAUSE_S:
+            return
+        self._left_at = now
+        LOGGER.warning("leaving a Redis server", extra={"data": {"why": code_of(error)}})
+        await self._pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]
+        await self._pool.disconnect(inuse_connections=False)
 
 
-@contextlib.contextmanager
-def _unavailable() -> Iterator[None]:
-    """Raises errors of redis-py as StoreUnavailable, without the server's address."""
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise StoreUnavailable(
-            f"the profile store does not answer ({type(error).__name__}); try again shortly"
-        ) from error
+def open_redis_client(settings: Settings) -> RedisClient:
+    """Returns a client of the Redis that the settings name; connects on first use.
+
+    Raises:
+        ValueError: As `RedisClient` does.
+    """
+
+    def shown(secret: SecretStr | None) -> str | None:
+        return secret.get_secret_value() if secret else None
+
+    return RedisClient(
+        url=settings.redis_url.get_secret_value(),
+        password=shown(settings.redis_password),
+        sentinel_password=shown(settings.redis_sentinel_password),
+        timeout_s=settings.redis_timeout_s,
+        connections=settings.redis_connections,
+        tenant=settings.tenant,
+        replicas=settings.redis_wait_replicas,
+        replicas_s=settings.redis_wait_s,
+    )

@@ -54,7 +54,7 @@ return taken
 
 
 class RedisInteractions:
-    """Interactions in one Redis server.
+    """Interactions in Redis.
 
     Args:
         client: Shared with the other stores, closed by its owner.
@@ -82,7 +82,7 @@ class RedisInteractions:
             profile = keys.profile(ProfileKey(tenant, "user", user_id))
             names += [keys.interactions(tenant, user_id), profile]
             rows += [user_id.encode(), (epochs or {}).get(user_id, -1), len(of_user), *of_user]
-        taken = await self._client.run(_APPEND, names, self._cap, self._ttl_ms, *rows)
+        taken = await self._client.write(_APPEND, names, self._cap, self._ttl_ms, *rows)
         return {user: count for user, count in zip(members, taken, strict=True) if count}
 
     async def history(self, tenant: str, user_id: str, *, limit: int) -> list[str]:

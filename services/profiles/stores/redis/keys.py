@@ -98,3 +98,8 @@ def item_terms(tenant: str) -> bytes:
 def scorers(tenant: str) -> bytes:
     """Hash: `active` and `previous` -> names of scorer bundles."""
     return f"s:{{{tenant}}}".encode()
+
+
+def probe(tenant: str) -> bytes:
+    """String: what is written to see that writes succeed, and which commands may be used."""
+    return f"w:{{{tenant}}}".encode()

@@ -120,7 +120,7 @@ else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 
 
 class RedisProfiles:
-    """Profiles in one Redis server.
+    """Profiles in Redis.
 
     Args:
         client: Shared with the other stores, closed by its owner.
@@ -181,11 +181,11 @@ class RedisProfiles:
     async def acquire(self, key: ProfileKey) -> Claim:
         """Takes the lease if nobody has it, and reads the profile, in one round trip."""
         token = secrets.token_hex(8).encode()
-        async with self._client.transaction() as pipeline:
-            pipeline.set(keys.lease(key), token, nx=True, px=self._lease_ms)
-            pipeline.get(keys.profile(key))
-            pipeline.get(keys.lease(key))
-            taken, value, holder = await pipeline.execute()
+        taken, value, holder = await self._client.transaction(
+            ("SET", keys.lease(key), token, "NX", "PX", self._lease_ms),
+            ("GET", keys.profile(key)),
+            ("GET", keys.lease(key)),
+        )
         if taken:
             return Claim(Lease(key, token, (value or b"")[: codec.HEADER_BYTES]), value)
         return _held(value, holder)
@@ -217,7 +217,9 @@ class RedisProfiles:
         ]
         made_by = (digest, digest.hex().encode(), version.to_json())
         outcome: CommitOutcome = (
-            await self._client.run(_COMMIT, names, lease.token, value, ttl_s, lease.seen, *made_by)
+            await self._client.write(
+                _COMMIT, names, lease.token, value, ttl_s, lease.seen, *made_by
+            )
         ).decode()
         return outcome
 
@@ -250,8 +252,8 @@ class RedisProfiles:
         return dict(zip(flat[::2], map(int, flat[1::2]), strict=True))
 
     async def ping(self) -> None:
-        """Sends a PING."""
-        await self._client.call("PING")
+        """Writes a key of its own."""
+        await self._client.prove()
 
 
 def _held(value: bytes | None, holder: bytes | None) -> Claim:

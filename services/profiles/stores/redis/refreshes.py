@@ -139,7 +139,7 @@ end
 
 
 class RedisRefreshes:
-    """A queue in one Redis server, for all workers of all hosts.
+    """A queue in Redis, for all workers of all hosts.
 
     Args:
         client: Shared with the other stores, closed by its owner.
@@ -159,7 +159,7 @@ class RedisRefreshes:
     async def schedule(self, tenant: str, user_ids: Sequence[str]) -> None:
         """Puts users into the queue, or puts off those that are there, in one round trip."""
         users = [user_id.encode() for user_id in dict.fromkeys(user_ids)]
-        await self._client.run(
+        await self._client.write(
             _SCHEDULE,
             [keys.refresh_due(tenant), keys.refresh_first(tenant), keys.refresh_tries(tenant)],
             self._quiet_ms,

@@ -27,7 +27,7 @@ return 1
 
 
 class RedisScorers:
-    """Active scorers in one Redis server.
+    """Active scorers in Redis.
 
     Args:
         client: Shared with the other stores, closed by its owner.
@@ -42,14 +42,14 @@ class RedisScorers:
 
     async def activate(self, tenant: str, name: str) -> ScorerNames:
         """Writes both names as one step; the active one is not its own predecessor."""
-        return _names(await self._client.run(_ACTIVATE, [keys.scorers(tenant)], name.encode()))
+        return _names(await self._client.write(_ACTIVATE, [keys.scorers(tenant)], name.encode()))
 
     async def swap(self, tenant: str, expected: ScorerNames) -> bool:
         """Exchanges the names if nobody else has changed them."""
         if expected.active is None or expected.previous is None:
             return False
         arguments = expected.active.encode(), expected.previous.encode()
-        return bool(await self._client.run(_SWAP, [keys.scorers(tenant)], *arguments))
+        return bool(await self._client.write(_SWAP, [keys.scorers(tenant)], *arguments))
 
 
 def _names(values: list[bytes | None]) -> ScorerNames:

@@ -1,4 +1,4 @@
-"""All stores in one Redis server, and what touches the keys of several of them.
+"""All stores in Redis, and what touches the keys of several of them.
 
 The only place where keys of different stores meet is the erasure below: one script, so that no
 other command runs between its steps.
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from services.profiles.stores import codec
-from services.profiles.stores.redis import keys
+from services.profiles.stores.redis import keys, requirements
 from services.profiles.stores.redis.catalogue import RedisCatalogue
-from services.profiles.stores.redis.client import RedisClient
+from services.profiles.stores.redis.client import RedisClient, open_redis_client
 from services.profiles.stores.redis.erasures import RedisErasures
 from services.profiles.stores.redis.interactions import RedisInteractions
 from services.profiles.stores.redis.profiles import RedisProfiles
@@ -37,8 +37,9 @@ if layout == {codec.LAYOUT} or layout == {codec.TOMBSTONE} then
   now = math.max(now, (struct.unpack('<I8', value, {codec.EPOCH_AT + 1})) + 1)
 end
 local erased = layout == {codec.LAYOUT} and 1 or 0
+-- First what frees memory: a script that has written is not refused when the memory is full.
+redis.call('DEL', KEYS[1], KEYS[2])
 redis.call('SET', KEYS[1], struct.pack('<BI8', {codec.TOMBSTONE}, now), 'EX', ARGV[3])
-redis.call('DEL', KEYS[2])
 if #KEYS == 2 then return erased end
 redis.call('HSET', KEYS[10], ARGV[1], ARGV[4])
 redis.call('DEL', KEYS[3])
@@ -60,7 +61,7 @@ return erased
 
 @dataclass(frozen=True, slots=True)
 class RedisStores:
-    """Stores of all processes that use one Redis server. They share `client`."""
+    """Stores of all processes that use one Redis. They share `client`."""
 
     client: RedisClient
     profiles: RedisProfiles
@@ -87,7 +88,11 @@ class RedisStores:
             ]
         now_ms = time.time_ns() // 1_000_000
         args = (key.id.encode(), keys.REFRESH_GROUP, self.erasure_ttl_s, now_ms)
-        return bool(await self.client.run(_ERASE, names, *args))
+        return bool(await self.client.write(_ERASE, names, *args))
+
+    async def fault(self) -> str | None:
+        """Asks what Redis is, and which commands the user may run."""
+        return await requirements.fault(self.client)
 
     async def aclose(self) -> None:
         """Closes all connections."""
@@ -95,14 +100,12 @@ class RedisStores:
 
 
 def open_redis_stores(settings: Settings) -> RedisStores:
-    """Returns the stores in the Redis that the settings name; connects on first use."""
-    password = settings.redis_password
-    client = RedisClient(
-        url=settings.redis_url.get_secret_value(),
-        password=password.get_secret_value() if password else None,
-        timeout_s=settings.redis_timeout_s,
-        connections=settings.redis_connections,
-    )
+    """Returns the stores in the Redis that the settings name; connects on first use.
+
+    Raises:
+        ValueError: As `open_redis_client` does.
+    """
+    client = open_redis_client(settings)
     return RedisStores(
         client=client,
         profiles=RedisProfiles(client, lease_s=settings.lease_s),

@@ -19,9 +19,9 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """How one thing that the service depends on is doing."""
+    """How one thing that the service depends on is doing; a `degraded` store takes no writes."""
 
-    status: Literal["up", "down"]
+    status: Literal["up", "degraded", "down"]
     latency_ms: float
     error: Annotated[str | None, Field(exclude_if=is_none)] = None
 

@@ -49,7 +49,7 @@ def test_old_keys_are_renamed_but_for_profiles_and_those_of_other_tenants(
         client.set(f"p:{tenant}:u:7", "profile", ex=60)
         client.set(f"l:{tenant}:u:7", "lease", ex=60)
         client.hset(f"i:{other}", "b", "B")
-        renamed, deleted = client.eval(RENAME.read_text(), 0, tenant)  # type: ignore[misc]
+        renamed, deleted = client.eval(RENAME.read_text(), 0, tenant)
         assert (renamed, deleted) == (2, 2)
         assert client.zrange(keys.interactions(tenant, "7:x"), 0, -1) == [b"event"]
         assert client.hgetall(keys.items(tenant)) == {b"a": b"A"}
