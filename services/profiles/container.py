@@ -110,6 +110,7 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
         store=stores.scorers,
         tenant=settings.tenant,
         version=version,
+        encoder=encoder,
         poll_s=settings.scorer_poll_s,
     )
     scoring = ScoringService(

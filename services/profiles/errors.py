@@ -152,6 +152,12 @@ class MismatchedBundle(BundleRefused):
     code = "mismatched-bundle"
 
 
+class OtherContent(BundleRefused):
+    """A host has another content under a bundle's name than the one that is meant."""
+
+    code = "other-content"
+
+
 class NothingToRollBack(ReclmError):
     """No bundle was active before the active one."""
 

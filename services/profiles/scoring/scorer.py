@@ -14,10 +14,12 @@ from reclm_client.schemas.score import Interest, KnownBy, PastItem, Reasons, Sco
 from services.profiles.scoring import bundle as bundles
 from services.profiles.scoring import manifest as manifests
 from services.profiles.scoring import matching
+from services.profiles.scoring.content import Contents
 from services.profiles.scoring.screen import Screen
 from services.profiles.scoring.topk import top_k, within
 from services.profiles.scoring.tower import Tower
 from services.profiles.scoring.values import Ranking
+from services.profiles.stores.base import ScorerRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -85,6 +87,11 @@ class Scorer(abc.ABC):
     def name(self) -> str:
         """The bundle's name."""
         return self.bundle.manifest.name
+
+    @property
+    def ref(self) -> ScorerRef:
+        """The bundle's name and the hash of its content."""
+        return ScorerRef(self.name, self.bundle.content)
 
     @property
     def reads_profiles(self) -> bool:
@@ -342,14 +349,30 @@ def _best(
     ]
 
 
-def open_scorer(folder: Path, version: ProfileVersion) -> Scorer:
+def open_scorer(
+    folder: Path,
+    version: ProfileVersion,
+    *,
+    dimension: int | None = None,
+    contents: Contents | None = None,
+) -> Scorer:
     """Loads a bundle for a service with profiles of a version.
+
+    Args:
+        folder: Of the bundle.
+        version: Of the service's profiles.
+        dimension: Numbers in a vector of the service's encoder; None if that is not known yet.
+        contents: Has hashes of files that it has read before.
 
     Raises:
         DamagedBundle: As loading does.
         MismatchedBundle: It was trained on profiles or an encoder other than the service's.
     """
-    matching.check(manifests.read(folder), version)
-    bundle = bundles.load(folder)
+    contents = contents or Contents()
+    matching.check(manifests.read(folder), version, dimension)
+    bundle = bundles.load(folder, contents)
     kinds = {"factors": FactorScorer, "weights": WeightScorer}
-    return kinds[bundle.manifest.kind](bundle)
+    scorer = kinds[bundle.manifest.kind](bundle)
+    # The tower was read after the arrays.
+    bundles.check_same(bundle, contents)
+    return scorer

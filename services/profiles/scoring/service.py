@@ -22,6 +22,7 @@ from services.profiles.errors import (
     ProfileNotFound,
     StoreUnavailable,
 )
+from services.profiles.scoring import matching
 from services.profiles.scoring.values import Interests, Question
 from services.profiles.telemetry import LOGGER
 
@@ -92,6 +93,7 @@ class ScoringService:
 
         Raises:
             NoScorer: As the registry does.
+            MismatchedBundle: The bundle reads vectors of another size than the profile's.
             EncoderUnavailable: A degraded profile is needed, but cannot be encoded.
             StoreUnavailable: As the stores do, or the deadline passed before they answered.
             Overloaded: Too many are waiting.
@@ -130,8 +132,11 @@ class ScoringService:
         vector = None
         if profile is not None:
             vector = profile.stored.vector.astype(np.float32)
+            matching.check_vector(bundle.manifest, len(vector))
             if request.reasons:
                 interests = await self._interests(profile, until)
+                if interests is not None:
+                    matching.check_vector(bundle.manifest, interests.vectors.shape[1])
 
         question = Question(
             user=user,
@@ -152,6 +157,7 @@ class ScoringService:
             profile=None,
             ignored=tuple(ignored),
             items=tuple(ranking.items),
+            scorer_content=bundle.content,
         )
         return score, profile
 

@@ -51,11 +51,26 @@ outdated: a profile of a newer version is stored.
 
 
 @dataclass(frozen=True, slots=True)
-class ScorerNames:
+class ScorerRef:
+    """A bundle: its name, and the hash of its content, which may be another on another host.
+
+    Attributes:
+        content: None where an older release made the bundle the active one, by its name alone.
+    """
+
+    name: str
+    content: str | None
+
+    def __str__(self) -> str:
+        return self.name if self.content is None else f"{self.name} ({self.content})"
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveRefs:
     """The active bundle, and the one that was active before it; None for none."""
 
-    active: str | None
-    previous: str | None
+    active: ScorerRef | None
+    previous: ScorerRef | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,20 +293,21 @@ class Catalogue(Protocol):
 
 
 class ActiveScorers(Protocol):
-    """The names of the scorers that all workers use. Every method may raise StoreUnavailable."""
+    """The scorers that all workers use. Every method may raise StoreUnavailable."""
 
-    async def names(self, tenant: str) -> ScorerNames:
-        """Returns the names of the active bundle and of the one before it."""
+    async def refs(self, tenant: str) -> ActiveRefs:
+        """Returns the active bundle and the one before it."""
         ...
 
-    async def activate(self, tenant: str, name: str) -> ScorerNames:
-        """Makes a bundle the active one, and the active one the previous one; returns both names.
+    async def activate(self, tenant: str, ref: ScorerRef) -> ActiveRefs:
+        """Makes a bundle the active one, and the active one the previous one; returns both.
 
-        To activate the active bundle changes nothing.
+        To activate the active bundle changes nothing. Another content is another bundle, also under
+        the same name.
         """
         ...
 
-    async def swap(self, tenant: str, expected: ScorerNames) -> bool:
+    async def swap(self, tenant: str, expected: ActiveRefs) -> bool:
         """Exchanges active and previous. False, changing nothing, when they are not as expected."""
         ...
 
@@ -348,7 +364,7 @@ class Stores(Protocol):
 
     @property
     def scorers(self) -> ActiveScorers:
-        """Names of scorers."""
+        """The active scorer and the one before it."""
         ...
 
     @property

@@ -96,5 +96,5 @@ def item_terms(tenant: str) -> bytes:
 
 
 def scorers(tenant: str) -> bytes:
-    """Hash: `active` and `previous` -> names of scorer bundles."""
+    """Hash: `active` and `previous` -> `name@content` of scorer bundles."""
     return f"s:{{{tenant}}}".encode()

@@ -11,7 +11,7 @@ import pytest
 from services.profiles.domain.profile import Item, ProfileKey
 from services.profiles.errors import StoreUnavailable
 from services.profiles.settings import Settings
-from services.profiles.stores.base import Event, Lease, Refresh, ScorerNames
+from services.profiles.stores.base import ActiveRefs, Event, Lease, Refresh, ScorerRef
 from services.profiles.stores.redis import keys
 from services.profiles.stores.redis.profiles import RedisProfiles
 from services.profiles.stores.redis.stores import RedisStores, open_redis_stores
@@ -137,6 +137,7 @@ async def test_without_redis_every_call_says_so_and_no_more(tenant: str) -> None
     store, catalogue = stores.profiles, stores.catalogue
     interactions, refreshes, scorers = stores.interactions, stores.refreshes, stores.scorers
     refresh = Refresh(b"1-1", "u", 1)
+    ref = ScorerRef("a", "1" * 32)
     key = ProfileKey(tenant, "user", "u")
     lease = Lease(key, b"token")
     calls = [
@@ -170,9 +171,9 @@ async def test_without_redis_every_call_says_so_and_no_more(tenant: str) -> None
         refreshes.dead_letter(tenant, refresh, "because"),
         refreshes.dead_letters(tenant),
         refreshes.leave(tenant, "w"),
-        scorers.names(tenant),
-        scorers.activate(tenant, "a"),
-        scorers.swap(tenant, ScorerNames("a", "b")),
+        scorers.refs(tenant),
+        scorers.activate(tenant, ref),
+        scorers.swap(tenant, ActiveRefs(ref, ref)),
     ]
     found = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(one) for one in found} == {StoreUnavailable}
