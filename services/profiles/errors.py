@@ -122,6 +122,12 @@ class ItemNotFound(ReclmError):
     code = "item-not-found"
 
 
+class ItemWithdrawn(ReclmError):
+    """The item was removed from the catalogue, is hidden, or has expired."""
+
+    code = "item-withdrawn"
+
+
 class NoScorer(ReclmError):
     """No bundle is active, so nothing can be scored."""
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from services.profiles.domain.profile import Item, ProfileKey, ProfileVersion
+    from services.profiles.stores.item_changes import ChangePage
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +272,12 @@ class Refreshes(Protocol):
 
 
 class Catalogue(Protocol):
-    """The items that histories refer to. Every method may raise StoreUnavailable."""
+    """The items that histories refer to. Every method may raise StoreUnavailable.
+
+    The last change of each item is kept with a stamp, for as many items as `CHANGES_KEPT`. So
+    processes can hold in memory which items changed since when, and which are withdrawn: those that
+    were removed, are hidden, or have expired.
+    """
 
     async def get_items(self, tenant: str, ids: Sequence[str]) -> list[Item | None]:
         """Returns catalogue items in the order of `ids`."""
@@ -282,7 +288,26 @@ class Catalogue(Protocol):
         ...
 
     async def delete_item(self, tenant: str, id: str) -> bool:  # noqa: A002 - the field's name
-        """Removes an item from the catalogue. Returns whether it was there."""
+        """Removes an item from the catalogue, and withdraws its id. Returns whether it was there."""
+        ...
+
+    async def changes(self, tenant: str, *, since: int, limit: int) -> ChangePage:
+        """Returns up to `limit` changes after a stamp; of each item the last one alone."""
+        ...
+
+    async def withdrawn(
+        self, tenant: str, *, cursor: str | None, limit: int
+    ) -> tuple[list[tuple[str, int]], str | None]:
+        """Returns some of the items that are withdrawn or will be, in no order, each at least once.
+
+        Args:
+            tenant: Whose items.
+            cursor: From the page before; None for the first page.
+            limit: About how many; a page may have more or fewer.
+
+        Returns:
+            Ids with `ItemChange.withdrawn_ms`, and the cursor of the next page; None at the end.
+        """
         ...
 
     async def list_items(
