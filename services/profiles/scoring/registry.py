@@ -92,12 +92,14 @@ class _Trouble:
     """Why the active bundle cannot be loaded, or could not be loaded again.
 
     Attributes:
+        here: The content under its name at that time; None if there was none to be read.
         silent: This worker must not answer at all.
-        again: When to look again, by `time.monotonic`.
+        again: When to try again with the same content, by `time.monotonic`.
     """
 
     ref: ScorerRef
     error: ReclmError
+    here: str | None
     silent: bool
     again: float
 
@@ -250,26 +252,36 @@ class Registry:
             if ref is None:
                 self._trouble = None
                 return
+            here = await asyncio.to_thread(self._here, ref.name)
             trouble = self._trouble
-            if trouble and trouble.ref == ref and time.monotonic() < trouble.again:
+            if (
+                trouble
+                and (trouble.ref, trouble.here) == (ref, here)
+                and time.monotonic() < trouble.again
+            ):
                 return
             try:
                 scorer = await self._loaded(ref.name, ref.content)
             except (ScorerNotFound, BundleRefused) as error:
-                self._fail(ref, error)
+                self._fail(ref, here, error)
             else:
                 self._put(scorer)
 
-    def _fail(self, ref: ScorerRef, error: ReclmError) -> None:
+    def _here(self, name: str) -> str | None:
+        """Returns the content under a name; only stats of files are read if it is as before."""
+        try:
+            return self._contents.of(self._folder_of(name))
+        except (ScorerNotFound, BundleRefused):
+            return None
+
+    def _fail(self, ref: ScorerRef, here: str | None, error: ReclmError) -> None:
         """Remembers why the active bundle cannot be loaded; says it once."""
         current = self._current
         right = current is not None and current.ref == ref
         same_name = current is not None and current.name == ref.name
         silent = not right and (isinstance(error, OtherContent) or same_name)
-        # What is loaded is looked after at every poll: only stats of files are read.
-        again = time.monotonic() + (0 if right else _AGAIN_S)
         before = self._trouble
-        self._trouble = _Trouble(ref, error, silent, again)
+        self._trouble = _Trouble(ref, error, here, silent, time.monotonic() + _AGAIN_S)
         if before is None or (before.ref, before.error.detail) != (ref, error.detail):
             data = {
                 "scorer": str(ref),
