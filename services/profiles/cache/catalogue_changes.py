@@ -20,7 +20,7 @@ from services.profiles.stores.item_changes import MARK_BYTES, mark
 from services.profiles.telemetry import LOGGER
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator
     from typing import Protocol
 
     from services.profiles.domain.profile import ProfileKey
@@ -123,14 +123,18 @@ class CatalogueChanges:
         read = stored.marks
         if key.kind == "item" and not named:
             own = mark(key.id)
-            read = own if own in _each(read) else b""
+            # The item itself comes first, if it was read from the catalogue.
+            read = own if read.startswith(own) else b""
         if not read:
             return "current"
         if stored.stamp < state.floor:
             return "unknown"
-        changed = state.changed
-        since = stored.stamp
-        return "changed" if any(changed.get(one, 0) > since for one in _each(read)) else "current"
+        changed, since = state.changed, stored.stamp
+        # Of the hot path: a loop, since a generator would take three times as long.
+        for at in range(0, len(read), MARK_BYTES):
+            if changed.get(read[at : at + MARK_BYTES], 0) > since:
+                return "changed"
+        return "current"
 
     def withdrawn(self, item_id: str) -> bool:
         """Returns whether an item is removed, hidden or expired now."""
@@ -204,10 +208,6 @@ class CatalogueChanges:
     def _tell(self, item_id: str, withdrawn_ms: int | None) -> None:
         for follower in self._followers:
             follower.follow(item_id, withdrawn_ms)
-
-
-def _each(read: bytes) -> Iterable[bytes]:
-    return (read[at : at + MARK_BYTES] for at in range(0, len(read), MARK_BYTES))
 
 
 def _why(detail: str) -> dict[str, dict[str, str]]:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Literal
 
 from services.profiles.cache.answer import ProfileAnswer, fits, young
 from services.profiles.cache.single_flight import Leases
-from services.profiles.domain.requests import NOTHING
 from services.profiles.errors import (
     EncoderUnavailable,
     MalformedGeneration,
@@ -243,10 +242,7 @@ class Production:
         """
         job = await self._as_of_now(job)
         if job.stored is not None and self._unchanged(job):
-            read, digest = job.prompt_input, job.request.digest()
-            if digest == NOTHING:
-                # Whoever names the same input again is still answered from the cache.
-                digest = job.stored.request_digest
+            digest, read = job.request.digest(), job.prompt_input
             return job.stored.rebound(digest, stamp=read.stamp, marks=read.marks), "cached"
         async with contextlib.nullcontext() if placed else self._at_model:
             profile = await self._generator.generate(job.request, job.prompt_input)

@@ -68,6 +68,17 @@ def test_withdrawn_items_are_neither_ranked_nor_named(
         assert named == {"a", "b"}
 
 
+def test_a_withdrawn_click_counts_and_is_not_named(tmp_path: Path) -> None:
+    """The vectors of a and b point in one direction: b is what carries a."""
+    scorer = open_scorer(little().write(tmp_path, "b"), VERSION)
+    for withdrawn, named in (([], ["b"]), ([1], [])):
+        question = ask(clicks=[1], candidates=[0], withdrawn=np.array(withdrawn, np.intp))
+        (item,) = scorer.rank(question).items
+        assert (item.item_id, item.score) == ("a", 2)
+        assert item.reasons is not None
+        assert [past.item_id for past in item.reasons.history] == named
+
+
 def test_a_ranking_has_as_many_items_as_before(tmp_path: Path) -> None:
     scorer = open_scorer(little().write(tmp_path, "b"), VERSION)
     ranking = scorer.rank(ask(clicks=[], k=2, withdrawn=np.array([3])))
