@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from services.profiles.stores.item_changes import ItemChange
 
     class Follower(Protocol):
-        """Is told of every item that is withdrawn, will be, or is not any more."""
+        """Hears of every item that is withdrawn, will be, or is not any more."""
 
         def follow(self, item_id: str, withdrawn_ms: int | None) -> None:
             """Takes note of one item."""
@@ -141,8 +141,8 @@ class CatalogueChanges:
         from_ms = self._state.withdrawn.get(item_id)
         return from_ms is not None and from_ms <= time.time_ns() // 1_000_000
 
-    def tell(self, follower: Follower) -> None:
-        """Tells a follower of all items that are withdrawn or will be, and of later changes."""
+    def add_follower(self, follower: Follower) -> None:
+        """Reports to a follower all items that are withdrawn or will be, and later changes."""
         for item_id, from_ms in self._state.withdrawn.items():
             follower.follow(item_id, from_ms)
         self._followers.add(follower)
@@ -175,7 +175,7 @@ class CatalogueChanges:
         self._known = True
         for item_id in before.keys() | state.withdrawn.keys():
             if before.get(item_id) != state.withdrawn.get(item_id):
-                self._tell(item_id, state.withdrawn.get(item_id))
+                self._notify(item_id, state.withdrawn.get(item_id))
 
     async def _read_page(self) -> bool:
         """Reads the next changes. Returns whether there are no more."""
@@ -203,9 +203,9 @@ class CatalogueChanges:
                 return
         else:
             state.withdrawn[change.item_id] = change.withdrawn_ms
-        self._tell(change.item_id, change.withdrawn_ms)
+        self._notify(change.item_id, change.withdrawn_ms)
 
-    def _tell(self, item_id: str, withdrawn_ms: int | None) -> None:
+    def _notify(self, item_id: str, withdrawn_ms: int | None) -> None:
         for follower in self._followers:
             follower.follow(item_id, withdrawn_ms)
 

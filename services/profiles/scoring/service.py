@@ -178,7 +178,7 @@ class ScoringService:
         rows = self._withdrawn.get(scorer)
         if rows is None:
             rows = self._withdrawn[scorer] = WithdrawnRows(scorer.bundle.item_rows)
-            self._changes.tell(rows)
+            self._changes.add_follower(rows)
         return rows.now()
 
     async def _ranked(self, scorer: Scorer, question: Question) -> Ranking:

@@ -352,7 +352,7 @@ async def test_changes_are_followed(world: World, process: Process) -> None:
             heard.set()
 
     follower = Follower()
-    process.changes.tell(follower)
+    process.changes.add_follower(follower)
     async with process.changes.following():
         await world.stores.catalogue.put_items(TENANT, [Item("gone", "Alien", hidden=True)])
         async with asyncio.timeout(30):
