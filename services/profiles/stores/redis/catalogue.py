@@ -248,5 +248,6 @@ def _row(item: Item) -> bytes:
 def _item(id_: str, row: list[Any]) -> Item:
     if len(row) == 3:
         return Item(id_, *row)
-    *texts, hidden, expires = row
-    return Item(id_, *texts, hidden, None if expires is None else from_milliseconds(expires))
+    title, category, description, hidden, expires = row
+    expires_at = None if expires is None else from_milliseconds(expires)
+    return Item(id_, title, category, description, hidden, expires_at)
