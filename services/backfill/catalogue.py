@@ -6,6 +6,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from reclm_client.schemas.item import ItemText
 from services.backfill.inputs.readers import read_items
 from services.backfill.retries import Stopped, retry
 from services.common.tabular.blocks import BadRow
@@ -70,4 +71,5 @@ def _portions(path: Path) -> Iterator[list[Item]]:
 
 def _brief(item: Item) -> dict[str, str]:
     """Returns an item's texts, none of them so long that it fills the file."""
-    return {name: text[:2_000] for name, text in asdict(item).items() if name != "id"}
+    texts = asdict(ItemText(item.title, item.category, item.description))
+    return {name: text[:2_000] for name, text in texts.items()}

@@ -62,6 +62,7 @@ class DirectMaker:
         async with contextlib.AsyncExitStack() as stack:
             try:
                 self._made = await assemble(self._settings, self._metrics, stack)
+                await stack.enter_async_context(self._made.changes.following())
             except (ValueError, EncoderUnavailable) as error:
                 raise Misconfigured(str(error)) from error
             except ArtifactError as error:
@@ -121,6 +122,7 @@ class DirectMaker:
                 refused.append((item, RowFailed(error.code, error.detail)))
         try:
             await self._parts.catalogue.put_items(self._settings.tenant, good)
+            await self._parts.changes.read()
         except ReclmError as error:
             raise _understood(error) from error
         return refused

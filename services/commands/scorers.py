@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from reclm_client import Scorer
 
 
+_SHOWN = 12
+"""Digits of a content hash that people see."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the subcommands."""
     parser.add_argument(
@@ -50,18 +54,26 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"active: {names.active}, before: {names.previous or 'none'}")
+    active = _named(names.active, names.active_content)
+    print(f"active: {active}, before: {_named(names.previous, names.previous_content)}")
     return 0
+
+
+def _named(name: str | None, content: str | None) -> str:
+    if name is None:
+        return "none"
+    return name if content is None else f"{name} ({content[:_SHOWN]})"
 
 
 def _table(scorers: Sequence[Scorer]) -> str:
     if not scorers:
         return "no bundles; `reclm-recommend export` writes one"
-    rows = [["", "name", "model", "items", "users", "made"]]
+    rows = [["", "name", "content", "model", "items", "users", "made"]]
     for one in scorers:
         mark = "active" if one.active else "before" if one.previous else ""
         sizes = ["" if size is None else f"{size:,}" for size in (one.n_items, one.n_users)]
-        rows.append([mark, one.name, one.model or "", *sizes, one.created_at or ""])
+        content = (one.content or "")[:_SHOWN]
+        rows.append([mark, one.name, content, one.model or "", *sizes, one.created_at or ""])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
@@ -70,4 +82,6 @@ def _table(scorers: Sequence[Scorer]) -> str:
     for place, one in enumerate(scorers, start=1):
         if one.refused is not None:
             lines[place] += f"  refused: {one.refused}"
+        if one.conflict is not None:
+            lines[place] += f"  does not answer: {one.conflict}"
     return "\n".join(line.rstrip() for line in lines)

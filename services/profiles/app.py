@@ -60,6 +60,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
             parts = app.state.parts = await assemble(settings, metrics, stack)
             await stack.enter_async_context(parts.scorers.following())
             await stack.enter_async_context(parts.versions.following())
+            await stack.enter_async_context(parts.changes.following())
             parts.refresher.start()
             settle()
             yield

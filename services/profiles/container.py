@@ -12,6 +12,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from services.assets.home import reclm_home
+from services.profiles.cache.catalogue_changes import CatalogueChanges
 from services.profiles.cache.service import ProfileService
 from services.profiles.cache.versions import Versions
 from services.profiles.domain.model_identity import adapter_component, model_component
@@ -74,6 +75,9 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
         encoder=encoder.component,
     )
     versions = Versions(store=stores.profiles, tenant=settings.tenant, own=version)
+    changes = CatalogueChanges(
+        catalogue=stores.catalogue, tenant=settings.tenant, poll_s=settings.scorer_poll_s
+    )
     count = tokenizer_counter(settings.model_path) if settings.model_path else utf8_length
     service = ProfileService(
         stores=stores,
@@ -83,6 +87,7 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
             tenant=settings.tenant,
             count=count,
             history_tokens=settings.history_tokens,
+            stamp=lambda: changes.stamp,
         ),
         generator=ProfileGenerator(
             generator=generator,
@@ -97,6 +102,7 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
             metrics=metrics,
         ),
         versions=versions,
+        changes=changes,
         ttl_s=settings.profile_ttl_s,
         stale_max_age_s=settings.stale_max_age_s,
         lease_s=settings.lease_s,
@@ -110,6 +116,7 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
         store=stores.scorers,
         tenant=settings.tenant,
         version=version,
+        encoder=encoder,
         poll_s=settings.scorer_poll_s,
     )
     scoring = ScoringService(
@@ -121,6 +128,7 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
         max_history=max(settings.max_history, settings.max_interactions),
         threads=settings.score_threads,
         max_waiting=settings.max_waiting_scores,
+        changes=changes,
         metrics=metrics,
     )
     stack.push_async_callback(scoring.aclose)
@@ -142,6 +150,7 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
         profiles=service,
         versions=versions,
         catalogue=stores.catalogue,
+        changes=changes,
         scoring=scoring,
         scorers=scorers,
         recorder=Recorder(

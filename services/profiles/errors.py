@@ -122,6 +122,12 @@ class ItemNotFound(ReclmError):
     code = "item-not-found"
 
 
+class ItemWithdrawn(ReclmError):
+    """The item was removed from the catalogue, is hidden, or has expired."""
+
+    code = "item-withdrawn"
+
+
 class NoScorer(ReclmError):
     """No bundle is active, so nothing can be scored."""
 
@@ -150,6 +156,12 @@ class MismatchedBundle(BundleRefused):
     """A bundle was trained on profiles of another version than the service's."""
 
     code = "mismatched-bundle"
+
+
+class OtherContent(BundleRefused):
+    """A host has another content under a bundle's name than the one that is meant."""
+
+    code = "other-content"
 
 
 class NothingToRollBack(ReclmError):

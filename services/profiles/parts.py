@@ -13,6 +13,7 @@ from services.profiles.errors import ReclmError, WritesFail
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from services.profiles.cache.catalogue_changes import CatalogueChanges
     from services.profiles.cache.service import ProfileService
     from services.profiles.cache.versions import Versions
     from services.profiles.refresh.recorder import Recorder
@@ -64,6 +65,7 @@ class Parts:
     profiles: ProfileService
     versions: Versions
     catalogue: Catalogue
+    changes: CatalogueChanges
     scoring: ScoringService
     scorers: Registry
     recorder: Recorder

@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     bundles: Path | None = None
     """Folder of the scorer bundles; None for `bundles` in RECLM_HOME."""
     scorer_poll_s: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """How often a worker reads which scorer is active."""
+    """How often a worker reads which scorer is active, and which items changed or are withdrawn."""
     score_threads: PositiveInt = 2
     """Long rankings that a worker computes at a time; short ones are computed at once."""
     max_waiting_scores: PositiveInt = 256

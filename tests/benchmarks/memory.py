@@ -25,6 +25,7 @@ from services.profiles.domain.profile import (
 )
 from services.profiles.settings import Settings
 from services.profiles.stores import codec
+from services.profiles.stores.item_changes import MARK_BYTES
 from services.profiles.stores.redis.client import RedisClient
 from services.profiles.stores.redis.profiles import RedisProfiles
 from tests.benchmarks.figures import Figure, at_most
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 _PROFILES = 100_000
 _REAL = 200
 _CONNECTIONS = 32
+_ITEMS = 30
+"""Items that each profile was made from: a long history."""
 
 
 def measure(stack: Stack) -> list[Figure]:
@@ -52,12 +55,13 @@ def measure(stack: Stack) -> list[Figure]:
         time.sleep(1)
         memory = info.info("memory")
         stored = info.dbsize()
-    if stored != _PROFILES + 1:
-        raise RuntimeError(f"Redis holds {stored} keys, not {_PROFILES} and the versions")
+    if stored != _PROFILES + 2:
+        raise RuntimeError(f"Redis holds {stored} keys, not {_PROFILES}, versions and their order")
     each = (int(memory["used_memory"]) - before) / _PROFILES
     notes = {
         "profiles": _PROFILES,
         "real ones that lent their words": len(real),
+        "items that each was made from": _ITEMS,
         "mean characters of text": round(statistics.mean(len(one.text) for one in real)),
         "mean bytes of a value": round(statistics.mean(sizes)),
         "vector": f"{len(real[0].embedding or ())} x float16",
@@ -106,6 +110,8 @@ def _profiles(real: list[client.Profile], version_digest: bytes) -> Iterator[Pro
             input_hash=bits.randbytes(16),
             request_digest=bits.randbytes(8),
             created_ms=time.time_ns() // 1_000_000,
+            stamp=time.time_ns() // 1_000_000,
+            marks=bits.randbytes(MARK_BYTES * _ITEMS),
         )
 
 

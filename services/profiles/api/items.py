@@ -10,13 +10,14 @@ from pydantic import StringConstraints
 
 from reclm_client.schemas.batch import ItemLine
 from reclm_client.schemas.fields import NO_CONTROLS
-from reclm_client.schemas.item import CatalogueItem, Item, ItemPage, ItemText
+from reclm_client.schemas.item import CatalogueItem, Item, ItemBody, ItemPage
 from services.profiles.api.batches import NdjsonDocumented, answer_rows
 from services.profiles.api.bodies import NDJSON_BODY, BodyRoute, Json, Ndjson, NdjsonRoute
 from services.profiles.api.parts import ServiceParts
 from services.profiles.api.paths import PathId
 from services.profiles.api.problems import documented
 from services.profiles.domain.parsing import parse
+from services.profiles.domain.profile import ProfileKey
 from services.profiles.errors import ItemNotFound
 
 router = APIRouter(tags=["items"], route_class=BodyRoute)
@@ -77,11 +78,12 @@ async def post_items(
 async def put_item(
     parts: ServiceParts,
     id: PathId,  # noqa: A002 - the field's name
-    body: Annotated[ItemText, Json()],
+    body: Annotated[ItemBody, Json()],
 ) -> Item:
-    """Stores an item under the id in the path."""
-    item = Item(id, body.title, body.category, body.description)
+    """Stores an item under the id in the path. This worker knows of it at once, others soon."""
+    item = Item(id, body.title, body.category, body.description, body.hidden, body.expires_at)
     await parts.catalogue.put_items(parts.settings.tenant, [item])
+    await parts.changes.read()
     return item
 
 
@@ -96,10 +98,14 @@ async def get_item(parts: ServiceParts, id: PathId) -> Item:  # noqa: A002 - the
 
 @router.delete(
     "/items/{id:path}",
-    summary="Remove an item",
+    summary="Remove an item and its profile; it is withdrawn until it is added again",
     status_code=204,
     responses=documented(404, 422, 503),
 )
 async def delete_item(parts: ServiceParts, id: PathId) -> None:  # noqa: A002 - the field's name
-    """Removes an item, if it is there."""
-    await parts.catalogue.delete_item(parts.settings.tenant, id)
+    """Removes an item, and its profile, whether or not either is there."""
+    tenant = parts.settings.tenant
+    await parts.catalogue.delete_item(tenant, id)
+    # Withdrawn first: nothing is generated between the two.
+    await parts.changes.read()
+    await parts.profiles.erase(ProfileKey(tenant, "item", id))

@@ -25,6 +25,7 @@ STATUS: dict[type[errors.ReclmError], int] = {
     errors.AdminOnly: 403,
     errors.ProfileNotFound: 404,
     errors.ItemNotFound: 404,
+    errors.ItemWithdrawn: 404,
     errors.ScorerNotFound: 404,
     errors.NotAcceptable: 406,
     errors.ProfileErased: 409,

@@ -52,7 +52,7 @@ async def post_user_profile(
     "/profiles/item",
     tags=["item profiles"],
     summary="Get the profile of an item, or generate it",
-    responses=documented(400, 409, 413, 415, 422, 429, 502, 503),
+    responses=documented(400, 404, 409, 413, 415, 422, 429, 502, 503),
 )
 async def post_item_profile(
     parts: ServiceParts, body: Annotated[ProfileRequest, Json()]

@@ -33,7 +33,7 @@ batches = APIRouter(tags=["scores"], route_class=NdjsonRoute)
 @router.post(
     "/score",
     summary="Get the items that fit a user best, each with a score and what carried it",
-    responses=documented(400, 413, 415, 422, 429, 503),
+    responses=documented(400, 409, 413, 415, 422, 429, 503),
 )
 async def post_score(parts: ServiceParts, body: Annotated[ScoreRequest, Json()]) -> Score:
     """Ranks items for one user."""

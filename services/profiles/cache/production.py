@@ -31,6 +31,7 @@ from services.profiles.telemetry import LOGGER
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from services.profiles.cache.catalogue_changes import CatalogueChanges
     from services.profiles.cache.versions import Versions
     from services.profiles.domain.requests import ProfileRequest
     from services.profiles.generation.profile_generator import ProfileGenerator
@@ -79,6 +80,7 @@ class Production:
         prompts: Makes what the model reads.
         generator: Asks the model.
         versions: The version that is made, and the others.
+        changes: Knows which items of the catalogue changed.
         ttl_s: How long a profile is kept.
         lease_s: The lifetime of a lease, as in the store; leases are renewed three times in it.
         timeout_s: Limit for a whole generation, with waiting and retries.
@@ -95,6 +97,7 @@ class Production:
         prompts: PromptBuilder,
         generator: ProfileGenerator,
         versions: Versions,
+        changes: CatalogueChanges,
         ttl_s: int,
         lease_s: float,
         timeout_s: float,
@@ -107,6 +110,7 @@ class Production:
         self._prompts = prompts
         self._generator = generator
         self._versions = versions
+        self._changes = changes
         self._ttl_s = ttl_s
         self._leases = Leases(store, every_s=lease_s / 3)
         self._timeout_s = timeout_s
@@ -192,6 +196,9 @@ class Production:
         if job.request.refresh and before is not None and stored.created_ms == before.created_ms:
             return None
         if stored.version_digest == self._versions.digest:
+            named = job.request.names_input
+            if self._changes.currency(stored, job.request.key, named=named) != "current":
+                return None
             return ProfileAnswer(stored, "cached", self._versions.document)
         document = await self._versions.document_of(stored.version_digest)
         if document is None or not await self._versions.newer(stored.version_digest):
@@ -236,7 +243,8 @@ class Production:
         """
         job = await self._as_of_now(job)
         if job.stored is not None and self._unchanged(job):
-            return job.stored.rebound(job.request.digest()), "cached"
+            digest, read = job.request.digest(), job.prompt_input
+            return job.stored.rebound(digest, stamp=read.stamp, marks=read.marks), "cached"
         async with contextlib.nullcontext() if placed else self._at_model:
             profile = await self._generator.generate(job.request, job.prompt_input)
         return codec.encode(profile, epoch=job.epoch), "generated"

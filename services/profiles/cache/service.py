@@ -12,6 +12,7 @@ from services.profiles.cache.single_flight import SingleFlight
 from services.profiles.domain.requests import NOTHING
 from services.profiles.errors import (
     EncoderUnavailable,
+    ItemWithdrawn,
     MalformedGeneration,
     ModelUnavailable,
     NothingToRead,
@@ -27,6 +28,7 @@ from services.profiles.telemetry import LOGGER
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from services.profiles.cache.catalogue_changes import CatalogueChanges
     from services.profiles.cache.versions import Versions
     from services.profiles.domain.profile import ProfileKey, ProfileVersion
     from services.profiles.domain.requests import ProfileRequest
@@ -47,6 +49,7 @@ class ProfileService:
         stores: Where profiles are kept, and the history of a user when a request brings none.
         history_limit: Most interactions of a user that are read.
         versions: The version of the profiles that this service generates, and the others.
+        changes: Knows which items of the catalogue changed, and which are withdrawn.
         ttl_s: How long a profile is kept.
         stale_max_age_s: The oldest profile of another version that is an answer.
         lease_s: The lifetime of a lease, as in the stores.
@@ -64,6 +67,7 @@ class ProfileService:
         prompts: PromptBuilder,
         generator: ProfileGenerator,
         versions: Versions,
+        changes: CatalogueChanges,
         ttl_s: int,
         stale_max_age_s: float,
         lease_s: float,
@@ -77,6 +81,7 @@ class ProfileService:
         self._prompts = prompts
         self._generator = generator
         self._versions = versions
+        self._changes = changes
         self._stale_max_age_s = stale_max_age_s
         self._production = Production(
             store=stores.profiles,
@@ -85,6 +90,7 @@ class ProfileService:
             prompts=prompts,
             generator=generator,
             versions=versions,
+            changes=changes,
             ttl_s=ttl_s,
             lease_s=lease_s,
             timeout_s=generation_timeout_s,
@@ -108,6 +114,7 @@ class ProfileService:
         it. Requests in the background wait for the new one.
 
         Raises:
+            ItemWithdrawn: It is an item's, and the item is removed, hidden or expired.
             NothingToRead, UnknownItems: The request cannot be served as it stands.
             ProfileErased: The profile was erased while the request was under way.
             ModelUnavailable, MalformedGeneration, EncoderUnavailable, Overloaded: A profile
@@ -116,6 +123,7 @@ class ProfileService:
         """
         loop = asyncio.get_running_loop()
         until = None if request.deadline_s is None else loop.time() + request.deadline_s
+        self._refuse_withdrawn(request.key)
         try:
             async with asyncio.timeout_at(until):
                 value = await self._store.get(request.key)
@@ -141,9 +149,11 @@ class ProfileService:
         """Returns a stored profile without generating one.
 
         Raises:
+            ItemWithdrawn: It is an item's, and the item is removed, hidden or expired.
             ProfileNotFound: There is none.
             StoreUnavailable: As the store does.
         """
+        self._refuse_withdrawn(key)
         answer, _ = await self.known(key)
         if answer is None:
             raise ProfileNotFound(f"there is no {key.kind} profile under this id")
@@ -160,7 +170,7 @@ class ProfileService:
         value = await self._store.get(key)
         stored = codec.look(value)
         answer = None
-        if stored is not None and stored.version_digest == self._versions.digest:
+        if stored is not None and self._valid(key, stored):
             answer = ProfileAnswer(stored, "cached", self._versions.document)
         elif stored is not None:
             answer = await self._stale(stored)
@@ -180,8 +190,12 @@ class ProfileService:
         return await self._stores.erase(key)
 
     async def embeddings(self, keys: Sequence[ProfileKey]) -> list[Stored | None]:
-        """Returns stored profiles in order, without generating any."""
-        return [codec.look(value) for value in await self._store.get_many(keys)]
+        """Returns stored profiles in order, without generating any; none of withdrawn items."""
+        values = await self._store.get_many(keys)
+        return [
+            None if self._is_withdrawn(key) else codec.look(value)
+            for key, value in zip(keys, values, strict=True)
+        ]
 
     async def drain(self, timeout_s: float) -> None:
         """Lets what is being generated finish."""
@@ -193,6 +207,9 @@ class ProfileService:
     ) -> ProfileAnswer | None:
         """Returns a stored profile if it is an answer, whatever its version."""
         if stored.version_digest == self._versions.digest:
+            named = request.names_input
+            if self._changes.currency(stored, request.key, named=named) != "current":
+                return None
             return ProfileAnswer(stored, "cached", self._versions.document)
         if not young(stored, self._stale_max_age_s):
             return None
@@ -237,7 +254,25 @@ class ProfileService:
                 if stored is None
                 else "`refresh` needs a `history` or interactions to make the profile from"
             )
+        if fits(stored, request) and self._valid(request.key, stored):
+            return ProfileAnswer(stored, "cached", self._versions.document)
         return await self._stale(stored)
+
+    def _valid(self, key: ProfileKey, stored: Stored) -> bool:
+        """Returns whether nothing is known that a profile does not say yet."""
+        return (
+            stored.version_digest == self._versions.digest
+            and self._changes.currency(stored, key, named=False) != "changed"
+        )
+
+    def _is_withdrawn(self, key: ProfileKey) -> bool:
+        return key.kind == "item" and self._changes.withdrawn(key.id)
+
+    def _refuse_withdrawn(self, key: ProfileKey) -> None:
+        if self._is_withdrawn(key):
+            raise ItemWithdrawn(
+                "the item is withdrawn: it was removed from the catalogue, is hidden or has expired"
+            )
 
     async def _stale(self, stored: Stored) -> ProfileAnswer:
         version = await self._versions.document_of(stored.version_digest)

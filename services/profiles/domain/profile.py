@@ -78,8 +78,10 @@ class Profile:
         version_digest: 8 bytes that identify the version that made it.
         input_hash: 16 bytes over what the model read.
         request_digest: 8 bytes over what the request referred to. A request of the same digest is
-            answered from the cache without reading the catalogue, whose texts may have changed.
+            answered from the cache without reading the catalogue.
         created_ms: Unix time in milliseconds.
+        stamp: The last change of the catalogue that was known when its texts were read.
+        marks: Of the items of the catalogue that were read, a few bytes for each.
     """
 
     id: str
@@ -89,6 +91,8 @@ class Profile:
     input_hash: bytes
     request_digest: bytes
     created_ms: int
+    stamp: int = 0
+    marks: bytes = b""
 
     @property
     def created_at(self) -> str:

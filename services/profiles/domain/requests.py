@@ -50,9 +50,14 @@ class ProfileRequest:
     fallback: bool = True
     epoch: int | None = None
 
+    @property
+    def names_input(self) -> bool:
+        """Whether the request says what the profile is to be made from."""
+        return bool(self.history) or self.item is not None
+
     def digest(self) -> bytes:
         """Returns 8 bytes over what the request refers to; the catalogue is not read."""
-        if not self.history and self.item is None:
+        if not self.names_input:
             return NOTHING
         # Skipped items make another input of the same ids.
         parts = ["lenient"] if self.lenient else []

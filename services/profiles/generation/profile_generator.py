@@ -118,6 +118,8 @@ class ProfileGenerator:
             input_hash=prompt_input.hash,
             request_digest=request.digest(),
             created_ms=time.time_ns() // 1_000_000,
+            stamp=prompt_input.stamp,
+            marks=prompt_input.marks,
         )
 
     async def _messages(self, prompt_input: PromptInput) -> list[Message]:

@@ -11,9 +11,10 @@ from services.profiles.errors import NothingToRead, UnknownItems
 from services.profiles.generation.grammar import is_phrase
 from services.profiles.generation.prompts.item_text import as_data, item_line
 from services.profiles.generation.token_budget import newest_that_fit
+from services.profiles.stores.item_changes import marks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from services.profiles.domain.profile import Kind, Message
     from services.profiles.domain.requests import ProfileRequest
@@ -42,6 +43,8 @@ class PromptInput:
         subject: The line of the item itself, for an item's profile.
         categories: Categories of the whole history, the most frequent first.
         hash: 16 bytes over the kind, the subject and the lines.
+        stamp: The last change of the catalogue that was known before its texts were read.
+        marks: Of the items of the catalogue whose texts decide what the lines are.
     """
 
     kind: Kind
@@ -49,6 +52,8 @@ class PromptInput:
     subject: str | None
     categories: tuple[str, ...]
     hash: bytes
+    stamp: int = 0
+    marks: bytes = b""
 
     def messages(self, prompt: PromptVersion, *, examples: bool) -> list[Message]:
         """Returns the chat that a version of the prompt makes of this."""
@@ -76,15 +81,23 @@ class PromptBuilder:
         tenant: Whose items they are.
         count: The model's token counter.
         history_tokens: Most tokens of history, list marks included.
+        stamp: Returns the last change of the catalogue that is known.
     """
 
     def __init__(
-        self, *, catalogue: Catalogue, tenant: str, count: TokenCounter, history_tokens: int
+        self,
+        *,
+        catalogue: Catalogue,
+        tenant: str,
+        count: TokenCounter,
+        history_tokens: int,
+        stamp: Callable[[], int] = lambda: 0,
     ) -> None:
         self._catalogue = catalogue
         self._tenant = tenant
         self._count = count
         self._history_tokens = history_tokens
+        self._stamp = stamp
 
     async def build(self, request: ProfileRequest) -> PromptInput:
         """Looks up what a request refers to, and cuts it to the budget.
@@ -94,6 +107,8 @@ class PromptBuilder:
             NothingToRead: There is no history, or no readable text in it.
         """
         kind = request.key.kind
+        # Before the texts: what changes while they are read counts as a later change.
+        stamp = self._stamp()
         ids = [entry for entry in request.history if isinstance(entry, str)]
         own = kind == "item" and request.item is None
         strict = not (request.stored or request.lenient)
@@ -105,8 +120,8 @@ class PromptBuilder:
         ]
         subject = (found.get(request.key.id) if own else request.item) if kind == "item" else None
 
-        # No line costs less than a token, so no more lines than tokens can be read.
-        lines = [line for item in history[-self._history_tokens :] if (line := item_line(item))]
+        newest = self._newest(request.history, found)
+        lines = [line for _, line in newest if line][::-1]
         cut = tuple(newest_that_fit(lines, self._history_tokens, self._count))
         subject_line = None
         if subject is not None:
@@ -124,7 +139,28 @@ class PromptBuilder:
             subject=subject_line,
             categories=_frequent(history if subject is None else [subject, *history]),
             hash=canonical_hash([kind, subject_line or "", *cut], size=16),
+            stamp=stamp,
+            marks=marks(([request.key.id] if own else []) + _deciding(newest, len(cut))),
         )
+
+    def _newest(
+        self, history: Sequence[str | Item], found: Mapping[str, Item]
+    ) -> list[tuple[str, str]]:
+        """Returns entries of a history with their lines, newest first, as many as can be read.
+
+        Each has its id, empty if it is inline, and its line, empty if it has none.
+        """
+        newest: list[tuple[str, str]] = []
+        # No line costs less than a token, so no more lines than tokens can be read.
+        left = self._history_tokens
+        for entry in reversed(history):
+            item = found.get(entry) if isinstance(entry, str) else entry
+            line = "" if item is None else item_line(item)
+            newest.append((entry if isinstance(entry, str) else "", line))
+            left -= bool(line)
+            if not left:
+                break
+        return newest
 
     async def _look_up(self, ids: list[str], *, strict: bool) -> dict[str, Item]:
         distinct = list(dict.fromkeys(ids))
@@ -133,6 +169,27 @@ class PromptBuilder:
         if unknown and strict:
             raise UnknownItems(unknown)
         return {item.id: item for item in items if item is not None}
+
+
+def _deciding(newest: Sequence[tuple[str, str]], read: int) -> list[str]:
+    """Returns the ids of entries whose texts decide which lines are read.
+
+    These are the entries that were read, those between them without a line, and the first one that
+    did not fit: with a shorter text it would.
+
+    Args:
+        newest: Entries with their lines, newest first.
+        read: How many lines were read.
+    """
+    ids = []
+    for id_, line in newest:
+        if id_:
+            ids.append(id_)
+        if line:
+            read -= 1
+            if read < 0:
+                break
+    return ids
 
 
 def _frequent(items: Iterable[Item]) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ The workers of a host share the mapped pages.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from services.profiles.errors import DamagedBundle
 from services.profiles.scoring import manifest as manifests
+from services.profiles.scoring.content import Contents
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +44,7 @@ class Bundle:
     """An opened bundle.
 
     Attributes:
+        content: The hash of all files, as `content.Contents` computes it.
         item_ids: By item row.
         item_rows: Row by item id.
         user_rows: Row by user id, for the users in the training data.
@@ -54,6 +55,7 @@ class Bundle:
     """
 
     folder: Path
+    content: str
     manifest: BundleManifest
     item_ids: list[str]
     item_rows: dict[str, int]
@@ -70,15 +72,21 @@ class Bundle:
         return self.seen_indices[self.seen_indptr[user] : self.seen_indptr[user + 1]]
 
 
-def load(folder: Path) -> Bundle:
+def load(folder: Path, contents: Contents | None = None) -> Bundle:
     """Opens a bundle. Takes about as long as hashing its files.
+
+    Args:
+        folder: Of the bundle.
+        contents: Has hashes of files that it has read before.
 
     Raises:
         DamagedBundle: A file is missing or does not match the manifest, or the arrays do not match
-            each other.
+            each other, or the files are replaced meanwhile.
     """
+    contents = contents or Contents()
+    content = contents.of(folder)
     manifest = manifests.read(folder)
-    _check_files(folder, manifest)
+    _check_files(folder, manifest, contents)
     item_ids = _ids(folder / "items.parquet", "item_id", manifest.n_items)
     user_ids = _ids(folder / "users.parquet", "user_id", manifest.n_users)
     n_items, d = manifest.n_items, manifest.dimension
@@ -97,8 +105,9 @@ def load(folder: Path) -> Bundle:
     _check_seen(folder, indptr, indices, n_items)
     neighbours = _array(folder, "neighbours_indices", np.int32, (n_items, None))
     _array(folder, "neighbours_scores", np.float32, neighbours.shape)
-    return Bundle(
+    bundle = Bundle(
         folder=folder,
+        content=content,
         manifest=manifest,
         item_ids=item_ids,
         item_rows=_rows(folder, "item", item_ids),
@@ -108,9 +117,24 @@ def load(folder: Path) -> Bundle:
         seen_indices=indices,
         arrays=arrays,
     )
+    check_same(bundle, contents)
+    return bundle
 
 
-def _check_files(folder: Path, manifest: BundleManifest) -> None:
+def check_same(bundle: Bundle, contents: Contents) -> None:
+    """Checks that a folder still has the content that was opened.
+
+    Raises:
+        DamagedBundle: It has not, or cannot be read.
+    """
+    if contents.of(bundle.folder) != bundle.content:
+        raise DamagedBundle(
+            f"{bundle.folder.name}: its files were replaced while it was loaded; put a new bundle "
+            "in its place by renaming a complete folder"
+        )
+
+
+def _check_files(folder: Path, manifest: BundleManifest, contents: Contents) -> None:
     missing = [name for name in (*_COMMON, *_OWN[manifest.kind]) if name not in manifest.files]
     if missing:
         raise DamagedBundle(f"{folder.name}: the manifest does not list {', '.join(missing)}")
@@ -123,11 +147,9 @@ def _check_files(folder: Path, manifest: BundleManifest) -> None:
                     f"{folder.name}: {name} has {size} bytes, and the manifest says "
                     f"{record.bytes}; copy the bundle again"
                 )
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise DamagedBundle(f"{folder.name}: {name}: {error.strerror}") from error
-        if digest != record.sha256:
+        if contents.file(path) != record.sha256:
             raise DamagedBundle(
                 f"{folder.name}: {name} does not have the checksum that the manifest says; "
                 "copy the bundle again"

@@ -14,10 +14,12 @@ from reclm_client.schemas.score import Interest, KnownBy, PastItem, Reasons, Sco
 from services.profiles.scoring import bundle as bundles
 from services.profiles.scoring import manifest as manifests
 from services.profiles.scoring import matching
+from services.profiles.scoring.content import Contents
 from services.profiles.scoring.screen import Screen
 from services.profiles.scoring.topk import top_k, within
 from services.profiles.scoring.tower import Tower
 from services.profiles.scoring.values import Ranking
+from services.profiles.stores.base import ScorerRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,6 +89,11 @@ class Scorer(abc.ABC):
         return self.bundle.manifest.name
 
     @property
+    def ref(self) -> ScorerRef:
+        """The bundle's name and the hash of its content."""
+        return ScorerRef(self.name, self.bundle.content)
+
+    @property
     def reads_profiles(self) -> bool:
         """Whether a profile changes any score."""
         return self.bundle.manifest.profile_dimension > 0
@@ -96,7 +103,7 @@ class Scorer(abc.ABC):
         return self._bytes(question) <= _QUICK
 
     def rank(self, question: Question) -> Ranking:
-        """Returns the k best items that the user has not chosen yet and that are not excluded."""
+        """Returns the k best items that the user has not chosen, not excluded and not withdrawn."""
         seen = self.bundle.seen(question.user).astype(np.intp)
         clicks = np.asarray(question.clicks, np.intp)
         newer = clicks[~np.isin(clicks, seen)]
@@ -112,9 +119,10 @@ class Scorer(abc.ABC):
 
         barred = np.concatenate([known, np.asarray(question.exclude, np.intp)])
         if question.candidates is None:
-            best, values = reader.best(barred, question.k)
+            best, values = reader.best(np.concatenate([barred, question.withdrawn]), question.k)
         else:
             rows = np.setdiff1d(np.asarray(question.candidates, np.intp), barred)
+            rows = _shown(rows, question)
             scores = reader.scores(rows)
             positions = top_k(scores, question.k)
             best, values = rows[positions], scores[positions]
@@ -186,7 +194,7 @@ class WeightScorer(Scorer):
         return 3 * rows * self.bundle.arrays["item_weights"].itemsize * len(self.bundle.item_ids)
 
     def _reader(self, question: Question, known: Positions, *, stored: bool) -> _Reader:  # noqa: ARG002 - stored or not, the rows are the same
-        return _WeightReader(self.bundle, known)
+        return _WeightReader(self.bundle, known, _shown(known, question))
 
 
 class _FactorReader:
@@ -205,7 +213,7 @@ class _FactorReader:
         self._bundle = bundle
         self._screen = screen
         self._items = bundle.arrays["item_vectors"]
-        self._tried = known[-MOST_TRIED:] if question.reasons else known[:0]
+        self._tried = _shown(known, question)[-MOST_TRIED:] if question.reasons else known[:0]
         self._interests = question.interests if question.reasons else None
         self._vectors: Vector | None = None
         if not stored or question.reasons:
@@ -277,12 +285,13 @@ class _FactorReader:
 
 
 class _WeightReader:
-    """A user as rows of the weights."""
+    """A user as rows of the weights, of which some are shown in reasons."""
 
-    def __init__(self, bundle: Bundle, known: Positions) -> None:
+    def __init__(self, bundle: Bundle, known: Positions, shown: Positions) -> None:
         self._bundle = bundle
         self._weights = bundle.arrays["item_weights"]
         self._known = known
+        self._shown = shown
 
     def scores(self, items: Positions) -> Vector:
         return self._all()[items]
@@ -304,11 +313,17 @@ class _WeightReader:
         ids = self._bundle.item_ids
         history = _best(
             PastItem,
-            self._weights[np.ix_(self._known, items)],
-            [ids[row] for row in self._known.tolist()],
+            self._weights[np.ix_(self._shown, items)],
+            [ids[row] for row in self._shown.tolist()],
             np.zeros(len(items), np.float32),
         )
         return [(past, ()) for past in history]
+
+
+def _shown(rows: Positions, question: Question) -> Positions:
+    """Returns the rows that are not withdrawn, in their order."""
+    # By a table of all rows: many items may be withdrawn, and sorting them would take longer.
+    return rows[~np.isin(rows, question.withdrawn, kind="table")]
 
 
 def _best_but(scores: Vector, barred: Positions, k: int) -> tuple[Positions, Vector]:
@@ -342,14 +357,30 @@ def _best(
     ]
 
 
-def open_scorer(folder: Path, version: ProfileVersion) -> Scorer:
+def open_scorer(
+    folder: Path,
+    version: ProfileVersion,
+    *,
+    dimension: int | None = None,
+    contents: Contents | None = None,
+) -> Scorer:
     """Loads a bundle for a service with profiles of a version.
+
+    Args:
+        folder: Of the bundle.
+        version: Of the service's profiles.
+        dimension: Numbers in a vector of the service's encoder; None if that is not known yet.
+        contents: Has hashes of files that it has read before.
 
     Raises:
         DamagedBundle: As loading does.
         MismatchedBundle: It was trained on profiles or an encoder other than the service's.
     """
-    matching.check(manifests.read(folder), version)
-    bundle = bundles.load(folder)
+    contents = contents or Contents()
+    matching.check(manifests.read(folder), version, dimension)
+    bundle = bundles.load(folder, contents)
     kinds = {"factors": FactorScorer, "weights": WeightScorer}
-    return kinds[bundle.manifest.kind](bundle)
+    scorer = kinds[bundle.manifest.kind](bundle)
+    # The tower was read after the arrays.
+    bundles.check_same(bundle, contents)
+    return scorer

@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from pydantic_core import from_json
@@ -22,14 +23,19 @@ from services.profiles.errors import (
     ProfileNotFound,
     StoreUnavailable,
 )
+from services.profiles.scoring import matching
 from services.profiles.scoring.values import Interests, Question
+from services.profiles.scoring.withdrawn import WithdrawnRows
 from services.profiles.telemetry import LOGGER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from reclm_client.schemas.score import ScoreRequest
     from services.profiles.cache.answer import ProfileAnswer
+    from services.profiles.cache.catalogue_changes import CatalogueChanges
     from services.profiles.cache.service import ProfileService
     from services.profiles.scoring.phrases import Phrases
     from services.profiles.scoring.registry import Registry
@@ -49,6 +55,7 @@ class ScoringService:
         max_history: Most interactions that are read, and most that a profile is made from.
         threads: Rankings that are not quick computed at a time, in code that releases the GIL.
         max_waiting: Most rankings that are computed or wait for a thread; beyond that, Overloaded.
+        changes: Knows which items are withdrawn.
     """
 
     def __init__(
@@ -62,9 +69,12 @@ class ScoringService:
         max_history: int,
         threads: int,
         max_waiting: int,
+        changes: CatalogueChanges,
         metrics: Metrics,
     ) -> None:
         self._registry = registry
+        self._changes = changes
+        self._withdrawn: WeakKeyDictionary[Scorer, WithdrawnRows] = WeakKeyDictionary()
         self._profiles = profiles
         self._interactions = interactions
         self._phrases = phrases
@@ -92,6 +102,7 @@ class ScoringService:
 
         Raises:
             NoScorer: As the registry does.
+            MismatchedBundle: The bundle reads vectors of another size than the profile's.
             EncoderUnavailable: A degraded profile is needed, but cannot be encoded.
             StoreUnavailable: As the stores do, or the deadline passed before they answered.
             Overloaded: Too many are waiting.
@@ -120,7 +131,9 @@ class ScoringService:
         candidates = request.candidates
         candidate_rows = None
         if candidates is not None:
-            candidate_rows = _rows(bundle.item_rows, candidates, ignored)
+            shown = [id_ for id_ in candidates if not self._changes.withdrawn(id_)]
+            ignored.update(dict.fromkeys(set(candidates).difference(shown)))
+            candidate_rows = _rows(bundle.item_rows, shown, ignored)
 
         if not scorer.reads_profiles:
             profile = None
@@ -130,8 +143,11 @@ class ScoringService:
         vector = None
         if profile is not None:
             vector = profile.stored.vector.astype(np.float32)
+            matching.check_vector(bundle.manifest, len(vector))
             if request.reasons:
                 interests = await self._interests(profile, until)
+                if interests is not None:
+                    matching.check_vector(bundle.manifest, interests.vectors.shape[1])
 
         question = Question(
             user=user,
@@ -142,6 +158,7 @@ class ScoringService:
             candidates=candidate_rows,
             k=request.k,
             reasons=request.reasons,
+            withdrawn=self._withdrawn_rows(scorer),
         )
         ranking = await self._ranked(scorer, question)
         self._metrics.scores.labels(ranking.known_by).inc()
@@ -152,8 +169,17 @@ class ScoringService:
             profile=None,
             ignored=tuple(ignored),
             items=tuple(ranking.items),
+            scorer_content=bundle.content,
         )
         return score, profile
+
+    def _withdrawn_rows(self, scorer: Scorer) -> NDArray[np.intp]:
+        """Returns the rows of a scorer's items that are withdrawn now."""
+        rows = self._withdrawn.get(scorer)
+        if rows is None:
+            rows = self._withdrawn[scorer] = WithdrawnRows(scorer.bundle.item_rows)
+            self._changes.add_follower(rows)
+        return rows.now()
 
     async def _ranked(self, scorer: Scorer, question: Question) -> Ranking:
         """Ranks at once if that is quick, else in a thread."""

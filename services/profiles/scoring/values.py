@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from reclm_client.schemas.score import KnownBy, ScoredItem
@@ -36,6 +37,7 @@ class Question:
         profile: Shape (profile_dimension,): the profile's vector; None for none.
         interests: For the reasons; None for none.
         exclude: Items that must not be returned, besides those that the user chose.
+        withdrawn: Shape (n,), intp: items that must neither be returned nor named in reasons.
         candidates: The items that may be returned; None for all.
         reasons: Compute the contributions to each score.
     """
@@ -48,6 +50,7 @@ class Question:
     candidates: Sequence[int] | None
     k: int
     reasons: bool
+    withdrawn: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
 
 
 @dataclass(frozen=True, slots=True)

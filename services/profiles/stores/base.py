@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from services.profiles.domain.profile import Item, ProfileKey, ProfileVersion
+    from services.profiles.stores.item_changes import ChangePage
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,26 @@ outdated: a profile of a newer version is stored, and that version is running.
 
 
 @dataclass(frozen=True, slots=True)
-class ScorerNames:
+class ScorerRef:
+    """A bundle: its name, and the hash of its content, which may be another on another host.
+
+    Attributes:
+        content: None where an older release made the bundle the active one, by its name alone.
+    """
+
+    name: str
+    content: str | None
+
+    def __str__(self) -> str:
+        return self.name if self.content is None else f"{self.name} ({self.content})"
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveRefs:
     """The active bundle, and the one that was active before it; None for none."""
 
-    active: str | None
-    previous: str | None
+    active: ScorerRef | None
+    previous: ScorerRef | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +272,12 @@ class Refreshes(Protocol):
 
 
 class Catalogue(Protocol):
-    """The items that histories refer to. Every method may raise StoreUnavailable."""
+    """The items that histories refer to. Every method may raise StoreUnavailable.
+
+    The last change of each item is kept with a stamp, for as many items as `CHANGES_KEPT`. So
+    processes can hold in memory which items changed since when, and which are withdrawn: those that
+    were removed, are hidden, or have expired.
+    """
 
     async def get_items(self, tenant: str, ids: Sequence[str]) -> list[Item | None]:
         """Returns catalogue items in the order of `ids`."""
@@ -267,7 +288,26 @@ class Catalogue(Protocol):
         ...
 
     async def delete_item(self, tenant: str, id: str) -> bool:  # noqa: A002 - the field's name
-        """Removes an item from the catalogue. Returns whether it was there."""
+        """Removes an item from the catalogue, and withdraws its id. Returns whether it was there."""
+        ...
+
+    async def changes(self, tenant: str, *, since: int, limit: int) -> ChangePage:
+        """Returns up to `limit` changes after a stamp; of each item the last one alone."""
+        ...
+
+    async def withdrawn(
+        self, tenant: str, *, cursor: str | None, limit: int
+    ) -> tuple[list[tuple[str, int]], str | None]:
+        """Returns some of the items that are withdrawn or will be, in no order, each at least once.
+
+        Args:
+            tenant: Whose items.
+            cursor: From the page before; None for the first page.
+            limit: About how many; a page may have more or fewer.
+
+        Returns:
+            Ids with `ItemChange.withdrawn_ms`, and the cursor of the next page; None at the end.
+        """
         ...
 
     async def list_items(
@@ -278,20 +318,21 @@ class Catalogue(Protocol):
 
 
 class ActiveScorers(Protocol):
-    """The names of the scorers that all workers use. Every method may raise StoreUnavailable."""
+    """The scorers that all workers use. Every method may raise StoreUnavailable."""
 
-    async def names(self, tenant: str) -> ScorerNames:
-        """Returns the names of the active bundle and of the one before it."""
+    async def refs(self, tenant: str) -> ActiveRefs:
+        """Returns the active bundle and the one before it."""
         ...
 
-    async def activate(self, tenant: str, name: str) -> ScorerNames:
-        """Makes a bundle the active one, and the active one the previous one; returns both names.
+    async def activate(self, tenant: str, ref: ScorerRef) -> ActiveRefs:
+        """Makes a bundle the active one, and the active one the previous one; returns both.
 
-        To activate the active bundle changes nothing.
+        To activate the active bundle changes nothing. Another content is another bundle, also under
+        the same name.
         """
         ...
 
-    async def swap(self, tenant: str, expected: ScorerNames) -> bool:
+    async def swap(self, tenant: str, expected: ActiveRefs) -> bool:
         """Exchanges active and previous. False, changing nothing, when they are not as expected."""
         ...
 
@@ -348,7 +389,7 @@ class Stores(Protocol):
 
     @property
     def scorers(self) -> ActiveScorers:
-        """Names of scorers."""
+        """The active scorer and the one before it."""
         ...
 
     @property

@@ -125,6 +125,26 @@ def test_items_are_put_and_read(connect: Connect, server: Server) -> None:
     assert server.requests[0].json() == {"title": "Heat", "category": "Crime"}
 
 
+def test_what_withdraws_an_item_is_sent_and_read(connect: Connect, server: Server) -> None:
+    document = {
+        "id": "7",
+        "title": "Heat",
+        "category": "",
+        "description": "",
+        "hidden": True,
+        "expires_at": "2030-01-01T00:00:00.000Z",
+    }
+
+    async def handler(_: Request, reply: Reply) -> None:
+        await reply.json(document)
+
+    server.handler = handler
+    heat = Item("7", "Heat", hidden=True, expires_at=datetime(2030, 1, 1, tzinfo=UTC))
+    assert connect().put_item(heat) == heat
+    sent = {"title": "Heat", "hidden": True, "expires_at": 1893456000000}
+    assert server.requests[0].json() == sent
+
+
 def test_the_catalogue_is_read_page_by_page(connect: Connect, server: Server) -> None:
     async def handler(request: Request, reply: Reply) -> None:
         second = b"cursor=n%26xt" in request.query

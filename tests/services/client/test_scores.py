@@ -216,6 +216,22 @@ def test_the_commands_say_what_is_active_and_what_is_refused(
         assert capsys.readouterr().out == "active: s-1, before: s-0\n"
 
 
+def test_the_commands_show_contents_and_which_of_them_do_not_answer(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, theirs = "1" * 32, "2" * 32
+    row = {**SCORER, "active": False, "content": mine, "conflict": f"{theirs} is wanted"}
+    active = {"active": "s-1", "active_content": theirs, "previous": "s-1"}
+    server.handler = always({**active, "previous_content": mine, "scorers": [row]})
+    assert cli.main(["scorers", "--url", server.url, "list"]) == 0
+    _, line = capsys.readouterr().out.splitlines()
+    assert line.split()[:3] == ["s-1", "1" * 12, "lightgcn"]
+    assert line.endswith(f"does not answer: {theirs} is wanted")
+    assert cli.main(["scorers", "--url", server.url, "activate", "s-1"]) == 0
+    expected = f"active: s-1 ({'2' * 12}), before: s-1 ({'1' * 12})\n"
+    assert capsys.readouterr().out == expected
+
+
 def test_a_command_that_is_refused_says_why_and_fails(
     server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

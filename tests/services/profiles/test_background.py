@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from services.profiles.cache.catalogue_changes import CatalogueChanges
 from services.profiles.cache.service import ProfileService
 from services.profiles.cache.versions import Versions
 from services.profiles.domain.profile import Component, Item, ProfileKey, ProfileVersion
@@ -102,6 +103,7 @@ async def service(generator: HeldGenerator) -> AsyncIterator[ProfileService]:
             metrics=metrics,
         ),
         versions=Versions(store=stores.profiles, tenant="t", own=VERSION),
+        changes=CatalogueChanges(catalogue=stores.catalogue, tenant="t", poll_s=1),
         stale_max_age_s=60,
         ttl_s=60,
         lease_s=4,

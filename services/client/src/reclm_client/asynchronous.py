@@ -12,7 +12,7 @@ import httpx
 from reclm_client import embeddings as vectors
 from reclm_client import transport
 from reclm_client.batches import MAX_CHUNK_BYTES, NDJSON, Batch, Chunk, Line
-from reclm_client.calls import JSON, Call, encode, event_calls, into, item_text, path_id, ready
+from reclm_client.calls import JSON, Call, encode, event_calls, into, item_body, path_id, ready
 from reclm_client.errors import ReclmClientError
 from reclm_client.lanes import AsyncLanes, AsyncSource, async_each, async_pause
 from reclm_client.reading import Answer, raise_for_status
@@ -207,7 +207,7 @@ class AsyncReclmClient:
 
     async def put_item(self, item: Item) -> Item:
         """Adds or replaces an item of the catalogue; returns it as it is kept."""
-        path, body = f"/items/{path_id(item.id)}", encode(item_text(item))
+        path, body = f"/items/{path_id(item.id)}", encode(item_body(item))
         return await self._send(Call("PUT", path, into(Item), body=body))
 
     def put_items(self, items: AsyncSource[Item]) -> AsyncRows[ItemRow]:

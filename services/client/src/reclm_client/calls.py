@@ -13,7 +13,7 @@ from reclm_client.reading import Answer, raise_for_status, read
 from reclm_client.schemas.event import Accepted, Event, EventsRequest
 from reclm_client.schemas.fields import to_milliseconds
 from reclm_client.schemas.health import Readiness
-from reclm_client.schemas.item import Item, ItemText
+from reclm_client.schemas.item import Item, ItemBody, ItemText
 from reclm_client.schemas.profile import ProfileRequest
 
 if TYPE_CHECKING:
@@ -87,6 +87,11 @@ def _members(value: Any) -> object:  # noqa: ANN401 - whatever json cannot write
 def item_text(item: Item) -> ItemText:
     """Returns an item without its id, as it is sent where the path names it."""
     return ItemText(item.title, item.category, item.description)
+
+
+def item_body(item: Item) -> ItemBody:
+    """Returns what is known of an item, and what withdraws it, without its id."""
+    return ItemBody(item.title, item.category, item.description, item.hidden, item.expires_at)
 
 
 def into(type_: type[T]) -> Callable[[Answer], T]:

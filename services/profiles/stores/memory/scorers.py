@@ -1,34 +1,39 @@
-"""The names of the active scorer and of the one before it, in the memory of this process."""
+"""The active scorer and the one before it, in the memory of this process."""
 
 from __future__ import annotations
 
-from services.profiles.stores.base import ScorerNames
+from typing import TYPE_CHECKING
 
-_NONE = ScorerNames(None, None)
+from services.profiles.stores.base import ActiveRefs
+
+if TYPE_CHECKING:
+    from services.profiles.stores.base import ScorerRef
+
+_NONE = ActiveRefs(None, None)
 
 
 class MemoryScorers:
-    """Names in a dictionary; nothing outlives the process."""
+    """Scorers in a dictionary; nothing outlives the process."""
 
     def __init__(self) -> None:
-        self._names: dict[str, ScorerNames] = {}
+        self._refs: dict[str, ActiveRefs] = {}
 
-    async def names(self, tenant: str) -> ScorerNames:
-        """Returns both names."""
-        return self._names.get(tenant, _NONE)
+    async def refs(self, tenant: str) -> ActiveRefs:
+        """Returns both."""
+        return self._refs.get(tenant, _NONE)
 
-    async def activate(self, tenant: str, name: str) -> ScorerNames:
-        """Sets both names; the active one is not its own predecessor."""
-        names = await self.names(tenant)
-        if names.active != name:
-            previous = names.previous if names.active is None else names.active
-            self._names[tenant] = ScorerNames(active=name, previous=previous)
-        return await self.names(tenant)
+    async def activate(self, tenant: str, ref: ScorerRef) -> ActiveRefs:
+        """Sets both; the active one is not its own predecessor."""
+        refs = await self.refs(tenant)
+        if refs.active != ref:
+            previous = refs.previous if refs.active is None else refs.active
+            self._refs[tenant] = ActiveRefs(active=ref, previous=previous)
+        return await self.refs(tenant)
 
-    async def swap(self, tenant: str, expected: ScorerNames) -> bool:
-        """Exchanges the names if they are as expected."""
-        names = await self.names(tenant)
-        if names != expected or expected.active is None or expected.previous is None:
+    async def swap(self, tenant: str, expected: ActiveRefs) -> bool:
+        """Exchanges them if they are as expected."""
+        refs = await self.refs(tenant)
+        if refs != expected or expected.active is None or expected.previous is None:
             return False
-        self._names[tenant] = ScorerNames(active=names.previous, previous=names.active)
+        self._refs[tenant] = ActiveRefs(active=refs.previous, previous=refs.active)
         return True

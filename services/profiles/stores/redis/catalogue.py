@@ -1,20 +1,25 @@
-"""The catalogue in Redis: items by id, in order of id, and by the words of their titles."""
+"""The catalogue in Redis: items by id, in order of id, and by the words of their titles.
+
+Each write is one script, which also notes what has really changed: which item, under a stamp that is
+larger than all before, and from when on it is withdrawn.
+"""
 
 from __future__ import annotations
 
 import json
-from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from reclm_client.schemas.fields import from_milliseconds, to_milliseconds
 from services.profiles.domain.profile import Item
 from services.profiles.stores.base import ItemPage
+from services.profiles.stores.item_changes import CHANGES_KEPT, ChangePage, ItemChange, withdrawn_ms
 from services.profiles.stores.redis import keys
 from services.profiles.stores.search import from_cursor, matches, terms, to_cursor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
-    from services.profiles.stores.redis.client import Command, RedisClient
+    from services.profiles.stores.redis.client import RedisClient
 
 _SCAN_LIMIT = 5_000
 """Most index entries that one search reads before it returns a cursor."""
@@ -22,12 +27,90 @@ _SCAN_LIMIT = 5_000
 _SCAN_STEP = 250
 """Index entries that a search fetches at a time, whatever the size of the page."""
 
+# A stamp is the time in milliseconds, or one more than the stamp before. So a server that lost its
+# newest stamps with a failover does not give them out again.
+_NOTE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local stamp = tonumber(redis.call('HGET', KEYS[5], 'stamp') or '0')
+local function note(id, from)
+  stamp = math.max(stamp + 1, now)
+  redis.call('ZADD', KEYS[4], string.format('%.0f', stamp), id)
+  if from == '' then redis.call('ZREM', KEYS[6], id) else redis.call('ZADD', KEYS[6], from, id) end
+end
+local function finish()
+  redis.call('HSET', KEYS[5], 'stamp', string.format('%.0f', stamp))
+  local over = redis.call('ZCARD', KEYS[4]) - tonumber(ARGV[1])
+  if over > 0 then
+    local last = redis.call('ZRANGE', KEYS[4], over - 1, over - 1, 'WITHSCORES')
+    redis.call('HSET', KEYS[5], 'floor', string.format('%.0f', tonumber(last[2])))
+    redis.call('ZREMRANGEBYRANK', KEYS[4], 0, over - 1)
+  end
+end
+"""
+# KEYS: items, order, terms, changes, stamps, withdrawn. ARGV: changes kept, number of items, then for
+# each its id, row and from when on it is withdrawn; number of terms to remove, those, terms to add.
+_PUT = (
+    _NOTE
+    + """
+local at, changed = 3, false
+for _ = 1, tonumber(ARGV[2]) do
+  local id, row = ARGV[at], ARGV[at + 1]
+  if redis.call('HGET', KEYS[1], id) ~= row then
+    redis.call('HSET', KEYS[1], id, row)
+    redis.call('ZADD', KEYS[2], 0, id)
+    note(id, ARGV[at + 2])
+    changed = true
+  end
+  at = at + 3
+end
+local last = at + tonumber(ARGV[at])
+for place = at + 1, last do redis.call('ZREM', KEYS[3], ARGV[place]) end
+for place = last + 1, #ARGV do redis.call('ZADD', KEYS[3], 0, ARGV[place]) end
+if changed then finish() end
+"""
+)
+# KEYS: as above. ARGV: changes kept, id, terms.
+_DELETE = (
+    _NOTE
+    + """
+local id = ARGV[2]
+local removed = redis.call('HDEL', KEYS[1], id)
+redis.call('ZREM', KEYS[2], id)
+for place = 3, #ARGV do redis.call('ZREM', KEYS[3], ARGV[place]) end
+if removed == 1 or redis.call('ZSCORE', KEYS[6], id) ~= '0' then
+  note(id, '0')
+  finish()
+end
+return removed
+"""
+)
+# KEYS: changes, stamps, withdrawn. ARGV: since, limit.
+_CHANGES = """
+local stamps = redis.call('HMGET', KEYS[2], 'stamp', 'floor')
+local found = {stamps[1] or '0', stamps[2] or '0'}
+local changes = redis.call(
+  'ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])
+for place = 1, #changes, 2 do
+  found[#found + 1] = changes[place]
+  found[#found + 1] = changes[place + 1]
+  found[#found + 1] = redis.call('ZSCORE', KEYS[3], changes[place]) or ''
+end
+return found
+"""
+
 
 class RedisCatalogue:
-    """A catalogue in Redis; `client` is shared, and closed by its owner."""
+    """A catalogue in Redis.
 
-    def __init__(self, client: RedisClient) -> None:
+    Args:
+        client: Shared with the other stores, closed by its owner.
+        changes_kept: Items whose last change is kept.
+    """
+
+    def __init__(self, client: RedisClient, *, changes_kept: int = CHANGES_KEPT) -> None:
         self._client = client
+        self._kept = changes_kept
 
     async def get_items(self, tenant: str, ids: Sequence[str]) -> list[Item | None]:
         """Returns items in order, in one round trip."""
@@ -35,12 +118,12 @@ class RedisCatalogue:
             return []
         rows = await self._client.call("HMGET", keys.items(tenant), *ids)
         return [
-            None if row is None else Item(id_, *json.loads(row))
+            None if row is None else _item(id_, json.loads(row))
             for id_, row in zip(ids, rows, strict=True)
         ]
 
     async def put_items(self, tenant: str, items: Sequence[Item]) -> None:
-        """Adds or replaces items with their search terms in one transaction."""
+        """Adds or replaces items with their search terms in one script."""
         if not items:
             return
         latest = {item.id: item for item in items}
@@ -49,34 +132,42 @@ class RedisCatalogue:
         removed = {
             _term(word, old.id) for old in before if old is not None for word in terms(old.title)
         } - added
-        rows = {
-            item.id: json.dumps([item.title, item.category, item.description], ensure_ascii=False)
-            for item in latest.values()
-        }
-        commands: list[Command] = [
-            ("HSET", keys.items(tenant), *chain.from_iterable(rows.items())),
-            ("ZADD", keys.item_order(tenant), *_without_score(rows)),
-        ]
-        if removed:
-            commands.append(("ZREM", keys.item_terms(tenant), *removed))
-        if added:
-            commands.append(("ZADD", keys.item_terms(tenant), *_without_score(added)))
-        await self._client.transaction(*commands, acknowledged=True)
+        rows: list[bytes | int] = []
+        for item in latest.values():
+            from_ms = withdrawn_ms(item)
+            rows += [item.id.encode(), _row(item), b"" if from_ms is None else from_ms]
+        await self._client.write(
+            _PUT, _names(tenant), self._kept, len(latest), *rows, len(removed), *removed, *added
+        )
 
     async def delete_item(self, tenant: str, id: str) -> bool:  # noqa: A002 - the field's name
-        """Removes an item with its search terms."""
+        """Removes an item with its search terms in one script."""
         (item,) = await self.get_items(tenant, [id])
-        if item is None:
-            return False
-        members = [_term(word, id) for word in terms(item.title)]
-        commands: list[Command] = [
-            ("HDEL", keys.items(tenant), id),
-            ("ZREM", keys.item_order(tenant), id),
-        ]
-        if members:
-            commands.append(("ZREM", keys.item_terms(tenant), *members))
-        removed, *_ = await self._client.transaction(*commands, acknowledged=True)
-        return bool(removed)
+        members = [] if item is None else [_term(word, id) for word in terms(item.title)]
+        return bool(
+            await self._client.write(_DELETE, _names(tenant), self._kept, id.encode(), *members)
+        )
+
+    async def changes(self, tenant: str, *, since: int, limit: int) -> ChangePage:
+        """Returns changes after a stamp, in one round trip."""
+        names = [keys.item_changes(tenant), keys.item_stamps(tenant), keys.items_withdrawn(tenant)]
+        stamp, floor, *flat = await self._client.run(_CHANGES, names, since, limit)
+        changes = tuple(
+            ItemChange(id_.decode(), int(at), int(from_ms) if from_ms else None)
+            for id_, at, from_ms in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+        )
+        return ChangePage(int(stamp), int(floor), changes)
+
+    async def withdrawn(
+        self, tenant: str, *, cursor: str | None, limit: int
+    ) -> tuple[list[tuple[str, int]], str | None]:
+        """Returns some of the withdrawn items, by ZSCAN."""
+        after, found = await self._client.call(
+            "ZSCAN", keys.items_withdrawn(tenant), cursor or "0", "COUNT", limit
+        )
+        return [(id_.decode(), int(from_ms)) for id_, from_ms in found], str(
+            after
+        ) if after else None
 
     async def list_items(
         self, tenant: str, *, query: str, cursor: str | None, limit: int
@@ -125,13 +216,6 @@ class RedisCatalogue:
         return members
 
 
-def _without_score(members: Iterable[bytes | str]) -> Iterator[bytes | str | int]:
-    """Returns members for a ZADD in order of their bytes: all have the same score."""
-    for member in members:
-        yield 0
-        yield member
-
-
 def _term(word: str, id_: str) -> bytes:
     return word.encode() + b"\0" + id_.encode()
 
@@ -140,3 +224,30 @@ def _first_with(item: Item, prefix: bytes) -> bytes | None:
     """Returns the index entry under which an item is listed for a prefix."""
     words = (word for word in terms(item.title) if word.encode().startswith(prefix))
     return min((_term(word, item.id) for word in words), default=None)
+
+
+def _names(tenant: str) -> list[bytes]:
+    return [
+        keys.items(tenant),
+        keys.item_order(tenant),
+        keys.item_terms(tenant),
+        keys.item_changes(tenant),
+        keys.item_stamps(tenant),
+        keys.items_withdrawn(tenant),
+    ]
+
+
+def _row(item: Item) -> bytes:
+    row: list[object] = [item.title, item.category, item.description]
+    if item.hidden or item.expires_at is not None:
+        expires = None if item.expires_at is None else to_milliseconds(item.expires_at)
+        row += [item.hidden, expires]
+    return json.dumps(row, ensure_ascii=False).encode()
+
+
+def _item(id_: str, row: list[Any]) -> Item:
+    if len(row) == 3:
+        return Item(id_, *row)
+    title, category, description, hidden, expires = row
+    expires_at = None if expires is None else from_milliseconds(expires)
+    return Item(id_, title, category, description, hidden, expires_at)

@@ -81,7 +81,7 @@ def refresh_dead(tenant: str) -> bytes:
 
 
 def items(tenant: str) -> bytes:
-    """Hash: item id -> JSON array of title, category, description."""
+    """Hash: item id -> JSON array of title, category, description; hidden, expires_at if it has any."""
     return f"i:{{{tenant}}}".encode()
 
 
@@ -95,8 +95,23 @@ def item_terms(tenant: str) -> bytes:
     return f"t:{{{tenant}}}".encode()
 
 
+def item_changes(tenant: str) -> bytes:
+    """Sorted set: item id -> stamp of its last change; the newest `CHANGES_KEPT`."""
+    return f"c:{{{tenant}}}".encode()
+
+
+def item_stamps(tenant: str) -> bytes:
+    """Hash: `stamp` of the last change of an item, and `floor`, the last that is not kept."""
+    return f"g:{{{tenant}}}".encode()
+
+
+def items_withdrawn(tenant: str) -> bytes:
+    """Sorted set: item id -> from when on it is withdrawn, in Unix milliseconds; 0 for always."""
+    return f"w:{{{tenant}}}".encode()
+
+
 def scorers(tenant: str) -> bytes:
-    """Hash: `active` and `previous` -> names of scorer bundles."""
+    """Hash: `active` and `previous` -> `name@content` of scorer bundles."""
     return f"s:{{{tenant}}}".encode()
 
 

@@ -1,10 +1,10 @@
-"""The names of the active scorer and of the one before it, in Redis."""
+"""The active scorer and the one before it, in Redis, each as `name@content`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.profiles.stores.base import ScorerNames
+from services.profiles.stores.base import ActiveRefs, ScorerRef
 from services.profiles.stores.redis import keys
 
 if TYPE_CHECKING:
@@ -36,22 +36,31 @@ class RedisScorers:
     def __init__(self, client: RedisClient) -> None:
         self._client = client
 
-    async def names(self, tenant: str) -> ScorerNames:
-        """Reads both names."""
-        return _names(await self._client.call("HMGET", keys.scorers(tenant), "active", "previous"))
+    async def refs(self, tenant: str) -> ActiveRefs:
+        """Reads both."""
+        return _refs(await self._client.call("HMGET", keys.scorers(tenant), "active", "previous"))
 
-    async def activate(self, tenant: str, name: str) -> ScorerNames:
-        """Writes both names as one step; the active one is not its own predecessor."""
-        return _names(await self._client.write(_ACTIVATE, [keys.scorers(tenant)], name.encode()))
+    async def activate(self, tenant: str, ref: ScorerRef) -> ActiveRefs:
+        """Writes both as one step; the active one is not its own predecessor."""
+        return _refs(await self._client.write(_ACTIVATE, [keys.scorers(tenant)], _value(ref)))
 
-    async def swap(self, tenant: str, expected: ScorerNames) -> bool:
-        """Exchanges the names if nobody else has changed them."""
+    async def swap(self, tenant: str, expected: ActiveRefs) -> bool:
+        """Exchanges them if nobody else has changed them."""
         if expected.active is None or expected.previous is None:
             return False
-        arguments = expected.active.encode(), expected.previous.encode()
+        arguments = _value(expected.active), _value(expected.previous)
         return bool(await self._client.write(_SWAP, [keys.scorers(tenant)], *arguments))
 
 
-def _names(values: list[bytes | None]) -> ScorerNames:
-    active, previous = (None if value is None else value.decode() for value in values)
-    return ScorerNames(active, previous)
+def _value(ref: ScorerRef) -> bytes:
+    return (ref.name if ref.content is None else f"{ref.name}@{ref.content}").encode()
+
+
+def _refs(values: list[bytes | None]) -> ActiveRefs:
+    active, previous = (None if value is None else _ref(value.decode()) for value in values)
+    return ActiveRefs(active, previous)
+
+
+def _ref(value: str) -> ScorerRef:
+    name, _, content = value.partition("@")
+    return ScorerRef(name, content or None)

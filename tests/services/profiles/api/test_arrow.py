@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 def _stored(created_ms: int, dimension: int) -> Stored:
-    header = codec._HEADER.pack(codec.LAYOUT, 0, 0, b"v" * 8, b"r" * 8, b"i" * 16, created_ms)
+    digests = b"v" * 8, b"r" * 8, b"i" * 16
+    header = codec._HEADER.pack(codec.LAYOUT, 0, 0, *digests, created_ms, 0, 0)
     stored = codec.look(header + np.full(dimension, 0.5, np.float16).tobytes())
     assert stored is not None
     return stored

@@ -60,8 +60,9 @@ async def test_a_body_is_read_into_its_class(api: httpx.AsyncClient) -> None:
     answer = await post(api, body)
     assert answer.status_code == 200, answer.text
     assert answer.json() == (
-        "['7', Item(id='', title='Heat', category='', description=''), "
-        "Item(id='', title='Alien', category='', description='')]"
+        "['7', Item(id='', title='Heat', category='', description='', hidden=False, "
+        "expires_at=None), Item(id='', title='Alien', category='', description='', "
+        "hidden=False, expires_at=None)]"
     )
 
 

@@ -10,10 +10,13 @@ import secrets
 import weakref
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from services.profiles.domain.profile import Component, ProfileVersion
+from services.profiles.scoring.content import Contents
 from services.profiles.scoring.registry import Registry
+from services.profiles.stores.base import ScorerRef
 from services.profiles.stores.redis.client import RedisClient
 from services.profiles.stores.redis.scorers import RedisScorers
 from tests.support.asgi import running
@@ -21,11 +24,12 @@ from tests.support.bundles import ENCODER, little
 from tests.support.waiting import eventually_async
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     import httpx
+    from numpy.typing import NDArray
 
     from services.profiles.settings import Settings
     from tests.support.bundles import Made
@@ -62,8 +66,12 @@ def folder(settings: Settings) -> Path:
 async def activate(api: httpx.AsyncClient, name: str) -> dict[str, Any]:
     response = await api.post(f"/admin/scorers/{name}/activate")
     assert response.status_code == 200, response.text
-    names: dict[str, Any] = response.json()
-    return names
+    return names(response)
+
+
+def names(response: httpx.Response) -> dict[str, Any]:
+    body = response.json()
+    return {"active": body["active"], "previous": body["previous"]}
 
 
 async def active(api: httpx.AsyncClient) -> str | None:
@@ -84,6 +92,8 @@ async def test_without_a_scorer_the_answer_says_what_to_do(api: httpx.AsyncClien
     assert (await api.get("/admin/scorers")).json() == {
         "active": None,
         "previous": None,
+        "active_content": None,
+        "previous_content": None,
         "scorers": [],
     }
     assert (await api.get("/readyz")).json()["dependencies"]["scorer"]["status"] == "up"
@@ -122,7 +132,7 @@ async def test_activating_and_rolling_back(
     assert await activate(api, "two") == {"active": "two", "previous": "one"}
     assert await active(api) == "two"
     back = await api.post("/admin/scorers/rollback")
-    assert back.json() == {"active": "one", "previous": "two"}
+    assert names(back) == {"active": "one", "previous": "two"}
     assert await active(api) == "one"
 
 
@@ -188,7 +198,7 @@ async def test_an_active_bundle_that_a_worker_lacks_is_told_and_the_old_one_answ
         await activate(api, "one")
         client = RedisClient(url=settings.redis_url.get_secret_value(), timeout_s=5, connections=2)
         try:
-            await RedisScorers(client).activate(settings.tenant, "elsewhere")
+            await RedisScorers(client).activate(settings.tenant, ScorerRef("elsewhere", "0" * 32))
         finally:
             await client.aclose()
 
@@ -252,6 +262,19 @@ async def test_swapping_under_load_fails_no_request_and_mixes_no_answers(
     assert len(answered) > 200
 
 
+class Letters:
+    """The encoder of `little`: vectors of 384 numbers."""
+
+    component = Component(**ENCODER)
+
+    async def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.ones((len(texts), 384), np.float32)
+
+    async def check(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
 @pytest.fixture
 async def registry(settings: Settings, folder: Path) -> AsyncIterator[Registry]:
     client = RedisClient(url=settings.redis_url.get_secret_value(), timeout_s=5, connections=2)
@@ -261,6 +284,7 @@ async def registry(settings: Settings, folder: Path) -> AsyncIterator[Registry]:
         store=RedisScorers(client),
         tenant=settings.tenant,
         version=ProfileVersion(part, None, part, Component(**ENCODER)),
+        encoder=Letters(),
         poll_s=0.05,
     )
     async with contextlib.aclosing(client), registry.following():
@@ -295,18 +319,19 @@ async def test_a_swap_that_somebody_else_made_meanwhile_is_not_overwritten(
     client = RedisClient(url=settings.redis_url.get_secret_value(), timeout_s=5, connections=2)
     async with contextlib.aclosing(client):
         store = RedisScorers(client)
-        seen = await store.names(settings.tenant)
-        await store.activate(settings.tenant, "three")
+        seen = await store.refs(settings.tenant)
+        three = ScorerRef("three", Contents().of(folder / "three"))
+        await store.activate(settings.tenant, three)
         assert not await store.swap(settings.tenant, seen)
-        names = await store.names(settings.tenant)
-        assert (names.active, names.previous) == ("three", "two")
-        assert await store.swap(settings.tenant, names)
+        refs = await store.refs(settings.tenant)
+        assert (refs.active, refs.previous) == (three, seen.active)
+        assert await store.swap(settings.tenant, refs)
 
 
-async def test_names_are_kept_by_tenant(registry: Registry, settings: Settings) -> None:
+async def test_what_is_active_is_kept_by_tenant(registry: Registry, settings: Settings) -> None:
     client = RedisClient(url=settings.redis_url.get_secret_value(), timeout_s=5, connections=2)
     async with contextlib.aclosing(client):
         store = RedisScorers(client)
-        await store.activate(settings.tenant, "mine")
-        theirs = await store.names(f"{settings.tenant}x")
+        await store.activate(settings.tenant, ScorerRef("mine", "0" * 32))
+        theirs = await store.refs(f"{settings.tenant}x")
         assert (theirs.active, theirs.previous) == (None, None)

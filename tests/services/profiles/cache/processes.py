@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from services.profiles.cache.catalogue_changes import CatalogueChanges
 from services.profiles.cache.service import ProfileService
 from services.profiles.cache.versions import Versions
 from services.profiles.domain.profile import (
@@ -271,11 +272,16 @@ class Process:
     ) -> None:
         made_with = made_with or version()
         self.model, self.encoder, self.metrics = Model(), Encoder(), Metrics()
+        self.changes = CatalogueChanges(catalogue=stores.catalogue, tenant=TENANT, poll_s=0.05)
         self.service = ProfileService(
             stores=stores,
             history_limit=10,
             prompts=PromptBuilder(
-                catalogue=stores.catalogue, tenant=TENANT, count=utf8_length, history_tokens=500
+                catalogue=stores.catalogue,
+                tenant=TENANT,
+                count=utf8_length,
+                history_tokens=500,
+                stamp=lambda: self.changes.stamp,
             ),
             generator=ProfileGenerator(
                 generator=self.model,
@@ -290,6 +296,7 @@ class Process:
                 metrics=self.metrics,
             ),
             versions=Versions(store=stores.profiles, tenant=TENANT, own=made_with),
+            changes=self.changes,
             stale_max_age_s=stale_max_age_s,
             ttl_s=600,
             lease_s=lease_s,

@@ -21,7 +21,7 @@ from services.profiles.domain.requests import ProfileRequest
 from services.profiles.errors import NothingToRead, ProfileErased
 from services.profiles.scoring.phrases import Phrases
 from services.profiles.scoring.service import ScoringService
-from services.profiles.scoring.values import Ranking
+from services.profiles.scoring.values import Question, Ranking
 from services.profiles.stores import codec
 from services.profiles.stores.base import Event
 from tests.services.profiles.cache.processes import BABE, HEAT, TENANT, U, World, key
@@ -162,15 +162,28 @@ async def test_a_row_in_the_background_that_waits(
         await arena.comes_back(process)
 
 
-def scoring(arena: Arena, process: Process) -> ScoringService:
-    """Returns scoring whose ranking says nothing, with a scorer that reads profiles."""
-    scorer = SimpleNamespace(
-        name="nothing",
-        reads_profiles=True,
-        bundle=SimpleNamespace(item_rows={}, user_rows={}),
-        quick=lambda _: True,
-        rank=lambda _: Ranking("nothing", []),
+class Nothing:
+    """A scorer that reads profiles, and ranks nothing."""
+
+    name = "nothing"
+    reads_profiles = True
+    bundle = SimpleNamespace(
+        content="0" * 32,
+        item_rows={},
+        user_rows={},
+        manifest=SimpleNamespace(name="nothing", profile_dimension=1),
     )
+
+    def quick(self, _: Question) -> bool:
+        return True
+
+    def rank(self, _: Question) -> Ranking:
+        return Ranking("nothing", [])
+
+
+def scoring(arena: Arena, process: Process) -> ScoringService:
+    """Returns scoring whose ranking says nothing."""
+    scorer = Nothing()
     return ScoringService(
         registry=SimpleNamespace(current=lambda: scorer),  # type: ignore[arg-type]
         profiles=process.service,
@@ -180,6 +193,7 @@ def scoring(arena: Arena, process: Process) -> ScoringService:
         max_history=10,
         threads=1,
         max_waiting=10,
+        changes=process.changes,
         metrics=process.metrics,
     )
 

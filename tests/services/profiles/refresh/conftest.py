@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from services.profiles.cache.catalogue_changes import CatalogueChanges
 from services.profiles.cache.service import ProfileService
 from services.profiles.cache.versions import Versions
 from services.profiles.generation.profile_generator import ProfileGenerator
@@ -76,6 +77,7 @@ async def make(redis_server: RedisServer) -> AsyncIterator[Callable[[], Worker]]
                 metrics=metrics,
             ),
             versions=Versions(store=store, tenant=tenant, own=VERSION),
+            changes=CatalogueChanges(catalogue=stores.catalogue, tenant=tenant, poll_s=1),
             stale_max_age_s=60,
             ttl_s=60,
             lease_s=LEASE_S,

@@ -107,6 +107,14 @@ def catalogue(deploy: Callable[..., Deployment]) -> Catalogue:
 
 
 @pytest.fixture
+def few_changes(deploy: Callable[..., Deployment], monkeypatch: pytest.MonkeyPatch) -> Catalogue:
+    """Keeps the changes of five items."""
+    catalogue = deploy().one.catalogue
+    monkeypatch.setattr(catalogue, "_kept", 5)
+    return catalogue
+
+
+@pytest.fixture
 def interactions(deploy: Callable[..., Deployment]) -> Interactions:
     """Keeps five events of a user."""
     return deploy(max_interactions=5).one.interactions

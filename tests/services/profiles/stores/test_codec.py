@@ -94,9 +94,12 @@ def test_the_vector_takes_two_bytes_a_number() -> None:
     assert len(long) - len(short) == 2 * (384 - 4)
 
 
-def test_rebinding_changes_the_request_alone() -> None:
-    stored = looked(codec.encode(made(), epoch=7))
-    rebound = looked(stored.rebound(b"another!"))
+def test_rebinding_changes_the_request_and_what_it_read_alone() -> None:
+    value = replace(made(), stamp=2**41, marks=b"abcdef")
+    stored = looked(codec.encode(value, epoch=7))
+    assert (stored.stamp, stored.marks) == (2**41, b"abcdef")
+    rebound = looked(stored.rebound(b"another!", stamp=2**42, marks=b"ghi"))
+    assert (rebound.stamp, rebound.marks) == (2**42, b"ghi")
     assert (stored.epoch, rebound.epoch) == (7, 7)
     assert rebound.request_digest == b"another!"
     version = VERSION.to_json()
@@ -124,9 +127,10 @@ def test_what_cannot_be_read_is_absent(value: bytes | None) -> None:
 
 def test_the_layout_is_as_written_down() -> None:
     """A change of these bytes needs a new layout number: older values lie in Redis for months."""
-    value = codec.encode(made(), epoch=7)
+    value = codec.encode(replace(made(), stamp=9, marks=b"abcdef"), epoch=7)
     assert re.fullmatch(
-        rb'\x02\x07\x00{7}..\x00\x00.{8}requests.{16}.{8}"kind":"user","id":"u",.*\}?',
+        rb"\x02\x07\x00{7}..\x00\x00.{8}requests.{16}.{8}\x09\x00{7}\x06\x00"
+        rb'"kind":"user","id":"u",.*abcdef',
         value[:-8],
         re.DOTALL,
     )

@@ -1,4 +1,4 @@
-"""What every store of scorers' names does, for each of them."""
+"""What every store of active scorers does, for each of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from services.profiles.stores.base import ScorerNames
+from services.profiles.stores.base import ActiveRefs, ScorerRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,70 +18,94 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
+A, B, C = (ScorerRef(name, name * 32) for name in "abc")
+ZOE = ScorerRef("Zoë-3", "0" * 32)
+
 
 async def test_nothing_is_active_at_first(deploy: Deploy, tenant: str) -> None:
     scorers, _ = deploy().scorers
-    assert await scorers.names(tenant) == ScorerNames(None, None)
+    assert await scorers.refs(tenant) == ActiveRefs(None, None)
 
 
 async def test_the_active_one_becomes_the_previous_one(deploy: Deploy, tenant: str) -> None:
     scorers, other = deploy().scorers
-    assert await scorers.activate(tenant, "a") == ScorerNames("a", None)
-    assert await other.activate(tenant, "b") == ScorerNames("b", "a")
-    assert await scorers.activate(tenant, "Zoë-3") == ScorerNames("Zoë-3", "b")
-    assert await other.names(tenant) == ScorerNames("Zoë-3", "b")
-    assert await other.names(tenant + "x") == ScorerNames(None, None)
+    assert await scorers.activate(tenant, A) == ActiveRefs(A, None)
+    assert await other.activate(tenant, B) == ActiveRefs(B, A)
+    assert await scorers.activate(tenant, ZOE) == ActiveRefs(ZOE, B)
+    assert await other.refs(tenant) == ActiveRefs(ZOE, B)
+    assert await other.refs(tenant + "x") == ActiveRefs(None, None)
 
 
 async def test_to_activate_the_active_one_changes_nothing(deploy: Deploy, tenant: str) -> None:
     scorers, _ = deploy().scorers
-    for name in ("a", "a", "b", "b"):
-        names = await scorers.activate(tenant, name)
-    assert names == ScorerNames("b", "a")
+    for ref in (A, A, B, B):
+        refs = await scorers.activate(tenant, ref)
+    assert refs == ActiveRefs(B, A)
 
 
 async def test_a_swap_exchanges_what_is_as_expected(deploy: Deploy, tenant: str) -> None:
     scorers, other = deploy().scorers
-    await scorers.activate(tenant, "a")
-    await scorers.activate(tenant, "b")
-    assert await other.swap(tenant, ScorerNames("b", "a"))
-    assert await scorers.names(tenant) == ScorerNames("a", "b")
-    assert await scorers.swap(tenant, ScorerNames("a", "b"))
-    assert await other.names(tenant) == ScorerNames("b", "a")
+    await scorers.activate(tenant, A)
+    await scorers.activate(tenant, B)
+    assert await other.swap(tenant, ActiveRefs(B, A))
+    assert await scorers.refs(tenant) == ActiveRefs(A, B)
+    assert await scorers.swap(tenant, ActiveRefs(A, B))
+    assert await other.refs(tenant) == ActiveRefs(B, A)
 
 
 @pytest.mark.parametrize(
     "expected",
     [
-        ScorerNames("a", "b"),
-        ScorerNames("b", "c"),
-        ScorerNames("b", None),
-        ScorerNames(None, "a"),
-        ScorerNames(None, None),
+        ActiveRefs(A, B),
+        ActiveRefs(B, C),
+        ActiveRefs(B, None),
+        ActiveRefs(None, A),
+        ActiveRefs(None, None),
     ],
 )
 async def test_a_swap_changes_nothing_that_is_not_as_expected(
-    expected: ScorerNames, deploy: Deploy, tenant: str
+    expected: ActiveRefs, deploy: Deploy, tenant: str
 ) -> None:
     scorers, _ = deploy().scorers
-    await scorers.activate(tenant, "a")
-    await scorers.activate(tenant, "b")
+    await scorers.activate(tenant, A)
+    await scorers.activate(tenant, B)
     assert not await scorers.swap(tenant, expected)
-    assert await scorers.names(tenant) == ScorerNames("b", "a")
+    assert await scorers.refs(tenant) == ActiveRefs(B, A)
 
 
 async def test_nothing_is_swapped_without_a_previous_one(deploy: Deploy, tenant: str) -> None:
     scorers, _ = deploy().scorers
-    for expected in (ScorerNames(None, None), ScorerNames("a", None)):
+    for expected in (ActiveRefs(None, None), ActiveRefs(A, None)):
         assert not await scorers.swap(tenant, expected)
-        await scorers.activate(tenant, "a")
-    assert await scorers.names(tenant) == ScorerNames("a", None)
+        await scorers.activate(tenant, A)
+    assert await scorers.refs(tenant) == ActiveRefs(A, None)
 
 
 async def test_one_of_many_swaps_wins(deploy: Deploy, tenant: str) -> None:
     views = deploy().scorers
-    await views[0].activate(tenant, "a")
-    names = await views[0].activate(tenant, "b")
-    swaps = await asyncio.gather(*(views[n % 2].swap(tenant, names) for n in range(9)))
+    await views[0].activate(tenant, A)
+    refs = await views[0].activate(tenant, B)
+    swaps = await asyncio.gather(*(views[n % 2].swap(tenant, refs) for n in range(9)))
     assert sum(swaps) == 1
-    assert await views[0].names(tenant) == ScorerNames("a", "b")
+    assert await views[0].refs(tenant) == ActiveRefs(A, B)
+
+
+async def test_another_content_under_the_same_name_is_another_bundle(
+    deploy: Deploy, tenant: str
+) -> None:
+    scorers, other = deploy().scorers
+    newer = ScorerRef("a", "1" * 32)
+    await scorers.activate(tenant, A)
+    assert await other.activate(tenant, newer) == ActiveRefs(newer, A)
+    assert not await scorers.swap(tenant, ActiveRefs(A, newer))
+    assert await scorers.swap(tenant, ActiveRefs(newer, A))
+    assert await other.refs(tenant) == ActiveRefs(A, newer)
+
+
+async def test_what_was_activated_by_its_name_alone_is_read_as_that(
+    deploy: Deploy, tenant: str
+) -> None:
+    scorers, other = deploy().scorers
+    older = ScorerRef("a", None)
+    assert await scorers.activate(tenant, older) == ActiveRefs(older, None)
+    assert await other.activate(tenant, A) == ActiveRefs(A, older)

@@ -5,7 +5,21 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, WithJsonSchema, with_config
 
-from reclm_client.schemas.fields import REQUEST, Category, Description, Id, Title, read_as
+from reclm_client.schemas.fields import (
+    REQUEST,
+    Category,
+    Description,
+    Id,
+    Timestamp,
+    Title,
+    read_as,
+)
+
+Hidden = Annotated[
+    bool,
+    Field(description="Withdrawn: never ranked, answered or shown in reasons; stays readable."),
+]
+ExpiresAt = Annotated[Timestamp | None, Field(description="Withdrawn from this time on.")]
 
 
 def _empty(_: None) -> str:
@@ -24,8 +38,20 @@ class ItemText:
 
 @with_config(REQUEST)
 @dataclass(frozen=True, slots=True)
+class ItemBody(ItemText):
+    """An item of the catalogue, as it is sent under the id in the path."""
+
+    hidden: Hidden = False
+    expires_at: ExpiresAt = None
+
+
+@with_config(REQUEST)
+@dataclass(frozen=True, slots=True)
 class Item:
-    """An item of the catalogue, or one given inline in a history, where the id may be empty."""
+    """An item of the catalogue, or one given inline in a history, where the id may be empty.
+
+    `hidden` and `expires_at` are of items of the catalogue; inline they mean nothing.
+    """
 
     id: Annotated[
         str,
@@ -36,6 +62,8 @@ class Item:
     title: Title
     category: Category = ""
     description: Description = ""
+    hidden: Hidden = False
+    expires_at: ExpiresAt = None
 
 
 @with_config(REQUEST)

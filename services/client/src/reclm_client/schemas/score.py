@@ -116,6 +116,9 @@ class Score:
         tuple[ScoredItem, ...],
         Field(description="Best first; without what the user is known to have chosen."),
     ]
+    scorer_content: Annotated[
+        str | None, Field(description="The hash of the bundle's files: the same on every host.")
+    ] = None
 
     def __repr__(self) -> str:
         best = ", ".join(f"{item.item_id} {item.score:.3g}" for item in self.items[:5])
@@ -139,18 +142,31 @@ class Scorer:
     n_items: int | None
     n_users: int | None
     metrics: dict[str, float] | None
+    content: Annotated[
+        str | None,
+        Field(description="The hash of its files, as the host that answers has them."),
+    ] = None
+    conflict: Annotated[
+        str | None,
+        Field(
+            description="Why it does not answer although its name is active: this host has another "
+            "content under it. Names both."
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
 class ActiveScorer:
-    """The names of the active scorer and of the one before it."""
+    """The active scorer and the one before it: their names, and the hashes of their contents."""
 
     active: str | None
     previous: str | None
+    active_content: str | None = None
+    previous_content: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Scorers(ActiveScorer):
     """The bundles there are."""
 
-    scorers: tuple[Scorer, ...]
+    scorers: tuple[Scorer, ...] = ()

@@ -11,7 +11,7 @@ import pytest
 from services.profiles.domain.profile import Item, ProfileKey
 from services.profiles.errors import StoreUnavailable
 from services.profiles.settings import Settings
-from services.profiles.stores.base import Event, Lease, Refresh, ScorerNames
+from services.profiles.stores.base import ActiveRefs, Event, Lease, Refresh, ScorerRef
 from services.profiles.stores.redis import keys
 from services.profiles.stores.redis.profiles import RedisProfiles
 from services.profiles.stores.redis.stores import RedisStores, open_redis_stores
@@ -116,12 +116,14 @@ async def test_erasing_leaves_no_key_of_that_id(
         key = ProfileKey(tenant, kind, id_)
         await stored(store, key, id_)
         await leased(store, key)
-    assert len(holding(server, id_)) == 7  # profile and lease twice, and three of the catalogue
+    assert len(holding(server, id_)) == 8  # profile and lease twice, and four of the catalogue
     for kind in ("user", "item"):
         await stores.erase(ProfileKey(tenant, kind, id_))
     await catalogue.delete_item(tenant, id_)
     buried = [keys.profile(ProfileKey(tenant, kind, id_)) for kind in ("user", "item")]
-    assert sorted(holding(server, id_)) == sorted([*buried, keys.erasures(tenant)])
+    # That the item is withdrawn has to be known for as long as a bundle may have it.
+    known = [keys.erasures(tenant), keys.item_changes(tenant), keys.items_withdrawn(tenant)]
+    assert sorted(holding(server, id_)) == sorted([*buried, *known])
     assert {len(value) for value in server.mget(buried)} == {9}, "an epoch, and nothing else"
     assert all(0 < server.ttl(name) <= stores.erasure_ttl_s for name in buried)
 
@@ -137,6 +139,7 @@ async def test_without_redis_every_call_says_so_and_no_more(tenant: str) -> None
     store, catalogue = stores.profiles, stores.catalogue
     interactions, refreshes, scorers = stores.interactions, stores.refreshes, stores.scorers
     refresh = Refresh(b"1-1", "u", 1)
+    ref = ScorerRef("a", "1" * 32)
     key = ProfileKey(tenant, "user", "u")
     lease = Lease(key, b"token")
     calls = [
@@ -170,9 +173,9 @@ async def test_without_redis_every_call_says_so_and_no_more(tenant: str) -> None
         refreshes.dead_letter(tenant, refresh, "because"),
         refreshes.dead_letters(tenant),
         refreshes.leave(tenant, "w"),
-        scorers.names(tenant),
-        scorers.activate(tenant, "a"),
-        scorers.swap(tenant, ScorerNames("a", "b")),
+        scorers.refs(tenant),
+        scorers.activate(tenant, ref),
+        scorers.swap(tenant, ActiveRefs(ref, ref)),
     ]
     found = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(one) for one in found} == {StoreUnavailable}
