@@ -21,6 +21,7 @@ from recommenders.features.histories import readable_histories
 from recommenders.features.journal import Journal
 from recommenders.features.snapshot import Snapshot, SnapshotInfo
 from services.common.files import write_json
+from services.common.profile_tables import request_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -151,6 +152,7 @@ def _fetch(
         encoder=f"{version.encoder.name}@{version.encoder.hash}",
         failed=failed,
         version=asdict(version),
+        known=None if split is None else options.known,
     )
     Snapshot(info, tables.get("user"), tables.get("item")).write(folder)
     shutil.rmtree(partial)
@@ -170,7 +172,11 @@ class ProfileRequests:
     def __init__(self, dataset: Dataset, split: Split | None, options: FetchOptions) -> None:
         indexed = Indexed.of(dataset)
         self._options = options
-        self._prefix = f"features/{dataset.info.name}/{split.fingerprint() if split else 'texts'}/"
+        self._prefix = request_prefix(
+            dataset.info.name,
+            None if split is None else split.fingerprint(),
+            None if split is None else options.known,
+        )
         self._items = _items(dataset)
         rows = readable_histories(indexed, split) if split else {}
         names = indexed.item_ids
@@ -181,7 +187,6 @@ class ProfileRequests:
             new_users = [
                 user for user in rows if split.train.indptr[user] == split.train.indptr[user + 1]
             ]
-            self._prefix += f"first-{options.known}/"
             self._histories = {
                 indexed.user_ids[user]: [names[item] for item in rows[user][: options.known]]
                 for user in new_users
