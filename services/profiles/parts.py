@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from services.profiles.scoring.registry import Registry
     from services.profiles.scoring.service import ScoringService
     from services.profiles.settings import Settings
-    from services.profiles.stores.base import Catalogue
+    from services.profiles.stores.base import Catalogue, Erasures
     from services.profiles.telemetry import Metrics
 
 _CHECK_S = 2.0
@@ -61,6 +61,7 @@ class Parts:
     profiles: ProfileService
     versions: Versions
     catalogue: Catalogue
+    erasures: Erasures
     scoring: ScoringService
     scorers: Registry
     recorder: Recorder
