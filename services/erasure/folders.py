@@ -47,10 +47,11 @@ def erase_from(folder: Path, targets: Targets, *, dry_run: bool = False) -> Fold
             as it was.
     """
     try:
-        if not dry_run:
-            swap.recover(folder)
+        swap.restore(folder)
         kind = kind_of(folder)
         with swap.alone(folder), kind.exclusive(folder):
+            if not dry_run:
+                swap.clear(folder)
             plan = kind.plan(folder, targets)
             if plan.changes and not dry_run:
                 swap.rewrite(folder, plan)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from services.erasure.plan import Plan
 
 _NEW, _OLD = ".erasing-new", ".erasing-old"
+_BESIDE = re.compile(rf"\.(.+)\.[0-9a-f]{{8}}({re.escape(_NEW)}|{re.escape(_OLD)})", re.DOTALL)
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _CANNOT_EXCHANGE = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EXDEV, errno.EPERM}
 
@@ -54,16 +55,30 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def recover(folder: Path) -> None:
-    """Ends what an erasure that was killed had begun with a folder: its copies are deleted.
+def restore(folder: Path) -> None:
+    """Puts a folder back that an erasure had taken away when it was killed, and those inside it.
 
     Raises:
-        OSError: A copy cannot be deleted or renamed.
+        OSError: It cannot be renamed.
     """
-    olds, news = (_left(folder, end) for end in (_OLD, _NEW))
-    if olds and not folder.exists():
-        olds.pop().rename(folder)
-    for left in (*olds, *news):
+    if not folder.exists():
+        for old in _left(folder, _OLD)[-1:]:
+            old.rename(folder)
+    elif folder.is_dir():
+        for path in list(folder.iterdir()):
+            if found := _BESIDE.fullmatch(path.name):
+                restore(folder / found[1])
+
+
+def clear(folder: Path) -> None:
+    """Deletes the copies that an erasure left beside a folder when it was killed.
+
+    Only for who is `alone` in the folder: another erasure has such a copy too while it works.
+
+    Raises:
+        OSError: A copy cannot be deleted.
+    """
+    for left in (*_left(folder, _OLD), *_left(folder, _NEW)):
         shutil.rmtree(left)
 
 
@@ -167,8 +182,13 @@ def _beside(folder: Path, end: str) -> Path:
 
 def _left(folder: Path, end: str) -> list[Path]:
     """Returns what is beside a folder under the names that `_beside` makes for it."""
-    names = re.compile(rf"\.{re.escape(folder.name)}\.[0-9a-f]{{8}}{re.escape(end)}")
-    return [path for path in folder.parent.iterdir() if names.fullmatch(path.name)]
+    if not folder.parent.is_dir():
+        return []
+    return [
+        path
+        for path in sorted(folder.parent.iterdir())
+        if (found := _BESIDE.fullmatch(path.name)) and found.groups() == (folder.name, end)
+    ]
 
 
 def _busy(folder: Path) -> ErasureError:

@@ -10,6 +10,7 @@ from services.erasure.kinds.bundle import BundleFolder
 from services.erasure.kinds.dataset import DatasetFolder
 from services.erasure.kinds.snapshot import SnapshotFolder, UnfinishedSnapshot
 from services.erasure.kinds.training_data import TrainingDataFolder
+from services.erasure.swap import restore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,6 +64,10 @@ def expanded(folders: Iterable[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for given in folders:
         folder = given.resolve()
+        try:
+            restore(folder)
+        except OSError as error:
+            raise ErasureError(f"{given} cannot be read: {error.strerror}") from error
         if not folder.is_dir():
             raise ErasureError(f"{given} is not a folder")
         inside = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]

@@ -13,6 +13,7 @@ import pytest
 from services.erasure import swap
 from services.erasure.errors import ErasureError
 from services.erasure.folders import erase_from
+from services.erasure.kinds.registry import expanded
 from services.erasure.targets import Targets
 from tests.services.erasure.folders import bundle, bundle_rows, words
 
@@ -104,6 +105,25 @@ def test_a_copy_of_another_folder_is_left_alone(tmp_path: Path) -> None:
     erase_from(tmp_path / "b[1]", ANN)
     erase_from(tmp_path / "b.2", ANN)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_folder_that_was_taken_away_is_put_back_when_the_folder_above_is_named(
+    tmp_path: Path,
+) -> None:
+    for name in ("one", "two"):
+        bundle(tmp_path / "all" / name, USERS, ITEMS)
+    (tmp_path / "all" / "one").rename(tmp_path / "all" / ".one.0a1b2c3d.erasing-old")
+    found = [tmp_path / "all" / name for name in ("one", "two")]
+    assert expanded([tmp_path / "all"]) == found
+    assert "ann" in bundle_rows(tmp_path / "all" / "one")
+
+
+def test_the_copy_that_another_erasure_is_making_is_left_alone(tmp_path: Path) -> None:
+    bundle(tmp_path / "b", USERS, ITEMS)
+    (tmp_path / ".b.0a1b2c3d.erasing-new").mkdir()
+    with held(tmp_path / "b"), pytest.raises(ErasureError, match="another erasure is at work"):
+        erase_from(tmp_path / "b", ANN)
+    assert (tmp_path / ".b.0a1b2c3d.erasing-new").exists()
 
 
 def test_two_erasures_do_not_work_in_one_folder(tmp_path: Path) -> None:
