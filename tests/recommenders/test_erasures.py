@@ -76,7 +76,7 @@ def test_the_service_is_asked_for_all_pages(server: Server) -> None:
 
 
 @pytest.mark.parametrize("status", [403, 404])
-def test_a_service_that_does_not_tell_costs_one_line(server: Server, status: int) -> None:
+def test_a_service_that_refuses_costs_one_line(server: Server, status: int) -> None:
     async def refuse(_: Request, reply: Reply) -> None:
         await reply.problem(status, "forbidden")
 

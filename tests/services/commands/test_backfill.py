@@ -93,7 +93,7 @@ def test_who_was_erased_is_left_out_and_leaves_an_earlier_output(
     assert json.loads(capsys.readouterr().out)["rows"] == 7
 
 
-def test_a_service_that_does_not_tell_who_was_erased_costs_a_line(
+def test_a_service_that_does_not_show_who_was_erased_costs_a_line(
     interactions: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
