@@ -43,6 +43,7 @@ class Receipt:
     Attributes:
         url: The service's; None without one.
         erased: For each target what the service held.
+        activated: Bundles that were rewritten while they were active, and activated again.
         targets: All targets, in order.
         failures: What went wrong, a line each; none if everything is erased.
     """
@@ -52,6 +53,7 @@ class Receipt:
     targets: list[tuple[Kind, str]]
     erased: list[FromService] = field(default_factory=list)
     folders: list[FolderReport] = field(default_factory=list)
+    activated: list[str] = field(default_factory=list)
     copies: list[Copy] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     salt: str = field(default_factory=lambda: secrets.token_hex(16))
@@ -98,6 +100,7 @@ class Receipt:
                 }
                 for one in self.erased
             ],
+            "activated": self.activated,
         }
 
 

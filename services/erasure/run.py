@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from services.erasure.errors import ErasureError
 from services.erasure.folders import erase_from
+from services.erasure.kinds.bundle import BundleFolder
 from services.erasure.kinds.registry import expanded, kind_of
 from services.erasure.receipt import FromService, Receipt
 from services.erasure.service import ServiceEraser, accepted
@@ -75,6 +76,8 @@ def erase(erasure: Erasure, *, progress: Callable[[str], object]) -> Receipt:
         receipt.folders.append(report)
         done = "would be rewritten" if erasure.dry_run else "rewritten"
         progress(f"{folder}: {report.kind}, {done if report.changed else 'holds none of them'}")
+    if erasure.url is not None and not erasure.dry_run:
+        _activate_again(erasure.url, receipt, progress)
     return receipt
 
 
@@ -92,6 +95,27 @@ def _at_service(
     had = sum(one.before.profiles for one in receipt.erased)
     done = "would be erased" if erasure.dry_run else "erased"
     progress(f"{url}: {len(receipt.erased)} id(s) {done}, {had} profile(s) among what they had")
+
+
+def _activate_again(url: str, receipt: Receipt, progress: Callable[[str], object]) -> None:
+    """Activates the active bundle again if it is among the folders: its content has changed.
+
+    A run before may have rewritten it and not come this far, so it need not have changed now.
+    """
+    bundles = {report.path.name for report in receipt.folders if report.kind == BundleFolder.name}
+    if not bundles:
+        return
+    try:
+        with ServiceEraser(url) as service:
+            activated = service.activate_again(bundles)
+    except ErasureError as error:
+        receipt.failures.append(
+            f"a rewritten bundle may be active and was not activated again: {error}"
+        )
+        return
+    receipt.activated.extend(activated)
+    for name in activated:
+        progress(f"{url}: activated {name} again")
 
 
 def _one(

@@ -9,7 +9,7 @@ from reclm_client import Copy, NotFound, ReclmApiError, ReclmClient, ReclmClient
 from services.erasure.errors import ErasureError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -87,6 +87,21 @@ class ServiceEraser:
                 self._client.delete_item(ids[0])
         except ReclmClientError as error:
             raise self._failed(error) from error
+
+    def activate_again(self, bundles: Collection[str]) -> list[str]:
+        """Activates the active bundle once more if it is one of these; returns its name then.
+
+        Raises:
+            ErasureError: The service cannot be reached, or refuses.
+        """
+        try:
+            active = [one.name for one in self._client.scorers() if one.active]
+            again = [name for name in active if name in bundles]
+            for name in again:
+                self._client.activate_scorer(name)
+        except ReclmClientError as error:
+            raise self._failed(error) from error
+        return again
 
     def copies(self) -> tuple[Copy, ...]:
         """Returns what may still hold copies, as far as the service tells it to this key."""

@@ -39,8 +39,8 @@ _LEARNED = (
     "together: train again from the rewritten dataset"
 )
 _LOADED = (
-    "workers that have loaded the bundle before, until it is activated again or they restart; the "
-    "deny list covers this meanwhile"
+    "workers that have loaded the bundle, until it is activated again or they restart; the deny list "
+    "covers this meanwhile"
 )
 
 

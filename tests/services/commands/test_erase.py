@@ -31,6 +31,7 @@ class Service:
         self.interactions = dict.fromkeys(users, 2)
         self.calls: list[str] = []
         self.refuse_after: int | None = None
+        self.active = "b"
 
     async def handle(self, request: Request, reply: Reply) -> None:
         path = request.path.decode()
@@ -39,6 +40,11 @@ class Service:
             await reply.problem(403, "forbidden")
         elif path == "/admin/erasures/copies":
             await reply.json({"copies": COPIES})
+        elif path == "/admin/scorers":
+            scorers = [scorer(name, active=name == self.active) for name in ("b", "c")]
+            await reply.json({"active": self.active, "previous": None, "scorers": scorers})
+        elif path.endswith("/activate"):
+            await reply.json({"active": self.active, "previous": None})
         elif request.method == "DELETE":
             id_ = path.rpartition("/")[2].replace("%2F", "/")
             self.profiles.discard(id_)
@@ -53,6 +59,13 @@ class Service:
             await reply.json(documents.profile())
         else:
             await reply.problem(404, "profile-not-found")
+
+
+def scorer(name: str, *, active: bool) -> dict[str, Any]:
+    unknown = dict.fromkeys(
+        ("refused", "kind", "model", "created_at", "n_items", "n_users", "metrics")
+    )
+    return {"name": name, "active": active, "previous": False, "loaded": active, **unknown}
 
 
 @pytest.fixture
@@ -100,6 +113,7 @@ def test_the_receipt_says_what_was_erased_where(
                 "after": {"profiles": 0, "interactions": 0, "catalogue": 0},
             }
         ],
+        "activated": ["b"],
     }
     assert [(one["kind"], one["changed"]) for one in document["folders"]] == [
         ("snapshot", True),
@@ -114,6 +128,28 @@ def test_the_receipt_says_what_was_erased_where(
     assert "person-1" not in json.dumps(document)
     assert "person-1" not in words(tmp_path)
     assert service.profiles == {"person-2"}
+
+
+def test_the_active_bundle_is_activated_again_and_no_other(
+    server: Server, service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("b", "c"):
+        bundle(tmp_path / name, USERS, ITEMS)
+    where = ("--user", "person-1", "--from", tmp_path / "b", tmp_path / "c")
+    assert erase(server, *where, "--dry-run") == 0
+    assert not [call for call in service.calls if call.startswith("POST ")]
+    for _ in range(2):  # a run before may have been killed before it came to that
+        service.calls.clear()
+        assert erase(server, *where) == 0
+        posts = [call for call in service.calls if call.startswith("POST ")]
+        assert posts == ["POST /admin/scorers/b/activate"]
+    service.active = "elsewhere"
+    assert erase(server, *where) == 0
+    capsys.readouterr()
+    service.calls.clear()
+    service.refuse_after = 6  # the user is erased, and the copies are known
+    assert erase(server, *where) == 1
+    assert "may be active and was not activated again" in capsys.readouterr().err
 
 
 def test_another_receipt_has_other_hashes(
