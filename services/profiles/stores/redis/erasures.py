@@ -70,7 +70,7 @@ def _files(persistence: dict[str, Any]) -> list[Copy]:
         at = from_milliseconds(1000 * int(saved_s)).isoformat()
         found.append(
             Copy(
-                f"snapshot file of Redis (dump.rdb), where it was written: last saved {at}",
+                f"snapshot file of Redis (dump.rdb), if it writes one: the last is of {at} or before",
                 "its next save after the erasure",
                 "`redis-cli BGSAVE`",
             )
