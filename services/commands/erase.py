@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """\
 Erases users and items at a running service, and rewrites folders that RecLM wrote without them:
-outputs of backfills, snapshots, scorer bundles, datasets and training data. The same command again
+outputs of backfills, snapshots, scorer bundles, datasets, training data and results. The same command again
 changes nothing more.
 """
 _EPILOG = """\

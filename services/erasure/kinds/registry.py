@@ -8,6 +8,7 @@ from services.erasure.errors import ErasureError
 from services.erasure.kinds.backfill import BackfillFolder
 from services.erasure.kinds.bundle import BundleFolder
 from services.erasure.kinds.dataset import DatasetFolder
+from services.erasure.kinds.results import ResultsFolder
 from services.erasure.kinds.snapshot import SnapshotFolder, UnfinishedSnapshot
 from services.erasure.kinds.training_data import TrainingDataFolder
 from services.erasure.swap import restore
@@ -25,6 +26,7 @@ KINDS: tuple[FolderKind, ...] = (
     BundleFolder(),
     DatasetFolder(),
     TrainingDataFolder(),
+    ResultsFolder(),
 )
 
 _REFUSED = {

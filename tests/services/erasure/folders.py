@@ -247,6 +247,33 @@ def training_rows(folder: Path) -> Rows:
     return {json.loads(line)["id"]: line for line in lines}
 
 
+def results(folder: Path, users: Ids, items: Ids) -> None:
+    """Two finished runs of a benchmark and one of a study."""
+    random = np.random.default_rng(0)
+    for run in ("one", "two"):
+        rows = {"scenario": pa.array(["warm"] * len(users)).dictionary_encode(), "user_id": users}
+        table = pa.table({**rows, "recall@20": random.random(len(users))})
+        (folder / "runs" / run).mkdir(parents=True)
+        pq.write_table(table, folder / "runs" / run / "users.parquet", compression="zstd")
+        (folder / "runs" / run / "result.json").write_text("{}")
+    (folder / "runs" / "three").mkdir()
+    rows = {"part": pa.array(["test"] * len(users)).dictionary_encode(), "user_id": users}
+    pq.write_table(pa.table(rows), folder / "runs" / "three" / "new-users.parquet")
+    (folder / "report.md").write_text("means")
+
+
+def results_rows(folder: Path) -> Rows:
+    """Each row of each run, and the other files."""
+    found: Rows = {
+        f"{path.relative_to(folder)} {one['user_id']}": (one, table.schema)
+        for path in folder.rglob("*.parquet")
+        for table in [pq.read_table(path, partitioning=None)]
+        for one in table.to_pylist()
+    }
+    others = [path for path in folder.rglob("*") if path.suffix in {".json", ".md"}]
+    return found | {str(path.relative_to(folder)): path.read_bytes() for path in others}
+
+
 MADE: dict[str, tuple[Callable[..., None], Callable[[Path], Rows]]] = {
     "backfill": (backfill, backfill_rows),
     "snapshot": (snapshot, snapshot_rows),
@@ -254,6 +281,7 @@ MADE: dict[str, tuple[Callable[..., None], Callable[[Path], Rows]]] = {
     "bundle": (bundle, bundle_rows),
     "dataset": (dataset, dataset_rows),
     "training data": (training_data, training_rows),
+    "results": (results, results_rows),
 }
 """By kind: what makes a folder of some users and items, and what reads it."""
 

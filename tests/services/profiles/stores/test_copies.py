@@ -58,6 +58,6 @@ async def test_what_there_is_not_is_not_named() -> None:
     assert found == []
 
 
-async def test_a_server_that_does_not_tell_is_named_as_unknown() -> None:
+async def test_a_server_that_refuses_is_named_as_unknown() -> None:
     (only,) = await wheres(persistence={})
     assert only == "files and replicas of Redis, which did not tell of them"
