@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from services.commands import backfill, models, scorers, stack
+from services.commands import backfill, erase, models, scorers, stack
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
 
     stack.add_commands(commands)
     backfill.add_command(commands)
+    erase.add_command(commands)
     return parser
 
 

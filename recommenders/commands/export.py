@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recommenders.commands.arguments import add_device, add_paths, paths_of
+from recommenders.commands.features import add_url
 from services.assets.home import reclm_home
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def add_commands(commands: Any) -> None:  # noqa: ANN401 - argparse does not nam
         metavar="NAME",
         help="name of the bundle (default: the model's, with a hash of the content)",
     )
+    add_url(export, "whose erased users are left out")
 
 
 def _train(args: argparse.Namespace) -> str:
@@ -92,9 +94,12 @@ def _train(args: argparse.Namespace) -> str:
 
 
 def _export(args: argparse.Namespace) -> str:
+    from recommenders.erasures import consult
     from recommenders.export.bundle import write_bundle
     from recommenders.export.trained import Trained
 
     bundles = args.out or reclm_home() / "bundles"
-    written = write_bundle(Trained.read(args.folder), bundles, name=args.name)
+    trained = Trained.read(args.folder)
+    erasures = consult(args.url, progress=lambda line: sys.stderr.write(line + "\n"))
+    written = write_bundle(trained, bundles, name=args.name, erasures=erasures)
     return f"Bundle {written.folder.name}, {written.bytes / 2**20:,.1f} MiB, in {written.folder}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,11 +47,7 @@ def add_command(commands: Any) -> None:  # noqa: ANN401 - argparse does not name
         action="store_true",
         help="only items, from their own texts, for all splits",
     )
-    asked.add_argument(
-        "--url",
-        default=os.environ.get("RECLM_URL", "http://127.0.0.1:8080"),
-        help="URL of the service (RECLM_URL, else that of `reclm-serve up`: %(default)s)",
-    )
+    add_url(asked, "whose erased users are left out")
     asked.add_argument(
         "--history",
         type=int,
@@ -78,6 +75,16 @@ def add_command(commands: Any) -> None:  # noqa: ANN401 - argparse does not name
     files.add_argument("--users", type=Path, metavar="PATH", help="profiles of users")
     files.add_argument("--items", type=Path, metavar="PATH", help="profiles of items")
     add_encoder(files)
+
+
+def add_url(group: Any, purpose: str) -> None:  # noqa: ANN401
+    """Adds the option for the URL of the service, with what else it is for."""
+    group.add_argument(
+        "--url",
+        default=os.environ.get("RECLM_URL", "http://127.0.0.1:8080"),
+        help=f"URL of the service, {purpose} (RECLM_URL, else that of `reclm-serve up`: "
+        "%(default)s)",
+    )
 
 
 def add_encoder(group: Any) -> None:  # noqa: ANN401 - argparse does not name the type
@@ -126,6 +133,7 @@ def _run(args: argparse.Namespace) -> str:
 
 def _from_files(args: argparse.Namespace, dataset: Dataset) -> Snapshot:
     from recommenders.data.errors import DatasetError
+    from recommenders.erasures import consult
     from recommenders.features.files import from_backfill, from_jsonl
     from recommenders.features.snapshot import Snapshot
 
@@ -144,12 +152,18 @@ def _from_files(args: argparse.Namespace, dataset: Dataset) -> Snapshot:
             encoder=encoder_folder(args.encoder),
             progress=lambda count: _print_progress(f"Encoding: {count:,} texts ..."),
         )
+    if snapshot.users is not None:
+        erasures = consult(args.url, progress=_print_progress)
+        if erasures is not None:
+            kept = snapshot.users.among(set(snapshot.users.ids) - erasures.erased.keys())
+            snapshot = replace(snapshot, users=kept)
     snapshot.write(args.out)
     return Snapshot.read(args.out)  # writing rounds the vectors
 
 
 def _from_service(args: argparse.Namespace, dataset: Dataset) -> Snapshot:
     from recommenders.data.splits.text import read_plan
+    from recommenders.erasures import consult
     from recommenders.features.service import FetchOptions, fetch
 
     reported_at = float("-inf")
@@ -161,6 +175,7 @@ def _from_service(args: argparse.Namespace, dataset: Dataset) -> Snapshot:
             reported_at = now
             _print_progress(f"{done:,}/{wanted:,} {kind}s, {failed:,} failed")
 
+    erasures = None if args.texts_only else consult(args.url, progress=_print_progress)
     return fetch(
         dataset,
         None if args.texts_only else read_plan(args.split).divide(dataset),
@@ -172,6 +187,7 @@ def _from_service(args: argparse.Namespace, dataset: Dataset) -> Snapshot:
             max_users=args.max_users,
             known=args.known,
         ),
+        erased=() if erasures is None else erasures.erased.keys(),
         progress=progress,
     )
 

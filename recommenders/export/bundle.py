@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reclm_client.schemas.fields import to_milliseconds
 from recommenders.export.errors import ExportError
 from recommenders.export.neighbours import nearest
 from recommenders.export.towers import onnx_tower
@@ -31,6 +32,7 @@ from services.profiles.scoring.manifest import FILE, FORMAT, NAME
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from reclm_client import Erasures
     from recommenders.export.trained import Trained
 
 NEIGHBOURS = 20
@@ -51,7 +53,9 @@ class Written:
     bytes: int
 
 
-def write_bundle(trained: Trained, bundles: Path, *, name: str | None = None) -> Written:
+def write_bundle(
+    trained: Trained, bundles: Path, *, name: str | None = None, erasures: Erasures | None = None
+) -> Written:
     """Writes a model's bundle atomically.
 
     Args:
@@ -59,6 +63,7 @@ def write_bundle(trained: Trained, bundles: Path, *, name: str | None = None) ->
         bundles: The folder of bundles; it is made if it does not exist.
         name: Name of the bundle and of its folder; by default the model's name with a hash of the
             content.
+        erasures: Users to leave out; None if it is not known who was erased.
 
     Raises:
         ExportError: The model cannot be exported, or the name is in use or not valid.
@@ -75,11 +80,13 @@ def write_bundle(trained: Trained, bundles: Path, *, name: str | None = None) ->
     with tempfile.TemporaryDirectory(dir=bundles, prefix=".export-") as scratch:
         new = Path(scratch, "new")
         new.mkdir()
-        warm = np.flatnonzero(np.diff(trained.train.indptr))
+        warm = _kept_users(trained, erasures)
         _write_terms(new, terms, warm)
         _write_rows(new, trained, warm)
         files = {path.name: _record(path) for path in sorted(new.iterdir())}
         manifest = _manifest(trained, terms, files) | {"n_users": len(warm)}
+        if erasures is not None:
+            manifest["erasures_as_of"] = to_milliseconds(erasures.as_of)
         name = name or _default_name(trained, files)
         write_json(new / FILE, {"format": FORMAT, "name": name, **manifest})
         for path in new.iterdir():
@@ -91,6 +98,15 @@ def write_bundle(trained: Trained, bundles: Path, *, name: str | None = None) ->
         except OSError as error:  # another process has written it in the meantime
             raise ExportError(f"{folder} cannot be written: {error.strerror}") from error
     return Written(folder, sum(path.stat().st_size for path in folder.iterdir()))
+
+
+def _kept_users(trained: Trained, erasures: Erasures | None) -> NDArray[np.int64]:
+    """Returns the rows of the users with training interactions who were not erased, ascending."""
+    warm = np.flatnonzero(np.diff(trained.train.indptr)).astype(np.int64)
+    if erasures is None:
+        return warm
+    stays = [trained.user_ids[row] not in erasures.erased for row in warm.tolist()]
+    return warm[np.array(stays, np.bool_)]
 
 
 def terms_of(trained: Trained) -> Terms:

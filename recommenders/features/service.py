@@ -21,9 +21,10 @@ from recommenders.features.histories import readable_histories
 from recommenders.features.journal import Journal
 from recommenders.features.snapshot import Snapshot, SnapshotInfo
 from services.common.files import write_json
+from services.common.profile_tables import request_prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from reclm_client import Kind, ProfileVersion
@@ -72,6 +73,7 @@ def fetch(
     *,
     url: str,
     options: FetchOptions | None = None,
+    erased: Collection[str] = (),
     progress: Callable[[str, int, int, int], None] | None = None,
 ) -> Snapshot:
     """Makes a snapshot of the profiles of a dataset's users and items.
@@ -85,6 +87,7 @@ def fetch(
         folder: The snapshot's folder.
         url: URL of the service.
         options: What is requested and sent.
+        erased: Users to leave out, also from what is sent of items.
         progress: Called with the kind and the numbers of profiles so far, profiles wanted and
             failures so far.
 
@@ -96,7 +99,9 @@ def fetch(
     if folder.exists():
         raise DatasetError(f"{folder} exists already; choose another for the snapshot")
     try:
-        return _fetch(dataset, split, folder, url=url, options=options, progress=progress)
+        return _fetch(
+            dataset, split, folder, url=url, options=options, erased=erased, progress=progress
+        )
     except ReclmClientError as error:
         raise DatasetError(
             f"the service at {url}: {error}. Run the command again to resume"
@@ -110,6 +115,7 @@ def _fetch(
     *,
     url: str,
     options: FetchOptions,
+    erased: Collection[str],
     progress: Callable[[str, int, int, int], None] | None,
 ) -> Snapshot:
     with _client(url) as client:
@@ -121,7 +127,7 @@ def _fetch(
             **asdict(options),
         }
         partial = _begun(folder, request)
-        requests = ProfileRequests(dataset, split, options)
+        requests = ProfileRequests(dataset, split, options, erased=erased)
         failed = 0
         tables: dict[Kind, ProfileTable] = {}
         kinds: tuple[Kind, ...] = ("item", "user")
@@ -151,6 +157,7 @@ def _fetch(
         encoder=f"{version.encoder.name}@{version.encoder.hash}",
         failed=failed,
         version=asdict(version),
+        known=None if split is None else options.known,
     )
     Snapshot(info, tables.get("user"), tables.get("item")).write(folder)
     shutil.rmtree(partial)
@@ -167,10 +174,21 @@ def _client(url: str) -> ReclmClient:
 class ProfileRequests:
     """Makes the requests for users and items, from readable histories only."""
 
-    def __init__(self, dataset: Dataset, split: Split | None, options: FetchOptions) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        split: Split | None,
+        options: FetchOptions,
+        *,
+        erased: Collection[str] = (),
+    ) -> None:
         indexed = Indexed.of(dataset)
         self._options = options
-        self._prefix = f"features/{dataset.info.name}/{split.fingerprint() if split else 'texts'}/"
+        self._prefix = request_prefix(
+            dataset.info.name,
+            None if split is None else split.fingerprint(),
+            None if split is None else options.known,
+        )
         self._items = _items(dataset)
         rows = readable_histories(indexed, split) if split else {}
         names = indexed.item_ids
@@ -181,11 +199,13 @@ class ProfileRequests:
             new_users = [
                 user for user in rows if split.train.indptr[user] == split.train.indptr[user + 1]
             ]
-            self._prefix += f"first-{options.known}/"
             self._histories = {
                 indexed.user_ids[user]: [names[item] for item in rows[user][: options.known]]
                 for user in new_users
             }
+        self._histories = {
+            user: items for user, items in self._histories.items() if user not in erased
+        }
         drawn = sorted(self._histories, key=lambda id_: hashlib.sha256(id_.encode()).digest())
         chosen = set(drawn[: options.max_users])
         self.user_ids = [id_ for id_ in self._histories if id_ in chosen]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from recommenders.data.errors import DatasetError
 from recommenders.features.table import ProfileTable
+from services.common import profile_tables
 from services.common.files import atomic_folder, is_occupied, write_json
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class SnapshotInfo:
         failed: Number of users and items that were requested and have no profile.
         version: The version of the profiles in the service's form; None if it is unknown or not
             unique.
+        known: Number of first clicks that the profiles of new users were requested with; None for
+            all other snapshots.
     """
 
     dataset: str
@@ -41,9 +43,10 @@ class SnapshotInfo:
     encoder: str
     failed: int = 0
     version: Mapping[str, Any] | None = None
+    known: int | None = None
 
     def document(self) -> dict[str, Any]:
-        """Returns the members for JSON; an unknown version is left out."""
+        """Returns the members for JSON; a version or a number that is None is left out."""
         return {
             name: value
             for name, value in asdict(self).items()
@@ -61,9 +64,8 @@ class Snapshot:
 
     def fingerprint(self) -> str:
         """Returns a hash of all profiles and their provenance, 16 hexadecimal digits."""
-        parts = [table and table.digest() for table in (self.users, self.items)]
-        document = json.dumps([self.info.document(), parts], sort_keys=True)
-        return hashlib.sha256(document.encode()).hexdigest()[:16]
+        parts = [None if table is None else table.digest() for table in (self.users, self.items)]
+        return profile_tables.fingerprint(self.info.document(), parts)
 
     def write(self, folder: Path) -> None:
         """Writes the snapshot's folder atomically.

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from recommenders.data.errors import DatasetError
+from services.common import profile_tables
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_COLUMNS = ["id", "text", "vector"]
+_COLUMNS = list(profile_tables.COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +87,7 @@ class ProfileTable:
 
     def digest(self) -> str:
         """Returns a hash of the table, 16 hexadecimal digits."""
-        digest = hashlib.sha256(repr((self.ids, self.texts, self.vectors.shape)).encode())
-        digest.update(np.ascontiguousarray(self.vectors).tobytes())
-        return digest.hexdigest()[:16]
+        return profile_tables.digest(self.ids, self.texts, self.vectors)
 
     @classmethod
     def read(cls, path: Path) -> ProfileTable:
@@ -121,19 +118,10 @@ class ProfileTable:
         Raises:
             DatasetError: Vectors have different lengths, or a value is null.
         """
-        if any(table[name].null_count for name in _COLUMNS):
-            raise DatasetError("profiles: an id, a text or a vector is missing")
-        lengths = pc.unique(pc.list_value_length(table["vector"])).to_pylist()
-        if len(lengths) > 1:
-            raise DatasetError(f"profiles: vectors of different lengths: {sorted(lengths)}")
-        width = int(lengths[0] or 0) if lengths else 0
-        flat = np.asarray(pc.list_flatten(table["vector"]))
-        numbers = flat.astype(np.float32).reshape(table.num_rows, width)
-        return cls(
-            tuple(np.asarray(table["id"]).tolist()),
-            tuple(np.asarray(table["text"]).tolist()),
-            numbers,
-        )
+        try:
+            return cls(*profile_tables.columns_of(table))
+        except ValueError as error:
+            raise DatasetError(str(error)) from error
 
     def write(self, path: Path) -> None:
         """Writes a Parquet file with vectors in half precision, as the service stores them."""

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _PASSING = (Overloaded, ModelUnavailable, EncoderUnavailable, StoreUnavailable)
 
+_ERASED_AT_ONCE = 10_000
+
 
 class DirectMaker:
     """Profiles from the parts that the service is made of.
@@ -126,6 +128,21 @@ class DirectMaker:
         except ReclmError as error:
             raise _understood(error) from error
         return refused
+
+    async def erased(self) -> frozenset[str] | None:
+        """Reads the store's deny list."""
+        found: set[str] = set()
+        cursor: str | None = None
+        while True:
+            try:
+                page, cursor = await self._parts.erasures.page(
+                    self._settings.tenant, cursor=cursor, limit=_ERASED_AT_ONCE
+                )
+            except ReclmError as error:
+                raise _understood(error) from error
+            found.update(user_id for user_id, _ in page)
+            if cursor is None:
+                return frozenset(found)
 
     async def tokens(self) -> tuple[int, int]:
         """Returns what this process has had the model read and write."""

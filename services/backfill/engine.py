@@ -20,7 +20,7 @@ from services.backfill.parts import Part, PartFile
 from services.profiles.telemetry import LOGGER
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable
 
     from services.backfill.concurrency import ConcurrencyLimiter
     from services.backfill.grouping.grouped import Grouping
@@ -64,6 +64,7 @@ class Engine:
         limiter: How many requests may be under way.
         counts: Receives the outcomes of rows.
         finished: Receives the files of finished partitions.
+        left_out: Ids of rows that are neither asked for nor kept.
         before_first: Awaited once, before the first row is asked for.
     """
 
@@ -78,6 +79,7 @@ class Engine:
         limiter: ConcurrencyLimiter,
         counts: OutcomeCounts,
         finished: list[PartFile],
+        left_out: Collection[str] = (),
         before_first: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._maker = maker
@@ -87,6 +89,7 @@ class Engine:
         self._started_ms = started_ms
         self._limiter = limiter
         self._counts = counts
+        self._left_out = left_out
         self._before_first = before_first
         self._queue: asyncio.Queue[tuple[_Open, ProfileRow, bool]] = asyncio.Queue(
             options.concurrency
@@ -157,6 +160,9 @@ class Engine:
             if count % _TURN == 0:
                 await asyncio.sleep(0)
             opened.rows += 1
+            if row.id in self._left_out:
+                self._counts.erased += 1
+                continue
             before = part.request_of(row.id)
             if before == (row.digest, self._version):
                 part.keep(row.id)

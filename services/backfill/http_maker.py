@@ -15,6 +15,7 @@ from reclm_client import (
     AsyncReclmClient,
     ConnectionFailed,
     MalformedAnswer,
+    NotFound,
     ReclmApiError,
     ReclmClientError,
     Retries,
@@ -115,6 +116,15 @@ class HttpMaker:
                 raise BackfillError(f"the service takes no items: {failure.detail}") from error
             raise failure from error
         return refused
+
+    async def erased(self) -> frozenset[str] | None:
+        """Reads the service's deny list, which it may show to holders of an admin key alone."""
+        try:
+            return frozenset((await self._client.erasures()).erased)
+        except (AccessDenied, NotFound):
+            return None
+        except ReclmClientError as error:
+            raise _understood(error) from error
 
     async def tokens(self) -> tuple[int, int]:
         """Reads the service's metrics, which count all of its callers' tokens.

@@ -203,7 +203,7 @@ def begun(options: Options, *, progress: Callable[[int], None] | None = None) ->
         _check_same(earlier, options)
     work = out / WORK
     work.mkdir(parents=True, exist_ok=True)
-    with _only_one(work):
+    with only_one(work):
         grouping = Grouping.make(
             work / "grouped",
             options.inputs,
@@ -235,7 +235,15 @@ def _check_same(earlier: OutputManifest, options: Options) -> None:
 
 
 @contextlib.contextmanager
-def _only_one(work: Path) -> Iterator[None]:
+def only_one(work: Path) -> Iterator[None]:
+    """Keeps other jobs out of a folder while it is entered.
+
+    Args:
+        work: The folder's `WORK`.
+
+    Raises:
+        BackfillError: Another job is at work.
+    """
     with (work / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

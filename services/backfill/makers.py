@@ -103,6 +103,10 @@ class Maker(Protocol):
         """Adds items to the catalogue; returns those that were refused, and why."""
         ...
 
+    async def erased(self) -> frozenset[str] | None:
+        """Returns the users who were erased; None where that is not told."""
+        ...
+
     async def tokens(self) -> tuple[int, int]:
         """Returns the prompt and completion tokens of the model so far, by its own count."""
         ...

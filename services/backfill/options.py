@@ -28,6 +28,7 @@ class Options:
         concurrency: Most requests under way; how many there are, the job finds out.
         patience_s: How long nothing may succeed before the job gives up.
         failures_in_a_row: How many rows may fail one after another before it gives up.
+        with_erased: Make profiles of users whom the service has erased too.
         partitions: Files of the output; None chooses by the size of the input.
     """
 
@@ -41,4 +42,5 @@ class Options:
     concurrency: int = 256
     patience_s: float = 300.0
     failures_in_a_row: int = 100
+    with_erased: bool = False
     partitions: int | None = None

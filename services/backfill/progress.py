@@ -75,6 +75,8 @@ class Progress:
         ]
         if counts.unchanged:
             parts.append(f"{counts.unchanged:,} done before")
+        if counts.erased:
+            parts.append(f"{counts.erased:,} erased")
         if self._limit is not None:
             parts.append(f"{self._limit()} at a time")
         return ", ".join(parts)

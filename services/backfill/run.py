@@ -91,6 +91,7 @@ async def _run(job: Job, *, ray: Ray | None, push: Push | None) -> Summary:
     async with maker_for(options) as maker:
         version = await _version(maker, options)
         job.announce(version)
+        left_out = await _left_out(maker, options)
 
         stopping = _Stopping()
 
@@ -134,6 +135,7 @@ async def _run(job: Job, *, ray: Ray | None, push: Push | None) -> Summary:
                         limiter=limiter,
                         counts=counts,
                         finished=parts,
+                        left_out=left_out,
                         before_first=put_items,
                     )
                     stopping.then(engine.stop)
@@ -225,6 +227,7 @@ def run_partition(
                 limiter=_limiter(options),
                 counts=counts,
                 finished=parts,
+                left_out=await _left_out(maker, options),
             )
             watching = asyncio.create_task(stop_when_asked(engine))
             try:
@@ -275,6 +278,22 @@ async def _version(maker: Maker, options: Options) -> Version:
         patience_s=options.patience_s,
         trouble=f"the service {where} did not answer",
     )
+
+
+async def _left_out(maker: Maker, options: Options) -> frozenset[str]:
+    """Returns the users whom the service has erased: their input is of before the erasure."""
+    if options.with_erased or options.inputs.kind != "user":
+        return frozenset()
+    erased = await retry(
+        maker.erased, patience_s=options.patience_s, trouble="the deny list was not read"
+    )
+    if erased is None:
+        sys.stderr.write(
+            "the deny list was not consulted, so users who were erased are not left out: the "
+            "service shows it to an admin key (RECLM_API_KEY)\n"
+        )
+        return frozenset()
+    return erased
 
 
 class _Stopping:

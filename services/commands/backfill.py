@@ -95,6 +95,11 @@ def add_command(commands: Any) -> None:  # noqa: ANN401 - argparse does not name
         help="of a history: fail the row, or go on without them (%(default)s)",
     )
     how.add_argument(
+        "--with-erased",
+        action="store_true",
+        help="make profiles of users whom the service has erased too: the input is of after that",
+    )
+    how.add_argument(
         "--concurrency",
         type=_positive,
         default=256,
@@ -171,6 +176,7 @@ def _options(args: argparse.Namespace) -> Options:
         concurrency=args.concurrency,
         patience_s=args.patience,
         failures_in_a_row=args.failures_in_a_row,
+        with_erased=args.with_erased,
         partitions=args.partitions,
     )
 

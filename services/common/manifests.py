@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from services.common.errors import ArtifactError
 from services.common.hashing import sha256_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 MANIFEST = "manifest.json"
@@ -29,6 +30,16 @@ class FileRecord(TypedDict):
 
     sha256: str
     size: int
+
+
+def rows_fingerprint(manifest: Mapping[str, Any]) -> str:
+    """Returns 16 hexadecimal digits that identify the rows of a builder's folder and their manifest.
+
+    Args:
+        manifest: What `reclm-train data` writes, without the fingerprint.
+    """
+    canonical = json.dumps(manifest, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def file_records(folder: Path) -> dict[str, FileRecord]:

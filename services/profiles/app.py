@@ -14,6 +14,7 @@ from services.profiles.access.keyring import Keyring
 from services.profiles.api import (
     access,
     embeddings,
+    erasures,
     health,
     interactions,
     items,
@@ -84,6 +85,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         scoring.batches,
         scoring.router,
         scorers.router,
+        erasures.router,
         interactions.router,
         health.router,
     ):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from services.profiles.scoring.registry import Registry
     from services.profiles.scoring.service import ScoringService
     from services.profiles.settings import Settings
-    from services.profiles.stores.base import Catalogue
+    from services.profiles.stores.base import Catalogue, Erasures
     from services.profiles.telemetry import Metrics
 
 _CHECK_S = 2.0
@@ -66,6 +66,7 @@ class Parts:
     versions: Versions
     catalogue: Catalogue
     changes: CatalogueChanges
+    erasures: Erasures
     scoring: ScoringService
     scorers: Registry
     recorder: Recorder

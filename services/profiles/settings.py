@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     """How long a generation, a queue or a replay may bring back what was erased before; it is refused."""
     stale_max_age_s: PositiveInt = 30 * 24 * 3600
     """The oldest profile of another version that is an answer while the new one is made."""
+    anonymous_ttl_s: PositiveInt = 3600
+    """How long a profile is kept that `POST /score` made for a history without a user."""
 
     # Interactions
     max_interactions: PositiveInt = 100

@@ -62,6 +62,9 @@ class InstantMaker:
     async def put_items(self, items: Sequence[Item]) -> list[tuple[Item, RowFailed]]:
         return []
 
+    async def erased(self) -> frozenset[str] | None:
+        return frozenset()
+
     async def tokens(self) -> tuple[int, int]:
         return 0, 0
 

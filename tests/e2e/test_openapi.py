@@ -53,6 +53,7 @@ NO_INPUT = [
     "GET /metrics",
     "GET /admin/scorers",
     "POST /admin/scorers/rollback",
+    "GET /admin/erasures/copies",
 ]
 """Operations that nothing wrong can be sent to."""
 
@@ -66,6 +67,7 @@ OPERATIONS = [
     "GET /items",
     *(f"{method} /items/{{id}}" for method in ("PUT", "GET", "DELETE")),
     "POST /score",
+    "GET /admin/erasures",
     "POST /admin/scorers/{name}/activate",
     *NO_INPUT,
 ]

@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from services.common.files import atomic_folder, is_occupied
-from services.common.manifests import MANIFEST
+from services.common.manifests import MANIFEST, rows_fingerprint
 from training.data.errors import InstructionDataError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def write_folder(
     with atomic_folder(folder, replace=True) as new:
         written = {name: _write_lines(new / name, rows) for name, rows in files.items()}
         manifest: dict[str, Any] = {"format": FORMAT, "builder": builder, **about, "files": written}
-        manifest["fingerprint"] = _fingerprint(manifest)
+        manifest["fingerprint"] = rows_fingerprint(manifest)
         document = json.dumps(manifest, indent=2, ensure_ascii=False)
         (new / MANIFEST).write_text(document + "\n", encoding="utf-8")
     return manifest
@@ -118,9 +118,3 @@ def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any
             digest.update(line)
             count, size = count + 1, size + len(line)
     return {"rows": count, "bytes": size, "sha256": digest.hexdigest()}
-
-
-def _fingerprint(manifest: Mapping[str, Any]) -> str:
-    """Returns 16 hexadecimal digits that identify the rows and their manifest."""
-    canonical = json.dumps(manifest, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

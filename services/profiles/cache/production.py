@@ -217,7 +217,7 @@ class Production:
                 written, status = await self._written(
                     replace(job, stored=codec.look(claim.value)), placed=not self._unchanged(job)
                 )
-                await self._commit(lease, written)
+                await self._commit(lease, written, job.request.ttl_s)
         except (NothingToRead, ProfileErased):
             # Followers may have a history of their own: they are not given this failure.
             await self._give_up(lease, None)
@@ -274,7 +274,7 @@ class Production:
             and job.stored.input_hash == job.prompt_input.hash
         )
 
-    async def _commit(self, lease: Lease, value: bytes) -> None:
+    async def _commit(self, lease: Lease, value: bytes, ttl_s: int | None) -> None:
         """Stores a value. What else hinders it is logged and counted: callers get their answer.
 
         Raises:
@@ -282,7 +282,10 @@ class Production:
         """
         try:
             outcome = await self._store.commit(
-                lease, value, ttl_s=self._ttl_s, version=self._versions.own
+                lease,
+                value,
+                ttl_s=min(self._ttl_s, ttl_s or self._ttl_s),
+                version=self._versions.own,
             )
         except NotReplicated:
             raise

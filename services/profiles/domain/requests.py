@@ -36,6 +36,7 @@ class ProfileRequest:
         fallback: Answer with an older profile when a new one cannot be generated.
         epoch: The last erasure that was known when the history was read from the store, as
             `codec.epoch_of` returns it; None if the history came with the request.
+        ttl_s: How long the profile is kept at most; None for as long as all others.
     """
 
     key: ProfileKey
@@ -49,6 +50,7 @@ class ProfileRequest:
     stored: bool = False
     fallback: bool = True
     epoch: int | None = None
+    ttl_s: int | None = None
 
     @property
     def names_input(self) -> bool:

@@ -86,6 +86,8 @@ class BundleManifest(_Record):
     Attributes:
         encoder: The encoder of the profiles; None for a model that reads none.
         profiles: The version of the profiles in the training data; None if it is unknown.
+        erasures_as_of: Users who were erased until then, in Unix milliseconds, were left out; None
+            if the export did not know who was.
         files: All other files of the bundle, by name.
     """
 
@@ -104,6 +106,7 @@ class BundleManifest(_Record):
     history_dimension: NonNegativeInt
     profile_dimension: NonNegativeInt
     metrics: dict[str, float]
+    erasures_as_of: NonNegativeInt | None = None
     files: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+\.[a-z]+$")], FileRecord]
 
 

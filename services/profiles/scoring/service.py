@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -41,11 +41,28 @@ if TYPE_CHECKING:
     from services.profiles.scoring.registry import Registry
     from services.profiles.scoring.scorer import Scorer
     from services.profiles.scoring.values import Ranking
-    from services.profiles.stores.base import Interactions
+    from services.profiles.stores.base import Erasures, Interactions
     from services.profiles.telemetry import Metrics
 
 _RESERVE_S = 0.02
 """The part of a deadline that is kept for ranking when a profile is waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the stores have of a user. An erasure may lie between the reads.
+
+    Attributes:
+        profile: The stored profile, if it can be used.
+        epoch: The last erasure before the profile was read; None if nothing was read.
+        events: Item ids, oldest first.
+        erased_ms: When the user was last erased, in Unix milliseconds; 0 for never, or not asked.
+    """
+
+    profile: ProfileAnswer | None
+    epoch: int | None
+    events: list[str]
+    erased_ms: int
 
 
 class ScoringService:
@@ -53,6 +70,7 @@ class ScoringService:
 
     Args:
         max_history: Most interactions that are read, and most that a profile is made from.
+        anonymous_ttl_s: How long a profile is kept of a history without a user.
         threads: Rankings that are not quick computed at a time, in code that releases the GIL.
         max_waiting: Most rankings that are computed or wait for a thread; beyond that, Overloaded.
         changes: Knows which items are withdrawn.
@@ -64,9 +82,11 @@ class ScoringService:
         registry: Registry,
         profiles: ProfileService,
         interactions: Interactions,
+        erasures: Erasures,
         phrases: Phrases,
         tenant: str,
         max_history: int,
+        anonymous_ttl_s: int,
         threads: int,
         max_waiting: int,
         changes: CatalogueChanges,
@@ -77,9 +97,11 @@ class ScoringService:
         self._withdrawn: WeakKeyDictionary[Scorer, WithdrawnRows] = WeakKeyDictionary()
         self._profiles = profiles
         self._interactions = interactions
+        self._erasures = erasures
         self._phrases = phrases
         self._tenant = tenant
         self._max_history = max_history
+        self._anonymous_ttl_s = anonymous_ttl_s
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="score")
         self._max_waiting = max_waiting
         self._waiting = 0
@@ -122,12 +144,16 @@ class ScoringService:
         bundle = scorer.bundle
         loop = asyncio.get_running_loop()
         until = None if request.deadline_ms is None else loop.time() + request.deadline_ms / 1000
-        profile, epoch, events = await self._stored(request.user_id, until)
+        user = None if request.user_id is None else bundle.user_rows.get(request.user_id)
+        known = await self._stored(request.user_id, until, trained=user is not None)
+        profile, epoch, events = known.profile, known.epoch, known.events
+        if known.erased_ms > (bundle.manifest.erasures_as_of or 0):
+            # Who was erased since the export is somebody new, whatever the bundle has.
+            user = None
 
         ignored: dict[str, None] = {}
         clicks = dict.fromkeys(_rows(bundle.item_rows, events, ignored))
         clicks.update(dict.fromkeys(_rows(bundle.item_rows, _ids(request.history), ignored)))
-        user = None if request.user_id is None else bundle.user_rows.get(request.user_id)
         candidates = request.candidates
         candidate_rows = None
         if candidates is not None:
@@ -196,24 +222,32 @@ class ScoringService:
         finally:
             self._waiting -= 1
 
-    async def _stored(
-        self, user_id: str | None, until: float | None
-    ) -> tuple[ProfileAnswer | None, int | None, list[str]]:
-        """Returns a user's usable profile, the last erasure before it, and interactions.
+    async def _stored(self, user_id: str | None, until: float | None, *, trained: bool) -> _Known:
+        """Returns what the stores have of a user, read concurrently.
 
-        The first two and the last are read concurrently, so an erasure may lie between them.
+        Args:
+            user_id: None for nobody.
+            until: The deadline, on the loop's clock.
+            trained: The bundle has the user, so that it matters whether the user was erased.
         """
         if user_id is None:
-            return None, None, []
+            return _Known(None, None, [], 0)
         try:
             async with asyncio.timeout_at(until):
-                (profile, epoch), events = await asyncio.gather(
+                (profile, epoch), events, erased_ms = await asyncio.gather(
                     self._profile(user_id),
                     self._interactions.history(self._tenant, user_id, limit=self._max_history),
+                    self._erased_ms(user_id if trained else None),
                 )
         except TimeoutError as error:
             raise StoreUnavailable("the store did not answer within the deadline") from error
-        return profile, epoch, events
+        return _Known(profile, epoch, events, erased_ms)
+
+    async def _erased_ms(self, user_id: str | None) -> int:
+        if user_id is None:
+            return 0
+        (at_ms,) = await self._erasures.erased_at(self._tenant, [user_id])
+        return at_ms or 0
 
     async def _profile(self, user_id: str) -> tuple[ProfileAnswer | None, int]:
         key = ProfileKey(self._tenant, "user", user_id)
@@ -255,6 +289,7 @@ class ScoringService:
                     deadline_s=deadline_s,
                     lenient=True,
                     epoch=epoch,
+                    ttl_s=self._anonymous_ttl_s if user_id is None else None,
                 )
             )
         except (NothingToRead, ProfileErased):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from reclm_client.schemas.erasure import Copy
     from services.profiles.domain.profile import Item, ProfileKey, ProfileVersion
     from services.profiles.stores.item_changes import ChangePage
 
@@ -361,6 +362,10 @@ class Erasures(Protocol):
         Returns:
             The users, and the cursor of the next page; None at the end.
         """
+        ...
+
+    async def copies(self) -> list[Copy]:
+        """Returns which files and servers of the store may still hold what was erased."""
         ...
 
 

@@ -11,6 +11,7 @@ import pytest
 from services import cli
 from services.backfill.direct_maker import DirectMaker
 from services.backfill.makers import RowFailed
+from services.profiles.domain.profile import ProfileKey
 from services.profiles.settings import Settings
 from tests.services.backfill.made import row
 
@@ -104,3 +105,16 @@ async def test_a_history_that_is_too_long_fails_its_row_alone() -> None:
     with pytest.raises(RowFailed, match="3 entries; send at most 2") as failed:
         await maker.make(row("u", ("a", "b", "c")), max_age_s=None)
     assert failed.value.code == "invalid-input"
+
+
+@pytest.mark.anyio
+async def test_the_stores_deny_list_is_read_to_its_end(
+    encoder_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.backfill.direct_maker._ERASED_AT_ONCE", 2)
+    settings = Settings(store="memory", encoder_path=encoder_folder)
+    async with DirectMaker(settings=settings, kind="user") as maker:
+        assert await maker.erased() == frozenset()
+        for user in ("a", "b", "c", "d", "e"):
+            await maker._parts.profiles.erase(ProfileKey(settings.tenant, "user", user))
+        assert await maker.erased() == frozenset("abcde")

@@ -12,7 +12,9 @@ import pytest
 from reclm_client import (
     AsyncReclmClient,
     Component,
+    Copy,
     Dependency,
+    Erasures,
     Event,
     Item,
     Profile,
@@ -272,3 +274,35 @@ def test_both_clients_have_the_same_methods() -> None:
         }
 
     assert methods(ReclmClient) == methods(AsyncReclmClient)
+
+
+def test_the_deny_list_is_read_page_by_page(connect: Connect, server: Server) -> None:
+    at = "2026-11-30T12:00:00.005Z"
+
+    async def first(_: Request, reply: Reply) -> None:
+        erasures = [{"user_id": "a b", "erased_at": at}, {"user_id": "c", "erased_at": at}]
+        await reply.json({"as_of": at, "erasures": erasures, "cursor": "7"})
+
+    async def second(_: Request, reply: Reply) -> None:
+        later = "2026-11-30T12:00:01Z"
+        erasures = [{"user_id": "c", "erased_at": later}]
+        await reply.json({"as_of": later, "erasures": erasures, "cursor": None})
+
+    server.handler = script(first, second)
+    found = connect().erasures(page_size=2)
+    early = datetime(2026, 11, 30, 12, 0, 0, 5_000, UTC)
+    later = datetime(2026, 11, 30, 12, 0, 1, tzinfo=UTC)
+    assert found == Erasures(early, {"a b": early, "c": later})
+    assert [(request.path, request.query) for request in server.requests] == [
+        (b"/admin/erasures", b"limit=2"),
+        (b"/admin/erasures", b"limit=2&cursor=7"),
+    ]
+
+
+def test_copies_are_read(connect: Connect, server: Server) -> None:
+    async def handler(_: Request, reply: Reply) -> None:
+        await reply.json({"copies": [{"where": "w", "until": "u", "ended_by": None}]})
+
+    server.handler = handler
+    assert connect().copies() == (Copy("w", "u", None),)
+    assert server.requests[0].path == b"/admin/erasures/copies"

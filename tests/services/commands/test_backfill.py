@@ -8,6 +8,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from services import cli
@@ -55,6 +56,55 @@ def test_a_job_tells_how_it_went(
     assert manifest is not None
     assert (manifest.complete, manifest.rows, manifest.kind) == (True, 7, "user")
     assert manifest.version["digest"] == VERSION
+
+
+class Forgetful(InstantMaker):
+    """Of a service that has erased u3, or does not tell."""
+
+    told: frozenset[str] | None = frozenset({"u3", "nobody"})
+
+    async def erased(self) -> frozenset[str] | None:
+        return self.told
+
+
+def test_who_was_erased_is_left_out_and_leaves_an_earlier_output(
+    interactions: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arguments = ("--interactions", interactions, "--out", tmp_path / "out")
+    assert backfill(*arguments) == 0
+    capsys.readouterr()
+    monkeypatch.setattr(running, "maker_for", lambda _: Forgetful(VERSION))
+    assert backfill(*arguments) == 0
+    captured = capsys.readouterr()
+    summary = json.loads(captured.out)
+    outcomes = summary["outcomes"]
+    assert (summary["status"], summary["rows"]) == ("complete", 6)
+    assert (outcomes["erased"], outcomes["unchanged"]) == (1, 6)
+    assert "7/7 rows" in captured.err
+    assert "1 erased" in captured.err
+    parts = [pq.read_table(path) for path in (tmp_path / "out").glob("part-*.parquet")]
+    ids = sorted(id_ for part in parts for id_ in part["id"].to_pylist())
+    assert ids == ["u0", "u1", "u2", "u4", "u5", "u6"]
+
+    assert backfill(*arguments, "--with-erased") == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 7
+
+
+def test_a_service_that_does_not_show_who_was_erased_costs_a_line(
+    interactions: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Forgetful, "told", None)
+    monkeypatch.setattr(running, "maker_for", lambda _: Forgetful(VERSION))
+    assert backfill("--interactions", interactions, "--out", tmp_path / "out") == 0
+    captured = capsys.readouterr()
+    assert "the deny list was not consulted" in captured.err
+    assert json.loads(captured.out)["rows"] == 7
 
 
 def test_bad_rows_make_it_partial(interactions: Path, tmp_path: Path) -> None:

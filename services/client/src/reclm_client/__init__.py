@@ -16,8 +16,9 @@ from reclm_client.errors import (
     TimedOut,
     Unavailable,
 )
-from reclm_client.results import Embeddings, ItemRow, ProfileRow, ScoreRow
+from reclm_client.results import Embeddings, Erasures, ItemRow, ProfileRow, ScoreRow
 from reclm_client.retries import Retries, Timeouts
+from reclm_client.schemas.erasure import Copy
 from reclm_client.schemas.event import Event
 from reclm_client.schemas.health import Dependency, Readiness
 from reclm_client.schemas.item import Item
@@ -46,7 +47,7 @@ from reclm_client.version import __version__
 # fmt: off
 __all__ = [
     "AccessDenied", "ActiveScorer", "AsyncReclmClient", "AsyncRows", "Component",
-    "ConnectionFailed", "Dependency", "Embeddings", "Event", "Interest", "InvalidRequest", "Item",
+    "ConnectionFailed", "Copy", "Dependency", "Embeddings", "Erasures", "Event", "Interest", "InvalidRequest", "Item",
     "ItemRow", "Kind", "KnownBy", "MalformedAnswer", "NotFound", "PastItem", "Profile",
     "ProfileRequest", "ProfileRow", "ProfileVersion", "Readiness", "Reasons", "ReclmApiError",
     "ReclmClient", "ReclmClientError", "Retries", "Rows", "Score", "ScoreRequest", "ScoreRow",

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     import numpy as np
     import pandas as pd
@@ -15,6 +16,19 @@ if TYPE_CHECKING:
     from reclm_client.errors import ReclmApiError
     from reclm_client.schemas.profile import Profile
     from reclm_client.schemas.score import Score
+
+
+@dataclass(frozen=True, slots=True)
+class Erasures:
+    """All users who were erased: the deny list of a service.
+
+    Attributes:
+        as_of: Every erasure until then is in it.
+        erased: User id -> when the user was last erased.
+    """
+
+    as_of: datetime
+    erased: Mapping[str, datetime]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,18 +17,22 @@ from reclm_client.calls import JSON, Call, encode, event_calls, into, item_body,
 from reclm_client.errors import ReclmClientError
 from reclm_client.lanes import Lanes, Source, each, pause
 from reclm_client.reading import Answer, raise_for_status
-from reclm_client.results import Embeddings, ItemRow, ProfileRow, Row, ScoreRow, to_pandas
+from reclm_client.results import Embeddings, Erasures, ItemRow, ProfileRow, Row, ScoreRow, to_pandas
 from reclm_client.retries import Attempts, Retries, Timeouts
 from reclm_client.schemas.batch import ItemLine, ProfileLine, ScoreLine
+from reclm_client.schemas.erasure import Copies, ErasurePage
 from reclm_client.schemas.event import Interactions
 from reclm_client.schemas.item import Item, ItemPage
 from reclm_client.schemas.profile import Kind, Profile, ProfileRequest
 from reclm_client.schemas.score import ActiveScorer, Score, Scorer, ScoreRequest, Scorers
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import pandas as pd
 
     from reclm_client.retries import Repeat
+    from reclm_client.schemas.erasure import Copy
     from reclm_client.schemas.event import Event
     from reclm_client.schemas.health import Readiness
 
@@ -205,6 +209,28 @@ class ReclmClient:
         """Goes back to the scorer that was active before; a second time undoes it: never repeated."""
         path = "/admin/scorers/rollback"
         return self._send(Call("POST", path, into(ActiveScorer), repeat="never"))
+
+    def erasures(self, *, page_size: int = 1000) -> Erasures:
+        """Reads which users were erased. Needs an admin key where there are any.
+
+        Args:
+            page_size: About how many one request asks for.
+        """
+        as_of: datetime | None = None
+        erased: dict[str, datetime] = {}
+        query = {"limit": str(page_size)}
+        while True:
+            call = Call("GET", "/admin/erasures", into(ErasurePage), query=query)
+            page = self._send(call)
+            as_of = as_of or page.as_of
+            erased.update((one.user_id, one.erased_at) for one in page.erasures)
+            if page.cursor is None:
+                return Erasures(as_of, erased)
+            query = {**query, "cursor": page.cursor}
+
+    def copies(self) -> tuple[Copy, ...]:
+        """Reads what may still hold data of erased users. Needs an admin key where there are any."""
+        return (self._send(Call("GET", "/admin/erasures/copies", into(Copies)))).copies
 
     def put_item(self, item: Item) -> Item:
         """Adds or replaces an item of the catalogue; returns it as it is kept."""

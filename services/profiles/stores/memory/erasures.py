@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from reclm_client.schemas.erasure import Copy
+
 
 class MemoryErasures:
     """Erasures in a dictionary; nothing outlives the process."""
@@ -27,6 +29,10 @@ class MemoryErasures:
         users = list(self._at.get(tenant, {}).items())
         end = first + limit
         return users[first:end], str(end) if end < len(users) else None
+
+    async def copies(self) -> list[Copy]:
+        """Returns nothing: there is no file and no other server."""
+        return []
 
     def add(self, tenant: str, user_id: str, at_ms: int) -> None:
         """Notes an erasure."""

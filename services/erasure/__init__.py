@@ -1,0 +1,1 @@
+"""Erases users and items from folders that RecLM wrote, and records what was erased where."""
