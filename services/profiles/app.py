@@ -23,6 +23,7 @@ from services.profiles.api import (
     scoring,
 )
 from services.profiles.api.direct import Direct
+from services.profiles.api.in_flight import InFlight
 from services.profiles.api.middleware import Observe
 from services.profiles.container import assemble
 from services.profiles.domain.profile import PHRASES
@@ -73,6 +74,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         static_url=access.ASSETS,
     )
     app.state.metrics = metrics
+    in_flight = app.state.in_flight = InFlight(settings.max_bytes_in_flight)
     problems.install(app)
     for router in (
         profiles.batches,
@@ -96,7 +98,9 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         },
     )
     guarded = access.RequireKey(direct, owner=app, keys=keys) if keys else direct
-    return Observe(guarded, metrics=metrics, access_log=settings.access_log)
+    return Observe(
+        guarded, metrics=metrics, in_flight=in_flight, access_log=settings.access_log
+    )
 
 
 def _openapi(app: FastAPI, keys: Keyring) -> dict[str, Any]:

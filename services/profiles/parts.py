@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reclm_client.schemas.health import Dependency as State
 from services.profiles.errors import ReclmError
+from services.profiles.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -67,3 +68,4 @@ class Parts:
     refresher: Refresher
     metrics: Metrics
     dependencies: tuple[Dependency, ...]
+    turns: Turns = field(default_factory=Turns)

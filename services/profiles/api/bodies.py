@@ -15,8 +15,10 @@ from pydantic_core import core_schema
 from starlette.requests import ClientDisconnect
 
 from services.profiles.api.parts import parts_of
+from services.profiles.api.shape import check_json, check_lines
 from services.profiles.domain.parsing import parse
 from services.profiles.errors import BodyTooLarge, MalformedBody, UnsupportedMediaType
+from services.profiles.turns import LARGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from fastapi import Response
     from pydantic import GetCoreSchemaHandler
 
+    from services.profiles.api.in_flight import InFlight
     from services.profiles.settings import Settings
 
 JSON = "application/json"
@@ -58,7 +61,7 @@ class Ndjson:
         del source  # always list[bytes]
         return _from_bytes(
             handler.generate_schema(self._row),
-            lambda body: [line for line in body.split(b"\n") if line.strip()],
+            lambda body: [line for line in body.split(b"\n") if line and not line.isspace()],
         )
 
 
@@ -75,6 +78,16 @@ class BodyRoute(APIRoute):
         """Returns the most bytes that a body may have."""
         return settings.max_body_bytes
 
+    @staticmethod
+    def check(body: bytes, settings: Settings) -> None:
+        """Refuses a body within the limit that would be expensive to read.
+
+        Raises:
+            BodyTooLarge: It has too many parts.
+        """
+        del settings  # what JSON may cost depends on the machine and not on the deployment
+        check_json(body)
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Returns what answers a request."""
         handler = super().get_route_handler()
@@ -82,25 +95,51 @@ class BodyRoute(APIRoute):
             return handler
 
         async def limited(request: Request) -> Response:
-            limit = self.limit(parts_of(request).settings)
-            return await handler(_Whole(request, await read(request, self.media_types, limit)))
+            settings = parts_of(request).settings
+            body = await read_bytes(request, self.media_types, self.limit(settings))
+            self.check(body, settings)
+            await take_turn(request, body)
+            return await handler(_Whole(request, body))
 
         return limited
 
 
-class LargeBodyRoute(BodyRoute):
-    """The same within the limit for batches."""
+class ItemRoute(BodyRoute):
+    """The same within the limit for an item."""
+
+    @staticmethod
+    def limit(settings: Settings) -> int:
+        """Returns the most bytes that a body may have."""
+        return min(settings.max_item_bytes, settings.max_body_bytes)
+
+
+class IdsRoute(BodyRoute):
+    """The same within the limit for many ids."""
+
+    @staticmethod
+    def limit(settings: Settings) -> int:
+        """Returns the most bytes that a body may have."""
+        return settings.max_ids_bytes
+
+
+class NdjsonRoute(BodyRoute):
+    """The same within the limit for batches, for NDJSON: its rows are checked one by one."""
+
+    media_types = _NDJSON
 
     @staticmethod
     def limit(settings: Settings) -> int:
         """Returns the most bytes that a body may have."""
         return settings.max_batch_bytes
 
+    @staticmethod
+    def check(body: bytes, settings: Settings) -> None:
+        """Refuses a batch of too many lines.
 
-class NdjsonRoute(LargeBodyRoute):
-    """The same for NDJSON."""
-
-    media_types = _NDJSON
+        Raises:
+            BodyTooLarge: There are many more lines than rows in a batch.
+        """
+        check_lines(body, settings.max_batch_rows)
 
 
 class _Whole(Request):
@@ -115,20 +154,45 @@ class _Whole(Request):
         self._body = self._json = body or b" "
 
 
-async def read(request: Request, media_types: tuple[str, ...], limit: int) -> bytes:
+async def read_json(request: Request) -> bytes:
+    """Returns the body of a single request, which is cheap to read as JSON, when its turn has come.
+
+    Raises:
+        BodyTooLarge: It is over the limit, or has too many parts.
+        UnsupportedMediaType, MalformedBody, Overloaded: As `read_bytes` does.
+    """
+    body = await read_bytes(request, (JSON,), parts_of(request).settings.max_body_bytes)
+    check_json(body)
+    await take_turn(request, body)
+    return body
+
+
+async def take_turn(request: Request, body: bytes) -> None:
+    """Waits until a body may be read without holding up others; a small one may at once."""
+    if len(body) > LARGE:
+        await parts_of(request).turns.take()
+
+
+async def read_bytes(request: Request, media_types: tuple[str, ...], limit: int) -> bytes:
     """Returns the body, reading no further than the limit.
 
     Raises:
-        UnsupportedMediaType: It is declared as something else.
+        UnsupportedMediaType: It is declared as something else, or as compressed.
         BodyTooLarge: It is over the limit.
         MalformedBody: The client went away in the middle of it.
+        Overloaded: The bodies under way have too many bytes together.
     """
-    declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    headers = request.headers
+    declared = headers.get("content-type", "").partition(";")[0].strip().lower()
     if declared not in media_types:
         raise UnsupportedMediaType(f"send the body with Content-Type: {media_types[0]}")
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
+    coding = headers.get("content-encoding", "identity").strip().lower()
+    if coding not in {"identity", ""}:
+        raise UnsupportedMediaType("send the body as it is, without Content-Encoding")
+    length = headers.get("content-length", "")
+    if length.isdecimal() and int(length) > limit:
         raise _too_large(limit)
+    in_flight: InFlight = request.app.state.in_flight
     chunks = []
     size = 0
     try:
@@ -136,6 +200,7 @@ async def read(request: Request, media_types: tuple[str, ...], limit: int) -> by
             size += len(chunk)
             if size > limit:
                 raise _too_large(limit)
+            in_flight.hold(request.scope, len(chunk))
             chunks.append(chunk)
     except ClientDisconnect as error:
         raise MalformedBody("the body ends before its declared length") from error

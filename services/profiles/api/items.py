@@ -12,14 +12,14 @@ from reclm_client.schemas.batch import ItemLine
 from reclm_client.schemas.fields import NO_CONTROLS
 from reclm_client.schemas.item import CatalogueItem, Item, ItemPage, ItemText
 from services.profiles.api.batches import NdjsonDocumented, answer_rows
-from services.profiles.api.bodies import NDJSON_BODY, BodyRoute, Json, Ndjson, NdjsonRoute
+from services.profiles.api.bodies import NDJSON_BODY, ItemRoute, Json, Ndjson, NdjsonRoute
 from services.profiles.api.parts import ServiceParts
 from services.profiles.api.paths import PathId
 from services.profiles.api.problems import documented
 from services.profiles.domain.parsing import parse
 from services.profiles.errors import ItemNotFound
 
-router = APIRouter(tags=["items"], route_class=BodyRoute)
+router = APIRouter(tags=["items"], route_class=ItemRoute)
 batches = APIRouter(tags=["items"], route_class=NdjsonRoute)
 
 _Words = Annotated[str, StringConstraints(max_length=256, pattern=NO_CONTROLS)]
@@ -51,7 +51,7 @@ async def list_items(
     response_class=NdjsonDocumented,
     response_model=ItemLine,
     response_description="A line for each row, in the order of the rows that came.",
-    responses=documented(400, 413, 415, 503),
+    responses=documented(400, 413, 415, 429, 503),
 )
 async def post_items(
     parts: ServiceParts, lines: Annotated[list[bytes], Ndjson(CatalogueItem), NDJSON_BODY]
@@ -66,13 +66,15 @@ async def post_items(
             await parts.catalogue.put_items(parts.settings.tenant, [item])
         return {}
 
-    return answer_rows(parts, lines, answer, line=ItemLine)
+    return answer_rows(
+        parts, lines, answer, line=ItemLine, row_bytes=ItemRoute.limit(parts.settings)
+    )
 
 
 @router.put(
     "/items/{id:path}",
     summary="Add or replace an item",
-    responses=documented(400, 404, 413, 415, 422, 503),
+    responses=documented(400, 404, 413, 415, 422, 429, 503),
 )
 async def put_item(
     parts: ServiceParts,
