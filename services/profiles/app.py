@@ -22,6 +22,7 @@ from services.profiles.api import (
     scorers,
     scoring,
 )
+from services.profiles.api.connections import METRICS
 from services.profiles.api.direct import Direct
 from services.profiles.api.in_flight import InFlight
 from services.profiles.api.middleware import Observe
@@ -56,14 +57,14 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     metrics = Metrics()
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Metrics]]:
         async with contextlib.AsyncExitStack() as stack:
             parts = app.state.parts = await assemble(settings, metrics, stack)
             await stack.enter_async_context(parts.scorers.following())
             await stack.enter_async_context(parts.versions.following())
             parts.refresher.start()
             settle()
-            yield
+            yield {METRICS: metrics}
 
     # As FastAPI, but /docs and /redoc load nothing from other hosts.
     app = FastAPIOffline(
