@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from services.profiles.telemetry import Metrics
 
 _CHECK_S = 2.0
+_FRESH_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Dependency:
     """Something that the service needs.
 
@@ -38,9 +39,23 @@ class Dependency:
     name: str
     check: Callable[[], Awaitable[None]]
     vital: bool
+    _asked: asyncio.Task[State] | None = field(default=None, init=False, repr=False)
+    _asked_at: float = field(default=0.0, init=False, repr=False)
 
     async def state(self) -> State:
-        """Asks how the dependency is doing, within two seconds."""
+        """Returns how the dependency is doing, or was at most two seconds ago.
+
+        A check costs a request to another server, and anybody may ask: all share one.
+        """
+        now = time.monotonic()
+        if self._asked is None or (self._asked.done() and now - self._asked_at > _FRESH_S):
+            self._asked = asyncio.create_task(self._ask())
+            self._asked_at = now
+        # One who stops waiting does not take the answer from the others.
+        return await asyncio.shield(self._asked)
+
+    async def _ask(self) -> State:
+        """Asks within two seconds."""
         started = time.perf_counter()
         error = None
         try:
