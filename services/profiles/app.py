@@ -99,9 +99,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         },
     )
     guarded = access.RequireKey(direct, owner=app, keys=keys) if keys else direct
-    return Observe(
-        guarded, metrics=metrics, in_flight=in_flight, access_log=settings.access_log
-    )
+    return Observe(guarded, metrics=metrics, in_flight=in_flight, access_log=settings.access_log)
 
 
 def _openapi(app: FastAPI, keys: Keyring) -> dict[str, Any]:

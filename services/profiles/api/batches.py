@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import ValidationError, with_config
@@ -141,17 +142,18 @@ class _Bug(ReclmError):
 
 
 @with_config({"extra": "ignore"})
-class _Named(TypedDict, total=False):
+@dataclass(frozen=True, slots=True)
+class _Named:
     """What is looked for in a row, and made a Python object of, whatever else is in it."""
 
-    id: object
-    user_id: object
+    id: object = None
+    user_id: object = None
 
 
 def _id_of(line: bytes, member: IdMember) -> str | None:
     """Returns the id that a row gives, whatever else is wrong with it."""
     try:
-        id_ = adapter(_Named).validate_json(line).get(member)
+        id_ = getattr(adapter(_Named).validate_json(line), member)
     except ValidationError:
         return None
     return id_ if isinstance(id_, str) and len(id_) <= 256 else None

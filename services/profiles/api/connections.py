@@ -253,7 +253,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
 
-class _Refused(Exception):  # noqa: N818 - it never leaves the parser
+class _Refused(Exception):
     """Stops the parser in a callback."""
 
 

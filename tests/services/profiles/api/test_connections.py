@@ -95,7 +95,7 @@ async def serving(limits: Limits) -> AsyncIterator[Running]:
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve())
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.005)
     try:
         yield Running(server.servers[0].sockets[0].getsockname()[1], **parts)

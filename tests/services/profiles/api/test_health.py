@@ -37,11 +37,13 @@ class Checked:
 
     def __init__(self) -> None:
         self.calls = 0
+        self.called = asyncio.Event()
         self.go_on = asyncio.Event()
         self.error: ReclmError | None = None
 
     async def __call__(self) -> None:
         self.calls += 1
+        self.called.set()
         await self.go_on.wait()
         if self.error:
             raise self.error
@@ -110,8 +112,7 @@ async def test_all_who_ask_at_once_share_one_check() -> None:
     check = Checked()
     async with client(service(check, keys=True)) as api:
         asking = [asyncio.create_task(api.get("/readyz")) for _ in range(50)]
-        while not check.calls:
-            await asyncio.sleep(0)
+        await check.called.wait()
         asking[0].cancel()
         check.go_on.set()
         assert {(await one).status_code for one in asking[1:]} == {200}

@@ -15,7 +15,8 @@ class EmbeddingsRequest:
     """A request for the embeddings of profiles that exist."""
 
     ids: Annotated[
-        Sequence[str], read_as(Annotated[list[Id], FailFast(), Field(min_length=1, max_length=10_000)])
+        Sequence[str],
+        read_as(Annotated[list[Id], FailFast(), Field(min_length=1, max_length=10_000)]),
     ]
     dtype: Literal["float32", "float16"] = "float32"
 
