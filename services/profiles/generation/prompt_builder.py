@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from services.profiles.domain.profile import PHRASES, Item, ProfileText, canonical_hash
 from services.profiles.errors import NothingToRead, UnknownItems
 from services.profiles.generation.grammar import is_phrase
 from services.profiles.generation.prompts.item_text import as_data, item_line
-from services.profiles.generation.token_budget import newest_that_fit
+from services.profiles.generation.token_budget import first_that_fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from services.profiles.generation.prompts.base import PromptVersion
     from services.profiles.generation.token_budget import TokenCounter
     from services.profiles.stores.base import Catalogue
+
+_MOST_CATEGORIES = 1000
+"""Different names of categories that are looked at, the most frequent."""
 
 _PADDING: dict[Kind, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "user": (
@@ -105,12 +109,14 @@ class PromptBuilder:
         ]
         subject = (found.get(request.key.id) if own else request.item) if kind == "item" else None
 
-        # No line costs less than a token, so no more lines than tokens can be read.
-        lines = [line for item in history[-self._history_tokens :] if (line := item_line(item))]
-        cut = tuple(newest_that_fit(lines, self._history_tokens, self._count))
+        # No line costs less than a token, so no more lines than tokens can be read; most histories
+        # are longer than what is read of them, and only that is made into lines.
+        newest = islice(reversed(history), self._history_tokens)
+        lines = (line for item in newest if (line := item_line(item)))
+        cut = tuple(first_that_fit(lines, self._history_tokens, self._count)[::-1])
         subject_line = None
         if subject is not None:
-            (subject_line,) = newest_that_fit(
+            (subject_line,) = first_that_fit(
                 [item_line(subject)], self._history_tokens, self._count
             )
         if not (subject_line or cut):
@@ -137,9 +143,15 @@ class PromptBuilder:
 
 def _frequent(items: Iterable[Item]) -> tuple[str, ...]:
     """Returns category names as phrases, the most frequent first, ties in order of appearance."""
-    names = Counter(
-        as_data(name)[:40].rstrip()
+    given = Counter(
+        name.strip()
         for item in items
         for name in item.category.replace("|", ",").replace(";", ",").split(",")
     )
+    if len(given) > _MOST_CATEGORIES:
+        # No honest history has so many; a hostile one has a hundred thousand.
+        given = Counter(dict(given.most_common(_MOST_CATEGORIES)))
+    names: Counter[str] = Counter()
+    for name, count in given.items():
+        names[as_data(name)[:40].rstrip()] += count
     return tuple(name for name, _ in names.most_common() if is_phrase(name))
