@@ -14,8 +14,9 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import socket
 import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 _CALLERS = 2
 _SECONDS = 4.0
-_ASK_EVERY_S = 0.01
 _PROFILES = 200
 _ITEMS = 20_000
 _DIMENSION = 64
@@ -95,7 +95,8 @@ def measure(stack: Stack) -> list[Figure]:
         try:
             _prepare(service.url)
             watch = CpuWatch()
-            quiet = _ask_healthz(service.port, threading.Event(), for_s=_SECONDS)
+            with _asking(service.port) as quiet:
+                time.sleep(_SECONDS)
             outcomes = {}
             for case in _cases():
                 outcomes[case.name] = _try(service, case)
@@ -163,14 +164,6 @@ def _cases() -> Iterator[_Case]:
     one = {"title": "t", "description": "\U0001f3ac" * 8192}
     yield _Case("item", "/items/hostile-one", json.dumps(one).encode(), method="PUT")
 
-    events = {
-        "events": [
-            {"user_id": f"{number}".rjust(200, "u"), "item_id": f"item-{number}"}
-            for number in range(1000)
-        ]
-    }
-    yield _Case("interactions, 1,000 users", "/interactions", json.dumps(events).encode())
-
     score = {
         "user_id": "hostile-0",
         "history": [f"item-{number}" for number in range(1000)],
@@ -183,6 +176,15 @@ def _cases() -> Iterator[_Case]:
         yield _Case(f"score, {name}", "/score", body)
     row = json.dumps({"user_id": "hostile-0", "history": score["history"], "k": 1000}).encode()
     yield _Case("score batch, 200 rows", "/score:batch", b"\n".join([row] * 200), type=_NDJSON)
+
+    # The last one: its users' profiles are made behind the answers.
+    events = {
+        "events": [
+            {"user_id": f"{number}".rjust(200, "u"), "item_id": f"item-{number}"}
+            for number in range(1000)
+        ]
+    }
+    yield _Case("interactions, 1,000 users", "/interactions", json.dumps(events).encode())
 
 
 def _expensive(before: bytes, size: int) -> dict[str, bytes]:
@@ -235,11 +237,11 @@ def _try(service: Service, case: _Case) -> _Outcome:
     """Has callers send a request again and again, and asks /healthz meanwhile."""
     worker = service.process.pid  # the only one is no child
     forget_peak(worker)
-    statuses, over = Counter[int](), threading.Event()
-    until = time.perf_counter() + _SECONDS
+    statuses = Counter[int]()
     lock = threading.Lock()
 
     def call() -> None:
+        until = time.perf_counter() + _SECONDS
         while True:
             status = _send(service.port, case)
             with lock:
@@ -248,16 +250,12 @@ def _try(service: Service, case: _Case) -> _Outcome:
                 return
 
     callers = [threading.Thread(target=call) for _ in range(_CALLERS)]
-    asked: list[float] = []
-    asker = threading.Thread(target=lambda: asked.extend(_ask_healthz(service.port, over)))
-    for thread in (asker, *callers):
-        thread.start()
-    for thread in callers:
-        thread.join()
-    over.set()
-    asker.join()
-    peak = peak_bytes(worker) / _MIB
-    return _Outcome(statuses, _p99(asked), max(asked), peak)
+    with _asking(service.port) as times:
+        for thread in callers:
+            thread.start()
+        for thread in callers:
+            thread.join()
+    return _Outcome(statuses, _p99(times), max(times), peak_bytes(worker) / _MIB)
 
 
 def _send(port: int, case: _Case) -> int:
@@ -277,24 +275,20 @@ def _send(port: int, case: _Case) -> int:
     return answer.status
 
 
-def _ask_healthz(port: int, over: threading.Event, *, for_s: float = 600.0) -> list[float]:
-    """Returns how long each answer took, in ms."""
-    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+@contextlib.contextmanager
+def _asking(port: int) -> Iterator[list[float]]:
+    """Asks /healthz meanwhile; how long each answer took is in the list afterwards, in ms."""
+    command = [sys.executable, "-m", "tests.benchmarks.hostile_side", str(port)]
+    pipe = subprocess.PIPE
     times: list[float] = []
-    end = time.perf_counter() + for_s
-    with socket.create_connection(("127.0.0.1", port), timeout=120) as connection:
-        while not over.is_set() and time.perf_counter() < end:
-            started = time.perf_counter()
-            connection.sendall(request)
-            answer = b""
-            while not answer.endswith(b'{"status":"ok"}'):
-                got = connection.recv(4096)
-                if not got:
-                    raise RuntimeError("the service closed the connection of /healthz")
-                answer += got
-            times.append((time.perf_counter() - started) * 1000)
-            time.sleep(_ASK_EVERY_S)
-    return times
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as side:
+        assert side.stdout is not None
+        side.stdout.readline()
+        yield times
+        output, _ = side.communicate()
+        if side.returncode:
+            raise RuntimeError(f"the process that asks /healthz ended with {side.returncode}")
+    times += json.loads(output)
 
 
 def _p99(times: list[float]) -> float:

@@ -16,7 +16,6 @@ from services.profiles.api.problems import problem_of
 from services.profiles.api.shape import check_json
 from services.profiles.errors import BodyTooLarge, Overloaded, ReclmError
 from services.profiles.telemetry import LOGGER
-from services.profiles.turns import LARGE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -108,11 +107,11 @@ class _Rows:
                 raise BodyTooLarge(
                     f"the row is over {self._limit} bytes, the most that one may have"
                 )
+            await self._turns.take()
             check_json(line)
-            if len(line) > LARGE:
-                await self._turns.take()
             id_ = _id_of(line, self._id_member)
             answered = self._line(row, id_, 200, **await self._patiently(line))
+            await self._turns.take()
         except ReclmError as error:
             answered = self._failed(row, id_, error)
         except Exception:  # noqa: BLE001 - logged, counted, and reported in the row's place

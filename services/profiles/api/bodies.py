@@ -15,13 +15,13 @@ from pydantic_core import core_schema
 from starlette.requests import ClientDisconnect
 
 from services.profiles.api.parts import parts_of
-from services.profiles.api.shape import check_json, check_lines
+from services.profiles.api.shape import check_json
 from services.profiles.domain.parsing import parse
 from services.profiles.errors import BodyTooLarge, MalformedBody, UnsupportedMediaType
 from services.profiles.turns import LARGE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from fastapi import Response
     from pydantic import GetCoreSchemaHandler
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
+_NO_LINES = [b""]
+"""Stands for none where FastAPI would take an empty list for no body."""
 _NDJSON = (NDJSON, "application/ndjson", "application/jsonl")
 
 
@@ -41,7 +43,7 @@ class Json:
         self, source: type[Any], handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
         """Returns a schema that is documented as the parameter's and is given bytes."""
-        return _from_bytes(handler(source), lambda body: parse(body, source))
+        return _made_of(handler(source), lambda body: parse(body, source))
 
 
 class Ndjson:
@@ -57,11 +59,11 @@ class Ndjson:
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
-        """Returns a schema that is documented as the row's and is given bytes."""
+        """Returns a schema that is documented as the row's and is given lines."""
         del source  # always list[bytes]
-        return _from_bytes(
-            handler.generate_schema(self._row),
-            lambda body: [line for line in body.split(b"\n") if line and not line.isspace()],
+        # The route has cut the lines already.
+        return _made_of(
+            handler.generate_schema(self._row), lambda lines: [] if lines is _NO_LINES else lines
         )
 
 
@@ -78,15 +80,14 @@ class BodyRoute(APIRoute):
         """Returns the most bytes that a body may have."""
         return settings.max_body_bytes
 
-    @staticmethod
-    def check(body: bytes, settings: Settings) -> None:
-        """Refuses a body within the limit that would be expensive to read.
+    async def read(self, request: Request) -> bytes | list[bytes]:
+        """Returns what the endpoint's parameter is made of.
 
         Raises:
-            BodyTooLarge: It has too many parts.
+            BodyTooLarge: It is over a limit.
+            UnsupportedMediaType, MalformedBody, Overloaded: As `chunks` does.
         """
-        del settings  # what JSON may cost depends on the machine and not on the deployment
-        check_json(body)
+        return await _read_json(request, self.limit(parts_of(request).settings))
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Returns what answers a request."""
@@ -95,11 +96,7 @@ class BodyRoute(APIRoute):
             return handler
 
         async def limited(request: Request) -> Response:
-            settings = parts_of(request).settings
-            body = await read_bytes(request, self.media_types, self.limit(settings))
-            self.check(body, settings)
-            await take_turn(request, body)
-            return await handler(_Whole(request, body))
+            return await handler(_Whole(request, await self.read(request)))
 
         return limited
 
@@ -132,26 +129,49 @@ class NdjsonRoute(BodyRoute):
         """Returns the most bytes that a body may have."""
         return settings.max_batch_bytes
 
-    @staticmethod
-    def check(body: bytes, settings: Settings) -> None:
-        """Refuses a batch of too many lines.
+    async def read(self, request: Request) -> bytes | list[bytes]:
+        """Returns the lines that have anything on them.
+
+        They are cut as they come: to cut 64 MiB at once would take a tenth of a second.
 
         Raises:
-            BodyTooLarge: There are many more lines than rows in a batch.
+            BodyTooLarge: It is over the limit, or has more than twice as many lines as a batch may
+                have rows.
+            UnsupportedMediaType, MalformedBody, Overloaded: As `chunks` does.
         """
-        check_lines(body, settings.max_batch_rows)
+        settings = parts_of(request).settings
+        lines: list[bytes] = []
+        unfinished: list[bytes] = []
+        count = 0
+        async for chunk in chunks(request, self.media_types, self.limit(settings)):
+            *ended, rest = chunk.split(b"\n")
+            count += len(ended)
+            if count > 2 * settings.max_batch_rows:
+                raise BodyTooLarge(
+                    f"the batch has over {count - 1} lines; send at most "
+                    f"{settings.max_batch_rows} rows at a time"
+                )
+            if ended:
+                ended[0] = b"".join([*unfinished, ended[0]])
+                unfinished = []
+                lines += [line for line in ended if line and not line.isspace()]
+            unfinished.append(rest)
+        last = b"".join(unfinished)
+        return [*lines, last] if last and not last.isspace() else lines
 
 
 class _Whole(Request):
     """A request whose body has been read.
 
-    Where FastAPI asks for a JSON document it is given the bytes, which `Json` expects. An empty
-    body would pass for none, and is refused like any other that is no JSON.
+    Where FastAPI asks for a JSON document, or for bytes, it is given what was read, which `Json` and
+    `Ndjson` expect. An empty body would pass for none: as JSON it is refused like any other that is
+    no JSON, and as NDJSON it has no lines.
     """
 
-    def __init__(self, request: Request, body: bytes) -> None:
+    def __init__(self, request: Request, body: bytes | list[bytes]) -> None:
         super().__init__(request.scope, request.receive)
-        self._body = self._json = body or b" "
+        self._json: bytes | list[bytes] = body or (b" " if isinstance(body, bytes) else _NO_LINES)
+        self._body = self._json  # type: ignore[assignment] # only handed on
 
 
 async def read_json(request: Request) -> bytes:
@@ -159,22 +179,23 @@ async def read_json(request: Request) -> bytes:
 
     Raises:
         BodyTooLarge: It is over the limit, or has too many parts.
-        UnsupportedMediaType, MalformedBody, Overloaded: As `read_bytes` does.
+        UnsupportedMediaType, MalformedBody, Overloaded: As `chunks` does.
     """
-    body = await read_bytes(request, (JSON,), parts_of(request).settings.max_body_bytes)
-    check_json(body)
-    await take_turn(request, body)
+    return await _read_json(request, parts_of(request).settings.max_body_bytes)
+
+
+async def _read_json(request: Request, limit: int) -> bytes:
+    body = b"".join([chunk async for chunk in chunks(request, (JSON,), limit)])
+    if len(body) > LARGE:
+        await parts_of(request).turns.take()
+        check_json(body)
     return body
 
 
-async def take_turn(request: Request, body: bytes) -> None:
-    """Waits until a body may be read without holding up others; a small one may at once."""
-    if len(body) > LARGE:
-        await parts_of(request).turns.take()
-
-
-async def read_bytes(request: Request, media_types: tuple[str, ...], limit: int) -> bytes:
-    """Returns the body, reading no further than the limit.
+async def chunks(
+    request: Request, media_types: tuple[str, ...], limit: int
+) -> AsyncIterator[bytes]:
+    """Yields the body as it comes, reading no further than the limit.
 
     Raises:
         UnsupportedMediaType: It is declared as something else, or as compressed.
@@ -193,7 +214,6 @@ async def read_bytes(request: Request, media_types: tuple[str, ...], limit: int)
     if length.isdecimal() and int(length) > limit:
         raise _too_large(limit)
     in_flight: InFlight = request.app.state.in_flight
-    chunks = []
     size = 0
     try:
         async for chunk in request.stream():
@@ -201,14 +221,13 @@ async def read_bytes(request: Request, media_types: tuple[str, ...], limit: int)
             if size > limit:
                 raise _too_large(limit)
             in_flight.hold(request.scope, len(chunk))
-            chunks.append(chunk)
+            yield chunk
     except ClientDisconnect as error:
         raise MalformedBody("the body ends before its declared length") from error
-    return b"".join(chunks)
 
 
-def _from_bytes(
-    documented: core_schema.CoreSchema, function: Callable[[bytes], Any]
+def _made_of(
+    documented: core_schema.CoreSchema, function: Callable[[Any], Any]
 ) -> core_schema.CoreSchema:
     return core_schema.json_or_python_schema(
         json_schema=documented,

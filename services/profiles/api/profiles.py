@@ -137,6 +137,7 @@ def _answer_rows(parts: Parts, kind: Kind, lines: list[bytes]) -> Response:
     async def answer(line: bytes) -> dict[str, Any]:
         body = parse(line, _BODIES[kind])
         found = await _answer(parts, kind, body)
+        await parts.turns.take()
         return {"profile": found.profile(embedding=body.embedding)}
 
     return answer_rows(parts, lines, answer, line=ProfileLine)

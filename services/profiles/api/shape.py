@@ -44,20 +44,5 @@ def check_json(body: bytes) -> None:
         raise _too_much("members", _MOST_MEMBERS)
 
 
-def check_lines(body: bytes, most: int) -> None:
-    """Refuses NDJSON with many more lines than a batch may have rows.
-
-    Args:
-        body: The whole batch.
-        most: Rows that a batch may have; as many empty lines are passed over.
-
-    Raises:
-        BodyTooLarge: It has more than twice as many lines.
-    """
-    lines = body.count(b"\n")
-    if lines > 2 * most:
-        raise BodyTooLarge(f"the batch has {lines} lines; send at most {most} rows at a time")
-
-
 def _too_much(what: str, most: int) -> BodyTooLarge:
     return BodyTooLarge(f"the body has more than {most} {what}; send it in smaller parts")

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 MIB = 1024 * 1024
+NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
 def filled(unit: bytes, before: bytes, after: bytes, size: int = MIB) -> bytes:
@@ -205,8 +206,8 @@ class Service:
     def _lines(self) -> Callable[..., Any]:
         async def lines(
             lines: Annotated[list[bytes], Ndjson(UserProfileRequest), NDJSON_BODY],
-        ) -> int:
-            return len(lines)
+        ) -> list[str]:
+            return [line.decode() for line in lines]
 
         return lines
 
@@ -270,11 +271,22 @@ async def test_a_body_that_says_it_is_not_compressed_is_read(
 
 async def test_lines_without_anything_on_them_are_limited_too(api: httpx.AsyncClient) -> None:
     """64 MiB of line breaks made a list of 67 million."""
-    headers = {"Content-Type": "application/x-ndjson"}
-    few = await api.post("/lines", content=b"{}\n\n \n{}\n\n\n", headers=headers)
-    assert (few.status_code, few.json()) == (200, 2)
-    many = await api.post("/lines", content=b"\n" * 7, headers=headers)
+    few = await api.post("/lines", content=b"{}\n\n \n{}\n\n\n", headers=NDJSON)
+    assert (few.status_code, few.json()) == (200, ["{}", "{}"])
+    many = await api.post("/lines", content=b"\n" * 7, headers=NDJSON)
     assert (many.status_code, many.json()["code"]) == (413, "body-too-large")
+
+
+@pytest.mark.parametrize("piece", range(1, 12))
+async def test_lines_are_whole_however_they_come(api: httpx.AsyncClient, piece: int) -> None:
+    body = b'{"id": "a"}\n\n  \n{"id": "bcd"}\r\n{}'
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), piece):
+            yield body[start : start + piece]
+
+    answer = await api.post("/lines", content=pieces(), headers=NDJSON)
+    assert answer.json() == ['{"id": "a"}', '{"id": "bcd"}\r', "{}"]
 
 
 # ---- Turns
@@ -296,8 +308,21 @@ class Passes:
         self._counting.cancel()
 
 
-async def test_of_large_pieces_of_work_one_is_done_in_a_pass() -> None:
-    turns, passes = Turns(), Passes()
+async def test_of_long_pieces_of_work_one_is_done_in_a_pass() -> None:
+    turns, passes = Turns(slice_s=0.0), Passes()
+    worked: list[int] = []
+
+    async def work() -> None:
+        await turns.take()
+        worked.append(passes.now)
+
+    await asyncio.gather(*(work() for _ in range(20)))
+    passes.stop()
+    assert len(worked) == len(set(worked)) == 20
+
+
+async def test_short_pieces_of_work_are_done_together() -> None:
+    turns, passes = Turns(slice_s=3600), Passes()
     worked: list[int] = []
 
     async def work() -> None:
@@ -307,31 +332,30 @@ async def test_of_large_pieces_of_work_one_is_done_in_a_pass() -> None:
     await asyncio.gather(*(work() for _ in range(20)))
     passes.stop()
     assert len(worked) == 20
-    assert len(set(worked)) == 20
+    assert len(set(worked)) == 1
 
 
-def batch_parts() -> Any:
+def batch_parts(turns: Turns | None = None) -> Any:
     metrics = SimpleNamespace(errors=Metrics().errors)
-    return SimpleNamespace(settings=Settings(), turns=Turns(), metrics=metrics)
+    return SimpleNamespace(settings=Settings(), turns=turns or Turns(), metrics=metrics)
 
 
-@pytest.mark.parametrize(("size", "together"), [(100, True), (5000, False)])
-async def test_large_rows_of_a_batch_take_turns(size: int, *, together: bool) -> None:
+async def test_rows_of_a_batch_take_turns() -> None:
     """A hundred rows of a megabyte were read one after another, before anything else."""
     passes = Passes()
     read: list[int] = []
 
     async def answer(line: bytes) -> dict[str, Any]:
-        assert len(line) == size
         read.append(passes.now)
         return {}
 
-    rows = [b'{"id":"%d"}'.replace(b"%d", b"%d" % number).ljust(size) for number in range(20)]
-    response = answer_rows(batch_parts(), rows, answer, line=ProfileLine)
+    rows = [b'{"id":"%d"}' % number for number in range(20)]
+    parts = batch_parts(Turns(slice_s=0.0))
+    response = answer_rows(parts, rows, answer, line=ProfileLine)
     lines = [json.loads(line) async for line in response.body_iterator]
     passes.stop()
     assert [line["id"] for line in lines] == [str(number) for number in range(20)]
-    assert len(set(read)) == (1 if together else 20)
+    assert len(read) == len(set(read)) == 20
 
 
 async def test_a_row_that_would_take_long_to_read_is_refused_in_its_place() -> None:
