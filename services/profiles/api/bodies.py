@@ -21,7 +21,7 @@ from services.profiles.errors import BodyTooLarge, MalformedBody, UnsupportedMed
 from services.profiles.turns import LARGE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import Callable, Coroutine
 
     from fastapi import Response
     from pydantic import GetCoreSchemaHandler
@@ -85,7 +85,7 @@ class BodyRoute(APIRoute):
 
         Raises:
             BodyTooLarge: It is over a limit.
-            UnsupportedMediaType, MalformedBody, Overloaded: As `chunks` does.
+            UnsupportedMediaType, MalformedBody, Overloaded: As `_read` does.
         """
         return await _read_json(request, self.limit(parts_of(request).settings))
 
@@ -132,32 +132,52 @@ class NdjsonRoute(BodyRoute):
     async def read(self, request: Request) -> bytes | list[bytes]:
         """Returns the lines that have anything on them.
 
-        They are cut as they come: to cut 64 MiB at once would take a tenth of a second.
-
         Raises:
-            BodyTooLarge: It is over the limit, or has more than twice as many lines as a batch may
-                have rows.
-            UnsupportedMediaType, MalformedBody, Overloaded: As `chunks` does.
+            BodyTooLarge: It is over the limit, or has too many lines.
+            UnsupportedMediaType, MalformedBody, Overloaded: As `_read` does.
         """
         settings = parts_of(request).settings
-        lines: list[bytes] = []
-        unfinished: list[bytes] = []
-        count = 0
-        async for chunk in chunks(request, self.media_types, self.limit(settings)):
-            *ended, rest = chunk.split(b"\n")
-            count += len(ended)
-            if count > 2 * settings.max_batch_rows:
-                raise BodyTooLarge(
-                    f"the batch has over {count - 1} lines; send at most "
-                    f"{settings.max_batch_rows} rows at a time"
-                )
-            if ended:
-                ended[0] = b"".join([*unfinished, ended[0]])
-                unfinished = []
-                lines += [line for line in ended if line and not line.isspace()]
-            unfinished.append(rest)
-        last = b"".join(unfinished)
-        return [*lines, last] if last and not last.isspace() else lines
+        lines = _Lines(settings.max_batch_rows)
+        await _read(request, self.media_types, self.limit(settings), lines.add)
+        return lines.all()
+
+
+class _Lines:
+    """Cuts lines as they come: to cut 64 MiB at once would take a tenth of a second.
+
+    Args:
+        most_rows: Rows that a batch may have. It may have as many lines without anything on them.
+    """
+
+    def __init__(self, most_rows: int) -> None:
+        self._most_rows = most_rows
+        self._lines: list[bytes] = []
+        self._count = 0
+        self._unfinished: list[bytes] = []
+
+    def add(self, chunk: bytes) -> None:
+        """Takes what came next.
+
+        Raises:
+            BodyTooLarge: There are more than twice as many lines as there may be rows.
+        """
+        *ended, rest = chunk.split(b"\n")
+        self._count += len(ended)
+        if self._count > 2 * self._most_rows:
+            raise BodyTooLarge(
+                f"the batch has over {2 * self._most_rows} lines; send at most "
+                f"{self._most_rows} rows at a time"
+            )
+        if ended:
+            ended[0] = b"".join([*self._unfinished, ended[0]])
+            self._unfinished = []
+            self._lines += [line for line in ended if line and not line.isspace()]
+        self._unfinished.append(rest)
+
+    def all(self) -> list[bytes]:
+        """Returns the lines, what stands behind the last line break included."""
+        last = b"".join(self._unfinished)
+        return [*self._lines, last] if last and not last.isspace() else self._lines
 
 
 class _Whole(Request):
@@ -179,23 +199,31 @@ async def read_json(request: Request) -> bytes:
 
     Raises:
         BodyTooLarge: It is over the limit, or has too many parts.
-        UnsupportedMediaType, MalformedBody, Overloaded: As `chunks` does.
+        UnsupportedMediaType, MalformedBody, Overloaded: As `_read` does.
     """
     return await _read_json(request, parts_of(request).settings.max_body_bytes)
 
 
 async def _read_json(request: Request, limit: int) -> bytes:
-    body = b"".join([chunk async for chunk in chunks(request, (JSON,), limit)])
+    chunks: list[bytes] = []
+    await _read(request, (JSON,), limit, chunks.append)
+    body = b"".join(chunks)
     if len(body) > LARGE:
         await parts_of(request).turns.take()
         check_json(body)
     return body
 
 
-async def chunks(
-    request: Request, media_types: tuple[str, ...], limit: int
-) -> AsyncIterator[bytes]:
-    """Yields the body as it comes, reading no further than the limit.
+async def _read(
+    request: Request, media_types: tuple[str, ...], limit: int, take: Callable[[bytes], None]
+) -> None:
+    """Reads the body, no further than the limit.
+
+    Args:
+        request: Holds what was read until it is answered.
+        media_types: As one of which it must be declared.
+        limit: Bytes.
+        take: Is given each part as it comes.
 
     Raises:
         UnsupportedMediaType: It is declared as something else, or as compressed.
@@ -221,7 +249,7 @@ async def chunks(
             if size > limit:
                 raise _too_large(limit)
             in_flight.hold(request.scope, len(chunk))
-            yield chunk
+            take(chunk)
     except ClientDisconnect as error:
         raise MalformedBody("the body ends before its declared length") from error
 
