@@ -194,10 +194,10 @@ def _expensive(before: bytes, size: int) -> dict[str, bytes]:
         "a body of objects": _filled(b'{"":0}', before + rest, b"]}", size),
         "a body of members": _filled(b'"":0', before + b",", b"}", size),
         "a body of numbers": _filled(b"7", before + rest, b"]}", size),
-        "32,000 arrays": before + rest + b",".join([b"[]"] * 32_000) + b"]}",
-        "32,000 objects": before + rest + b",".join([b'{"":0}'] * 32_000) + b"]}",
-        "32,000 members": before + b"," + b",".join([b'"":0'] * 32_000) + b"}",
-        "60,000 strings": before + rest + b",".join([b'"\\n"'] * 60_000) + b"]}",
+        "15,900 arrays": before + rest + b",".join([b"[]"] * 15_900) + b"]}",
+        "15,900 objects": before + rest + b",".join([b'{"":0}'] * 15_900) + b"]}",
+        "19,000 members": before + b"," + b",".join([b'"":0'] * 19_000) + b"}",
+        "45,000 strings": before + rest + b",".join([b'"\\n"'] * 45_000) + b"]}",
     }
 
 

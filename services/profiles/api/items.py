@@ -44,6 +44,7 @@ async def list_items(
     page = await parts.catalogue.list_items(
         parts.settings.tenant, query=q, cursor=cursor, limit=limit
     )
+    await parts.turns.take()
     written = adapter(ItemPage).dump_json(ItemPage(page.items, page.cursor))
     return Response(written, media_type=JSON)
 

@@ -14,10 +14,10 @@ from services.profiles.errors import BodyTooLarge
 _SMALL = 16 * 1024
 """Bodies up to here are cheap whatever is in them."""
 
-_MOST_CONTAINERS = 32_768
-_MOST_MEMBERS = 32_768
-_MOST_STRINGS = 65_536
-_MOST_COMMAS = 131_072
+_MOST_CONTAINERS = 16_000
+_MOST_MEMBERS = 20_000
+_MOST_STRINGS = 50_000
+_MOST_COMMAS = 120_000
 
 _MEMBER = re.compile(rb'"\s*:')
 

@@ -95,7 +95,7 @@ LARGEST: dict[str, tuple[Any, type[Any]]] = {
                     "id": f"item:{number}",
                     "title": title(number),
                     "category": "Books, Science Fiction, Space Opera",
-                    "description": "Read [more](https://example.org/?a=1): " * 15,
+                    "description": "Read [more](https://example.org/?a=1): " * 12,
                 }
                 for number in range(1000)
             ],
