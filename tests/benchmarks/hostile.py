@@ -1,7 +1,7 @@
 """The worst requests that each call accepts, and what they do to a worker and to everybody else.
 
-One worker, a real Redis, a scripted model server. Two callers send the same request over and over,
-each on a new connection, for some seconds; meanwhile somebody asks /healthz every ten milliseconds.
+One worker, a real Redis, a scripted model server. Two callers, or eight, send the same request over and
+over, each on a new connection, for some seconds; meanwhile somebody asks /healthz every ten milliseconds.
 Bodies are as large as each call takes them, and made of what is most expensive to read: objects
 without members, members that nobody knows, as many strings as may be; beside them, the largest
 requests that make sense. The figures are those of the worst case; the notes have all of them.
@@ -60,6 +60,7 @@ class _Case:
     method: str = "POST"
     type: str = _JSON
     accept: str = _JSON
+    callers: int = _CALLERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,7 @@ def _cases() -> Iterator[_Case]:
     yield _Case("embeddings, 10,000 as Arrow", "/embeddings/user", ids, accept=_ARROW)
     far = json.dumps({"ids": [str(number).rjust(190, "x") for number in range(10_000)]}).encode()
     yield _Case("embeddings, 10,000 long ids", "/embeddings/user", far)
+    yield _Case("embeddings, 10,000 as JSON to eight", "/embeddings/user", ids, callers=8)
     for name, body in _expensive(b'{"ids":["a"]', 2 * _MIB).items():
         yield _Case(f"embeddings, {name}", "/embeddings/user", body)
 
@@ -149,6 +151,7 @@ def _cases() -> Iterator[_Case]:
     wrong = [body for body in _expensive(b'{"id":"a"', _MIB).values() if len(body) <= _MIB]
     rows = b"\n".join(wrong[number % len(wrong)] for number in range(60))
     yield _Case("batch, rows of 1 MiB that are wrong", "/profiles/user:batch", rows, type=_NDJSON)
+    yield _Case("the same from eight", "/profiles/user:batch", rows, type=_NDJSON, callers=8)
     members = _filled(b'"":0', b'{"id":"a",', b"}", 4000)
     rows = b"\n".join([members] * 10_000)
     yield _Case("batch, 10,000 rows of 800 members", "/profiles/user:batch", rows, type=_NDJSON)
@@ -249,7 +252,7 @@ def _try(service: Service, case: _Case) -> _Outcome:
             if time.perf_counter() > until:
                 return
 
-    callers = [threading.Thread(target=call) for _ in range(_CALLERS)]
+    callers = [threading.Thread(target=call) for _ in range(case.callers)]
     with _asking(service.port) as times:
         for thread in callers:
             thread.start()
