@@ -120,6 +120,11 @@ def _fetch(
 ) -> Snapshot:
     with _client(url) as client:
         version = client.ready().version
+        if version is None:
+            raise DatasetError(
+                f"the service at {url} tells its version to callers with a key: set RECLM_API_KEY "
+                "or RECLM_API_KEY_FILE to one of its API keys"
+            )
         request = {
             "dataset": dataset.info.name,
             "split": None if split is None else split.fingerprint(),

@@ -72,6 +72,11 @@ class HttpMaker:
             ready = await self._client.ready()
         except ReclmClientError as error:
             raise _understood(error) from error
+        if ready.version is None:
+            raise BackfillError(
+                "the service tells its version to callers with a key: set RECLM_API_KEY or "
+                "RECLM_API_KEY_FILE to one of its API keys"
+            )
         return Version(self._digest(ready.version), asdict(ready.version))
 
     async def make(self, row: ProfileRow, *, max_age_s: float | None) -> Made:

@@ -23,7 +23,9 @@ from services.profiles.api import (
     scorers,
     scoring,
 )
+from services.profiles.api.connections import METRICS
 from services.profiles.api.direct import Direct
+from services.profiles.api.in_flight import InFlight
 from services.profiles.api.middleware import Observe
 from services.profiles.container import assemble
 from services.profiles.domain.profile import PHRASES
@@ -56,7 +58,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     metrics = Metrics()
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Metrics]]:
         async with contextlib.AsyncExitStack() as stack:
             parts = app.state.parts = await assemble(settings, metrics, stack)
             await stack.enter_async_context(parts.scorers.following())
@@ -64,7 +66,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
             await stack.enter_async_context(parts.changes.following())
             parts.refresher.start()
             settle()
-            yield
+            yield {METRICS: metrics}
 
     # As FastAPI, but /docs and /redoc load nothing from other hosts.
     app = FastAPIOffline(
@@ -75,6 +77,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         static_url=access.ASSETS,
     )
     app.state.metrics = metrics
+    in_flight = app.state.in_flight = InFlight(settings.max_bytes_in_flight)
     problems.install(app)
     for router in (
         profiles.batches,
@@ -99,7 +102,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         },
     )
     guarded = access.RequireKey(direct, owner=app, keys=keys) if keys else direct
-    return Observe(guarded, metrics=metrics, access_log=settings.access_log)
+    return Observe(guarded, metrics=metrics, in_flight=in_flight, access_log=settings.access_log)
 
 
 def _openapi(app: FastAPI, keys: Keyring) -> dict[str, Any]:

@@ -58,14 +58,32 @@ class MalformedBody(ReclmError):
     code = "malformed-body"
 
 
+class MalformedRequest(ReclmError):
+    """What came over a connection is not HTTP."""
+
+    code = "malformed-request"
+
+
+class RequestTimeout(ReclmError):
+    """A request did not arrive completely within its time."""
+
+    code = "request-timeout"
+
+
 class BodyTooLarge(ReclmError):
     """The body is over the limit."""
 
     code = "body-too-large"
 
 
+class HeadersTooLarge(ReclmError):
+    """The request line and the headers are over the limit."""
+
+    code = "headers-too-large"
+
+
 class UnsupportedMediaType(ReclmError):
-    """The call does not take the body's content type."""
+    """The call does not take the body's content type or content coding."""
 
     code = "unsupported-media-type"
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from reclm_client.schemas.health import Dependency as State
 from services.profiles.errors import ReclmError, WritesFail
+from services.profiles.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from services.profiles.telemetry import Metrics
 
 _CHECK_S = 2.0
+_FRESH_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Dependency:
     """Something that the service needs.
 
@@ -38,9 +40,23 @@ class Dependency:
     name: str
     check: Callable[[], Awaitable[None]]
     vital: bool
+    _asked: asyncio.Task[State] | None = field(default=None, init=False, repr=False)
+    _asked_at: float = field(default=0.0, init=False, repr=False)
 
     async def state(self) -> State:
-        """Asks how the dependency is doing, within two seconds."""
+        """Returns how the dependency is doing, or was at most two seconds ago.
+
+        A check costs a request to another server, and anybody may ask: all share one.
+        """
+        now = time.monotonic()
+        if self._asked is None or (self._asked.done() and now - self._asked_at > _FRESH_S):
+            self._asked = asyncio.create_task(self._ask())
+            self._asked_at = now
+        # One who stops waiting does not take the answer from the others.
+        return await asyncio.shield(self._asked)
+
+    async def _ask(self) -> State:
+        """Asks within two seconds."""
         started = time.perf_counter()
         status: Literal["up", "degraded", "down"] = "up"
         error = None
@@ -73,3 +89,4 @@ class Parts:
     refresher: Refresher
     metrics: Metrics
     dependencies: tuple[Dependency, ...]
+    turns: Turns = field(default_factory=Turns)

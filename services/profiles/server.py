@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import resource
 import shutil
 import signal
 import tempfile
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 import uvicorn
@@ -16,6 +18,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from services.profiles.access.keyring import Keyring
+from services.profiles.api.connections import LimitedProtocol, Limits
 from services.profiles.errors import StoreUnavailable
 from services.profiles.settings import Settings
 from services.profiles.stores.registry import fault_of
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _BACKLOG = 2048
+_OTHER_FILES = 512
+"""Open at a worker beside connections of callers and to Redis: to the model, models, logs."""
 _WORKER_HEALTH_S = 60
 """Long, since a worker that shares its cores with a model may answer its supervisor late."""
 
@@ -71,6 +76,7 @@ def serve(*, host: str, port: int, workers: int) -> int:
     require_shared_store(settings, workers)
     configure_logging(settings.log_level)
     require_usable_store(settings)
+    limits = Limits.of(settings, connections=possible_connections(settings))
     # Read when NumPy is first imported. The product of a matrix and a vector is bound by memory: more
     # threads do not make it faster, and they spin on the cores that other requests need.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -81,7 +87,8 @@ def serve(*, host: str, port: int, workers: int) -> int:
         port=port,
         workers=workers,
         loop="uvloop",
-        http="httptools",
+        http=partial(LimitedProtocol, limits=limits),  # type: ignore[arg-type]
+        ws="none",
         access_log=False,
         log_config=None,
         backlog=_BACKLOG,
@@ -106,6 +113,27 @@ def serve(*, host: str, port: int, workers: int) -> int:
         shutil.rmtree(metrics, ignore_errors=True)
     failed = any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes)
     return STARTUP_FAILURE if failed else 0
+
+
+def possible_connections(settings: Settings) -> int:
+    """Returns how many connections a worker may have, as many as set if the system allows it.
+
+    Raises this process's limit of open files for that, as far as it goes; workers inherit it.
+    """
+    others = settings.redis_connections + _OTHER_FILES
+    wanted = settings.max_connections + others
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else max(soft, min(wanted, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return settings.max_connections
+    possible = max(soft - others, soft // 2)
+    LOGGER.warning(
+        "the system allows too few open files (ulimit -n) for RECLM_MAX_CONNECTIONS",
+        extra={"data": {"files": soft, "connections": possible}},
+    )
+    return possible
 
 
 def require_keys(settings: Settings, host: str) -> None:

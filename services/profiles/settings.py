@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from services.profiles.access.secret_files import SecretFiles
@@ -113,12 +121,34 @@ class Settings(BaseSettings):
 
     # HTTP
     max_body_bytes: PositiveInt = 1024 * 1024
+    max_item_bytes: PositiveInt = 128 * 1024
+    """For an item of the catalogue, whose texts are bounded."""
+    max_ids_bytes: PositiveInt = 2 * 1024 * 1024
+    """For the ids whose embeddings are asked for."""
     max_batch_bytes: PositiveInt = 64 * 1024 * 1024
     max_batch_rows: PositiveInt = 10_000
+    max_bytes_in_flight: Annotated[int, Field(ge=64 * 1024 * 1024)] = 192 * 1024 * 1024
+    """Bodies and vectors that one process holds for requests under way; one request has room."""
     max_history: PositiveInt = 1_000
+    max_header_bytes: PositiveInt = 16 * 1024
+    max_connections: PositiveInt = 4096
+    header_timeout_s: PositiveFloat = 10.0
+    body_timeout_s: PositiveFloat = 60.0
+    write_timeout_s: PositiveFloat = 60.0
+    """How long a caller may leave an answer unread."""
     drain_s: PositiveFloat = 30.0
     access_log: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _admits_every_body(self) -> Self:
+        largest = max(self.max_body_bytes, self.max_ids_bytes, self.max_batch_bytes)
+        if self.max_bytes_in_flight < largest:
+            raise ValueError(
+                f"RECLM_MAX_BYTES_IN_FLIGHT is {self.max_bytes_in_flight}, and one body may have "
+                f"{largest} bytes: raise it, or lower the limit of the body"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -140,5 +170,7 @@ def faults(error: ValueError) -> list[str]:
         return [str(error)]
     return [
         f"RECLM_{'_'.join(map(str, finding['loc'])).upper()}: {finding['msg']}"
+        if finding["loc"]
+        else finding["msg"]  # about several variables, which it names
         for finding in error.errors(include_url=False, include_input=False)
     ]

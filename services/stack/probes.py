@@ -55,7 +55,7 @@ def service_fault(url: str) -> str | None:
             return None
         down = {
             name: state.get("error", "down")
-            for name, state in answer["dependencies"].items()
+            for name, state in answer.get("dependencies", {}).items()
             if state["status"] != "up"
         }
     except (httpx.HTTPError, ValueError, KeyError) as error:

@@ -72,6 +72,14 @@ def test_the_service_is_given_settings_that_it_has():
     assert names <= set(Settings.model_fields)
 
 
+@pytest.mark.parametrize("file", [BASE, *OVERLAYS])
+def test_every_container_has_a_limit_of_memory(file: str):
+    """One that grows takes its host's memory, and the kernel ends whichever process it likes."""
+    base = services(BASE)
+    for name, service in services(file).items():
+        assert "mem_limit" in service or "mem_limit" in base.get(name, {}), name
+
+
 def test_requests_under_way_have_less_time_than_the_container():
     service = services(BASE)["service"]
     grace = int(service["stop_grace_period"].removesuffix("s"))

@@ -178,7 +178,7 @@ def test_redis_goes_and_comes_back(stack: Stack, mood: Mood) -> None:
     errors = [json.loads(line)["error"]["code"] for line in rows.text.splitlines()]
     assert errors == ["store-unavailable"] * 2
     assert stack.api.get("/healthz").status_code == 200
-    assert stack.readiness() == (503, "unready", "down", "up", "up")
+    eventually(lambda: stack.readiness() == (503, "unready", "down", "up", "up"))
 
     stack.recover()
     assert stack.profile("known", HEAT) == {**known, "status": "cached"}
@@ -266,7 +266,7 @@ def test_the_model_goes_and_comes_back(stack: Stack, mood: Mood) -> None:
     stack.model.set(mood)
 
     assert_served_without_a_model(stack, known, 503, "model-unavailable")
-    assert stack.readiness() == (200, "degraded", "up", "down", "up")
+    eventually(lambda: stack.readiness() == (200, "degraded", "up", "down", "up"))
     assert_works_again(stack, f"after {mood}")
 
 
@@ -292,7 +292,7 @@ def test_the_model_server_answers_nonsense(
         stack.model.retarget(port)
         expected = 502 if code == "malformed-generation" else 503
         assert_served_without_a_model(stack, known, expected, code)
-        assert stack.readiness() == (200, "degraded", "up", "down", "up")
+        eventually(lambda: stack.readiness() == (200, "degraded", "up", "down", "up"))
         stack.model.retarget(httpx.URL(vllm_url).port or 80)
     assert_works_again(stack, f"after {status} {len(body)}")
 

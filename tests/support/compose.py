@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 BASE = "docker-compose.yml"
-OVERLAYS = ("deploy/compose.gpu.yml", "deploy/compose.observability.yml")
+OVERLAYS = ("deploy/compose.gpu.yml", "deploy/compose.observability.yml", "deploy/compose.tls.yml")
 LABEL = "com.docker.compose.project"
 
 

@@ -20,6 +20,7 @@ ASSETS = "/docs/assets"
 OPEN = frozenset({"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
 """What an orchestrator asks, and what says nothing but how this program is called."""
 
+_KNOWN = "reclm.known_caller"
 _ADMIN = ("/metrics", "/admin")
 _SCHEME = "key"
 _REALM = 'Bearer realm="reclm"'
@@ -56,20 +57,26 @@ class RequireKey:
     def _check(self, scope: Scope) -> None:
         path: str = scope["path"]
         admin = _is_admin(path) and bool(self._keys.admins)
+        key = _bearer(scope)
+        role = None if key is None else self._keys.role(key)
+        scope[_KNOWN] = role is not None
         if _is_open(path) or not (admin or self._keys.callers):
             return
-        key = _bearer(scope)
         if key is None:
             raise AccessRefused(
                 "this call needs a key; send it as `Authorization: Bearer KEY`", challenge=_REALM
             )
-        role = self._keys.role(key)
         if role is None:
             raise AccessRefused(
                 "the key is not one of this service's", challenge=f'{_REALM}, error="invalid_token"'
             )
         if admin and role != "admin":
             raise AdminOnly("this call needs an admin key, and the key is not one")
+
+
+def is_known(request: Request) -> bool:
+    """Says whether a request came with a key, or to a service without keys."""
+    return bool(request.scope.get(_KNOWN, True))
 
 
 def document(schema: dict[str, Any], keys: Keyring) -> None:

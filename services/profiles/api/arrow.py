@@ -1,28 +1,38 @@
-"""Renders embeddings: as an Arrow IPC stream for programs, as JSON for people."""
+"""Renders embeddings: as an Arrow IPC stream for programs, as JSON for people.
+
+Ten thousand vectors of 384 numbers are 40 MB of JSON and take half a second to write. So JSON goes
+out in pieces, between which the event loop answers others; Arrow is made in a thread.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import numpy as np
 from fastapi import Response
+from fastapi.responses import StreamingResponse
+from pydantic_core import to_json
 
-from reclm_client.schemas.embedding import EmbeddingRow, EmbeddingRows
 from services.profiles.errors import NotAcceptable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from numpy.typing import NDArray
 
     from services.profiles.stores.codec import Stored
 
+    Renderer = Callable[[Sequence[str], Sequence[Stored | None], str], Awaitable[Response]]
+
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
+JSON = "application/json"
+
+_PIECE = 64
+"""Rows of JSON that are written at a time, in 2 to 4 ms."""
 
 
-def renderer(
-    accept: str,
-) -> Callable[[Sequence[str], Sequence[Stored | None], str], EmbeddingRows | Response]:
+def renderer(accept: str) -> Renderer:
     """Chooses by an Accept header, Arrow before JSON where both are named.
 
     Raises:
@@ -30,28 +40,34 @@ def renderer(
     """
     accepted = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
     if MEDIA_TYPE in accepted:
-        return as_arrow
-    if accepted & {"application/json", "application/*", "*/*", ""}:
-        return as_json
-    raise NotAcceptable(f"embeddings come as {MEDIA_TYPE} or application/json")
+        return _arrow_response
+    if accepted & {JSON, "application/*", "*/*", ""}:
+        return _json_response
+    raise NotAcceptable(f"embeddings come as {MEDIA_TYPE} or {JSON}")
 
 
-def as_json(ids: Sequence[str], stored: Sequence[Stored | None], dtype: str) -> EmbeddingRows:
-    """Returns embeddings as they go out in JSON: the dimension, and a row for each id."""
-    del dtype  # JSON numbers have one type
+async def as_json(ids: Sequence[str], stored: Sequence[Stored | None]) -> AsyncIterator[bytes]:
+    """Yields embeddings as an `EmbeddingRows` document, in pieces of whole rows."""
     dimension, vectors = _vectors(stored)
-    rows = [
-        EmbeddingRow(
-            id=id_,
-            vector=None if vector is None else vector.astype(np.float32).tolist(),
-            version=None if one is None else one.version_digest.hex(),
-        )
-        for id_, one, vector in zip(ids, stored, vectors, strict=True)
-    ]
-    return EmbeddingRows(dimension, rows)
+    yield b'{"dimension":%d,"rows":[' % dimension
+    for start in range(0, len(ids), _PIECE):
+        rows = [
+            {
+                "id": ids[row],
+                "vector": None if (vector := vectors[row]) is None else _numbers(vector),
+                "version": None if (one := stored[row]) is None else one.version_digest.hex(),
+            }
+            for row in range(start, min(start + _PIECE, len(ids)))
+        ]
+        separator = b"," if start else b""
+        # Without the brackets of this piece's list.
+        yield separator + to_json(rows)[1:-1]
+        # A server that can write at once does not wait, and nobody else would have a turn.
+        await asyncio.sleep(0)
+    yield b"]}"
 
 
-def as_arrow(ids: Sequence[str], stored: Sequence[Stored | None], dtype: str) -> Response:
+def as_arrow(ids: Sequence[str], stored: Sequence[Stored | None], dtype: str) -> bytes:
     """Returns embeddings as a stream of columns id, vector and version, null where missing."""
     import pyarrow as pa
 
@@ -74,7 +90,27 @@ def as_arrow(ids: Sequence[str], stored: Sequence[Stored | None], dtype: str) ->
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    return Response(sink.getvalue().to_pybytes(), media_type=MEDIA_TYPE)
+    written: bytes = sink.getvalue().to_pybytes()
+    return written
+
+
+async def _json_response(
+    ids: Sequence[str], stored: Sequence[Stored | None], dtype: str
+) -> Response:
+    del dtype  # JSON numbers have one type
+    return StreamingResponse(as_json(ids, stored), media_type=JSON)
+
+
+async def _arrow_response(
+    ids: Sequence[str], stored: Sequence[Stored | None], dtype: str
+) -> Response:
+    body = await asyncio.to_thread(as_arrow, ids, stored, dtype)
+    return Response(body, media_type=MEDIA_TYPE)
+
+
+def _numbers(vector: NDArray[np.float16]) -> list[float]:
+    numbers: list[float] = vector.astype(np.float32).tolist()
+    return numbers
 
 
 def _vectors(

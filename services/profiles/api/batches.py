@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic_core import from_json
+from pydantic import ValidationError, with_config
 
 from reclm_client.schemas import adapter
 from services.profiles.api.bodies import NDJSON
 from services.profiles.api.problems import problem_of
+from services.profiles.api.shape import check_json
 from services.profiles.errors import BodyTooLarge, Overloaded, ReclmError
 from services.profiles.telemetry import LOGGER
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from reclm_client.schemas.batch import ItemLine
     from services.profiles.parts import Parts
 
+    IdMember = Literal["id", "user_id"]
     Answer = Callable[[bytes], Awaitable[Mapping[str, Any]]]
 
 _WINDOW = 128
@@ -42,7 +45,8 @@ def answer_rows(
     answer: Answer,
     *,
     line: type[ItemLine],
-    id_member: str = "id",
+    id_member: IdMember = "id",
+    row_bytes: int | None = None,
 ) -> StreamingResponse:
     """Returns a response with a line for each row, in order.
 
@@ -52,6 +56,7 @@ def answer_rows(
         answer: Returns the members that a row's line has besides those of every line.
         line: What a line of the response is.
         id_member: What a row gives its id as.
+        row_bytes: The most that a row may have; by default, what a single request may.
 
     Raises:
         BodyTooLarge: There are more rows than the settings allow.
@@ -59,13 +64,23 @@ def answer_rows(
     most = parts.settings.max_batch_rows
     if len(lines) > most:
         raise BodyTooLarge(f"the batch has {len(lines)} rows; send at most {most} at a time")
-    rows = _Rows(parts, answer, line, id_member)
+    if row_bytes is None:
+        row_bytes = parts.settings.max_body_bytes
+    rows = _Rows(parts, answer, line, id_member, row_bytes)
     return StreamingResponse(rows.stream(lines), media_type=NDJSON)
 
 
 class _Rows:
-    def __init__(self, parts: Parts, answer: Answer, line: type[ItemLine], id_member: str) -> None:
-        self._limit = parts.settings.max_body_bytes
+    def __init__(
+        self,
+        parts: Parts,
+        answer: Answer,
+        line: type[ItemLine],
+        id_member: IdMember,
+        row_bytes: int,
+    ) -> None:
+        self._limit = row_bytes
+        self._turns = parts.turns
         self._errors = parts.metrics.errors
         self._answer = answer
         self._line = line
@@ -86,14 +101,17 @@ class _Rows:
                 task.cancel()
 
     async def _row(self, row: int, line: bytes) -> bytes:
-        fits = len(line) <= self._limit
-        id_ = _id_of(line, self._id_member) if fits else None
+        id_ = None
         try:
-            if not fits:
+            if len(line) > self._limit:
                 raise BodyTooLarge(
                     f"the row is over {self._limit} bytes, the most that one may have"
                 )
+            await self._turns.take()
+            check_json(line)
+            id_ = _id_of(line, self._id_member)
             answered = self._line(row, id_, 200, **await self._patiently(line))
+            await self._turns.take()
         except ReclmError as error:
             answered = self._failed(row, id_, error)
         except Exception:  # noqa: BLE001 - logged, counted, and reported in the row's place
@@ -122,11 +140,19 @@ class _Bug(ReclmError):
     """Stands for an exception that nobody expected."""
 
 
-def _id_of(line: bytes, member: str) -> str | None:
+@with_config({"extra": "ignore"})
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What is looked for in a row, and made a Python object of, whatever else is in it."""
+
+    id: object = None
+    user_id: object = None
+
+
+def _id_of(line: bytes, member: IdMember) -> str | None:
     """Returns the id that a row gives, whatever else is wrong with it."""
     try:
-        body = from_json(line)
-    except ValueError:
+        id_ = getattr(adapter(_Named).validate_json(line), member)
+    except ValidationError:
         return None
-    id_ = body.get(member) if isinstance(body, dict) else None
     return id_ if isinstance(id_, str) and len(id_) <= 256 else None

@@ -26,7 +26,7 @@ _AHEAD_MS = 24 * 3600 * 1000
     "/interactions",
     summary="Record what users did; their profiles are refreshed behind the answer",
     status_code=202,
-    responses=documented(400, 413, 415, 422, 503),
+    responses=documented(400, 413, 415, 422, 429, 503),
 )
 async def post_interactions(
     parts: ServiceParts, body: Annotated[EventsRequest, Json()]

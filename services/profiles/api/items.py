@@ -8,11 +8,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from pydantic import StringConstraints
 
+from reclm_client.schemas import adapter
 from reclm_client.schemas.batch import ItemLine
 from reclm_client.schemas.fields import NO_CONTROLS
 from reclm_client.schemas.item import CatalogueItem, Item, ItemBody, ItemPage
 from services.profiles.api.batches import NdjsonDocumented, answer_rows
-from services.profiles.api.bodies import NDJSON_BODY, BodyRoute, Json, Ndjson, NdjsonRoute
+from services.profiles.api.bodies import JSON, NDJSON_BODY, ItemRoute, Json, Ndjson, NdjsonRoute
 from services.profiles.api.parts import ServiceParts
 from services.profiles.api.paths import PathId
 from services.profiles.api.problems import documented
@@ -20,7 +21,7 @@ from services.profiles.domain.parsing import parse
 from services.profiles.domain.profile import ProfileKey
 from services.profiles.errors import ItemNotFound
 
-router = APIRouter(tags=["items"], route_class=BodyRoute)
+router = APIRouter(tags=["items"], route_class=ItemRoute)
 batches = APIRouter(tags=["items"], route_class=NdjsonRoute)
 
 _Words = Annotated[str, StringConstraints(max_length=256, pattern=NO_CONTROLS)]
@@ -31,6 +32,7 @@ _Cursor = Annotated[str, StringConstraints(max_length=2048)]
 @router.get(
     "/items",
     summary="List the catalogue in order of id, or search titles by the beginnings of words",
+    response_model=ItemPage,
     responses=documented(422, 503),
 )
 async def list_items(
@@ -38,12 +40,14 @@ async def list_items(
     q: Annotated[_Words, Query(description="Words, each of which must begin one.")] = "",
     cursor: Annotated[_Cursor | None, Query(description="From the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-) -> ItemPage:
-    """Returns a page."""
+) -> Response:
+    """Returns a page. It may have 9 MB: FastAPI would check it first, and write it after that."""
     page = await parts.catalogue.list_items(
         parts.settings.tenant, query=q, cursor=cursor, limit=limit
     )
-    return ItemPage(page.items, page.cursor)
+    await parts.turns.take()
+    written = adapter(ItemPage).dump_json(ItemPage(page.items, page.cursor))
+    return Response(written, media_type=JSON)
 
 
 @batches.post(
@@ -52,7 +56,7 @@ async def list_items(
     response_class=NdjsonDocumented,
     response_model=ItemLine,
     response_description="A line for each row, in the order of the rows that came.",
-    responses=documented(400, 413, 415, 503),
+    responses=documented(400, 413, 415, 429, 503),
 )
 async def post_items(
     parts: ServiceParts, lines: Annotated[list[bytes], Ndjson(CatalogueItem), NDJSON_BODY]
@@ -67,13 +71,15 @@ async def post_items(
             await parts.catalogue.put_items(parts.settings.tenant, [item])
         return {}
 
-    return answer_rows(parts, lines, answer, line=ItemLine)
+    return answer_rows(
+        parts, lines, answer, line=ItemLine, row_bytes=ItemRoute.limit(parts.settings)
+    )
 
 
 @router.put(
     "/items/{id:path}",
     summary="Add or replace an item",
-    responses=documented(400, 404, 413, 415, 422, 503),
+    responses=documented(400, 404, 413, 415, 422, 429, 503),
 )
 async def put_item(
     parts: ServiceParts,

@@ -1,4 +1,4 @@
-"""Around every request: an id for logs and callers, and the time it took."""
+"""Around every request: an id for logs and callers, the time it took, and what it held."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from services.profiles.telemetry import LOGGER, request_id
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from services.profiles.api.in_flight import InFlight
     from services.profiles.telemetry import Metrics
 
 _HEADER = b"x-request-id"
@@ -22,11 +23,15 @@ class Observe:
     """Takes or makes the request id, measures, and logs requests that failed.
 
     Args:
+        in_flight: Gets back what a request held, when it has been answered.
         access_log: Log every request.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, access_log: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, *, metrics: Metrics, in_flight: InFlight, access_log: bool
+    ) -> None:
         self._app = app
+        self._in_flight = in_flight
         self._metrics = metrics
         self._access_log = access_log
 
@@ -50,6 +55,7 @@ class Observe:
         try:
             await self._app(scope, receive, send_with_id)
         finally:
+            self._in_flight.release(scope)
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "unmatched")
             self._metrics.http_seconds.labels(route, status).observe(seconds)

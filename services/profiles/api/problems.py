@@ -21,6 +21,7 @@ MEDIA_TYPE = "application/problem+json"
 
 STATUS: dict[type[errors.ReclmError], int] = {
     errors.MalformedBody: 400,
+    errors.MalformedRequest: 400,
     errors.AccessRefused: 401,
     errors.AdminOnly: 403,
     errors.ProfileNotFound: 404,
@@ -28,6 +29,7 @@ STATUS: dict[type[errors.ReclmError], int] = {
     errors.ItemWithdrawn: 404,
     errors.ScorerNotFound: 404,
     errors.NotAcceptable: 406,
+    errors.RequestTimeout: 408,
     errors.ProfileErased: 409,
     errors.BundleRefused: 409,
     errors.NothingToRollBack: 409,
@@ -36,6 +38,7 @@ STATUS: dict[type[errors.ReclmError], int] = {
     errors.UnsupportedMediaType: 415,
     errors.InvalidInput: 422,
     errors.Overloaded: 429,
+    errors.HeadersTooLarge: 431,
     errors.MalformedGeneration: 502,
     errors.ModelUnavailable: 503,
     errors.EncoderUnavailable: 503,

@@ -16,7 +16,7 @@ from services.profiles.api.bodies import (
     Json,
     Ndjson,
     NdjsonRoute,
-    read,
+    read_json,
 )
 from services.profiles.api.parts import ServiceParts, parts_of
 from services.profiles.api.paths import PathId
@@ -68,7 +68,7 @@ async def post_item_profile(
     response_class=NdjsonDocumented,
     response_model=ProfileLine,
     response_description="A line for each row, in the order of the rows that came.",
-    responses=documented(400, 413, 415, 503),
+    responses=documented(400, 413, 415, 429, 503),
 )
 async def post_user_profiles(
     parts: ServiceParts, lines: Annotated[list[bytes], Ndjson(UserProfileRequest), NDJSON_BODY]
@@ -84,7 +84,7 @@ async def post_user_profiles(
     response_class=NdjsonDocumented,
     response_model=ProfileLine,
     response_description="A line for each row, in the order of the rows that came.",
-    responses=documented(400, 413, 415, 503),
+    responses=documented(400, 413, 415, 429, 503),
 )
 async def post_item_profiles(
     parts: ServiceParts, lines: Annotated[list[bytes], Ndjson(ProfileRequest), NDJSON_BODY]
@@ -96,7 +96,7 @@ async def post_item_profiles(
 async def direct(kind: Kind, request: Request) -> Response:
     """Answers POST /profiles/{kind} with a stored profile's own bytes: the short way."""
     parts = parts_of(request)
-    body = parse(await read(request, (JSON,), parts.settings.max_body_bytes), _BODIES[kind])
+    body = parse(await read_json(request), _BODIES[kind])
     answer = await _answer(parts, kind, body)
     return Response(answer.document(embedding=body.embedding), media_type=JSON)
 
@@ -137,6 +137,7 @@ def _answer_rows(parts: Parts, kind: Kind, lines: list[bytes]) -> Response:
     async def answer(line: bytes) -> dict[str, Any]:
         body = parse(line, _BODIES[kind])
         found = await _answer(parts, kind, body)
+        await parts.turns.take()
         return {"profile": found.profile(embedding=body.embedding)}
 
     return answer_rows(parts, lines, answer, line=ProfileLine)

@@ -16,7 +16,7 @@ from services.profiles.api.bodies import (
     Json,
     Ndjson,
     NdjsonRoute,
-    read,
+    read_json,
 )
 from services.profiles.api.parts import ServiceParts, parts_of
 from services.profiles.api.problems import documented
@@ -46,7 +46,7 @@ async def post_score(parts: ServiceParts, body: Annotated[ScoreRequest, Json()])
     response_class=NdjsonDocumented,
     response_model=ScoreLine,
     response_description="A line for each row, in the order of the rows that came.",
-    responses=documented(400, 413, 415),
+    responses=documented(400, 413, 415, 429),
 )
 async def post_scores(
     parts: ServiceParts, lines: Annotated[list[bytes], Ndjson(ScoreRequest), NDJSON_BODY]
@@ -62,7 +62,7 @@ async def post_scores(
 async def direct(request: Request) -> Response:
     """Answers POST /score with a stored profile's own bytes in it: the short way."""
     parts = parts_of(request)
-    body = parse(await read(request, (JSON,), parts.settings.max_body_bytes), ScoreRequest)
+    body = parse(await read_json(request), ScoreRequest)
     _check(parts, body)
     return Response(await parts.scoring.document(body), media_type=JSON)
 

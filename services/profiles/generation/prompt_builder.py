@@ -10,17 +10,20 @@ from services.profiles.domain.profile import PHRASES, Item, ProfileText, canonic
 from services.profiles.errors import NothingToRead, UnknownItems
 from services.profiles.generation.grammar import is_phrase
 from services.profiles.generation.prompts.item_text import as_data, item_line
-from services.profiles.generation.token_budget import newest_that_fit
+from services.profiles.generation.token_budget import first_that_fit
 from services.profiles.stores.item_changes import marks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from services.profiles.domain.profile import Kind, Message
     from services.profiles.domain.requests import ProfileRequest
     from services.profiles.generation.prompts.base import PromptVersion
     from services.profiles.generation.token_budget import TokenCounter
     from services.profiles.stores.base import Catalogue
+
+_MOST_CATEGORIES = 1000
+"""Different names of categories that are looked at, the most frequent."""
 
 _PADDING: dict[Kind, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "user": (
@@ -120,12 +123,13 @@ class PromptBuilder:
         ]
         subject = (found.get(request.key.id) if own else request.item) if kind == "item" else None
 
-        newest = self._newest(request.history, found)
-        lines = [line for _, line in newest if line][::-1]
-        cut = tuple(newest_that_fit(lines, self._history_tokens, self._count))
+        # Most histories are longer than what is read of them, and only that is made into lines.
+        looked_at: list[tuple[str, str]] = []
+        lines = _noted(self._newest(request.history, found), looked_at)
+        cut = tuple(first_that_fit(lines, self._history_tokens, self._count)[::-1])
         subject_line = None
         if subject is not None:
-            (subject_line,) = newest_that_fit(
+            (subject_line,) = first_that_fit(
                 [item_line(subject)], self._history_tokens, self._count
             )
         if not (subject_line or cut):
@@ -140,27 +144,20 @@ class PromptBuilder:
             categories=_frequent(history if subject is None else [subject, *history]),
             hash=canonical_hash([kind, subject_line or "", *cut], size=16),
             stamp=stamp,
-            marks=marks(([request.key.id] if own else []) + _deciding(newest, len(cut))),
+            marks=marks(([request.key.id] if own else []) + _deciding(looked_at, len(cut))),
         )
 
     def _newest(
         self, history: Sequence[str | Item], found: Mapping[str, Item]
-    ) -> list[tuple[str, str]]:
-        """Returns entries of a history with their lines, newest first, as many as can be read.
+    ) -> Iterator[tuple[str, str]]:
+        """Yields entries of a history with their lines, newest first.
 
         Each has its id, empty if it is inline, and its line, empty if it has none.
         """
-        newest: list[tuple[str, str]] = []
-        # No line costs less than a token, so no more lines than tokens can be read.
-        left = self._history_tokens
         for entry in reversed(history):
             item = found.get(entry) if isinstance(entry, str) else entry
             line = "" if item is None else item_line(item)
-            newest.append((entry if isinstance(entry, str) else "", line))
-            left -= bool(line)
-            if not left:
-                break
-        return newest
+            yield (entry if isinstance(entry, str) else ""), line
 
     async def _look_up(self, ids: list[str], *, strict: bool) -> dict[str, Item]:
         distinct = list(dict.fromkeys(ids))
@@ -169,6 +166,14 @@ class PromptBuilder:
         if unknown and strict:
             raise UnknownItems(unknown)
         return {item.id: item for item in items if item is not None}
+
+
+def _noted(entries: Iterable[tuple[str, str]], looked_at: list[tuple[str, str]]) -> Iterator[str]:
+    """Yields the lines of entries that have one; notes every entry that is passed on the way."""
+    for entry in entries:
+        looked_at.append(entry)
+        if entry[1]:
+            yield entry[1]
 
 
 def _deciding(newest: Sequence[tuple[str, str]], read: int) -> list[str]:
@@ -194,9 +199,15 @@ def _deciding(newest: Sequence[tuple[str, str]], read: int) -> list[str]:
 
 def _frequent(items: Iterable[Item]) -> tuple[str, ...]:
     """Returns category names as phrases, the most frequent first, ties in order of appearance."""
-    names = Counter(
-        as_data(name)[:40].rstrip()
+    given = Counter(
+        name.strip()
         for item in items
         for name in item.category.replace("|", ",").replace(";", ",").split(",")
     )
+    if len(given) > _MOST_CATEGORIES:
+        # No honest history has so many; a hostile one has a hundred thousand.
+        given = Counter(dict(given.most_common(_MOST_CATEGORIES)))
+    names: Counter[str] = Counter()
+    for name, count in given.items():
+        names[as_data(name)[:40].rstrip()] += count
     return tuple(name for name, _ in names.most_common() if is_phrase(name))

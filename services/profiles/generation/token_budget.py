@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from services.common.tokenizer import read_tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from services.profiles.domain.profile import Message
@@ -54,19 +54,28 @@ def newest_that_fit(lines: Sequence[str], budget: int, count: TokenCounter) -> l
         budget: Tokens that the result may have, list marks included.
         count: Counts the tokens of a line.
     """
-    if not lines:
-        return []
+    return first_that_fit(reversed(lines), budget, count)[::-1]
+
+
+def first_that_fit(lines: Iterable[str], budget: int, count: TokenCounter) -> list[str]:
+    """Returns as many of the first lines as fit into a budget; no later line is asked for.
+
+    The first line is always included; if it alone is over the budget, it is cut.
+
+    Args:
+        lines: In the order in which they count.
+        budget: Tokens that the result may have, list marks included.
+        count: Counts the tokens of a line.
+    """
     kept: list[str] = []
     left = budget
-    for line in reversed(lines):
+    for line in lines:
         cost = count(f"- {line}\n") + 1
         if cost > left:
-            break
+            return kept or [_cut(line, budget, count)]
         left -= cost
         kept.append(line)
-    if not kept:
-        kept.append(_cut(lines[-1], budget, count))
-    return kept[::-1]
+    return kept
 
 
 def _cut(line: str, budget: int, count: TokenCounter) -> str:

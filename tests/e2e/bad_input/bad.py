@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 JSON = {"Content-Type": "application/json"}
 NDJSON = {"Content-Type": "application/x-ndjson"}
 LIMIT = 1024 * 1024
+ITEM_LIMIT = 128 * 1024
 
 MALFORMED = [
     b"",

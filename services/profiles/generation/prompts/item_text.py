@@ -31,13 +31,23 @@ def as_data(text: str) -> str:
     Removes control and format characters (bidirectional overrides, zero-width marks), folds white
     space, and breaks up the markers with which chat templates separate turns.
     """
-    visible = "".join(
-        " " if unicodedata.category(character) in {"Cc", "Zl", "Zp"} else character
-        for character in text[: 4 * _MAX_LINE_CHARACTERS]
-        if unicodedata.category(character) not in {"Cf", "Cs", "Co"}
-    )
+    visible = text[: 4 * _MAX_LINE_CHARACTERS]
+    if not visible.isprintable():
+        # A text has thousands of characters and few different ones.
+        visible = visible.translate({ord(one): _shown(one) for one in set(visible)})
     composed = unicodedata.normalize("NFC", visible)
     return _SPACES.sub(" ", _MARKERS.sub(lambda match: match.group() + " ", composed)).strip()
+
+
+def _shown(character: str) -> str:
+    """Returns what stands for a character: a space for what ends a line, nothing for marks."""
+    match unicodedata.category(character):
+        case "Cc" | "Zl" | "Zp":
+            return " "
+        case "Cf" | "Cs" | "Co":
+            return ""
+        case _:
+            return character
 
 
 def item_line(item: Item) -> str:

@@ -13,8 +13,10 @@ from reclm_client.schemas.item import CatalogueItem
 from reclm_client.schemas.profile import ProfileRequest  # noqa: TC001 - FastAPI reads it
 from services.profiles.api import problems
 from services.profiles.api.bodies import NDJSON_BODY, BodyRoute, Json, Ndjson, NdjsonRoute
+from services.profiles.api.in_flight import InFlight
 from services.profiles.settings import Settings
 from services.profiles.telemetry import Metrics
+from services.profiles.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,7 +44,9 @@ async def many(lines: Annotated[list[bytes], Ndjson(CatalogueItem), NDJSON_BODY]
 async def api() -> AsyncIterator[httpx.AsyncClient]:
     app = FastAPI()
     app.state.metrics = Metrics()
-    app.state.parts = SimpleNamespace(settings=Settings(max_body_bytes=1024, max_batch_bytes=2048))
+    app.state.in_flight = InFlight(10_000)
+    settings = Settings(max_body_bytes=1024, max_batch_bytes=2048)
+    app.state.parts = SimpleNamespace(settings=settings, turns=Turns())
     problems.install(app)
     app.include_router(single)
     app.include_router(batches)

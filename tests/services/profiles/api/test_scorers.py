@@ -79,6 +79,11 @@ async def active(api: httpx.AsyncClient) -> str | None:
     return str(response.json()["scorer"]) if response.is_success else None
 
 
+async def scorer_state(api: httpx.AsyncClient) -> dict[str, Any]:
+    state: dict[str, Any] = (await api.get("/readyz")).json()["dependencies"]["scorer"]
+    return state
+
+
 async def answers_with(api: httpx.AsyncClient, name: str) -> bool:
     return await active(api) == name
 
@@ -207,7 +212,7 @@ async def test_an_active_bundle_that_a_worker_lacks_is_told_and_the_old_one_answ
             return status == "degraded"
 
         await eventually_async(degraded)
-        told = (await api.get("/readyz")).json()["dependencies"]["scorer"]
+        told = await scorer_state(api)
         assert "elsewhere is active and cannot be used here" in told["error"]
         assert await active(api) == "one"
         async with start() as new:
@@ -215,7 +220,11 @@ async def test_an_active_bundle_that_a_worker_lacks_is_told_and_the_old_one_answ
             assert response.status_code == 503
             assert "elsewhere cannot be used" in response.json()["detail"]
         await activate(api, "one")
-        assert (await api.get("/readyz")).json()["dependencies"]["scorer"]["status"] == "up"
+
+        async def ready() -> bool:
+            return (await scorer_state(api))["status"] == "up"
+
+        await eventually_async(ready)
 
 
 async def test_swapping_under_load_fails_no_request_and_mixes_no_answers(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, with_config
+from pydantic import FailFast, Field, with_config
 
 from reclm_client.schemas.fields import REQUEST, Id, read_as
 
@@ -15,7 +15,8 @@ class EmbeddingsRequest:
     """A request for the embeddings of profiles that exist."""
 
     ids: Annotated[
-        Sequence[str], read_as(Annotated[list[Id], Field(min_length=1, max_length=10_000)])
+        Sequence[str],
+        read_as(Annotated[list[Id], FailFast(), Field(min_length=1, max_length=10_000)]),
     ]
     dtype: Literal["float32", "float16"] = "float32"
 

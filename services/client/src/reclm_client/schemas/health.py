@@ -28,10 +28,14 @@ class Dependency:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether the service can work; `degraded` means that hits are served and misses are not."""
+    """Whether the service can work; `degraded` means that hits are served and misses are not.
+
+    Where the service has keys, all but `status` is for callers with one, and None for others.
+    """
 
     status: Literal["ready", "degraded", "unready"]
-    dependencies: Mapping[str, Dependency]
+    dependencies: Annotated[Mapping[str, Dependency] | None, Field(exclude_if=is_none)] = None
     version: Annotated[
-        ProfileVersion, Field(description="What the service makes profiles with now.")
-    ]
+        ProfileVersion | None,
+        Field(exclude_if=is_none, description="What the service makes profiles with now."),
+    ] = None

@@ -4,10 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, with_config
+from pydantic import FailFast, Field, with_config
 
 from reclm_client.schemas.fields import REQUEST, Id, read_as
 from reclm_client.schemas.profile import DeadlineMs, History, Profile
+
+# pydantic cannot make a union with FailFast in it: it is not hashable.
+_Candidates = Annotated[
+    Sequence[str],
+    read_as(Annotated[list[Id], FailFast(), Field(min_length=1, max_length=10_000)]),
+]
 
 KnownBy = Literal["training", "history", "profile", "nothing"]
 
@@ -23,12 +29,12 @@ class ScoreRequest:
     history: History = ()
     candidates: Annotated[
         Sequence[str] | None,
-        read_as(Annotated[list[Id], Field(min_length=1, max_length=10_000)] | None),
+        read_as(_Candidates | None),
         Field(description="Rank these alone; null for all items."),
     ] = None
     exclude: Annotated[
         Sequence[str],
-        read_as(Annotated[list[Id], Field(max_length=10_000)]),
+        read_as(Annotated[list[Id], FailFast(), Field(max_length=10_000)]),
         Field(description="Do not return these."),
     ] = ()
     k: Annotated[int, Field(ge=1, le=1000, description="Items to return at most.")] = 20

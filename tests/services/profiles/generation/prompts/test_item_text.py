@@ -49,6 +49,23 @@ HOSTILE = st.lists(PIECES | st.text(max_size=4), max_size=12).map("".join)
 TEXT = st.text(max_size=200) | HOSTILE
 
 
+def visible(text: str) -> str:
+    """The rule for characters, one by one: what `as_data` does at once for all that are alike."""
+    return "".join(
+        " " if unicodedata.category(character) in {"Cc", "Zl", "Zp"} else character
+        for character in text
+        if unicodedata.category(character) not in {"Cf", "Cs", "Co"}
+    )
+
+
+@given(text=TEXT)
+def test_each_character_is_kept_shown_as_a_space_or_left_out(text: str) -> None:
+    assert as_data(text) == as_data(visible(text))
+    assert as_data(text).replace(" ", "") == "".join(
+        unicodedata.normalize("NFC", visible(text)).split()
+    )
+
+
 @given(text=TEXT)
 def test_text_becomes_one_visible_line(text: str) -> None:
     line = as_data(text)
