@@ -14,9 +14,10 @@ from services.profiles.settings import Settings
 from services.profiles.stores.memory.stores import open_memory_stores
 from services.profiles.stores.redis.client import RedisClient
 from services.profiles.stores.registry import STORES
+from tests.support.redis_sets import ClusterSet
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from services.profiles.stores.base import (
         ActiveScorers,
@@ -81,9 +82,16 @@ async def redis_client(redis_server: RedisServer) -> AsyncIterator[RedisClient]:
     await client.aclose()
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(scope="session")
+def one_node_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterSet]:
+    """A cluster of one node: it refuses what crosses slots, and serves any tenant."""
+    with ClusterSet(tmp_path_factory.mktemp("cluster"), masters=1, replicas=0) as servers:
+        yield servers
+
+
+@pytest.fixture(params=[*STORES, "redis in a cluster"])
 async def deploy(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., Deployment]]:
-    """Opens the stores of a registry entry with some settings."""
+    """Opens the stores of a registry entry with some settings, those in Redis also in a cluster."""
     async with contextlib.AsyncExitStack() as stack:
 
         def opened(**settings: Any) -> Deployment:
@@ -91,9 +99,11 @@ async def deploy(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., 
                 clock = Clock()
                 stores = open_memory_stores(Settings(**settings), clock=clock)
                 return Deployment(stores, stores, clock)
-            url = request.getfixturevalue("redis_server").url
+            entry, _, clustered = request.param.partition(" in a ")
+            server = "one_node_cluster" if clustered else "redis_server"
+            url = request.getfixturevalue(server).url
             made = Settings(redis_url=url, redis_timeout_s=5, redis_connections=8, **settings)
-            one, other = (STORES[request.param](made) for _ in range(2))
+            one, other = (STORES[entry](made) for _ in range(2))
             for stores in (one, other):
                 stack.push_async_callback(stores.aclose)
             return Deployment(one, other)
