@@ -157,8 +157,9 @@ class ScoringService:
         candidates = request.candidates
         candidate_rows = None
         if candidates is not None:
-            shown = [id_ for id_ in candidates if not self._changes.withdrawn(id_)]
-            ignored.update(dict.fromkeys(set(candidates).difference(shown)))
+            gone = dict.fromkeys(id_ for id_ in candidates if self._changes.withdrawn(id_))
+            ignored.update(gone)
+            shown = [id_ for id_ in candidates if id_ not in gone] if gone else candidates
             candidate_rows = _rows(bundle.item_rows, shown, ignored)
 
         if not scorer.reads_profiles:
