@@ -101,7 +101,6 @@ class _Rows:
                 task.cancel()
 
     async def _row(self, row: int, line: bytes) -> bytes:
-        id_ = None
         try:
             if len(line) > self._limit:
                 raise BodyTooLarge(
@@ -109,16 +108,19 @@ class _Rows:
                 )
             await self._turns.take()
             check_json(line)
-            id_ = _id_of(line, self._id_member)
-            answered = self._line(row, id_, 200, **await self._patiently(line))
+            members = await self._patiently(line)
             await self._turns.take()
+            answered = self._line(row, _id_of(line, self._id_member), 200, **members)
+        except BodyTooLarge as error:
+            answered = self._failed(row, None, error)  # read no further for its id
         except ReclmError as error:
-            answered = self._failed(row, id_, error)
+            await self._turns.take()
+            answered = self._failed(row, _id_of(line, self._id_member), error)
         except Exception:  # noqa: BLE001 - logged, counted, and reported in the row's place
             # One bad row never costs another: a bug in one is reported in its place.
             LOGGER.exception("unexpected error in a batch row")
             bug = _Bug("an error of this service; its log has it under request_id")
-            answered = self._failed(row, id_, bug)
+            answered = self._failed(row, _id_of(line, self._id_member), bug)
         return adapter(self._line).dump_json(answered) + b"\n"
 
     def _failed(self, row: int, id_: str | None, error: ReclmError) -> ItemLine:

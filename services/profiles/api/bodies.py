@@ -239,16 +239,22 @@ async def _read(
     if coding not in {"identity", ""}:
         raise UnsupportedMediaType("send the body as it is, without Content-Encoding")
     length = headers.get("content-length", "")
-    if length.isdecimal() and int(length) > limit:
-        raise _too_large(limit)
     in_flight: InFlight = request.app.state.in_flight
+    declared_size = int(length) if length.isdecimal() else None
+    if declared_size is not None:
+        if declared_size > limit:
+            raise _too_large(limit)
+        # All of it at once: bodies that are refused in the middle of their way make room for others,
+        # which are refused in the middle of theirs.
+        in_flight.hold(request.scope, declared_size)
     size = 0
     try:
         async for chunk in request.stream():
             size += len(chunk)
             if size > limit:
                 raise _too_large(limit)
-            in_flight.hold(request.scope, len(chunk))
+            if declared_size is None:
+                in_flight.hold(request.scope, len(chunk))
             take(chunk)
     except ClientDisconnect as error:
         raise MalformedBody("the body ends before its declared length") from error

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
 _HELD = "reclm.bytes_held"
+_SMALL = 64 * 1024
 
 
 class InFlight:
@@ -19,10 +20,13 @@ class InFlight:
 
     Args:
         limit: Bytes that all requests of this process may hold together.
+        small: A request that holds no more than this is let through whatever others hold, so that
+            large ones do not shut out the small ones. Their number has a limit of its own.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, small: int = _SMALL) -> None:
         self._limit = limit
+        self._small = small
         self.held = 0
 
     def hold(self, scope: Scope, size: int) -> None:
@@ -35,13 +39,14 @@ class InFlight:
         Raises:
             Overloaded: Requests hold too much already; this one keeps what it had.
         """
-        if self.held + size > self._limit:
+        own = scope.get(_HELD, 0) + size
+        if own > self._small and self.held + size > self._limit:
             raise Overloaded(
                 f"requests under way hold {self.held} bytes, and this one needs {size} more of at "
                 f"most {self._limit}; send it again later, or in smaller parts"
             )
         self.held += size
-        scope[_HELD] = scope.get(_HELD, 0) + size
+        scope[_HELD] = own
 
     def release(self, scope: Scope) -> None:
         """Gives back all that a request held; does nothing for one that held nothing."""
