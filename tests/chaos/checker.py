@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.chaos import documents
-from tests.chaos.documents import Malformed
+from tests.chaos.documents import ALLOWED, REFUSED, Malformed
 from tests.chaos.history import Call, Violation, Window
 from tests.chaos.subjects import (
     Content,
@@ -26,28 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tests.chaos.documents import ProfileSeen
-
-_OVERLOADED = {429, 503}
-ALLOWED: Mapping[str, frozenset[int]] = {
-    operation: frozenset(statuses | _OVERLOADED)
-    for operation, statuses in {
-        "profile": {200, 502},
-        "profile by id": {200, 422, 502},
-        "read": {200, 404},
-        "erase": {204},
-        "event": {202, 422},
-        "events": {200},
-        "score": {200},
-        "embeddings": {200},
-        "put item": {200},
-        "get item": {200, 404},
-        "activate": {200, 409},
-    }.items()
-}
-"""The statuses that each operation may have, whatever is wrong with the stack."""
-
-REFUSED = frozenset({400, 404, 405, 408, 411, 413, 415, 422, 431})
-"""What else a request may be answered with that was damaged on its way to the service."""
 
 ERASED_AGAIN_S = 1.0
 """What a store that syncs every second may lose when it is killed."""
@@ -87,6 +65,8 @@ class Checker:
         self._hashes: dict[str, Content] = {}
         self._carriers: dict[int, list[Call]] = {}
         self._erasures: dict[int, list[Call]] = {}
+        self.tried_erasures: dict[int, list[Call]] = {}
+        self.first_sent: dict[Content, float] = {}
         self._items: dict[str, tuple[float, dict[str, str]]] = {}
         self._owners: dict[tuple[float, ...], int] = {}
         self._activations: list[Call] = []
@@ -116,6 +96,7 @@ class Checker:
         """Learns that a request is sent, and with what."""
         if call.content is not None and call.subject is not None:
             self._carriers.setdefault(call.subject, []).append(call)
+            self.first_sent.setdefault(call.content, call.begun)
             subject = self.subjects[call.subject]
             if call.operation == "profile":
                 self._hashes[input_hash(subject.kind, (call.content,))] = call.content
@@ -124,6 +105,8 @@ class Checker:
                 if call.content.part == len(sent):
                     sent.append(SentEvent(call.body["item_id"]))
                 self._hashes.update(hashes_of_events(subject, call.life))
+        if call.operation == "erase" and call.subject is not None:
+            self.tried_erasures.setdefault(call.subject, []).append(call)
         if call.operation == "activate":
             self._activations.append(call)
 

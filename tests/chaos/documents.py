@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
+from pydantic_core import to_json
 
 from reclm_client.schemas import adapter
 from reclm_client.schemas.embedding import EmbeddingRows
@@ -20,6 +21,28 @@ from tests.chaos.words import read
 
 if TYPE_CHECKING:
     from tests.chaos.history import Call
+
+_OVERLOADED = {429, 503}
+ALLOWED: Mapping[str, frozenset[int]] = {
+    operation: frozenset(statuses | _OVERLOADED)
+    for operation, statuses in {
+        "profile": {200, 502},
+        "profile by id": {200, 422, 502},
+        "read": {200, 404},
+        "erase": {204},
+        "event": {202, 422},
+        "events": {200},
+        "score": {200},
+        "embeddings": {200},
+        "put item": {200},
+        "get item": {200, 404},
+        "activate": {200, 409},
+    }.items()
+}
+"""The statuses that each operation may have, whatever is wrong with the stack."""
+
+REFUSED = frozenset({400, 404, 405, 408, 411, 413, 415, 422, 431})
+"""What else a request may be answered with that was damaged on its way to the service."""
 
 PROBLEM = "application/problem+json"
 LONGEST_RETRY_S = 600
@@ -168,7 +191,7 @@ def check_problem(call: Call) -> None:
 
 def _as(schema: type[Any], answer: Any) -> Any:
     try:
-        return adapter(schema).validate_python(answer)
+        return adapter(schema).validate_json(to_json(answer))
     except ValidationError as error:
         raise Malformed(f"no {schema.__name__}: {error.errors()[0]}") from error
 

@@ -24,7 +24,7 @@ class Call:
     """A request, and its answer once there is one. Times are of the machine's monotonic clock.
 
     Attributes:
-        operation: The name of what was asked, a key of `checker.ALLOWED`.
+        operation: The name of what was asked, a key of `documents.ALLOWED`.
         kind: What the recovery of the service is measured by; None for what does not count.
         subject: The number of the subject asked about; None for calls that are about none.
         life: The subject's life when the request was begun.
@@ -56,12 +56,13 @@ class Call:
         """Returns whether the request may have been carried out between two times.
 
         A request without an answer may be carried out at any time after its beginning, and so may
-        one whose answer says that the store did not answer.
+        an event whose answer says that the store did not answer.
         """
         if self.begun > ended:
             return False
-        unknown = self.ended is None or self.status is None or self.status >= 500
-        return unknown or (self.ended is not None and self.ended >= begun)
+        if self.ended is None or self.status is None:
+            return True
+        return self.ended >= begun or (self.operation == "event" and self.status >= 500)
 
 
 @dataclass(slots=True)

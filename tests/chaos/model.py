@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from services.profiles.domain.profile import PHRASES
+from tests.chaos.subjects import Content
 from tests.chaos.words import read, spell
 
 MODELS = ("scripted-one", "scripted-two")
@@ -36,11 +37,13 @@ class ModelCall:
 
     Attributes:
         input: A hash of what was asked.
+        about: The trace of the newest item in it.
         begun: On the machine's monotonic clock, in seconds.
         ended: None if the server was killed before.
     """
 
     input: str
+    about: Content | None
     model: str
     begun: float
     ended: float | None
@@ -75,7 +78,13 @@ def calls_in(log: Path) -> list[ModelCall]:
         else:
             begun[entry["call"]] = entry
     calls = [
-        ModelCall(entry["input"], entry["model"], entry["begun"], ended.get(call))
+        ModelCall(
+            entry["input"],
+            Content(*entry["about"]) if len(entry["about"]) == 3 else None,
+            entry["model"],
+            entry["begun"],
+            ended.get(call),
+        )
         for call, entry in begun.items()
     ]
     return sorted(calls, key=lambda call: call.begun)
@@ -130,7 +139,11 @@ class Server:
             json.dumps(request["messages"]).encode(), digest_size=16
         ).hexdigest()
         call = f"{os.getpid()}-{began_ns}"
-        self._write(call=call, input=digest, model=request["model"], begun=began_ns / 1e9)
+        traces = read(request["messages"][-1]["content"])
+        about = traces[-1] if traces else ()
+        self._write(
+            call=call, input=digest, about=about, model=request["model"], begun=began_ns / 1e9
+        )
         low, high = _SPREAD_S
         long = self._random.random() < _LONG_SHARE
         await asyncio.sleep(_LONG_S if long else self._random.uniform(low, high))
