@@ -350,6 +350,10 @@ class Checker:
             return [_wrong(call, f"{call.body} was to be activated")]
         return []
 
+    def content_of(self, digest: str) -> Content | None:
+        """Returns what has this input hash; None for what nobody sent."""
+        return self._hashes.get(digest)
+
     def stored_items(self) -> list[str]:
         """Returns the ids of items whose storing was acknowledged."""
         return list(self._items)

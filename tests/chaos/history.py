@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 KEPT = 400
 """Calls that are kept of each subject, for its story."""
 
+STORIES = 5_000
+"""Subjects of whom calls are kept: those who were asked about last."""
+
 
 @dataclass(slots=True)
 class Call:
@@ -130,7 +133,11 @@ class History:
             begun=time.monotonic(),
         )
         if subject is not None:
-            self._by_subject.setdefault(subject, deque(maxlen=KEPT)).append(call)
+            story = self._by_subject.pop(subject, None) or deque(maxlen=KEPT)
+            story.append(call)
+            self._by_subject[subject] = story
+            if len(self._by_subject) > STORIES:
+                del self._by_subject[next(iter(self._by_subject))]
         return call
 
     def end(self, call: Call) -> None:

@@ -117,7 +117,7 @@ class Server:
                     + raw
                 )
                 await writer.drain()
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # a caller may go at any time, and proxies damage what they forward
         finally:
             writer.close()

@@ -1,0 +1,92 @@
+"""Runs the fault lab, prints a table and writes `build/chaos.json`.
+
+Exit status: 0 when every invariant held; 1 when one did not, with the story of each user concerned
+in `build/chaos`, or when the lab itself failed; 2 when the command line cannot be understood.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.chaos import report
+from tests.chaos.faults import FAULTS
+from tests.chaos.run import Options, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BUILD = Path(__file__).parents[2] / "build"
+OUTPUT = BUILD / "chaos.json"
+STORIES = BUILD / "chaos"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    given = _parser().parse_args(argv)
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    shutil.rmtree(STORIES, ignore_errors=True)
+    options = Options(
+        seconds=60 * given.minutes,
+        seed=given.seed,
+        model=given.model,
+        fsync=given.fsync,
+        faults=tuple(given.faults or ()),
+        command=" ".join(["python -m tests.chaos", *arguments]),
+        stories=STORIES,
+    )
+    print(f"fault lab: {given.minutes:g} minutes, model {given.model}, seed {given.seed}")
+    with tempfile.TemporaryDirectory(prefix="reclm-chaos-") as folder:
+        run = Run(options, Path(folder))
+        try:
+            result = asyncio.run(run.go())
+        finally:
+            if run.result.violations:
+                _keep_logs(Path(folder))
+    report.write(OUTPUT, result)
+    print(report.table(result))
+    print(f"written to {OUTPUT.relative_to(BUILD.parent)}")
+    if result.violations:
+        print(f"violated, with stories and logs in {STORIES.relative_to(BUILD.parent)}:")
+        print(report.summary(result.violations))
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--minutes", type=_minutes, default=5.0, help="how long (default: 5)")
+    parser.add_argument("--seed", type=int, default=1, help="of load and faults (default: 1)")
+    parser.add_argument("--model", choices=("vllm", "scripted"), default="vllm")
+    parser.add_argument(
+        "--fsync",
+        choices=("always", "everysec"),
+        default="always",
+        help="when Redis syncs its append-only file (default: always)",
+    )
+    parser.add_argument(
+        "--faults", nargs="+", choices=sorted(FAULTS), help="cause these alone", metavar="FAULT"
+    )
+    return parser
+
+
+def _minutes(text: str) -> float:
+    minutes = float(text)
+    if not 0 < minutes < 7 * 24 * 60:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and a week")
+    return minutes
+
+
+def _keep_logs(folder: Path) -> None:
+    """Copies the servers' logs beside the stories."""
+    STORIES.mkdir(parents=True, exist_ok=True)
+    for log in folder.rglob("*.log"):
+        shutil.copy(log, STORIES / log.name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

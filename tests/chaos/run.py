@@ -1,0 +1,230 @@
+"""One run of the lab: load all the time, and one fault after another."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.chaos import flights, report
+from tests.chaos.checker import Checker
+from tests.chaos.faults import FAULTS, NEEDS, Lab, cause
+from tests.chaos.final import settle
+from tests.chaos.history import History, Violation, Window, write_story
+from tests.chaos.load import POPULATION, SCRIPTED, VLLM, Load
+from tests.chaos.plan import plan
+from tests.chaos.recovery import Recovery, is_good
+from tests.chaos.report import FaultSeen, Result
+from tests.chaos.sender import Sender
+from tests.chaos.stack import SHIFTS, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tests.chaos.history import Call
+    from tests.chaos.plan import Planned
+    from tests.chaos.stack import Fsync, ModelName
+
+RECOVERS_WITHIN_S = 10.0
+_GIVEN_UP_S = 40.0
+_ALONE_AFTER_S = 10.0
+_WARM_S = 120.0
+KNOWN = 10
+"""Readers, and as many clickers, whom the bundles know from training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to run.
+
+    Attributes:
+        faults: Names; all that this machine can cause if empty.
+        stories: Where stories of violations go.
+    """
+
+    seconds: float
+    seed: int
+    model: ModelName
+    fsync: Fsync
+    faults: tuple[str, ...]
+    command: str
+    stories: Path
+
+
+class Run:
+    """Connects the load, the faults and the checks.
+
+    Args:
+        folder: For what the servers write.
+    """
+
+    def __init__(self, options: Options, folder: Path) -> None:
+        self._options = options
+        self._history = History()
+        self._began = time.monotonic()
+        users = [f"reader-{n}" for n in range(KNOWN)]
+        users += [f"clicker-{POPULATION['reader'] + n}" for n in range(KNOWN)]
+        self._stack = Stack(
+            folder,
+            model=options.model,
+            fsync=options.fsync,
+            known=users,
+            seed=options.seed,
+        )
+        self._checker = Checker(
+            versions=frozenset(self._stack.versions),
+            bundles=self._stack.write_bundles(),
+            traced=options.model == "scripted",
+            synced=options.fsync == "always",
+        )
+        self._checker.services = self._stack.served
+        self._recovery = Recovery(self._began)
+        self._recovered = asyncio.Event()
+        self.result = Result(command=options.command, seed=options.seed)
+
+    async def go(self) -> Result:
+        """Runs for as long as the options say, and returns what was seen.
+
+        Raises:
+            RuntimeError: The lab itself failed, or the service was not well before any fault.
+        """
+        options = self._options
+        print("starting Redis, the model and the service ...", flush=True)
+        try:
+            await asyncio.to_thread(self._stack.start)
+            sender = Sender(
+                self._stack.url,
+                history=self._history,
+                checker=self._checker,
+                found=self._found,
+                saw=self._saw,
+            )
+            mix = SCRIPTED if options.model == "scripted" else VLLM
+            load = Load(sender, self._checker, mix, seed=options.seed, bundles=tuple(SHIFTS))
+            await load.prepare()
+            self._recovery = Recovery(time.monotonic())
+            sending = asyncio.create_task(load.run())
+            disturbing = asyncio.create_task(self._disturb())
+            await asyncio.wait({sending, disturbing}, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                disturbing.cancel()
+                sending.result()
+            disturbing.result()
+            print("waiting for the last answers and refreshes ...", flush=True)
+            await load.drain()
+            sending.cancel()
+            self._found(await settle(load, sender, self._checker))
+            await sender.aclose()
+            self._conclude()
+        finally:
+            await asyncio.to_thread(self._stack.stop)
+        return self.result
+
+    async def _disturb(self) -> None:
+        """Causes faults, one after another, until the time is over."""
+        if await self._well(_WARM_S) is None:
+            missing = ", ".join(self._recovery.missing())
+            raise RuntimeError(f"before any fault, these are not answered: {missing}")
+        self._began = time.monotonic()
+        until = self._began + self._options.seconds
+        lab = Lab(self._stack, crashed=lambda: self._checker.crashed(time.monotonic()))
+        for planned in plan(self._options.seed, self._lengths()):
+            await asyncio.sleep(planned.pause_s)
+            if time.monotonic() + planned.lasts_s >= until:
+                return
+            await self._one(lab, planned)
+
+    async def _one(self, lab: Lab, planned: Planned) -> None:
+        window = Window(planned.fault, time.monotonic())
+        self._checker.windows.append(window)
+        await cause(lab, planned)
+        window.ended = time.monotonic()
+        self._recovered.clear()
+        self._recovery = Recovery(window.ended)
+        seconds = await self._well(_GIVEN_UP_S)
+        self.result.faults.append(
+            FaultSeen(
+                fault=planned.fault,
+                at_s=window.begun - self._began,
+                lasted_s=window.ended - window.begun,
+                recovered_s=seconds,
+            )
+        )
+        if seconds is None or seconds > RECOVERS_WITHIN_S:
+            slow = ", ".join(self._recovery.missing()) if seconds is None else f"{seconds:.1f} s"
+            self._found([Violation("slow", f"after {planned.fault}: {slow}", None, None)])
+        self._progress(self.result.faults[-1])
+
+    async def _well(self, timeout_s: float) -> float | None:
+        """Returns the time to recover, once every kind of request is answered well."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._recovered.wait()
+        except TimeoutError:
+            return None
+        return self._recovery.seconds()
+
+    def _lengths(self) -> dict[str, tuple[float, float]]:
+        names = self._options.faults or tuple(FAULTS)
+        for name in names:
+            if (why := NEEDS.get(name, lambda: None)()) is not None:
+                self.result.left_out[name] = why
+        return {name: FAULTS[name].lasts_s for name in names if name not in self.result.left_out}
+
+    def _saw(self, call: Call) -> None:
+        self._recovery.saw(call)
+        if self._recovery.seconds() is not None:
+            self._recovered.set()
+        if call.operation == "event" and call.status == 202:
+            self.result.accepted += 1
+        if not is_good(call) and not any(
+            window.touches(call.begun, call.ended or call.begun, after_s=_ALONE_AFTER_S)
+            for window in self._checker.windows[-3:]
+        ):
+            self.result.failed_alone += 1
+
+    def _found(self, violations: Sequence[Violation]) -> None:
+        """Enters violations, and writes the story of each subject again."""
+        self.result.violations += violations
+        for violation in violations:
+            print(f"VIOLATED {violation.invariant}: {violation.what}", flush=True)
+        for subject in {one.subject for one in violations if one.subject is not None}:
+            write_story(
+                self._options.stories / f"subject-{subject}.txt",
+                [one for one in self.result.violations if one.subject == subject],
+                self._history.story(subject),
+                self._checker.windows,
+                since=self._began,
+            )
+
+    def _conclude(self) -> None:
+        result = self.result
+        if self._options.model == "scripted":
+            found = flights.judge(
+                self._stack.calls(),
+                windows=self._checker.windows,
+                erasures=self._checker.tried_erasures,
+                first_sent=self._checker.first_sent,
+            )
+            result.model_calls, result.model_inputs = found.calls, found.inputs
+            self._found(found.violations)
+        result.seconds = time.monotonic() - self._began
+        result.operations = report.counted(self._history.operations)
+        result.statuses = report.counted(self._history.statuses)
+        result.erased = self._checker.erased
+
+    def _progress(self, seen: FaultSeen) -> None:
+        recovered = (
+            "not recovered"
+            if seen.recovered_s is None
+            else f"recovered in {seen.recovered_s:.1f} s"
+        )
+        requests = self._history.statuses.total()
+        print(
+            f"[{time.monotonic() - self._began:6.0f} s] {seen.fault} lasted {seen.lasted_s:.1f} s, "
+            f"{recovered}; {requests:,} requests, {self.result.lost} lost, "
+            f"{self.result.wrong} wrong",
+            flush=True,
+        )
