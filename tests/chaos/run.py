@@ -7,7 +7,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.chaos import flights, report
+import httpx
+
+from services.assets.fetch import get_model
+from tests.chaos import bundles, flights, report
 from tests.chaos.checker import Checker
 from tests.chaos.faults import FAULTS, NEEDS, Lab, cause
 from tests.chaos.final import settle
@@ -17,7 +20,7 @@ from tests.chaos.plan import plan
 from tests.chaos.recovery import Recovery, is_good
 from tests.chaos.report import FaultSeen, Result
 from tests.chaos.sender import Sender
-from tests.chaos.stack import SHIFTS, Stack
+from tests.chaos.stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +34,10 @@ RECOVERS_WITHIN_S = 10.0
 _GIVEN_UP_S = 40.0
 _ALONE_AFTER_S = 10.0
 _WARM_S = 120.0
+_TIMEOUT_S = 25.0
+"""Longer than the service may take for a profile."""
+
+_CONNECTIONS = httpx.Limits(max_connections=None, max_keepalive_connections=32)
 KNOWN = 10
 """Readers, and as many clickers, whom the bundles know from training."""
 
@@ -70,12 +77,13 @@ class Run:
             folder,
             model=options.model,
             fsync=options.fsync,
-            known=users,
+            bundles=folder / "bundles",
             seed=options.seed,
         )
+        encoder = get_model("all-MiniLM-L6-v2-int8")
         self._checker = Checker(
             versions=frozenset(self._stack.versions),
-            bundles=self._stack.write_bundles(),
+            bundles=bundles.write(folder / "bundles", encoder=encoder, known=users),
             traced=options.model == "scripted",
             synced=options.fsync == "always",
         )
@@ -90,37 +98,44 @@ class Run:
         Raises:
             RuntimeError: The lab itself failed, or the service was not well before any fault.
         """
-        options = self._options
         print("starting Redis, the model and the service ...", flush=True)
         try:
             await asyncio.to_thread(self._stack.start)
-            sender = Sender(
-                self._stack.url,
-                history=self._history,
-                checker=self._checker,
-                found=self._found,
-                saw=self._saw,
-            )
-            mix = SCRIPTED if options.model == "scripted" else VLLM
-            load = Load(sender, self._checker, mix, seed=options.seed, bundles=tuple(SHIFTS))
-            await load.prepare()
-            self._recovery = Recovery(time.monotonic())
-            sending = asyncio.create_task(load.run())
-            disturbing = asyncio.create_task(self._disturb())
-            await asyncio.wait({sending, disturbing}, return_when=asyncio.FIRST_COMPLETED)
-            if sending.done():
-                disturbing.cancel()
-                sending.result()
-            disturbing.result()
-            print("waiting for the last answers and refreshes ...", flush=True)
-            await load.drain()
-            sending.cancel()
-            self._found(await settle(load, sender, self._checker))
-            await sender.aclose()
+            async with httpx.AsyncClient(
+                base_url=self._stack.url, timeout=_TIMEOUT_S, limits=_CONNECTIONS
+            ) as client:
+                await self._load(client)
             self._conclude()
         finally:
             await asyncio.to_thread(self._stack.stop)
         return self.result
+
+    async def _load(self, client: httpx.AsyncClient) -> None:
+        """Sends requests while faults are caused, and looks at everybody at the end."""
+        sender = Sender(
+            client,
+            history=self._history,
+            checker=self._checker,
+            found=self._found,
+            saw=self._saw,
+        )
+        mix = SCRIPTED if self._options.model == "scripted" else VLLM
+        load = Load(
+            sender, self._checker, mix, seed=self._options.seed, bundles=tuple(bundles.SHIFTS)
+        )
+        await load.prepare()
+        self._recovery = Recovery(time.monotonic())
+        sending = asyncio.create_task(load.run())
+        disturbing = asyncio.create_task(self._disturb())
+        await asyncio.wait({sending, disturbing}, return_when=asyncio.FIRST_COMPLETED)
+        if sending.done():
+            disturbing.cancel()
+            sending.result()
+        disturbing.result()
+        print("waiting for the last answers and refreshes ...", flush=True)
+        await load.drain()
+        sending.cancel()
+        self._found(await settle(load, sender, self._checker))
 
     async def _disturb(self) -> None:
         """Causes faults, one after another, until the time is over."""

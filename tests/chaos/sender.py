@@ -15,15 +15,12 @@ if TYPE_CHECKING:
     from tests.chaos.checker import Checker
     from tests.chaos.history import Call, History, Violation
 
-TIMEOUT_S = 25.0
-"""Longer than the service may take for a profile."""
-
 
 class Sender:
     """The calls of the service that the lab makes.
 
     Args:
-        url: The service's address.
+        client: Knows the service's address.
         history: Where all calls are entered.
         checker: Judges the answers.
         found: Takes violations.
@@ -32,7 +29,7 @@ class Sender:
 
     def __init__(
         self,
-        url: str,
+        client: httpx.AsyncClient,
         *,
         history: History,
         checker: Checker,
@@ -43,15 +40,7 @@ class Sender:
         self._checker = checker
         self._found = found
         self._saw = saw
-        self._client = httpx.AsyncClient(
-            base_url=url,
-            timeout=TIMEOUT_S,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
-        )
-
-    async def aclose(self) -> None:
-        """Closes all connections."""
-        await self._client.aclose()
+        self._client = client
 
     async def profile(self, subject: Subject, content: Content, *, kind: str | None) -> Call:
         """Asks for a profile of what the request brings along, sometimes with its vector."""

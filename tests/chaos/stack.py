@@ -10,14 +10,11 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 import httpx
-import numpy as np
 
 from services.assets.fetch import get_model
-from services.common.manifests import content_hash
 from tests.chaos.clock import Clock
 from tests.chaos.history import Window
 from tests.chaos.model import MODELS, calls_in
-from tests.support.bundles import little
 from tests.support.processes import ServerProcess, free_port
 from tests.support.proxy import Proxy
 from tests.support.servers import RedisServer, Service, successes
@@ -27,14 +24,10 @@ from tests.support.waiting import eventually
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.chaos.documents import BundleScores
     from tests.chaos.model import ModelCall
 
 ModelName = Literal["scripted", "vllm"]
 Fsync = Literal["always", "everysec"]
-
-SHIFTS = {"chaos-first": 100.0, "chaos-second": 200.0}
-"""The bundles: a score tells which of them it is from."""
 
 _START_S = 60
 LIMITS = {
@@ -56,12 +49,12 @@ class Stack:
         folder: For data, logs and bundles.
         model: `scripted`, which tells what it was asked, or a real `vllm`.
         fsync: When Redis syncs its append-only file.
-        known: Ids of users that the bundles know from their training.
+        bundles: The folder of scorer bundles.
         seed: Of the model's latency, and of what proxies damage.
     """
 
     def __init__(
-        self, folder: Path, *, model: ModelName, fsync: Fsync, known: list[str], seed: int
+        self, folder: Path, *, model: ModelName, fsync: Fsync, bundles: Path, seed: int
     ) -> None:
         self.folder = folder
         self.model_name = model
@@ -78,8 +71,7 @@ class Stack:
         self.served: list[Window] = []
         """When a service of each version ran, by the name of its model."""
         self._windows: dict[int, Window] = {}
-        self._known = known
-        self._bundles = folder / "bundles"
+        self._bundles = bundles
 
     @property
     def url(self) -> str:
@@ -88,7 +80,6 @@ class Stack:
 
     def start(self) -> None:
         """Starts everything."""
-        self.write_bundles()
         self.redis.start()
         self.start_model()
         self.add_service(self.versions[0])
@@ -158,29 +149,6 @@ class Stack:
     def answered(self) -> int:
         """Returns how many prompts a vLLM has answered since it was started last."""
         return successes(f"http://127.0.0.1:{self._model_port}")
-
-    def write_bundles(self) -> dict[str, BundleScores]:
-        """Writes the bundles, and returns the scores that each gives."""
-        folder = get_model("all-MiniLM-L6-v2-int8")
-        encoder = {"name": folder.name, "hash": content_hash(folder, "model.onnx")}
-        scores: dict[str, BundleScores] = {}
-        for name, shift in SHIFTS.items():
-            made = little(shift=shift, encoder=encoder)
-            made.user_ids = list(self._known)
-            n = len(made.user_ids)
-            made.arrays["user_vectors"] = np.tile(np.array([[1, 0.5]], np.float32), (n, 1))
-            made.arrays["seen_indptr"] = np.arange(n + 1, dtype=np.int64)
-            made.arrays["seen_indices"] = np.zeros(n, np.int32)
-            assert made.profile_weight is not None
-            made.profile_weight[:] = 0  # so that a score depends on the bundle alone
-            if not (self._bundles / name).exists():
-                made.write(self._bundles, name)
-            bias = dict(zip(made.item_ids, made.arrays["item_bias"].tolist(), strict=True))
-            vectors = made.arrays["item_vectors"] @ np.array([1, 0.5], np.float32)
-            learned = dict(zip(made.item_ids, vectors.tolist(), strict=True))
-            trained = {item: bias[item] + learned[item] for item in bias if item != "a"}
-            scores[name] = {"nothing": bias, "profile": bias, "training": trained}
-        return scores
 
     def _model_process(self, seed: int) -> tuple[ServerProcess, int]:
         if self.model_name == "vllm":
