@@ -44,9 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         run = Run(options, Path(folder))
         try:
             result = asyncio.run(run.go())
-        finally:
-            if run.result.violations:
-                _keep_logs(Path(folder))
+        except BaseException:
+            _keep_logs(Path(folder))
+            raise
+        if result.violations:
+            _keep_logs(Path(folder))
     report.write(OUTPUT, result)
     print(report.table(result))
     print(f"written to {OUTPUT.relative_to(BUILD.parent)}")

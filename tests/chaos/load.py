@@ -75,7 +75,7 @@ class Load:
         self._mix = mix
         self._random = random.Random(seed)
         self._bundles = bundles
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
         self._chains: set[int] = set()
         self._activating = asyncio.Lock()
         self._new = FIRST_NEW
@@ -111,13 +111,8 @@ class Load:
     async def drain(self) -> None:
         """Sends nothing new, and waits until all is answered."""
         self._stopped = True
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-
-    @property
-    def under_way(self) -> int:
-        """Tasks that have not ended."""
-        return len(self._tasks)
+        while self.tasks:
+            await asyncio.wait(self.tasks)
 
     async def ask_hit(self) -> None:
         """A history that was read before."""
@@ -253,11 +248,11 @@ class Load:
 
     def _spawn(self, asking: Awaitable[None]) -> None:
         task = asyncio.ensure_future(asking)
-        self._tasks.add(task)
+        self.tasks.add(task)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self.tasks.discard(task)
         if not task.cancelled():
             self._failure = self._failure or task.exception()
 

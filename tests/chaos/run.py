@@ -90,6 +90,7 @@ class Run:
         self._checker.services = self._stack.served
         self._recovery = Recovery(self._began)
         self._recovered = asyncio.Event()
+        self._last_bad = ""
         self.result = Result(command=options.command, seed=options.seed)
 
     async def go(self) -> Result:
@@ -127,21 +128,27 @@ class Run:
         self._recovery = Recovery(time.monotonic())
         sending = asyncio.create_task(load.run())
         disturbing = asyncio.create_task(self._disturb())
-        await asyncio.wait({sending, disturbing}, return_when=asyncio.FIRST_COMPLETED)
-        if sending.done():
-            disturbing.cancel()
-            sending.result()
-        disturbing.result()
-        print("waiting for the last answers and refreshes ...", flush=True)
-        await load.drain()
-        sending.cancel()
+        try:
+            await asyncio.wait({sending, disturbing}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (sending, disturbing):
+                if task.done():
+                    task.result()
+            print("waiting for the last answers and refreshes ...", flush=True)
+            await load.drain()
+        finally:
+            for task in (sending, disturbing, *load.tasks):
+                task.cancel()
+            await asyncio.wait({sending, disturbing, *load.tasks})
         self._found(await settle(load, sender, self._checker))
 
     async def _disturb(self) -> None:
         """Causes faults, one after another, until the time is over."""
         if await self._well(_WARM_S) is None:
             missing = ", ".join(self._recovery.missing())
-            raise RuntimeError(f"before any fault, these are not answered: {missing}")
+            raise RuntimeError(
+                f"before any fault, these are not answered: {missing}; "
+                f"statuses: {report.counted(self._history.statuses)}; the last: {self._last_bad}"
+            )
         self._began = time.monotonic()
         until = self._began + self._options.seconds
         lab = Lab(self._stack, crashed=lambda: self._checker.crashed(time.monotonic()))
@@ -194,7 +201,10 @@ class Run:
             self._recovered.set()
         if call.operation == "event" and call.status == 202:
             self.result.accepted += 1
-        if not is_good(call) and not any(
+        if is_good(call):
+            return
+        self._last_bad = f"{call.operation} {call.status} {call.why} {call.answer}"
+        if not any(
             window.touches(call.begun, call.ended or call.begun, after_s=_ALONE_AFTER_S)
             for window in self._checker.windows[-3:]
         ):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ModelName = Literal["scripted", "vllm"]
 Fsync = Literal["always", "everysec"]
 
-_START_S = 60
+_START_S = 180
 LIMITS = {
     "RECLM_REDIS_TIMEOUT_S": "1",
     "RECLM_GENERATION_TIMEOUT_S": "20",
