@@ -26,13 +26,13 @@ _OVERLOADED = {429, 503}
 ALLOWED: Mapping[str, frozenset[int]] = {
     operation: frozenset(statuses | _OVERLOADED)
     for operation, statuses in {
-        "profile": {200, 502},
-        "profile by id": {200, 422, 502},
+        "profile": {200, 409, 502},
+        "profile by id": {200, 409, 422, 502},
         "read": {200, 404},
         "erase": {204},
         "event": {202, 422},
         "events": {200},
-        "score": {200},
+        "score": {200, 409},
         "embeddings": {200},
         "put item": {200},
         "get item": {200, 404},
@@ -149,14 +149,16 @@ def embeddings(call: Call, ids: Sequence[str]) -> list[tuple[float, ...] | None]
     return vectors
 
 
-def check_accepted(call: Call) -> None:
-    """Checks the answer to one event.
+def accepted(call: Call) -> bool:
+    """Reads whether one event was taken, or left out since it is from before an erasure.
 
     Raises:
-        Malformed: It was not accepted as one event of one user.
+        Malformed: The answer says something else.
     """
-    if _as(Accepted, call.answer) != Accepted(events=1, users=1):
+    read_ = _as(Accepted, call.answer)
+    if read_ not in {Accepted(events=1, users=1), Accepted(events=0, users=0)}:
         raise Malformed(f"{call.answer} for one event")
+    return read_.events == 1
 
 
 def check_item(call: Call, sent: Mapping[str, str] | None) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.chaos.history import Call
 
 KINDS = frozenset({"hit", "miss", "event", "read", "score"})
@@ -16,21 +18,29 @@ _GOOD = frozenset({200, 202, 204})
 _NOTHING_THERE = {"read": 404, "profile by id": 422, "events": 404, "get item": 404}
 
 
-def is_good(call: Call) -> bool:
+def is_good(call: Call, *, version: str) -> bool:
     """Returns whether an answer is what a service without trouble gives.
 
-    A stale or degraded profile is not, unless it was only to be read.
+    A degraded profile is not, nor a stale one, unless it was only to be read or is of another version:
+    those are served while the new one is made.
+
+    Args:
+        call: A request that has ended.
+        version: The name of the model in the version that is served now.
     """
     if call.status == _NOTHING_THERE.get(call.operation, 0):
         return True
+    answer = call.answer if isinstance(call.answer, dict) else {}
+    if call.status == 409:
+        return answer.get("code") == "erased"
     if call.status not in _GOOD or call.damaged:
         return False
-    answer = call.answer if isinstance(call.answer, dict) else {}
     shown = answer.get("profile") if call.operation == "score" else answer
-    status = shown.get("status") if isinstance(shown, dict) else None
-    if call.operation in {"read", "score"}:
-        return status != "degraded"
-    return status not in {"stale", "degraded"}
+    if not isinstance(shown, dict) or "status" not in shown:
+        return True
+    if shown["status"] == "stale" and call.operation not in {"read", "score"}:
+        return bool(shown["version"]["base_model"]["name"] != version)
+    return bool(shown["status"] != "degraded")
 
 
 class Recovery:
@@ -38,11 +48,15 @@ class Recovery:
 
     Args:
         since: The end of the fault; requests that were begun before do not count.
+        version: Returns the version that is served now.
         kinds: The kinds of requests that the load has.
     """
 
-    def __init__(self, since: float, kinds: frozenset[str] = KINDS) -> None:
+    def __init__(
+        self, since: float, *, version: Callable[[], str], kinds: frozenset[str] = KINDS
+    ) -> None:
         self._since = since
+        self._version = version
         self._rows: dict[str, list[float]] = {kind: [] for kind in kinds}
         self._well: dict[str, float] = {}
 
@@ -51,7 +65,7 @@ class Recovery:
         if call.kind not in self._rows or call.begun < self._since or call.ended is None:
             return
         row = self._rows[call.kind]
-        if not is_good(call):
+        if not is_good(call, version=self._version()):
             row.clear()
             self._well.pop(call.kind, None)
             return

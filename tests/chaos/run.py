@@ -86,9 +86,9 @@ class Run:
             bundles=bundles.write(folder / "bundles", encoder=encoder, known=users),
             traced=options.model == "scripted",
             synced=options.fsync == "always",
+            services=self._stack.served,
         )
-        self._checker.services = self._stack.served
-        self._recovery = Recovery(self._began)
+        self._recovery = self._watch(self._began)
         self._recovered = asyncio.Event()
         self._last_bad = ""
         self.result = Result(command=options.command, seed=options.seed)
@@ -125,7 +125,7 @@ class Run:
             sender, self._checker, mix, seed=self._options.seed, bundles=tuple(bundles.SHIFTS)
         )
         await load.prepare()
-        self._recovery = Recovery(time.monotonic())
+        self._recovery = self._watch(time.monotonic())
         sending = asyncio.create_task(load.run())
         disturbing = asyncio.create_task(self._disturb())
         try:
@@ -164,7 +164,7 @@ class Run:
         await cause(lab, planned)
         window.ended = time.monotonic()
         self._recovered.clear()
-        self._recovery = Recovery(window.ended)
+        self._recovery = self._watch(window.ended)
         seconds = await self._well(_GIVEN_UP_S)
         self.result.faults.append(
             FaultSeen(
@@ -201,7 +201,7 @@ class Run:
             self._recovered.set()
         if call.operation == "event" and call.status == 202:
             self.result.accepted += 1
-        if is_good(call):
+        if is_good(call, version=self._version()):
             return
         self._last_bad = f"{call.operation} {call.status} {call.why} {call.answer}"
         if not any(
@@ -209,6 +209,13 @@ class Run:
             for window in self._checker.windows[-3:]
         ):
             self.result.failed_alone += 1
+
+    def _watch(self, since: float) -> Recovery:
+        return Recovery(since, version=self._version)
+
+    def _version(self) -> str:
+        """Returns the version of the newest service."""
+        return self._stack.served[-1].fault if self._stack.served else ""
 
     def _found(self, violations: Sequence[Violation]) -> None:
         """Enters violations, and writes the story of each subject again."""
@@ -230,7 +237,7 @@ class Run:
             found = flights.judge(
                 self._stack.calls(),
                 windows=self._checker.windows,
-                erasures=self._checker.tried_erasures,
+                erasures=self._checker.erasures.tried,
                 first_sent=self._checker.first_sent,
             )
             result.model_calls, result.model_inputs = found.calls, found.inputs

@@ -65,7 +65,7 @@ def test_anothers_profile_under_ones_own_id(told: Told, ann: Subject, bob: Subje
 def test_anothers_words_under_ones_own_input(told: Told, ann: Subject, bob: Subject) -> None:
     assert asked(told, bob, Content(2, 0, 0), 1) == []
     assert asked(told, ann, Content(1, 0, 0), 2) == []
-    mixed = profile(ann, Content(2, 0, 0), written_at=1, inputs=(Content(1, 0, 0),))
+    mixed = profile(ann, Content(2, 0, 0), written_at=2, inputs=(Content(1, 0, 0),))
     assert read(told, ann, 4, mixed) == ["wrong"]
 
 
@@ -165,6 +165,53 @@ def test_an_erasure_without_an_answer_proves_nothing(told: Told, ann: Subject) -
     assert asked(told, ann, Content(1, 0, 0), 1) == []
     told.erase(ann, 3, 3.1, status=None)
     assert read(told, ann, 5, profile(ann, Content(1, 0, 0), written_at=1)) == []
+
+
+def test_a_request_is_told_of_an_erasure_beside_it_and_of_no_other(
+    told: Told, ann: Subject, bob: Subject
+) -> None:
+    problem = {"status": 409, "code": "erased"}
+    calls = [
+        told.begin("profile", subject, 1, content=Content(subject.number, 0, 0))
+        for subject in (ann, bob)
+    ]
+    told.erase(ann, 2, 2.1)
+    found = [
+        names(told.end(call, 3, 409, problem, content_type="application/problem+json"))
+        for call in calls
+    ]
+    assert found == [[], ["wrong"]]
+
+
+def test_a_stored_profile_is_never_replaced_by_an_older_one(told: Told, ann: Subject) -> None:
+    content = Content(1, 0, 0)
+    assert asked(told, ann, content, 1) == []
+    newer, older = (profile(ann, content, written_at=at) for at in (3.0, 2.0))
+    early = told.begin("read", ann, 4)
+    assert read(told, ann, 5, newer) == []
+    # Who asked before that may have been answered before that.
+    assert names(told.end(early, 6, 200, older)) == []
+    assert read(told, ann, 7, older) == ["wrong"]
+
+
+def test_a_newer_version_is_never_replaced_by_an_older_one(told: Told, ann: Subject) -> None:
+    content = Content(1, 0, 0)
+    assert asked(told, ann, content, 1) == []
+    told.checker.services.append(Window(OTHER, 5.0))
+    both: dict[str, Any] = {"model": OTHER, "words_by": OTHER}
+    assert read(told, ann, 6, profile(ann, content, written_at=6, **both)) == []
+    assert read(told, ann, 8, profile(ann, content, written_at=7)) == ["wrong"]
+
+
+@pytest.mark.parametrize(("fault", "expected"), [("redis-clock", []), ("service-clock", ["lost"])])
+def test_an_event_is_left_out_only_where_the_store_had_a_wrong_clock(
+    told: Told, eve: Subject, fault: str, expected: list[str]
+) -> None:
+    told.checker.windows.append(Window(fault, 0, 3))
+    told.erase(eve, 1, 1.1)
+    content = Content(3, 1, 0)
+    call = told.begin("event", eve, 5, content=content, body={"item_id": "record-3-1-0"})
+    assert names(told.end(call, 6, 202, {"events": 0, "users": 0})) == expected
 
 
 def test_events_of_an_erased_life(told: Told, eve: Subject) -> None:

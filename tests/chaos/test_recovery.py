@@ -26,7 +26,7 @@ def call(
 
 
 def seconds(*calls: Call, kinds: tuple[str, ...] = ("hit",)) -> float | None:
-    recovery = Recovery(10, frozenset(kinds))
+    recovery = Recovery(10, version=lambda: "new", kinds=frozenset(kinds))
     for one in calls:
         recovery.saw(one)
     return recovery.seconds()
@@ -65,7 +65,10 @@ def test_every_kind_has_to_recover() -> None:
     [
         ("profile", 200, {"status": "generated"}, True),
         ("profile", 200, {"status": "cached"}, True),
-        ("profile", 200, {"status": "stale"}, False),
+        ("profile", 200, {"status": "stale", "version": {"base_model": {"name": "new"}}}, False),
+        ("profile", 200, {"status": "stale", "version": {"base_model": {"name": "old"}}}, True),
+        ("profile", 409, {"code": "erased"}, True),
+        ("activate", 409, {"code": "bundle-refused"}, False),
         ("profile", 200, {"status": "degraded"}, False),
         ("profile", 404, None, False),
         ("profile", 503, None, False),
@@ -80,7 +83,8 @@ def test_every_kind_has_to_recover() -> None:
     ],
 )
 def test_good_answers(operation: str, status: int | None, answer: Any, good: bool) -> None:
-    assert is_good(call("hit", 1, operation=operation, status=status, answer=answer)) is good
+    one = call("hit", 1, operation=operation, status=status, answer=answer)
+    assert is_good(one, version="new") is good
 
 
 LENGTHS = {"redis-killed": (1.0, 2.0), "worker-killed": (0.0, 0.0), "disk-full": (3.0, 5.0)}

@@ -26,9 +26,12 @@ class Told:
 
     def __init__(self, *, synced: bool = True, traced: bool = True) -> None:
         self.checker = Checker(
-            versions=frozenset({MODEL, OTHER}), bundles=BUNDLES, traced=traced, synced=synced
+            versions=frozenset({MODEL, OTHER}),
+            bundles=BUNDLES,
+            traced=traced,
+            synced=synced,
+            services=[Window(MODEL, 0.0)],
         )
-        self.checker.services.append(Window(MODEL, 0.0))
         self._numbers = itertools.count(1)
 
     def begin(
