@@ -24,14 +24,16 @@ if TYPE_CHECKING:
 BUILD = Path(__file__).parents[2] / "build"
 OUTPUT = BUILD / "chaos.json"
 STORIES = BUILD / "chaos"
+_LONGEST = 10_000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(argv)
     arguments = sys.argv[1:] if argv is None else list(argv)
     shutil.rmtree(STORIES, ignore_errors=True)
+    minutes = given.minutes if given.hours is None else 60 * given.hours
     options = Options(
-        seconds=60 * given.minutes,
+        seconds=60 * minutes,
         seed=given.seed,
         model=given.model,
         fsync=given.fsync,
@@ -39,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command=" ".join(["python -m tests.chaos", *arguments]),
         stories=STORIES,
     )
-    print(f"fault lab: {given.minutes:g} minutes, model {given.model}, seed {given.seed}")
+    print(f"fault lab: {minutes:g} minutes, model {given.model}, seed {given.seed}")
     with tempfile.TemporaryDirectory(prefix="reclm-chaos-") as folder:
         run = Run(options, Path(folder))
         try:
@@ -61,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--minutes", type=_minutes, default=5.0, help="how long (default: 5)")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=_length, default=5.0, help="how long (default: 5)")
+    length.add_argument("--hours", type=_length, help="how long, for a soak")
     parser.add_argument("--seed", type=int, default=1, help="of load and faults (default: 1)")
     parser.add_argument("--model", choices=("vllm", "scripted"), default="vllm")
     parser.add_argument(
@@ -76,11 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _minutes(text: str) -> float:
-    minutes = float(text)
-    if not 0 < minutes < 7 * 24 * 60:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and a week")
-    return minutes
+def _length(text: str) -> float:
+    try:
+        length = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from error
+    if not 0 < length <= _LONGEST:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most {_LONGEST}")
+    return length
 
 
 def _keep_logs(folder: Path) -> None:
