@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 ERASED_AGAIN_S = 1.0
 """What a store that syncs every second may lose when it is killed."""
 
+_GENERATING = frozenset({"profile", "profile by id", "score"})
+
 ACTIVE_WITHIN_S = 3.0
 """After this time all workers score with a bundle that was activated; they are told 1 s."""
 
@@ -66,6 +68,7 @@ class Checker:
         self._hashes: dict[str, Content] = {}
         self.erasures = Erased()
         self.first_sent: dict[Content, float] = {}
+        self.failed: dict[int, list[float]] = {}
         self._items: dict[str, tuple[float, dict[str, str]]] = {}
         self._owners: dict[tuple[float, ...], int] = {}
         self._activations: list[Call] = []
@@ -113,6 +116,9 @@ class Checker:
         """Judges an answer, and learns from it what has been acknowledged."""
         if call.operation == "erase" and call.subject is not None:
             self._forget(call)
+        if call.operation in _GENERATING and call.subject is not None and call.ended is not None:
+            if call.status is None or call.status >= 500:
+                self.failed.setdefault(call.subject, []).append(call.ended)
         if call.status is None:
             return []
         damaging = self._damaging(call)

@@ -1,7 +1,8 @@
 """Single-flight, judged from the model's own log: one call for each input, unless there is a reason.
 
 A second call for the same input under the same version has a reason when a fault, an erasure of the
-subject, or a newer history of the subject came between the two. None of these is a reason for more.
+subject, a newer history of the subject or the failure of a request came between the two. None of
+these is a reason for more.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def judge(
     windows: Sequence[Window],
     erasures: Mapping[int, Sequence[Call]],
     first_sent: Mapping[Content, float],
+    failed: Mapping[int, Sequence[float]],
 ) -> Flights:
     """Counts calls of the model, and finds those that nothing explains.
 
@@ -52,6 +54,7 @@ def judge(
         windows: The faults of the run.
         erasures: All erasures that were tried, by subject.
         first_sent: When each content was first sent.
+        failed: When a request for a profile failed, by subject.
     """
     by_input: dict[tuple[str, str], list[ModelCall]] = {}
     for call in calls:

@@ -21,6 +21,7 @@ MOST_EVENTS = 8
 """Events of a clicker in one life; after that, only an erasure makes room."""
 
 _RETRY_S = 0.4
+_PREPARED_AT_ONCE = 8
 _AFTER_ERASURE_S = (0.0, 0.4, 1.5, 5.0)
 """When it is looked whether somebody erased has come back."""
 
@@ -39,7 +40,7 @@ class Mix:
 
 
 SCRIPTED = Mix(
-    rate=25.0,
+    rate=15.0,
     shares={
         "hit": 22, "miss": 12, "event": 18, "by_id": 8, "read": 14, "events": 5, "score": 12,
         "embeddings": 3, "erasure": 3.5, "item": 2, "activation": 0.5,
@@ -90,8 +91,18 @@ class Load:
 
     async def prepare(self) -> None:
         """Activates a bundle, and gives each subject a first profile or event."""
-        await self._send.activate(self._bundles[0])
-        await asyncio.gather(*(self._first(subject) for subject in self._known))
+        while True:
+            call = await self._send.activate(self._bundles[0])
+            if call.status == 200:
+                break
+            await asyncio.sleep(_RETRY_S)
+        at_once = asyncio.Semaphore(_PREPARED_AT_ONCE)
+
+        async def first(subject: Subject) -> None:
+            async with at_once:
+                await self._first(subject)
+
+        await asyncio.gather(*(first(subject) for subject in self._known))
 
     async def run(self) -> None:
         """Sends requests until it is cancelled or stopped."""

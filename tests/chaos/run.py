@@ -239,6 +239,7 @@ class Run:
                 windows=self._checker.windows,
                 erasures=self._checker.erasures.tried,
                 first_sent=self._checker.first_sent,
+                failed=self._checker.failed,
             )
             result.model_calls, result.model_inputs = found.calls, found.inputs
             self._found(found.violations)

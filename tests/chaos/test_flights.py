@@ -24,9 +24,14 @@ def judged(
     windows: tuple[Window, ...] = (),
     erasures: tuple[Call, ...] = (),
     sent: dict[Content, float] | None = None,
+    failed: tuple[float, ...] = (),
 ) -> Flights:
     return judge(
-        calls, windows=windows, erasures={ANN.subject: erasures}, first_sent=sent or {ANN: 0.0}
+        calls,
+        windows=windows,
+        erasures={ANN.subject: erasures},
+        first_sent=sent or {ANN: 0.0},
+        failed={ANN.subject: failed},
     )
 
 
@@ -71,6 +76,11 @@ def test_a_newer_history_is_a_reason() -> None:
     for sent, expected in (({newer: 3.0}, 0), ({newer: 8.5}, 1), ({other_life: 3.0}, 1)):
         found = judged(asked(1, 2), asked(8, 9), sent={ANN: 0.0, **sent})
         assert len(found.violations) == expected
+
+
+def test_a_failed_request_is_a_reason() -> None:
+    for at, expected in ((5.0, 0), (0.5, 1), (9.0, 1)):
+        assert len(judged(asked(1, 2), asked(8, 9), failed=(at,)).violations) == expected
 
 
 def test_each_call_needs_a_reason_of_its_own() -> None:

@@ -100,6 +100,7 @@ async def _run(folder: Path, encoder: Path) -> Seen:
         windows=checker.windows,
         erasures=checker.erasures.tried,
         first_sent=checker.first_sent,
+        failed=checker.failed,
     )
     return seen
 
