@@ -116,9 +116,8 @@ class Checker:
         """Judges an answer, and learns from it what has been acknowledged."""
         if call.operation == "erase" and call.subject is not None:
             self._forget(call)
-        if call.operation in _GENERATING and call.subject is not None and call.ended is not None:
-            if call.status is None or call.status >= 500:
-                self.failed.setdefault(call.subject, []).append(call.ended)
+        if call.status is None or call.status >= 500:
+            self._fail(call)
         if call.status is None:
             return []
         damaging = self._damaging(call)
@@ -141,6 +140,13 @@ class Checker:
             return self._checks[call.operation](call)
         except Malformed as error:
             return [] if damaging else [_wrong(call, str(error))]
+
+    def _fail(self, call: Call) -> None:
+        """Learns that a request failed, after which a profile may be generated again."""
+        if call.operation in _GENERATING:
+            assert call.subject is not None
+            assert call.ended is not None
+            self.failed.setdefault(call.subject, []).append(call.ended)
 
     def _forget(self, call: Call) -> None:
         """Learns what an erasure may have taken, and drops what no later answer can show."""

@@ -69,6 +69,8 @@ def judge(
         content = later.about
         if content is None:
             return False
+        if any(earlier.begun <= at <= later.begun for at in failed.get(content.subject, ())):
+            return True
         if any(
             erasure.begun <= later.begun
             and (erasure.ended is None or erasure.ended > earlier.begun)
