@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tests.chaos import documents
 from tests.chaos.documents import ALLOWED, REFUSED, Malformed
 from tests.chaos.erased import KEPT_LIVES, Erased
+from tests.chaos.flights import Reasons
 from tests.chaos.history import Call, Violation, Window
 from tests.chaos.order import Order
 from tests.chaos.subjects import (
@@ -67,8 +68,8 @@ class Checker:
         """The faults of the run; the last one may last."""
         self._hashes: dict[str, Content] = {}
         self.erasures = Erased()
-        self.first_sent: dict[Content, float] = {}
-        self.failed: dict[int, list[float]] = {}
+        self._first_sent: dict[Content, float] = {}
+        self._failed: dict[int, list[float]] = {}
         self._items: dict[str, tuple[float, dict[str, str]]] = {}
         self._owners: dict[tuple[float, ...], int] = {}
         self._activations: list[Call] = []
@@ -98,7 +99,7 @@ class Checker:
         """Learns that a request is sent, and with what."""
         if call.content is not None and call.subject is not None:
             self.erasures.carry(call)
-            self.first_sent.setdefault(call.content, call.begun)
+            self._first_sent.setdefault(call.content, call.begun)
             subject = self.subjects[call.subject]
             if call.operation == "profile":
                 self._hashes[input_hash(subject.kind, (call.content,))] = call.content
@@ -146,7 +147,7 @@ class Checker:
         if call.operation in _GENERATING:
             assert call.subject is not None
             assert call.ended is not None
-            self.failed.setdefault(call.subject, []).append(call.ended)
+            self._failed.setdefault(call.subject, []).append(call.ended)
 
     def _forget(self, call: Call) -> None:
         """Learns what an erasure may have taken, and drops what no later answer can show."""
@@ -328,6 +329,10 @@ class Checker:
         if not isinstance(call.answer, dict) or call.answer.get("active") != call.body:
             return [_wrong(call, f"{call.body} was to be activated")]
         return []
+
+    def reasons(self) -> Reasons:
+        """Returns what explains that the model was asked again."""
+        return Reasons(self.windows, self.erasures.tried, self._first_sent, self._failed)
 
     def content_of(self, digest: str) -> Content | None:
         """Returns what has this input hash; None for what nobody sent."""

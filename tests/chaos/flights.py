@@ -39,53 +39,40 @@ class Flights:
     violations: list[Violation]
 
 
-def judge(
-    calls: Iterable[ModelCall],
-    *,
-    windows: Sequence[Window],
-    erasures: Mapping[int, Sequence[Call]],
-    first_sent: Mapping[Content, float],
-    failed: Mapping[int, Sequence[float]],
-) -> Flights:
-    """Counts calls of the model, and finds those that nothing explains.
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """What explains that the model was asked again.
 
-    Args:
-        calls: In order of their beginnings.
+    Attributes:
         windows: The faults of the run.
         erasures: All erasures that were tried, by subject.
         first_sent: When each content was first sent.
         failed: When a request for a profile failed, by subject.
     """
+
+    windows: Sequence[Window]
+    erasures: Mapping[int, Sequence[Call]]
+    first_sent: Mapping[Content, float]
+    failed: Mapping[int, Sequence[float]]
+
+
+def judge(calls: Iterable[ModelCall], reasons: Reasons) -> Flights:
+    """Counts calls of the model, and finds those that nothing explains.
+
+    Args:
+        calls: In order of their beginnings.
+        reasons: What explains a call.
+    """
     by_input: dict[tuple[str, str], list[ModelCall]] = {}
     for call in calls:
         by_input.setdefault((call.input, call.model), []).append(call)
-    newest: dict[tuple[int, int], list[Content]] = {}
-    for content in first_sent:
-        newest.setdefault(content[:2], []).append(content)
-
-    def explained(earlier: ModelCall, later: ModelCall) -> bool:
-        if any(window.touches(earlier.begun, later.begun, after_s=LASTS_S) for window in windows):
-            return True
-        content = later.about
-        if content is None:
-            return False
-        if any(earlier.begun <= at <= later.begun for at in failed.get(content.subject, ())):
-            return True
-        if any(
-            erasure.begun <= later.begun
-            and (erasure.ended is None or erasure.ended > earlier.begun)
-            for erasure in erasures.get(content.subject, ())
-        ):
-            return True
-        return any(
-            other.part > content.part and first_sent[other] <= later.begun
-            for other in newest.get(content[:2], ())
-        )
-
+    of_life: dict[tuple[int, int], list[Content]] = {}
+    for content in reasons.first_sent:
+        of_life.setdefault(content[:2], []).append(content)
     violations = []
     for (_, model), of_input in by_input.items():
         for earlier, later in itertools.pairwise(of_input):
-            if not explained(earlier, later):
+            if not _explained(earlier, later, reasons, of_life):
                 together = earlier.ended is None or later.begun < earlier.ended
                 how = "while it was still answering" if together else "though it had answered"
                 what = f"{model} was asked about {later.about} twice, {how}"
@@ -97,3 +84,29 @@ def judge(
         most=max(map(len, by_input.values()), default=0),
         violations=violations,
     )
+
+
+def _explained(
+    earlier: ModelCall,
+    later: ModelCall,
+    reasons: Reasons,
+    of_life: Mapping[tuple[int, int], Sequence[Content]],
+) -> bool:
+    between = earlier.begun, later.begun
+    if any(window.touches(*between, after_s=LASTS_S) for window in reasons.windows):
+        return True
+    content = later.about
+    if content is None:
+        return False
+    erased = any(
+        erasure.begun <= later.begun and (erasure.ended is None or erasure.ended > earlier.begun)
+        for erasure in reasons.erasures.get(content.subject, ())
+    )
+    failed = any(
+        earlier.begun <= at <= later.begun for at in reasons.failed.get(content.subject, ())
+    )
+    newer = any(
+        other.part > content.part and reasons.first_sent[other] <= later.begun
+        for other in of_life.get(content[:2], ())
+    )
+    return erased or failed or newer

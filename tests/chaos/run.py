@@ -234,13 +234,7 @@ class Run:
     def _conclude(self) -> None:
         result = self.result
         if self._options.model == "scripted":
-            found = flights.judge(
-                self._stack.calls(),
-                windows=self._checker.windows,
-                erasures=self._checker.erasures.tried,
-                first_sent=self._checker.first_sent,
-                failed=self._checker.failed,
-            )
+            found = flights.judge(self._stack.calls(), self._checker.reasons())
             result.model_calls, result.model_inputs = found.calls, found.inputs
             self._found(found.violations)
         result.seconds = time.monotonic() - self._began

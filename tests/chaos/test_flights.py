@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.chaos.flights import Flights, judge
+from tests.chaos.flights import Flights, Reasons, judge
 from tests.chaos.history import Call, Window
 from tests.chaos.model import ModelCall, calls_in
 from tests.chaos.subjects import Content
@@ -26,13 +26,13 @@ def judged(
     sent: dict[Content, float] | None = None,
     failed: tuple[float, ...] = (),
 ) -> Flights:
-    return judge(
-        calls,
+    reasons = Reasons(
         windows=windows,
         erasures={ANN.subject: erasures},
         first_sent=sent or {ANN: 0.0},
         failed={ANN.subject: failed},
     )
+    return judge(calls, reasons)
 
 
 def test_one_call_for_each_input_and_version() -> None:

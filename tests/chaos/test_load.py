@@ -95,13 +95,7 @@ async def _run(folder: Path, encoder: Path) -> Seen:
     model.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await model
-    seen.flights = flights.judge(
-        calls_in(folder / "calls"),
-        windows=checker.windows,
-        erasures=checker.erasures.tried,
-        first_sent=checker.first_sent,
-        failed=checker.failed,
-    )
+    seen.flights = flights.judge(calls_in(folder / "calls"), checker.reasons())
     return seen
 
 
