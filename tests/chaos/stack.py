@@ -113,7 +113,7 @@ class Stack:
         window = Window(version, time.monotonic())
         self._windows[service.port] = window
         self.served.append(window)
-        service.start()
+        service.start(timeout_s=_START_S)
         self.services.append(service)
         return service
 
