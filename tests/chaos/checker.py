@@ -1,7 +1,7 @@
 """The invariants, checked on every answer as it arrives.
 
 Pure: it sees calls and faults and nothing else, so that each check is shown bad histories in
-`test_checker.py`. What needs the whole run is in `flights.py` and `final.py`.
+`test_checker.py`. What needs the whole run is in `model_calls.py` and `final.py`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from tests.chaos import documents
 from tests.chaos.documents import ALLOWED, REFUSED, Malformed
 from tests.chaos.erased import KEPT_LIVES, Erased
-from tests.chaos.flights import Reasons
 from tests.chaos.history import Call, Violation, Window
+from tests.chaos.model_calls import Reasons
 from tests.chaos.order import Order
 from tests.chaos.subjects import (
     Content,
@@ -114,7 +114,7 @@ class Checker:
             self._activations.append(call)
 
     def end(self, call: Call) -> list[Violation]:
-        """Judges an answer, and learns from it what has been acknowledged."""
+        """Checks an answer, and learns from it what has been acknowledged."""
         if call.operation == "erase" and call.subject is not None:
             self._forget(call)
         if call.status is None or call.status >= 500:
@@ -175,13 +175,13 @@ class Checker:
         self._order.forget()
         self._items = {id_: one for id_, one in self._items.items() if one[0] < since}
 
-    # Each of the following judges a successful answer of one operation.
+    # Each of the following checks a successful answer of one operation.
 
     def _check_profile(self, call: Call) -> list[Violation]:
         seen = documents.profile(call.answer)
-        return self._judge_profile(call, seen)
+        return self._check_seen(call, seen)
 
-    def _judge_profile(self, call: Call, seen: ProfileSeen) -> list[Violation]:
+    def _check_seen(self, call: Call, seen: ProfileSeen) -> list[Violation]:
         assert call.subject is not None
         subject = self.subjects[call.subject]
         if (seen.kind, seen.id) != (subject.kind, subject.id):
@@ -275,7 +275,7 @@ class Checker:
         if (due := self._active(call)) is not None and score.scorer != due:
             found.append(_wrong(call, f"scored by {score.scorer}; {due} is active"))
         if score.profile is not None:
-            found += self._judge_profile(call, score.profile)
+            found += self._check_seen(call, score.profile)
         return found
 
     def _active(self, call: Call) -> str | None:
@@ -316,7 +316,7 @@ class Checker:
         return []
 
     def _lost_item(self, call: Call) -> list[Violation]:
-        """Judges a 404 for an item of the catalogue."""
+        """Checks a 404 for an item of the catalogue."""
         if call.operation != "get item" or call.status != 404:
             return []
         known = self._items.get(call.body["id"])
@@ -355,7 +355,7 @@ class Checker:
 
 
 def _of_words(call: Call, seen: ProfileSeen, content: Content) -> list[Violation]:
-    """Judges whether a profile's words are those that the model wrote for its input."""
+    """Returns whether a profile's words are those that the model wrote for its input."""
     if seen.written_by != seen.model:
         return [_wrong(call, f"words of {seen.written_by} under the version of {seen.model}")]
     if seen.written_of != content:

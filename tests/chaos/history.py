@@ -1,4 +1,4 @@
-"""What was asked and answered, in order, with times: the ground on which answers are judged."""
+"""What was asked and answered, in order, with times: the ground on which answers are checked."""
 
 from __future__ import annotations
 

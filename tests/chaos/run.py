@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from services.assets.fetch import get_model
-from tests.chaos import bundles, flights, report
+from tests.chaos import bundles, model_calls, report
 from tests.chaos.checker import Checker
 from tests.chaos.faults import FAULTS, NEEDS, Lab, cause
 from tests.chaos.final import settle
@@ -234,7 +234,7 @@ class Run:
     def _conclude(self) -> None:
         result = self.result
         if self._options.model == "scripted":
-            found = flights.judge(self._stack.calls(), self._checker.reasons())
+            found = model_calls.check(self._stack.calls(), self._checker.reasons())
             result.model_calls, result.model_inputs = found.calls, found.inputs
             self._found(found.violations)
         result.seconds = time.monotonic() - self._began

@@ -1,4 +1,4 @@
-"""Sends requests and reads answers, whatever comes back, and has each judged."""
+"""Sends requests and reads answers, whatever comes back, and has each checked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Sender:
     Args:
         client: Knows the service's address.
         history: Where all calls are entered.
-        checker: Judges the answers.
+        checker: Checks the answers.
         found: Takes violations.
         saw: Takes every call that has ended.
     """

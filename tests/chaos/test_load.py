@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from services.profiles.settings import Settings
 from services.profiles.stores.memory.interactions import MemoryInteractions
 from services.profiles.stores.memory.stores import MemoryStores
-from tests.chaos import bundles, flights
+from tests.chaos import bundles, model_calls
 from tests.chaos.checker import Checker
 from tests.chaos.final import settle
 from tests.chaos.history import History, Violation, Window
@@ -40,7 +40,7 @@ class Seen:
         self.violations: list[Violation] = []
         self.history = History()
         self.statuses: Counter[int | None] = Counter()
-        self.flights: flights.Flights
+        self.calls: model_calls.Counted
 
     def found(self, violations: list[Violation]) -> None:
         self.violations += violations
@@ -95,17 +95,17 @@ async def _run(folder: Path, encoder: Path) -> Seen:
     model.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await model
-    seen.flights = flights.judge(calls_in(folder / "calls"), checker.reasons())
+    seen.calls = model_calls.check(calls_in(folder / "calls"), checker.reasons())
     return seen
 
 
 def test_without_a_fault_nothing_is_violated(tmp_path: Path, encoder_folder: Path) -> None:
     seen = run(tmp_path, encoder_folder)
     assert seen.violations == []
-    assert seen.flights.violations == []
+    assert seen.calls.violations == []
     assert seen.statuses.keys() <= {200, 202, 204, 404, 422}
     assert {"erase", "event", "score", "embeddings", "activate"} <= seen.history.operations.keys()
-    assert seen.flights.calls > 100
+    assert seen.calls.calls > 100
 
 
 def test_erasures_that_do_nothing(

@@ -1,4 +1,4 @@
-"""Single-flight, judged from the model's own log: one call for each input, unless there is a reason.
+"""Single-flight, checked from the model's own log: one call for each input, unless there is a reason.
 
 A second call for the same input under the same version has a reason when a fault, an erasure of the
 subject, a newer history of the subject or the failure of a request came between the two. None of
@@ -25,7 +25,7 @@ LASTS_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Flights:
+class Counted:
     """How often the model was asked.
 
     Attributes:
@@ -56,7 +56,7 @@ class Reasons:
     failed: Mapping[int, Sequence[float]]
 
 
-def judge(calls: Iterable[ModelCall], reasons: Reasons) -> Flights:
+def check(calls: Iterable[ModelCall], reasons: Reasons) -> Counted:
     """Counts calls of the model, and finds those that nothing explains.
 
     Args:
@@ -78,7 +78,7 @@ def judge(calls: Iterable[ModelCall], reasons: Reasons) -> Flights:
                 what = f"{model} was asked about {later.about} twice, {how}"
                 subject = None if later.about is None else later.about.subject
                 violations.append(Violation("repeated", what, subject, None))
-    return Flights(
+    return Counted(
         calls=sum(map(len, by_input.values())),
         inputs=len(by_input),
         most=max(map(len, by_input.values()), default=0),
