@@ -47,10 +47,10 @@ SCRIPTED = Mix(
     },
 )  # fmt: skip
 VLLM = Mix(
-    rate=8.0,
+    rate=6.0,
     shares={
-        "hit": 32, "miss": 5, "event": 8, "by_id": 8, "read": 20, "events": 6, "score": 13,
-        "embeddings": 3, "erasure": 2.5, "item": 2, "activation": 0.5,
+        "hit": 32, "miss": 5, "event": 6, "by_id": 8, "read": 20, "events": 6, "score": 13,
+        "embeddings": 3, "erasure": 2, "item": 2, "activation": 0.5,
     },
 )  # fmt: skip
 """A CPU writes hardly more than one profile a second."""
@@ -76,7 +76,7 @@ class Load:
         self._mix = mix
         self._random = random.Random(seed)
         self._bundles = bundles
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[object]] = set()
         self._chains: set[int] = set()
         self._activating = asyncio.Lock()
         self._new = FIRST_NEW
@@ -125,19 +125,33 @@ class Load:
         while self.tasks:
             await asyncio.wait(self.tasks)
 
+    def probe(self) -> None:
+        """Sends a request of each kind that a recovery is measured by."""
+        known = self._random.choice([one for one in self._known if one.parts and not one.erasing])
+        self._spawn(self._send.read(known))
+        for ask in (self.ask_hit, self.ask_new, self.ask_event, self.ask_score):
+            self._spawn(ask())
+
     async def ask_hit(self) -> None:
-        """A history that was read before."""
+        """A history that was read before, or the first one after an erasure."""
         subject = self._one("reader", "item")
-        if subject.parts and not subject.erasing:
-            await self._send.profile(subject, _newest(subject), kind="hit")
+        if not subject.erasing:
+            content = _newest(subject) if subject.parts else _next(subject)
+            await self._send.profile(subject, content, kind="hit")
+
+    async def ask_new(self) -> None:
+        """A history of somebody whom nobody knows."""
+        self._new += 1
+        await self._miss(self._checker.subject(self._new, "reader"))
 
     async def ask_miss(self) -> None:
         """A history that nobody has read, by one caller or by several at once."""
-        if self._random.random() < 0.4:
-            subject = self._one("reader", "item")
+        if self._random.random() < 0.6:
+            await self.ask_new()
         else:
-            self._new += 1
-            subject = self._checker.subject(self._new, "reader")
+            await self._miss(self._one("reader", "item"))
+
+    async def _miss(self, subject: Subject) -> None:
         if subject.erasing:
             return
         content = _next(subject)
@@ -148,9 +162,13 @@ class Load:
 
     async def ask_event(self) -> None:
         """The next event of somebody, sent until it is accepted."""
-        subject = self._one("clicker")
-        if not subject.erasing and subject.parts < MOST_EVENTS:
-            await self._event(subject)
+        able = [
+            one
+            for one in self.of["clicker"]
+            if not one.erasing and one.parts < MOST_EVENTS and one.number not in self._chains
+        ]
+        if able:
+            await self._event(self._random.choice(able))
 
     async def ask_by_id(self) -> None:
         """The profile of somebody of whom the service has to know something."""
@@ -193,7 +211,7 @@ class Load:
             if subject.role == "clicker":
                 self._spawn(self._send_by_id_and_score(subject))
             else:
-                self._spawn(self._one_miss(subject))
+                self._spawn(self._miss(subject))
             await asyncio.sleep(self._random.uniform(0.0, 0.3))
         if subject.erasing:
             return
@@ -219,9 +237,6 @@ class Load:
         await asyncio.sleep(after_s)
         await self.look_at(subject)
 
-    async def _one_miss(self, subject: Subject) -> None:
-        await self._send.profile(subject, _next(subject), kind="miss")
-
     async def _send_by_id_and_score(self, subject: Subject) -> None:
         await asyncio.gather(self._send.profile_by_id(subject), self._send.score(subject))
 
@@ -233,8 +248,6 @@ class Load:
 
     async def _event(self, subject: Subject) -> None:
         """Stores an item and sends an event of it, both until they are accepted."""
-        if subject.number in self._chains:
-            return
         self._chains.add(subject.number)
         try:
             life, content = subject.life, _next(subject)
@@ -259,12 +272,12 @@ class Load:
     def _one(self, *roles: Role) -> Subject:
         return self._random.choice(self.of[self._random.choice(roles)])
 
-    def _spawn(self, asking: Awaitable[None]) -> None:
+    def _spawn(self, asking: Awaitable[object]) -> None:
         task = asyncio.ensure_future(asking)
         self.tasks.add(task)
         task.add_done_callback(self._ended)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[object]) -> None:
         self.tasks.discard(task)
         if not task.cancelled():
             self._failure = self._failure or task.exception()

@@ -43,7 +43,15 @@ class Order:
             return None
         assert call.subject is not None
         assert call.ended is not None
-        since = max((one.begun for one in self._services if one.fault == seen.model), default=0.0)
+        # A version may be served again: a profile is of the run that wrote it.
+        since = max(
+            (
+                one.begun
+                for one in self._services
+                if one.fault == seen.model and one.begun <= seen.written_at
+            ),
+            default=0.0,
+        )
         shown = _Shown(call.ended, seen.written_at, since)
         before = self._newest.get(call.subject)
         if before is None or before.ended >= call.begun:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 RECOVERS_WITHIN_S = 10.0
 _GIVEN_UP_S = 40.0
 _ALONE_AFTER_S = 10.0
+_PROBE_S = 0.5
 _WARM_S = 120.0
 _TIMEOUT_S = 25.0
 """Longer than the service may take for a profile."""
@@ -127,7 +129,7 @@ class Run:
         await load.prepare()
         self._recovery = self._watch(time.monotonic())
         sending = asyncio.create_task(load.run())
-        disturbing = asyncio.create_task(self._disturb())
+        disturbing = asyncio.create_task(self._disturb(load))
         try:
             await asyncio.wait({sending, disturbing}, return_when=asyncio.FIRST_COMPLETED)
             for task in (sending, disturbing):
@@ -141,9 +143,9 @@ class Run:
             await asyncio.wait({sending, disturbing, *load.tasks})
         self._found(await settle(load, sender, self._checker))
 
-    async def _disturb(self) -> None:
+    async def _disturb(self, load: Load) -> None:
         """Causes faults, one after another, until the time is over."""
-        if await self._well(_WARM_S) is None:
+        if await self._well(load, _WARM_S) is None:
             missing = ", ".join(self._recovery.missing())
             raise RuntimeError(
                 f"before any fault, these are not answered: {missing}; "
@@ -156,16 +158,16 @@ class Run:
             await asyncio.sleep(planned.pause_s)
             if time.monotonic() + planned.lasts_s >= until:
                 return
-            await self._one(lab, planned)
+            await self._one(lab, load, planned)
 
-    async def _one(self, lab: Lab, planned: Planned) -> None:
+    async def _one(self, lab: Lab, load: Load, planned: Planned) -> None:
         window = Window(planned.fault, time.monotonic())
         self._checker.windows.append(window)
         await cause(lab, planned)
         window.ended = time.monotonic()
         self._recovered.clear()
         self._recovery = self._watch(window.ended)
-        seconds = await self._well(_GIVEN_UP_S)
+        seconds = await self._well(load, _GIVEN_UP_S)
         self.result.faults.append(
             FaultSeen(
                 fault=planned.fault,
@@ -179,13 +181,18 @@ class Run:
             self._found([Violation("slow", f"after {planned.fault}: {slow}", None, None)])
         self._progress(self.result.faults[-1])
 
-    async def _well(self, timeout_s: float) -> float | None:
-        """Returns the time to recover, once every kind of request is answered well."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._recovered.wait()
-        except TimeoutError:
-            return None
+    async def _well(self, load: Load, timeout_s: float) -> float | None:
+        """Returns the time to recover, once every kind of request is answered well.
+
+        Asks for more of each kind than the load does, so that the time is not that of a gap in it.
+        """
+        until = time.monotonic() + timeout_s
+        while not self._recovered.is_set():
+            if time.monotonic() > until:
+                return None
+            load.probe()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._recovered.wait(), _PROBE_S)
         return self._recovery.seconds()
 
     def _lengths(self) -> dict[str, tuple[float, float]]:

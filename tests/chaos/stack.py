@@ -118,10 +118,16 @@ class Stack:
         return service
 
     def retire_service(self, service: Service) -> None:
-        """Asks a service to drain, waits until it has, and notes until when it ran."""
+        """Asks a service to drain, waits until it has, and notes until when it ran.
+
+        Raises:
+            RuntimeError: It did not end in order.
+        """
         window = self._windows[service.port]
         service.process.signal(signal.SIGTERM)
-        service.process.wait(timeout_s=_START_S)
+        status = service.process.wait(timeout_s=_START_S)
+        if status != 0:
+            raise RuntimeError(f"a service that was to drain ended with status {status}")
         window.ended = time.monotonic()
         self.services.remove(service)
 

@@ -203,6 +203,18 @@ def test_a_newer_version_is_never_replaced_by_an_older_one(told: Told, ann: Subj
     assert read(told, ann, 8, profile(ann, content, written_at=7)) == ["wrong"]
 
 
+def test_a_version_that_is_served_again_is_the_newest(told: Told, ann: Subject) -> None:
+    content = Content(1, 0, 0)
+    assert asked(told, ann, content, 1) == []
+    both: dict[str, Any] = {"model": OTHER, "words_by": OTHER}
+    told.checker.services += [Window(OTHER, 5.0), Window(MODEL, 7.0)]
+    # What the first run of the version wrote is no newer for that the version runs again.
+    assert read(told, ann, 8, profile(ann, content, written_at=1, status="stale")) == []
+    assert read(told, ann, 9, profile(ann, content, written_at=6, **both)) == []
+    assert read(told, ann, 10, profile(ann, content, written_at=9.5)) == []
+    assert read(told, ann, 12, profile(ann, content, written_at=11, **both)) == ["wrong"]
+
+
 @pytest.mark.parametrize(("fault", "expected"), [("redis-clock", []), ("service-clock", ["lost"])])
 def test_an_event_is_left_out_only_where_the_store_had_a_wrong_clock(
     told: Told, eve: Subject, fault: str, expected: list[str]

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.chaos import faults
 from tests.chaos.clock import STEP_S, Clock
@@ -53,7 +55,8 @@ class Redis:
         over = threading.Event()
 
         def watch() -> None:
-            with redis.Redis(port=self.server.port, socket_timeout=0.3) as client:
+            at_once = Retry(NoBackoff(), 0)
+            with redis.Redis(port=self.server.port, socket_timeout=0.3, retry=at_once) as client:
                 while not over.is_set():
                     try:
                         seen.append(look(client))

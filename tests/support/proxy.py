@@ -46,6 +46,7 @@ class Proxy:
         """Bytes from clients that were forwarded to the server."""
         self._loop = asyncio.new_event_loop()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[Any]] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -77,8 +78,7 @@ class Proxy:
         self._targets = list(ports)
 
     def close(self) -> None:
-        self._do(self._drop())
-        self._loop.call_soon_threadsafe(self._server.close)
+        self._do(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
@@ -89,8 +89,21 @@ class Proxy:
         for writer in list(self._writers):
             writer.close()
 
+    async def _end(self) -> None:
+        self._server.close()
+        self._flowing.set()
+        await self._drop()
+        serving = list(self._serving)
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         opened = [writer]
         self._writers.add(writer)
         try:
