@@ -156,7 +156,7 @@ def accepted(call: Call) -> bool:
         Malformed: The answer says something else.
     """
     read_ = _as(Accepted, call.answer)
-    if read_ not in {Accepted(events=1, users=1), Accepted(events=0, users=0)}:
+    if (read_.events, read_.users) not in {(1, 1), (0, 0)}:
         raise Malformed(f"{call.answer} for one event")
     return read_.events == 1
 

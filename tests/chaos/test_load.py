@@ -8,6 +8,8 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from services.profiles.settings import Settings
 from services.profiles.stores.memory.interactions import MemoryInteractions
 from services.profiles.stores.memory.stores import MemoryStores
@@ -25,9 +27,9 @@ from tests.support.processes import free_port
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
-
     from tests.chaos.history import Call
+
+pytestmark = pytest.mark.slow
 
 SECONDS = 4.0
 MIX = Mix(rate=60.0, shares={**SCRIPTED.shares, "erasure": 8})
