@@ -143,9 +143,9 @@ async def upgrade(lab: Lab, lasts_s: float, drawn: random.Random) -> None:
     (old,) = stack.services
     version = next(one for one in stack.versions if one != stack.served[-1].fault)
     new = await asyncio.to_thread(stack.add_service, version)
-    stack.to_service.aim(old.port, new.port)
+    stack.to_service.redirect(old.port, new.port)
     await asyncio.sleep(lasts_s)
-    stack.to_service.aim(new.port)
+    stack.to_service.redirect(new.port)
     await asyncio.to_thread(stack.retire_service, old)
 
 

@@ -83,7 +83,7 @@ class Stack:
         self.redis.start()
         self.start_model()
         self.add_service(self.versions[0])
-        self.to_service.aim(self.services[0].port)
+        self.to_service.redirect(self.services[0].port)
 
     def stop(self) -> None:
         """Stops everything, whatever state it is in."""

@@ -70,10 +70,10 @@ class Proxy:
 
     def retarget(self, port: int) -> None:
         """Forwards to another server from now on, and closes the existing connections."""
-        self.aim(port)
+        self.redirect(port)
         self._do(self._drop())
 
-    def aim(self, *ports: int) -> None:
+    def redirect(self, *ports: int) -> None:
         """Forwards new connections to these servers in turn, and leaves the existing ones."""
         self._targets = list(ports)
 

@@ -86,11 +86,11 @@ def test_a_garbled_answer_is_not_read_as_sound(proxy: Proxy) -> None:
 
 
 def test_connections_go_to_the_servers_in_turn(proxy: Proxy, servers: list[int]) -> None:
-    proxy.aim(*servers)
+    proxy.redirect(*servers)
     url = f"http://127.0.0.1:{proxy.port}"
     names = [httpx.get(url).headers["server-name"] for _ in range(6)]
     assert sorted(names) == ["first"] * 3 + ["second"] * 3
-    proxy.aim(servers[1])
+    proxy.redirect(servers[1])
     assert httpx.get(url).headers["server-name"] == "second"
 
 
