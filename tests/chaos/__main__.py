@@ -28,7 +28,11 @@ _LONGEST = 10_000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    given = _parser().parse_args(argv)
+    parser = _parser()
+    given = parser.parse_args(argv)
+    for name in given.faults or ():
+        if FAULTS[name].redis not in {None, given.redis}:
+            parser.error(f"{name} is not for --redis {given.redis}")
     arguments = sys.argv[1:] if argv is None else list(argv)
     shutil.rmtree(STORIES, ignore_errors=True)
     minutes = given.minutes if given.hours is None else 60 * given.hours
@@ -36,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         seconds=60 * minutes,
         seed=given.seed,
         model=given.model,
+        redis=given.redis,
         fsync=given.fsync,
         faults=tuple(given.faults or ()),
         command=" ".join(["python -m tests.chaos", *arguments]),
@@ -68,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     length.add_argument("--hours", type=_length, help="how long, for a soak")
     parser.add_argument("--seed", type=int, default=1, help="of load and faults (default: 1)")
     parser.add_argument("--model", choices=("vllm", "scripted"), default="vllm")
+    parser.add_argument(
+        "--redis",
+        choices=("one", "sentinel"),
+        default="one",
+        help="one server, or a master with replicas and Sentinels (default: one)",
+    )
     parser.add_argument(
         "--fsync",
         choices=("always", "everysec"),

@@ -16,15 +16,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.chaos.clock import NOTICED_S, STEP_S, libfaketime
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tests.chaos.clock import Clock
     from tests.chaos.plan import Planned
-    from tests.chaos.stack import Stack
+    from tests.chaos.stack import RedisName, Stack
     from tests.support.processes import ServerProcess
     from tests.support.proxy import Mood, Proxy
+    from tests.support.redis_sets import SentinelSet
+    from tests.support.servers import RedisServer
 
 Run = Callable[["Lab", float, random.Random], Awaitable[None]]
 
@@ -50,10 +53,16 @@ class Lab:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault, and how long it lasts at least and at most, in seconds."""
+    """A fault.
+
+    Attributes:
+        lasts_s: How long it lasts at least and at most.
+        redis: The kind of Redis that it is for; None for both.
+    """
 
     run: Run
     lasts_s: tuple[float, float]
+    redis: RedisName | None = None
 
 
 async def cause(lab: Lab, planned: Planned) -> None:
@@ -74,6 +83,25 @@ async def kill_redis(lab: Lab, lasts_s: float, drawn: random.Random) -> None:
     lab.crashed()
     await asyncio.sleep(lasts_s)
     await asyncio.to_thread(lab.stack.redis.start)
+
+
+async def kill_master(lab: Lab, lasts_s: float, drawn: random.Random) -> None:
+    """Kills the master, and starts it again as what the Sentinels then make of it: a replica."""
+    sentinels = lab.stack.sentinels
+    assert sentinels is not None
+    old, new = await asyncio.to_thread(sentinels.fail_over, kill=True)
+    await asyncio.sleep(lasts_s)
+    await asyncio.to_thread(old.start)
+    await asyncio.to_thread(_followed, sentinels, new)
+
+
+async def demote_master(lab: Lab, lasts_s: float, drawn: random.Random) -> None:
+    """Has the Sentinels make another server the master while the old one still runs."""
+    sentinels = lab.stack.sentinels
+    assert sentinels is not None
+    _, new = await asyncio.to_thread(sentinels.fail_over, kill=False)
+    await asyncio.sleep(lasts_s)
+    await asyncio.to_thread(_followed, sentinels, new)
 
 
 async def kill_model(lab: Lab, lasts_s: float, drawn: random.Random) -> None:
@@ -185,19 +213,21 @@ _SHORT, _LONG, _AT_ONCE = (2.0, 4.0), (4.0, 7.0), (0.0, 0.0)
 
 FAULTS: Mapping[str, Fault] = {
     "worker-killed": Fault(kill_worker, _AT_ONCE),
-    "redis-killed": Fault(kill_redis, (0.5, 3.0)),
+    "redis-killed": Fault(kill_redis, (0.5, 3.0), "one"),
+    "master-killed": Fault(kill_master, _AT_ONCE, "sentinel"),
+    "master-demoted": Fault(demote_master, _AT_ONCE, "sentinel"),
     "model-killed": Fault(kill_model, _SHORT),
     "worker-stalled": Fault(stall_worker, _LONG),
-    "redis-stalled": Fault(stall_redis, _SHORT),
+    "redis-stalled": Fault(stall_redis, _SHORT, "one"),
     "model-stalled": Fault(stall_model, _LONG),
-    "disk-full": Fault(fill_disk, _SHORT),
-    "memory-full": Fault(fill_memory, _SHORT),
+    "disk-full": Fault(fill_disk, _SHORT, "one"),
+    "memory-full": Fault(fill_memory, _SHORT, "one"),
     "service-clock": Fault(step_service_clock, _SHORT),
-    "redis-clock": Fault(step_redis_clock, _SHORT),
+    "redis-clock": Fault(step_redis_clock, _SHORT, "one"),
     "upgrade": Fault(upgrade, _SHORT),
-    "redis-slow": Fault(network(lambda stack: stack.to_redis, "pass"), _SHORT),
-    "redis-cut": Fault(network(lambda stack: stack.to_redis, "cut"), _SHORT),
-    "redis-refused": Fault(network(lambda stack: stack.to_redis, "refuse"), _SHORT),
+    "redis-slow": Fault(network(lambda stack: stack.to_redis, "pass"), _SHORT, "one"),
+    "redis-cut": Fault(network(lambda stack: stack.to_redis, "cut"), _SHORT, "one"),
+    "redis-refused": Fault(network(lambda stack: stack.to_redis, "refuse"), _SHORT, "one"),
     "model-slow": Fault(network(lambda stack: stack.to_model, "pass"), _SHORT),
     "model-cut": Fault(network(lambda stack: stack.to_model, "cut"), _SHORT),
     "model-garbled": Fault(network(lambda stack: stack.to_model, "garble"), _SHORT),
@@ -231,6 +261,12 @@ async def _stepped(clock: Clock, lasts_s: float, drawn: random.Random) -> None:
     finally:
         clock.step(0)
     await asyncio.sleep(NOTICED_S)
+
+
+def _followed(sentinels: SentinelSet, master: RedisServer) -> None:
+    """Waits until all other servers are replicas of a master."""
+    others = len(sentinels.servers) - 1
+    eventually(lambda: sentinels.connected(master) == others, timeout_s=60)
 
 
 def _limit_files(process: ServerProcess, size: int | None) -> None:

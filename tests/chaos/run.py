@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tests.chaos.history import Call
     from tests.chaos.plan import Planned
-    from tests.chaos.stack import Fsync, ModelName
+    from tests.chaos.stack import Fsync, ModelName, RedisName
 
 RECOVERS_WITHIN_S = 10.0
 _GIVEN_UP_S = 40.0
@@ -49,13 +49,14 @@ class Options:
     """What to run.
 
     Attributes:
-        faults: Names; all that this machine can cause if empty.
+        faults: Names; all that this machine can cause to this kind of Redis if empty.
         stories: Where stories of violations go.
     """
 
     seconds: float
     seed: int
     model: ModelName
+    redis: RedisName
     fsync: Fsync
     faults: tuple[str, ...]
     command: str
@@ -78,6 +79,7 @@ class Run:
         self._stack = Stack(
             folder,
             model=options.model,
+            redis=options.redis,
             fsync=options.fsync,
             bundles=folder / "bundles",
             seed=options.seed,
@@ -87,7 +89,7 @@ class Run:
             versions=frozenset(self._stack.versions),
             bundles=bundles.write(folder / "bundles", encoder=encoder, known=users),
             traced=options.model == "scripted",
-            synced=options.fsync == "always",
+            synced=options.fsync == "always" or options.redis == "sentinel",
             services=self._stack.served,
         )
         self._recovery = self._watch(self._began)
@@ -196,7 +198,8 @@ class Run:
         return self._recovery.seconds()
 
     def _lengths(self) -> dict[str, tuple[float, float]]:
-        names = self._options.faults or tuple(FAULTS)
+        kinds = {None, self._options.redis}
+        names = self._options.faults or [name for name in FAULTS if FAULTS[name].redis in kinds]
         for name in names:
             if (why := NEEDS.get(name, lambda: None)()) is not None:
                 self.result.left_out[name] = why

@@ -17,6 +17,7 @@ from tests.chaos.history import Window
 from tests.chaos.model import MODELS, calls_in
 from tests.support.processes import ServerProcess, free_port
 from tests.support.proxy import Proxy
+from tests.support.redis_sets import SentinelSet
 from tests.support.servers import RedisServer, Service, successes
 from tests.support.vllm import MODEL, VllmServer
 from tests.support.waiting import eventually
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 ModelName = Literal["scripted", "vllm"]
 Fsync = Literal["always", "everysec"]
+RedisName = Literal["one", "sentinel"]
 
 _START_S = 180
 LIMITS = {
@@ -48,23 +50,33 @@ class Stack:
     Args:
         folder: For data, logs and bundles.
         model: `scripted`, which tells what it was asked, or a real `vllm`.
-        fsync: When Redis syncs its append-only file.
+        redis: `one` server with an append-only file, or a master with two replicas and three
+            `sentinel`s, without files, where a write is acknowledged when a replica has it.
+        fsync: When the one server syncs its append-only file.
         bundles: The folder of scorer bundles.
         seed: Of the model's latency, and of what proxies damage.
     """
 
     def __init__(
-        self, folder: Path, *, model: ModelName, fsync: Fsync, bundles: Path, seed: int
+        self,
+        folder: Path,
+        *,
+        model: ModelName,
+        redis: RedisName,
+        fsync: Fsync,
+        bundles: Path,
+        seed: int,
     ) -> None:
         self.folder = folder
         self.model_name = model
         self.versions = MODELS if model == "scripted" else (MODEL, f"{MODEL}-next")
         self.service_clock = Clock(folder / "service-clock")
         self.redis_clock = Clock(folder / "redis-clock")
-        self.redis = _redis(folder, fsync=fsync, clock=self.redis_clock)
+        self._one = _redis(folder, fsync=fsync, clock=self.redis_clock)
+        self.sentinels = _sentinels(folder) if redis == "sentinel" else None
         self.calls_log = folder / "calls"
         self.model, self._model_port = self._model_process(seed)
-        self.to_redis = Proxy(self.redis.port, seed=seed)
+        self.to_redis = Proxy(self._one.port, seed=seed)
         self.to_model = Proxy(self._model_port, seed=seed + 1)
         self.to_service = Proxy(free_port(), seed=seed + 2)
         self.services: list[Service] = []
@@ -78,9 +90,17 @@ class Stack:
         """The address of the service, behind its proxy."""
         return f"http://127.0.0.1:{self.to_service.port}"
 
+    @property
+    def redis(self) -> RedisServer:
+        """The server that takes writes now."""
+        return self._one if self.sentinels is None else self.sentinels.master()
+
     def start(self) -> None:
         """Starts everything."""
-        self.redis.start()
+        if self.sentinels is None:
+            self._one.start()
+        else:
+            self.sentinels.__enter__()
         self.start_model()
         self.add_service(self.versions[0])
         self.to_service.redirect(self.services[0].port)
@@ -90,7 +110,10 @@ class Stack:
         for process in (*(service.process for service in self.services), self.model):
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-        self.redis.process.kill()
+        if self.sentinels is None:
+            self._one.process.kill()
+        else:
+            self.sentinels.stop()
         for proxy in (self.to_service, self.to_redis, self.to_model):
             proxy.close()
 
@@ -100,7 +123,6 @@ class Stack:
             **LIMITS,
             **self.service_clock.env(),
             "RECLM_MODEL_TIMEOUT_S": "8" if self.model_name == "scripted" else "15",
-            "RECLM_REDIS_URL": f"redis://127.0.0.1:{self.to_redis.port}/0",
             "RECLM_VLLM_URL": f"http://127.0.0.1:{self.to_model.port}",
             "RECLM_MODEL": version,
             "RECLM_ENCODER_PATH": str(get_model("all-MiniLM-L6-v2-int8")),
@@ -108,6 +130,12 @@ class Stack:
         }
         if self.model_name == "vllm":
             env["RECLM_MODEL_PATH"] = str(get_model(MODEL))
+        if self.sentinels is None:
+            env["RECLM_REDIS_URL"] = f"redis://127.0.0.1:{self.to_redis.port}/0"
+        else:
+            # They tell the servers' own addresses, past any proxy.
+            env["RECLM_REDIS_URL"] = self.sentinels.url
+            env["RECLM_REDIS_WAIT_REPLICAS"] = "1"
         service = Service(self.folder, workers=2, env=env)
         service.process.log = self.folder / f"service-{len(self.served)}-{version}.log"
         window = Window(version, time.monotonic())
@@ -187,3 +215,10 @@ def _redis(folder: Path, *, fsync: Fsync, clock: Clock) -> RedisServer:
     server.process.command = [shell, "-c", 'trap "" XFSZ; exec "$@"', "redis", *command]
     server.process.env.update(clock.env())
     return server
+
+
+def _sentinels(folder: Path) -> SentinelSet:
+    """Returns servers that fail over once a master has been silent for two seconds."""
+    data = folder / "sentinels"
+    data.mkdir()
+    return SentinelSet(data, replicas=2, down_ms=2000)
