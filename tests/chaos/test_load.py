@@ -11,7 +11,10 @@ from services.profiles.stores.memory.stores import MemoryStores
 from tests.chaos.in_process import run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from services.profiles.stores.base import Event
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +23,7 @@ def test_without_a_fault_nothing_is_violated(tmp_path: Path, encoder_folder: Pat
     seen = run(tmp_path, encoder_folder)
     assert seen.violations == []
     assert seen.calls.violations == []
-    assert seen.statuses.keys() <= {200, 202, 204, 404, 422}
+    assert seen.statuses.keys() <= {200, 202, 204, 404, 409, 422}
     assert {"erase", "event", "score", "embeddings", "activate"} <= seen.history.operations.keys()
     assert seen.calls.calls > 100
 
@@ -41,12 +44,14 @@ def test_events_that_are_accepted_and_not_stored(
     append = MemoryInteractions.append
     count = 0
 
-    async def forgetful(*arguments: Any, **named: Any) -> Any:
+    async def forgetful(
+        self: MemoryInteractions, tenant: str, events: Sequence[Event], **named: Any
+    ) -> dict[str, int]:
         nonlocal count
         count += 1
         if count % 20:
-            return await append(*arguments, **named)
-        return True
+            return await append(self, tenant, events, **named)
+        return dict.fromkeys((event.user_id for event in events), 1)
 
     monkeypatch.setattr(MemoryInteractions, "append", forgetful)
     monkeypatch.setattr("tests.chaos.final.WITHIN_S", 1.0)
