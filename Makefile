@@ -1,7 +1,7 @@
 # What a person does with this repository. `make` alone shows it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down recommend train train-demo prepare test test-numerics check-pythons lint bench clean
+.PHONY: help setup demo up down recommend train train-demo prepare test test-numerics check-pythons lint bench chaos clean
 
 export RECLM_HOME ?= $(CURDIR)/.reclm
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -58,6 +58,11 @@ lint: .venv/.dev ## Check format, style, types and import contracts.
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+chaos: prepare ## Cause faults under load for 5 minutes, and check every answer: make chaos HOURS=4 MODEL=scripted
+	@$(BIN)/python -u -m tests.chaos $(if $(HOURS),--hours $(HOURS),--minutes $(or $(MINUTES),5)) \
+		$(if $(MODEL),--model $(MODEL)) $(if $(REDIS),--redis $(REDIS)) $(if $(FSYNC),--fsync $(FSYNC)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
 
 bench: prepare ## Run the benchmarks, or one group: make bench ONLY=serving
 	@$(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY))

@@ -1,9 +1,10 @@
-"""A TCP proxy in front of a real server that can delay, drop or cut the traffic."""
+"""A TCP proxy in front of real servers that can delay, drop, cut or damage the traffic."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import threading
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -12,11 +13,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Mood = Literal["pass", "refuse", "hang", "hold", "cut", "garbage"]
+Mood = Literal["pass", "refuse", "hang", "hold", "cut", "garbage", "garble"]
 
 
 class Proxy:
-    """Forwards a loopback port to another one, in its own thread.
+    """Forwards a loopback port to another one, or to several in turn, in its own thread.
 
     Moods, which apply to later traffic:
         pass: Forward, after `delay_s` for each piece from the server.
@@ -25,10 +26,19 @@ class Proxy:
         hold: Hold back the server's answers until the mood changes.
         cut: Forward the client's bytes, and close in the middle of the server's answer.
         garbage: Answer everything with bytes that no protocol has.
+        garble: Forward with damage: bytes that no text has, and holes in what the server sends.
+            Whoever reads it can tell, as with the checksums of real networks; letters are not
+            changed to other letters.
+
+    Args:
+        port: Where to.
+        seed: Of what is cut and garbled.
     """
 
-    def __init__(self, port: int) -> None:
-        self._target = port
+    def __init__(self, port: int, *, seed: int = 0) -> None:
+        self._targets = [port]
+        self._random = random.Random(seed)
+        self.share = 1.0
         self.mood: Mood = "pass"
         self.delay_s = 0.0
         self.connections = 0
@@ -36,6 +46,7 @@ class Proxy:
         """Bytes from clients that were forwarded to the server."""
         self._loop = asyncio.new_event_loop()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[Any]] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -43,9 +54,15 @@ class Proxy:
         self._server = self._do(asyncio.start_server(self._serve, "127.0.0.1", 0))
         self.port = int(self._server.sockets[0].getsockname()[1])
 
-    def set(self, mood: Mood, *, delay_s: float = 0.0) -> None:
-        """Changes the mood; a bad mood also closes the existing connections."""
-        self.mood, self.delay_s = mood, delay_s
+    def set(self, mood: Mood, *, delay_s: float = 0.0, share: float = 1.0) -> None:
+        """Changes the mood; `refuse` also closes the existing connections.
+
+        Args:
+            mood: See the class.
+            delay_s: Before each piece from the server is forwarded.
+            share: How many of the pieces are cut or garbled.
+        """
+        self.mood, self.delay_s, self.share = mood, delay_s, share
         flow = self._flowing.clear if mood == "hold" else self._flowing.set
         self._loop.call_soon_threadsafe(flow)
         if mood == "refuse":
@@ -53,16 +70,15 @@ class Proxy:
 
     def retarget(self, port: int) -> None:
         """Forwards to another server from now on, and closes the existing connections."""
-        self._target = port
+        self.redirect(port)
         self._do(self._drop())
 
-    def redirect(self, port: int) -> None:
-        """Forwards new connections to another server; the existing ones stay as they are."""
-        self._target = port
+    def redirect(self, *ports: int) -> None:
+        """Forwards new connections to these servers in turn, and leaves the existing ones."""
+        self._targets = list(ports)
 
     def close(self) -> None:
-        self._do(self._drop())
-        self._loop.call_soon_threadsafe(self._server.close)
+        self._do(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
@@ -73,15 +89,29 @@ class Proxy:
         for writer in list(self._writers):
             writer.close()
 
+    async def _end(self) -> None:
+        self._server.close()
+        self._flowing.set()
+        await self._drop()
+        serving = list(self._serving)
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+        opened = [writer]
         self._writers.add(writer)
         try:
             if self.mood == "refuse":
                 return
-            upstream_reader, upstream_writer = await asyncio.open_connection(
-                "127.0.0.1", self._target
-            )
+            target = self._targets[self.connections % len(self._targets)]
+            upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", target)
+            opened.append(upstream_writer)
             self._writers.add(upstream_writer)
             await asyncio.gather(
                 self._up(reader, upstream_writer, writer), self._down(upstream_reader, writer)
@@ -89,9 +119,10 @@ class Proxy:
         except (OSError, asyncio.IncompleteReadError):
             pass  # either side may close the connection at any time
         finally:
-            with contextlib.suppress(OSError):
-                writer.close()
-            self._writers.discard(writer)
+            for each in opened:
+                with contextlib.suppress(OSError):
+                    each.close()
+                self._writers.discard(each)
 
     async def _up(
         self,
@@ -107,6 +138,8 @@ class Proxy:
                 await back.drain()
                 back.close()
                 break
+            if self.mood == "garble" and self._strikes():
+                data = damaged(data, self._random, holes=False)
             upstream.write(data)
             await upstream.drain()
             self.forwarded += len(data)
@@ -119,10 +152,29 @@ class Proxy:
             await self._flowing.wait()
             if self.mood == "hang":
                 continue
-            if self.mood == "cut":
+            if self.mood == "garble" and self._strikes():
+                data = damaged(data, self._random, holes=True)
+            if self.mood == "cut" and self._strikes():
                 writer.write(data[: len(data) // 2])
                 await writer.drain()
                 break
             writer.write(data)
             await writer.drain()
         writer.close()
+
+    def _strikes(self) -> bool:
+        return self._random.random() < self.share
+
+
+def damaged(data: bytes, drawn: random.Random, *, holes: bool) -> bytes:
+    """Returns bytes with some of them replaced by what no text has, or missing.
+
+    Args:
+        data: At least one byte.
+        drawn: Decides what and where.
+        holes: Whether bytes may be missing. A request with a hole in its path asks for something
+            else, and nobody can tell; an answer has a length that tells.
+    """
+    place, length = drawn.randrange(len(data)), drawn.randint(1, 16)
+    filling = b"" if holes and drawn.random() < 0.5 else b"\xff" * length
+    return data[:place] + filling + data[place + length :]

@@ -82,8 +82,8 @@ class Service:
         self.workers = workers
         self.process = ServerProcess(command, log=folder / f"service-{self.port}.log", env=env)
 
-    def start(self) -> None:
-        self.process.start(self._answers, timeout_s=60)
+    def start(self, *, timeout_s: float = 60) -> None:
+        self.process.start(self._answers, timeout_s=timeout_s)
 
     def log(self) -> list[dict[str, Any]]:
         """Returns the complete lines of the log so far."""
