@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recommenders.commands.arguments import add_device, add_paths, paths_of
-from services.assets.home import reclm_home
+from services.common.home import reclm_home
 
 if TYPE_CHECKING:
     import argparse
