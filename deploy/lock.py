@@ -41,16 +41,31 @@ def compiled(lines: list[str], *options: str) -> str:
     """Returns requirements as uv writes them: pinned, with hashes.
 
     Raises:
-        LockError: They do not fit each other, or the index does not answer.
+        LockError: They do not fit each other, or the index does not answer or gives no hashes.
     """
-    command = [sys.executable, "-m", "uv", "pip", "compile", "-", "--quiet", "--universal"]
-    command += ["--python-version", "3.11", "--generate-hashes", "--no-header", *options]
+    command = [sys.executable, "-m", "uv", "pip", "compile", "-", "--quiet", "--system-certs"]
+    command += ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header"]
     done = subprocess.run(
-        command, input="\n".join(lines), capture_output=True, text=True, check=False, cwd=ROOT
+        [*command, *options],
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
     )
     if done.returncode != 0:
         raise LockError("\n".join(done.stderr.strip().splitlines()[-10:]))
+    bare = [block for block in blocks(done.stdout) if "--hash=sha256:" not in block]
+    if bare:
+        raise LockError(f"the index gives no hash of {', '.join(map(str.strip, bare))}")
     return done.stdout
+
+
+def blocks(text: str) -> list[str]:
+    """Returns requirements one by one, each with the lines that belong to it."""
+    return [
+        part for part in re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE) if "==" in part
+    ]
 
 
 def project_lock() -> str:
@@ -60,8 +75,7 @@ def project_lock() -> str:
         [asked[name] for name in sorted(asked)],
         *("--constraints", "constraints.txt", "--annotation-style", "line"),
     )
-    blocks = re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE)[1:]
-    return _HEADER + "".join(filter(None, map(_tidied, blocks)))
+    return _HEADER + "".join(map(_tidied, blocks(text)))
 
 
 def torch_builds(version: str) -> str:
