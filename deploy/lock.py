@@ -25,7 +25,7 @@ TORCH_INDEX_URL = os.environ.get("TORCH_INDEX_URL", "https://download.pytorch.or
 _LOCK = ROOT / "requirements.lock"
 _TORCH = ROOT / "deploy" / "torch-cpu.txt"
 _HEADER = "# Written by `make lock` (deploy/lock.py). Do not edit.\n"
-_PLACES = [
+_PLATFORMS = [
     {"sys_platform": system, "platform_machine": machine, "python_full_version": f"{python}.9"}
     for system, machine in (("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"))
     for python in ("3.11", "3.12", "3.13")
@@ -125,15 +125,15 @@ def _tidied(block: str) -> str:
     """Returns a package of the lock with the names alone that need it; empty if it is needed nowhere."""
     requirement, _, via = block.partition("    # via ")
     marker = re.match(r"[^;\\]*;([^\\]*)", requirement)
-    if marker and not any(Marker(marker[1]).evaluate(place) for place in map(_whole, _PLACES)):
+    if marker and not any(Marker(marker[1]).evaluate(one) for one in map(_whole, _PLATFORMS)):
         return ""
     needed_by = [name for name in via.strip().split(", ") if re.fullmatch(r"[a-z0-9-]+", name)]
     return requirement + (f"    # via {', '.join(needed_by)}\n" if needed_by else "")
 
 
-def _whole(place: dict[str, str]) -> dict[str, str]:
-    python = place["python_full_version"].rpartition(".")[0]
-    return {**place, "python_version": python, "os_name": "posix", "extra": ""}
+def _whole(platform: dict[str, str]) -> dict[str, str]:
+    python = platform["python_full_version"].rpartition(".")[0]
+    return {**platform, "python_version": python, "os_name": "posix", "extra": ""}
 
 
 if __name__ == "__main__":
