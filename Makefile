@@ -64,7 +64,8 @@ lint: .venv/.dev ## Check format, style, types and import contracts.
 bench: prepare ## Run the benchmarks, or one group: make bench ONLY=serving
 	@$(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY))
 
-lock: .venv/.dev ## Write the files of hashes, after a change of a version.
+lock: .venv/pyvenv.cfg ## Write the files of hashes, after a change of a version.
+	@$(INSTALL) packaging uv
 	@$(BIN)/python deploy/lock.py
 
 sbom: .venv/.dev ## List what is installed as CycloneDX, in build/sbom*.json.

@@ -105,7 +105,10 @@ def selected(
     """
     wanted = set(packages)
     if unknown := sorted(wanted - set(pins)):
-        raise ValueError(f"{', '.join(unknown)}: neither an extra nor a package of the lock")
+        raise ValueError(
+            f"{', '.join(unknown)}: neither an extra nor a package of the lock; after a change of "
+            "pyproject.toml run `make lock`"
+        )
     while more := {name for name in pins if pins[name].needed_by & wanted} - wanted:
         wanted |= more
     if without_torch:
