@@ -1,20 +1,22 @@
 # What a person does with this repository. `make` alone shows it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down recommend train train-demo prepare test test-numerics check-pythons lint bench chaos clean
+.PHONY: help setup demo up down recommend train train-demo prepare test check test-numerics check-pythons lint \
+	bench chaos lock sbom pin-images clean
 
 export RECLM_HOME ?= $(CURDIR)/.reclm
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && \
 	command -v "$$p" && break; done)
 BIN := .venv/bin
-# Modules are compiled when they are first read, which most of these 20,000 never are.
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+# Every file that pip fetches is held against a hash in these.
+INSTALL := $(BIN)/python deploy/install.py
+LOCKED := pyproject.toml services/client/pyproject.toml requirements.lock deploy/torch-cpu.txt \
+	deploy/install.py deploy/requirements.py
 # Tests run in two processes: all that ask the one vLLM in the first, most others in the second.
 PROCESSES := -n 2 --dist loadscope
-comma := ,
 # vLLM runs on Linux x86-64; elsewhere the model runs inside the service.
-SERVING := serving$(comma)assets$(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),,$(comma)local)
+SERVING := serving assets$(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),, local)
 
 help: ## Show this.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -67,6 +69,16 @@ chaos: prepare ## Cause faults under load for 5 minutes, and check every answer:
 bench: prepare ## Run the benchmarks, or one group: make bench ONLY=serving
 	@$(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY))
 
+lock: .venv/pyvenv.cfg ## Write the files of hashes, after a change of a version.
+	@$(INSTALL) packaging uv
+	@$(BIN)/python deploy/lock.py
+
+sbom: .venv/.dev ## List what is installed as CycloneDX, in build/sbom*.json.
+	@deploy/sbom.sh build
+
+pin-images: ## Write the digests of the images that compose uses into .env.
+	@deploy/pin-images.sh .env
+
 clean: ## Delete everything that was made or fetched here.
 	@if [ -x $(BIN)/reclm-serve ]; then $(BIN)/reclm-serve down; fi
 	rm -rf .venv .reclm build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
@@ -76,22 +88,22 @@ clean: ## Delete everything that was made or fetched here.
 	@echo "Making .venv with $(PYTHON) ..."
 	@$(PYTHON) -m venv .venv
 
-.venv/.serving: .venv/pyvenv.cfg pyproject.toml services/client/pyproject.toml constraints.txt
+.venv/.serving: .venv/pyvenv.cfg $(LOCKED)
 	@echo "Installing the service ..."
-	@$(PIP) -e services/client -e '.[$(SERVING)]'
+	@$(INSTALL) $(SERVING)
 	@touch $@
 
 .venv/.recommenders: .venv/.serving
 	@echo "Installing the recommenders ..."
-	@$(PIP) -e services/client -e '.[$(SERVING),recommenders]'
+	@$(INSTALL) $(SERVING) recommenders
 	@touch $@
 
 .venv/.training: .venv/.serving
 	@echo "Installing the trainers ..."
-	@$(PIP) -e services/client -e '.[$(SERVING),training]'
+	@$(INSTALL) $(SERVING) training
 	@touch $@
 
-.venv/.dev: .venv/pyvenv.cfg pyproject.toml services/client/pyproject.toml constraints.txt
+.venv/.dev: .venv/pyvenv.cfg $(LOCKED)
 	@echo "Installing everything for development ..."
-	@$(PIP) -e services/client -e '.[dev]'
+	@$(INSTALL) dev
 	@touch $@ .venv/.recommenders .venv/.serving .venv/.training

@@ -21,6 +21,7 @@ make() { # a file, its lines
 
 make redis_password "$(random)"
 make api_keys "$(random)"
+make vllm_key "$(random)"
 make metrics_key "$(random)"
 make admin_keys "$(random)" "$(cat "$folder/metrics_key")"
 make grafana_password "$(random)"

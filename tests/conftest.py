@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from services.assets.fetch import get_model
-from services.assets.home import reclm_home
+from services.common.home import reclm_home
 from tests.support.peak_memory import PeakMemory
 from tests.support.scheduling import FileScheduling, needs_model
 from tests.support.servers import RedisServer, Service

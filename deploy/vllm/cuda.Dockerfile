@@ -21,4 +21,5 @@ USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=5s --timeout=5s --start-period=900s --retries=6 \
     CMD ["python3", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
-ENTRYPOINT ["python3", "-m", "vllm.entrypoints.launchers.api_server.entry"]
+COPY deploy/vllm/start.sh /usr/local/bin/reclm-vllm
+ENTRYPOINT ["sh", "/usr/local/bin/reclm-vllm"]

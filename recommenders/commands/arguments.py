@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recommenders.commands.features import add_encoder, encoder_folder
-from services.assets.home import reclm_home
+from services.common.home import reclm_home
 
 if TYPE_CHECKING:
     import argparse

@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from services.assets.home import reclm_home
+from services.common.home import reclm_home
 
 if TYPE_CHECKING:
     import argparse

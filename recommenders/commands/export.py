@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from recommenders.commands.arguments import add_device, add_paths, paths_of
 from recommenders.commands.features import add_url
-from services.assets.home import reclm_home
+from services.common.home import reclm_home
 
 if TYPE_CHECKING:
     import argparse

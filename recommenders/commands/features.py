@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from services.assets.home import reclm_home
+from services.common.home import reclm_home
 
 if TYPE_CHECKING:
     import argparse

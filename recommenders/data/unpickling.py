@@ -7,8 +7,10 @@ and every other name is refused.
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
+import pickletools
 import re
 from typing import IO, TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 _DTYPE = re.compile(r"b1|[iu][1248]|f[248]")
 _ORDERS = ("<", ">", "|")
 _ARRAY_FORMAT, _DTYPE_FORMAT = 1, 3
+_PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
 
 # Stands for `numpy.ndarray`. A marker, since a pickle could call or change a class.
 _NDARRAY = "numpy.ndarray"
@@ -42,9 +45,10 @@ def load_pickle(path: Path) -> object:
             name.
     """
     try:
-        with path.open("rb") as file:
-            unpickler = _Unpickler(file, path)
-            found = unpickler.load()
+        raw = path.read_bytes()
+        _check_memory(raw)
+        unpickler = _Unpickler(io.BytesIO(raw), path)
+        found = unpickler.load()
         if isinstance(found, np.ndarray):
             return found.view(np.ndarray)
         return _matrix(found) if isinstance(found, unpickler.matrix) else found
@@ -55,6 +59,18 @@ def load_pickle(path: Path) -> object:
     # With a damaged pickle the unpickler may raise nearly any exception.
     except Exception as error:
         raise DatasetError(f"{path} cannot be unpickled: {error}") from error
+
+
+def _check_memory(raw: bytes) -> None:
+    """Refuses a pickle that asks for memory out of proportion to its size.
+
+    The unpickler makes room for a length, or for a place in its memo, before it looks whether
+    there is that much: nine bytes can take a gigabyte. pickletools reads no further than the end, and an
+    honest pickle fills its memo from 0 on.
+    """
+    for opcode, argument, _ in pickletools.genops(raw):
+        if opcode.name in _PUTS and isinstance(argument, int) and argument >= len(raw):
+            raise ValueError(f"{opcode.name} {argument:,} in a pickle of {len(raw):,} bytes")
 
 
 class _Unpickler(pickle.Unpickler):

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from services.assets.errors import AssetError
-from services.assets.home import reclm_home
 from services.assets.manifest import is_complete, read_manifest, verify
+from services.common.home import reclm_home
 
 if TYPE_CHECKING:
     from pathlib import Path

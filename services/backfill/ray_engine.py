@@ -93,7 +93,7 @@ def _cluster(address: str | None, concurrency: int | None) -> Iterator[None]:
         import ray.data
     except ImportError as error:
         raise BackfillError(
-            "Ray is not installed here: pip install -c constraints.txt -e '.[ray]'"
+            "Ray is not installed here: python deploy/install.py ray, or pip install 'reclm[ray]'"
         ) from error
 
     logging.getLogger("ray.data").setLevel(logging.WARNING)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from services.assets.errors import AssetError
 from services.assets.fetch import get_model, megabytes
-from services.assets.home import reclm_home
 from services.assets.manifest import is_complete, read_manifest
+from services.common.home import reclm_home
 from services.common.manifests import MANIFEST
 
 if TYPE_CHECKING:

@@ -83,14 +83,14 @@ def _keep_loopback_direct() -> None:
 
 
 def _folder() -> Path:
-    from services.assets.home import reclm_home
+    from services.common.home import reclm_home
 
     return reclm_home() / "run"
 
 
 def _prepare(args: argparse.Namespace, interrupts: Interrupts) -> int:
     del interrupts
-    from services.assets.home import reclm_home
+    from services.common.home import reclm_home
     from services.stack import parts
     from services.stack.steps import Steps
 
@@ -99,7 +99,7 @@ def _prepare(args: argparse.Namespace, interrupts: Interrupts) -> int:
 
 
 def _up(args: argparse.Namespace, interrupts: Interrupts) -> int:
-    from services.assets.home import reclm_home
+    from services.common.home import reclm_home
     from services.stack import parts
     from services.stack.adapters import find_adapter
     from services.stack.stack import Stack, only_one
@@ -164,7 +164,7 @@ def _status(args: argparse.Namespace, interrupts: Interrupts) -> int:
 
 def _demo(args: argparse.Namespace, interrupts: Interrupts) -> int:
     del args
-    from services.assets.home import reclm_home
+    from services.common.home import reclm_home
     from services.stack import demo
     from services.stack.steps import Steps
 

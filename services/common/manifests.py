@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from services.common.errors import ArtifactError
-from services.common.hashing import sha256_of
+from services.common.hashing import remembered_sha256_of, sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 _HASH_CHARACTERS = 12
+_WEIGHTS = {".bin", ".gguf", ".onnx", ".pt", ".pth", ".safetensors"}
 
 
 class ManifestError(ArtifactError):
@@ -58,45 +60,70 @@ def file_records(folder: Path) -> dict[str, FileRecord]:
     }
 
 
-def recorded_hashes(folder: Path) -> dict[str, str] | None:
-    """Returns the SHA-256 of each file as the manifest records it; None without a manifest.
+def recorded_files(folder: Path) -> list[str] | None:
+    """Returns the files that the manifest lists, by relative POSIX path; None without a manifest.
 
     Raises:
-        ManifestError: The manifest is damaged.
+        ManifestError: The manifest is damaged, or lists a file outside of the folder.
     """
     path = folder / MANIFEST
     if not path.is_file():
         return None
     try:
         files = json.loads(path.read_text(encoding="utf-8"))["files"]
-        return {str(name): str(record["sha256"]) for name, record in files.items()}
+        names = [str(name) for name, record in files.items() if record["sha256"]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ManifestError(f"{path} is damaged: {error!r}") from error
+    for name in names:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise ManifestError(f"{path} is damaged: {name!r} is no file of this folder")
+    return names
 
 
 def content_hash(folder: Path, file: str | None = None) -> str:
     """Returns 12 hexadecimal digits that identify a folder's content, or that of one file in it.
 
-    The hashes are taken from the manifest where there is one, else computed from the files.
+    A manifest says which files are the folder's, as notes may lie beside them; what is in them is
+    read, and not taken from there.
 
     Args:
         folder: The folder.
         file: Relative POSIX path of one file; None for all of them.
 
     Raises:
-        ManifestError: The folder or the file is missing, or the manifest is damaged.
+        ManifestError: The folder or a file is missing, cannot be read or is foreign, or the manifest
+            is damaged.
     """
     if not folder.is_dir():
         raise ManifestError(f"{folder} is not a folder")
-    hashes = recorded_hashes(folder)
+    names = [file] if file is not None else recorded_files(folder)
+    if names is None:
+        names = [found.relative_to(folder).as_posix() for found in folder.rglob("*")]
+        names = [name for name in names if (folder / name).is_file() and name != MANIFEST]
+    elif file is None:
+        _refuse_foreign(folder, names)
+    hashes = {name: _hash_of(folder / name) for name in sorted(names)}
     if file is not None:
-        recorded = None if hashes is None else hashes.get(file)
-        if recorded is None and not (folder / file).is_file():
-            raise ManifestError(f"{folder / file} is missing")
-        return (recorded or sha256_of(folder / file))[:_HASH_CHARACTERS]
-    if hashes is None:
-        hashes = {name: record["sha256"] for name, record in file_records(folder).items()}
+        return hashes[file][:_HASH_CHARACTERS]
     digest = hashlib.sha256()
-    for name in sorted(hashes):
-        digest.update(f"{name}\0{hashes[name]}\n".encode())
+    for name, of_file in hashes.items():
+        digest.update(f"{name}\0{of_file}\n".encode())
     return digest.hexdigest()[:_HASH_CHARACTERS]
+
+
+def _refuse_foreign(folder: Path, names: list[str]) -> None:
+    """Refuses weights that the manifest does not list: a model server loads whatever lies there."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix in _WEIGHTS and path.name not in names:
+            raise ManifestError(
+                f"{path} is not in the folder's {MANIFEST}; remove it, or get the folder again"
+            )
+
+
+def _hash_of(path: Path) -> str:
+    try:
+        return remembered_sha256_of(path)
+    except FileNotFoundError as error:
+        raise ManifestError(f"{path} is missing") from error
+    except OSError as error:
+        raise ManifestError(f"{path} cannot be read: {error.strerror}") from error

@@ -11,7 +11,7 @@ import secrets
 import socket
 from typing import TYPE_CHECKING
 
-from services.assets.home import reclm_home
+from services.common.home import reclm_home
 from services.profiles.cache.catalogue_changes import CatalogueChanges
 from services.profiles.cache.service import ProfileService
 from services.profiles.cache.versions import Versions

@@ -1,12 +1,14 @@
-"""Virtual environments for vLLM, made from a pinned list of requirements."""
+"""Virtual environments for vLLM, made from a list of requirements with the hash of every file."""
 
 from __future__ import annotations
 
 import hashlib
 import platform
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -60,7 +62,7 @@ def make(home: Path, kind: Flavour) -> Path:
         _run([sys.executable, "-m", "venv", str(folder)])
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         # vLLM loads a few hundred of 20,000 modules: to compile all takes longer than it saves.
-        pip += ["--no-compile", "--no-deps"]
+        pip += ["--no-compile", "--no-deps", "--require-hashes"]
         if kind == "cpu":
             _install_cpu_torch(pip)
         _run([*pip, "--requirement", str(_list(kind))])
@@ -70,12 +72,16 @@ def make(home: Path, kind: Flavour) -> Path:
 
 def _install_cpu_torch(pip: list[str]) -> None:
     """Installs torch from pip's index, else from PyTorch's, since PyPI has no CPU builds."""
-    lines = _list("cpu").read_text().splitlines()
-    torch = next(line for line in lines if line.startswith("torch=="))
-    try:
-        _run([*pip, torch])
-    except StackError:
-        _run([*pip, "--index-url", _TORCH_CPU_INDEX, torch])
+    torch = re.search(r"^torch==(.*\\\n)*.*$", _list("cpu").read_text(), re.MULTILINE)
+    if torch is None:
+        raise StackError(f"{_list('cpu')} does not pin torch")
+    with tempfile.TemporaryDirectory() as folder:
+        alone = Path(folder, "torch.txt")
+        alone.write_text(torch[0], encoding="utf-8")
+        try:
+            _run([*pip, "--requirement", str(alone)])
+        except StackError:
+            _run([*pip, "--index-url", _TORCH_CPU_INDEX, "--requirement", str(alone)])
 
 
 def _run(command: list[str]) -> None:

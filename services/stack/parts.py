@@ -302,7 +302,7 @@ def _require_local(steps: Steps, *, asked: bool) -> None:
     if missing:
         raise StackError(
             f"the in-process generator needs {', '.join(missing)}: "
-            "pip install -c constraints.txt -e '.[serving,assets,local]'; or set RECLM_VLLM_URL to a "
+            "python deploy/install.py serving assets local; or set RECLM_VLLM_URL to a "
             "running model server"
         )
     why = "RECLM_GENERATOR=local" if asked else "vLLM does not run on this machine"

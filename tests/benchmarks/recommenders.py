@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from services.assets.home import reclm_home
+from services.common.home import reclm_home
 from tests.benchmarks import ml_1m
 from tests.benchmarks.cpu import CpuWatch
 from tests.benchmarks.figures import Figure, at_least

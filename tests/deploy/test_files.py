@@ -120,11 +120,11 @@ def test_secrets_are_made_once_and_are_nobody_elses(tmp_path: Path):
     folder = tmp_path / "secrets"
     first = make_secrets(folder)
     assert set(first) == {
-        *("redis_password", "api_keys", "admin_keys", "metrics_key", "grafana_password")
+        *("redis_password", "api_keys", "admin_keys", "metrics_key", "grafana_password", "vllm_key")
     }
     assert all(len(key) == 64 for secret in first.values() for key in secret.split())
     assert first["metrics_key"] in first["admin_keys"].split()
-    assert len({key for secret in first.values() for key in secret.split()}) == 5
+    assert len({key for secret in first.values() for key in secret.split()}) == 6
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     (folder / "api_keys").unlink()
     second = make_secrets(folder)

@@ -146,6 +146,27 @@ def test_no_container_is_root_or_can_write_to_its_root(stack: Stack) -> None:
         assert "no-new-privileges:true" in one["HostConfig"]["SecurityOpt"], one["Name"]
 
 
+def test_every_container_has_limits(stack: Stack) -> None:
+    for one in stack.compose.containers():
+        assert 0 < one["HostConfig"]["Memory"] <= 16 * 2**30, one["Name"]
+        assert 0 < one["HostConfig"]["PidsLimit"] <= 4096, one["Name"]
+
+
+def test_vllm_answers_only_who_has_its_key(stack: Stack) -> None:
+    code = (
+        "import urllib.error, urllib.request\n"
+        "for path in ('/health', '/v1/models', '/v1/load_lora_adapter'):\n"
+        "    url = 'http://vllm:8000' + path\n"
+        "    data = b'{}' if 'load' in path else None\n"
+        "    try:\n"
+        "        print(path, urllib.request.urlopen(url, data, timeout=30).status)\n"
+        "    except urllib.error.HTTPError as error:\n"
+        "        print(path, error.code)\n"
+    )
+    said = stack.compose.run("exec", "-T", "service", "python", "-c", code)
+    assert said.split() == ["/health", "200", "/v1/models", "401", "/v1/load_lora_adapter", "401"]
+
+
 def test_the_services_image_is_small_and_has_neither_compiler_nor_torch(stack: Stack) -> None:
     service, base = (
         int(docker("image", "inspect", "--format", "{{.Size}}", image)) / 1e6

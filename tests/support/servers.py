@@ -13,7 +13,7 @@ import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.assets.fetch import get_model
-from services.assets.home import reclm_home
+from services.common.home import reclm_home
 from tests.support.processes import ServerProcess, free_port
 
 if TYPE_CHECKING:

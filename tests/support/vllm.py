@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from services.assets.fetch import get_model
-from services.assets.home import reclm_home
+from services.common.home import reclm_home
 from services.stack import environment
 from tests.support.processes import ServerProcess, free_port
 

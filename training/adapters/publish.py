@@ -109,14 +109,24 @@ def flatten(folders: Sequence[Path], out: Path) -> None:
     write_json(out / _CONFIG, document)
 
 
-def check_server(url: str, name: str) -> None:
+def check_server(url: str, name: str, *, api_key: str | None = None) -> None:
     """Checks that a vLLM server answers, and that it does not serve a name yet.
 
     Raises:
-        TrainingError: The server does not answer as vLLM does, or serves the name already.
+        TrainingError: The server does not answer as vLLM does, wants another key, or serves the name
+            already.
     """
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/v1/models", timeout=_LOAD_TIMEOUT_S)
+        answer = httpx.get(
+            f"{url.rstrip('/')}/v1/models",
+            headers=_authorization(api_key),
+            timeout=_LOAD_TIMEOUT_S,
+        )
+        if answer.status_code == 401:
+            raise TrainingError(
+                f"{url} wants a key, or another one: set RECLM_VLLM_API_KEY, or the file that holds it "
+                "in RECLM_VLLM_API_KEY_FILE"
+            )
         known = {model["id"] for model in answer.raise_for_status().json()["data"]}
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise TrainingError(f"{url} does not answer: {error!r}") from error
@@ -126,24 +136,28 @@ def check_server(url: str, name: str) -> None:
         raise TrainingError(f"{url} serves {name} already; publish under a new name")
 
 
-def push(published: Path, url: str, *, served_path: str | None = None) -> None:
+def push(
+    published: Path, url: str, *, served_path: str | None = None, api_key: str | None = None
+) -> None:
     """Loads a published adapter into a running vLLM server.
 
     Args:
         published: Folder of the adapter, named after it.
         url: Base URL of the server.
         served_path: Path of the folder on the server, where it differs.
+        api_key: What to show the server, if it wants a key.
 
     Raises:
         TrainingError: The server does not answer, serves the name already, or does not load adapters
             at run time.
     """
     name = published.name
-    check_server(url, name)
+    check_server(url, name, api_key=api_key)
     try:
         answer = httpx.post(
             f"{url.rstrip('/')}/v1/load_lora_adapter",
             json={"lora_name": name, "lora_path": served_path or str(published.absolute())},
+            headers=_authorization(api_key),
             timeout=_LOAD_TIMEOUT_S,
         )
     except httpx.HTTPError as error:
@@ -156,6 +170,10 @@ def push(published: Path, url: str, *, served_path: str | None = None) -> None:
         )
     if answer.is_error:
         raise TrainingError(f"{url} did not load {name}: {answer.status_code} {answer.text[:500]}")
+
+
+def _authorization(api_key: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
 
 def _claim(home: Path, name: str) -> None:

@@ -98,7 +98,7 @@ def _publish(args: argparse.Namespace) -> str:
             f"names that begin with {_RESERVED} are reserved for adapters that come with RecLM"
         )
     if args.vllm:
-        check_server(args.vllm, args.name)
+        check_server(args.vllm, args.name, api_key=_vllm_key())
     published = publish(args.adapter, args.name, home)
     lines = [f"adapter in {published}"]
     print_progress(lines[0])
@@ -115,9 +115,20 @@ def _publish(args: argparse.Namespace) -> str:
             lines.append(f"merged model in {merged}: {agreement}")
     if args.vllm:
         seen = None if args.vllm_path is None else f"{args.vllm_path}/{args.name}"
-        push(published, args.vllm, served_path=seen)
+        push(published, args.vllm, served_path=seen, api_key=_vllm_key())
         lines.append(f"{args.vllm} serves {args.name}")
     return "\n".join(lines)
+
+
+def _vllm_key() -> str | None:
+    """Returns RECLM_VLLM_API_KEY, or what the file that RECLM_VLLM_API_KEY_FILE names holds."""
+    path = os.environ.get("RECLM_VLLM_API_KEY_FILE")
+    if not path:
+        return os.environ.get("RECLM_VLLM_API_KEY")
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrainingError(f"RECLM_VLLM_API_KEY_FILE: {path} cannot be read: {error}") from error
 
 
 def _prompts(args: argparse.Namespace) -> list[Any]:

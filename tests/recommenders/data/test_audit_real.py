@@ -13,7 +13,7 @@ from recommenders.data.audit import run_audit
 from recommenders.data.audit.alignment import Sampling
 from recommenders.data.dataset import INFO, Dataset
 from recommenders.data.splits import PublishedSplit
-from services.assets.home import reclm_home
+from services.common.home import reclm_home
 
 DATA = Path(
     os.environ.get("RECLM_TEST_DATA")

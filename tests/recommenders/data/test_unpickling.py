@@ -6,7 +6,10 @@ import builtins
 import collections
 import os
 import pickle
+import subprocess
+import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +22,6 @@ from recommenders.data.unpickling import load_pickle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 MATRIX = sparse.coo_matrix(([1.0, 2.0], ([0, 1], [2, 0])), shape=(2, 3))
 
@@ -101,6 +103,35 @@ def test_a_matrix_whose_indices_are_beyond_its_shape_is_refused(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"\x80\x04Nr\xff\xff\xff\x03.", "LONG_BINPUT 67,108,863 in a pickle of 9 bytes"),
+        (b"\x80\x02Np99999999\n.", "PUT 99,999,999 in a pickle of 14 bytes"),
+        (b"\x80\x05\x96\x00\x00\x00\x40\x00\x00\x00\x00.", "expected 1073741824 bytes"),
+        (b"\x80\x04\x8e\x00\x00\x00\x40\x00\x00\x00\x00.", "expected 1073741824 bytes"),
+        (b"\x80\x04B\x00\x00\x00\x40.", "expected 1073741824 bytes"),
+    ],
+)
+def test_a_small_pickle_takes_little_memory(tmp_path: Path, raw: bytes, message: str) -> None:
+    """In a process of its own, which has 512 MiB more than it has taken so far."""
+    path = stored(tmp_path, raw)
+    code = (
+        "import pathlib, resource, sys\n"
+        "from recommenders.data.unpickling import load_pickle\n"
+        "pages = int(pathlib.Path('/proc/self/statm').read_text().split()[0])\n"
+        "most = pages * resource.getpagesize() + 2**29\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (most, most))\n"
+        "load_pickle(pathlib.Path(sys.argv[1]))\n"
+    )
+    if not Path("/proc/self/statm").is_file():
+        pytest.skip("the memory of a process is limited here on Linux alone")
+    command = [sys.executable, "-c", code, path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "DatasetError" in done.stderr
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize(
     ("call", "name"),
     [
         (Call(os.system, "touch HERE"), "posix.system"),
@@ -162,8 +193,8 @@ FLOATS = b"cnumpy\ndtype\n(S'f8'\nI0\nI1\ntR"
         # `numpy.ndarray` cannot be called: it could be given any memory.
         (b"cnumpy\nndarray\n(I1\ntR.", "not callable"),
         (b"cnumpy.core.multiarray\n_reconstruct\n(cscipy.sparse.coo\ncoo_matrix\ntR.", "of class"),
-        (b"", "Ran out of input"),
-        (b"\x80\x04\x95", "pickle data was truncated"),
+        (b"", "pickle exhausted before seeing STOP"),
+        (b"\x80\x04\x95", "not enough data in stream"),
         (b"<html>", "cannot be unpickled"),
     ],
 )

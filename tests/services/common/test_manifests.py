@@ -36,6 +36,30 @@ def test_a_manifest_gives_the_same_hash_as_the_files(folder: Path) -> None:
     assert file_records(folder)["b.txt"] == {"sha256": digest("b"), "size": 1}
 
 
+def test_the_hash_is_of_the_content_whatever_the_manifest_says(folder: Path) -> None:
+    (folder / MANIFEST).write_text(json.dumps({"files": file_records(folder)}))
+    plain, of_one = content_hash(folder), content_hash(folder, "b.txt")
+    (folder / "notes.md").write_text("beside the files")
+    assert content_hash(folder) == plain
+    (folder / "b.txt").write_text("c")
+    assert content_hash(folder) != plain
+    assert content_hash(folder, "b.txt") == digest("c")[:12] != of_one
+
+
+def test_weights_that_are_not_in_the_manifest_are_refused(folder: Path) -> None:
+    (folder / MANIFEST).write_text(json.dumps({"files": file_records(folder)}))
+    (folder / "model-2.safetensors").write_text("other weights")
+    with pytest.raises(ManifestError, match=r"model-2\.safetensors is not in the folder's"):
+        content_hash(folder)
+
+
+@pytest.mark.parametrize("name", ["../b.txt", "/etc/hostname", "sub/../../b.txt"])
+def test_a_manifest_names_no_file_of_another_folder(folder: Path, name: str) -> None:
+    (folder / MANIFEST).write_text(json.dumps({"files": {name: {"sha256": "0", "size": 1}}}))
+    with pytest.raises(ManifestError, match="is no file of this folder"):
+        content_hash(folder)
+
+
 @pytest.mark.parametrize("content", ["{", "{}", '{"files": 1}', '{"files": {"a": {}}}'])
 def test_a_damaged_manifest_is_refused(folder: Path, content: str) -> None:
     (folder / MANIFEST).write_text(content)
@@ -48,3 +72,7 @@ def test_what_is_missing_is_named(folder: Path) -> None:
         content_hash(folder / "none")
     with pytest.raises(ManifestError, match=r"none\.txt is missing"):
         content_hash(folder, "none.txt")
+    (folder / MANIFEST).write_text(json.dumps({"files": file_records(folder)}))
+    (folder / "b.txt").unlink()
+    with pytest.raises(ManifestError, match=r"b\.txt is missing"):
+        content_hash(folder)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import zipfile
@@ -52,8 +53,16 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def write_list(folder: Path, kind: str, *lines: str) -> None:
-    (folder / f"requirements-{kind}.txt").write_text("\n".join(lines) + "\n")
+def write_list(folder: Path, kind: str, *lines: str, wrong: str = "") -> None:
+    """Writes a list with the hashes of these tests' wheels; for `wrong` that of no file."""
+    written = []
+    for line in lines:
+        name, _, version = line.partition("==")
+        wheels = folder.rglob(f"{name}-{version}-*.whl")
+        digests = [hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in wheels]
+        digests = ["0" * 64] if name == wrong or not digests else digests
+        written.append(" \\\n    ".join([line, *(f"--hash=sha256:{one}" for one in digests)]))
+    (folder / f"requirements-{kind}.txt").write_text("\n".join(written) + "\n")
 
 
 def version_of(python: Path, module: str) -> str:
@@ -86,6 +95,19 @@ def test_what_pip_could_not_finish_is_not_an_environment(tmp_path: Path) -> None
     assert environment.python_of(tmp_path, "cuda") is None
     write_list(tmp_path, "cuda", "something==1.0")
     assert environment.make(tmp_path, "cuda").exists()
+
+
+@pytest.mark.usefixtures("wheels")
+@pytest.mark.parametrize("wrong", ["something", "torch"])
+def test_a_file_that_was_exchanged_is_not_installed(tmp_path: Path, wrong: str) -> None:
+    write_wheel(tmp_path / "wheels", "torch", "9.0+cpu")
+    write_list(tmp_path, "cpu", "torch==9.0+cpu", "something==1.0", wrong=wrong)
+    with pytest.raises(StackError, match="DO NOT MATCH THE HASHES"):
+        environment.make(tmp_path, "cpu")
+    (tmp_path / "requirements-cpu.txt").write_text("torch==9.0+cpu\nsomething==1.0\n")
+    with pytest.raises(StackError, match="Hashes are required"):
+        environment.make(tmp_path, "cpu")
+    assert environment.python_of(tmp_path, "cpu") is None
 
 
 @pytest.mark.usefixtures("wheels")

@@ -13,6 +13,7 @@ from tests.training import tiny
 from training.adapters.manifest import chain, read_adapter
 from training.adapters.merge import unmerged
 from training.adapters.publish import publish, push
+from training.cli import main
 from training.errors import TrainingError
 from training.jobs.distill import DistillOptions, distill
 
@@ -84,18 +85,29 @@ class _Vllm(BaseHTTPRequestHandler):
     serves: list[str]
     loads: list[dict[str, str]]
     takes = True
+    key = ""
 
     def do_GET(self) -> None:
+        if self._refused():
+            return
         models = {"data": [{"id": name} for name in self.serves]}
         self._send(200, models if self.path == "/v1/models" else {})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self._refused():
+            return
         if not self.takes:
             self._send(404, {"detail": "Not Found"})
             return
         self.loads.append(body)
         self._send(200, {})
+
+    def _refused(self) -> bool:
+        refused = bool(self.key) and self.headers["Authorization"] != f"Bearer {self.key}"
+        if refused:
+            self._send(401, {"error": "Unauthorized"})
+        return refused
 
     def _send(self, status: int, document: dict[str, Any]) -> None:
         raw = json.dumps(document).encode()
@@ -131,6 +143,30 @@ def test_a_running_server_loads_a_published_adapter(
         {"lora_name": "films-1", "lora_path": str(published)},
         {"lora_name": "films-1", "lora_path": "/adapters/films-1"},
     ]
+
+
+def test_a_server_with_a_key_is_shown_it(
+    adapter: Path, tmp_path: Path, vllm: tuple[str, type[_Vllm]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, server = vllm
+    server.key = "secret"
+    published = publish(adapter, "films-1", tmp_path)
+    for key in (None, "another"):
+        with pytest.raises(TrainingError, match="wants a key, or another one: set RECLM_VLLM"):
+            push(published, url, api_key=key)
+    push(published, url, api_key="secret")
+    assert len(server.loads) == 1
+
+    (tmp_path / "key").write_text("secret\n")
+    monkeypatch.setenv("RECLM_HOME", str(tmp_path))
+    monkeypatch.setenv("RECLM_VLLM_API_KEY_FILE", str(tmp_path / "key"))
+    assert main(["publish", str(adapter), "--name", "films-2", "--vllm", url]) == 0
+    assert len(server.loads) == 2
+    monkeypatch.setenv("RECLM_VLLM_API_KEY_FILE", str(tmp_path / "none"))
+    assert main(["publish", str(adapter), "--name", "films-3", "--vllm", url]) == 1
+    monkeypatch.delenv("RECLM_VLLM_API_KEY_FILE")
+    monkeypatch.setenv("RECLM_VLLM_API_KEY", "secret")
+    assert main(["publish", str(adapter), "--name", "films-3", "--vllm", url]) == 0
 
 
 def test_a_server_that_cannot_take_it_is_told_of(
