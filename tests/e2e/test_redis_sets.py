@@ -106,7 +106,7 @@ class Writers:
         """Returns what was acknowledged and is not there any more."""
         http = self._api.http
         kept: dict[str, Callable[[str], bool]] = {
-            "event": lambda id_: bool(http.get(f"/interactions/{id_}").json()["interactions"]),
+            "event": lambda id_: bool(http.get(f"/interactions/{id_}").json()["events"]),
             "item": lambda id_: http.get(f"/items/{id_}").is_success,
             "profile": lambda id_: http.get(f"/profiles/user/{id_}").is_success,
         }

@@ -127,20 +127,12 @@ class RedisClient:
 
         return await self._sent(send)
 
-    async def transaction(self, *commands: Command, acknowledged: bool = False) -> list[Any]:
-        """Sends commands as one MULTI in one round trip, and returns their replies.
-
-        Args:
-            commands: What to send.
-            acknowledged: Whether they hold writes that are acknowledged to a caller.
-
-        Raises:
-            NotReplicated: As `write` does.
-        """
+    async def transaction(self, *commands: Command) -> list[Any]:
+        """Sends commands as one MULTI in one round trip, and returns their replies."""
 
         async def send() -> list[Any]:
             sent = [("MULTI",), *commands, ("EXEC",)]
-            *_, replies = await self._send(sent, acknowledged=acknowledged)
+            *_, replies = await self._send(sent, acknowledged=False)
             for reply in replies:
                 if isinstance(reply, RedisError):
                     raise reply

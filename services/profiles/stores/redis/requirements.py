@@ -32,6 +32,9 @@ OUTSIDE = frozenset(
 )
 """Commands that are sent as they are; what only scripts and transactions use is in `INSIDE`."""
 
+OPTIONAL = frozenset({"INFO"})
+"""Commands without which something is reported as unknown."""
+
 INSIDE: tuple[tuple[str, ...], ...] = (
     ("TIME",),
     ("SET", "K", "v", "PX", "1000"),
@@ -56,6 +59,8 @@ INSIDE: tuple[tuple[str, ...], ...] = (
     ("ZRANGE", "K", "0", "0"),
     ("ZRANGEBYSCORE", "K", "0", "0"),
     ("ZRANGEBYLEX", "K", "-", "+"),
+    ("ZSCORE", "K", "m"),
+    ("ZSCAN", "K", "0"),
     ("ZCARD", "K"),
     ("ZREMRANGEBYRANK", "K", "5", "6"),
     ("ZREM", "K", "m"),
