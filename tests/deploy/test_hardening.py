@@ -160,7 +160,7 @@ def test_digests_are_written_beside_what_else_is_set(tmp_path: Path) -> None:
     lines = env.read_text().splitlines()
     assert lines[0] == "RECLM_PORT=1"
     assert f"RECLM_REDIS_IMAGE=redis:7-bookworm@{digest}" in lines
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert all(re.search(r"=[^@]+@sha256:a{64}$", line) for line in lines[1:])
     assert pinned(tmp_path, f'[ "$1" = pull ] || echo "$5@{digest}"').returncode == 0
     assert env.read_text().splitlines() == lines
