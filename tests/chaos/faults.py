@@ -209,7 +209,7 @@ def _no_limits() -> str | None:
     )
 
 
-_SHORT, _LONG, _AT_ONCE = (2.0, 4.0), (4.0, 7.0), (0.0, 0.0)
+_SHORT, _LONG, _AT_ONCE = (2.0, 4.0), (5.0, 8.0), (0.0, 0.0)
 
 FAULTS: Mapping[str, Fault] = {
     "worker-killed": Fault(kill_worker, _AT_ONCE),
