@@ -159,7 +159,7 @@ def _understood(error: ReclmClientError) -> RowFailed | PushedBack | BackfillErr
             return BackfillError(
                 f"the service refuses the key ({error}); set RECLM_API_KEY or RECLM_API_KEY_FILE"
             )
-        case ReclmApiError(code="malformed-generation"):
+        case ReclmApiError(code="malformed-generation" | "model-refused" | "encoder-refused"):
             return RowFailed(error.code, error.detail)
         case Unavailable():
             return PushedBack(

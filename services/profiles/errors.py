@@ -178,6 +178,13 @@ class ModelUnavailable(ReclmError):
     retry_after = 5.0
 
 
+class ModelRefused(ModelUnavailable):
+    """The model server refuses the prompt: a later attempt would be refused too."""
+
+    code = "model-refused"
+    retry_after = None
+
+
 class MalformedGeneration(ReclmError):
     """None of the model's answers was a profile."""
 
@@ -190,6 +197,13 @@ class EncoderUnavailable(ReclmError):
 
     code = "encoder-unavailable"
     retry_after = 5.0
+
+
+class EncoderRefused(EncoderUnavailable):
+    """The encoder refuses the texts: a later attempt would be refused too."""
+
+    code = "encoder-refused"
+    retry_after = None
 
 
 class StoreUnavailable(ReclmError):

@@ -127,7 +127,7 @@ async def read(request: Request, media_types: tuple[str, ...], limit: int) -> by
     if declared not in media_types:
         raise UnsupportedMediaType(f"send the body with Content-Type: {media_types[0]}")
     length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > limit:
+    if length.isascii() and length.isdigit() and int(length) > limit:
         raise _too_large(limit)
     chunks = []
     size = 0

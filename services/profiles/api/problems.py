@@ -36,6 +36,8 @@ STATUS: dict[type[errors.ReclmError], int] = {
     errors.InvalidInput: 422,
     errors.Overloaded: 429,
     errors.MalformedGeneration: 502,
+    errors.ModelRefused: 502,
+    errors.EncoderRefused: 502,
     errors.ModelUnavailable: 503,
     errors.EncoderUnavailable: 503,
     errors.StoreUnavailable: 503,
