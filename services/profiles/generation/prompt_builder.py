@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from services.profiles.domain.profile import PHRASES, Item, ProfileText, canonical_hash
@@ -13,7 +14,7 @@ from services.profiles.generation.prompts.item_text import as_data, item_line
 from services.profiles.generation.token_budget import newest_that_fit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from services.profiles.domain.profile import Kind, Message
     from services.profiles.domain.requests import ProfileRequest
@@ -40,14 +41,12 @@ class PromptInput:
     Attributes:
         lines: The lines of the history that fit into the budget, oldest first.
         subject: The line of the item itself, for an item's profile.
-        categories: Categories of the whole history, the most frequent first.
         hash: 16 bytes over the kind, the subject and the lines.
     """
 
     kind: Kind
     lines: tuple[str, ...]
     subject: str | None
-    categories: tuple[str, ...]
     hash: bytes
 
     def messages(self, prompt: PromptVersion, *, examples: bool) -> list[Message]:
@@ -56,15 +55,58 @@ class PromptInput:
             return prompt.user_messages(self.lines, examples=examples)
         return prompt.item_messages(self.subject, self.lines, examples=examples)
 
-    def degraded(self) -> ProfileText:
-        """Returns a profile made without the model, from categories alone."""
-        names = self.categories[: PHRASES[self.kind]]
-        identities, interests = _PADDING[self.kind]
-        wanted = PHRASES[self.kind]
-        return ProfileText(
-            self.kind,
-            (*(f"interested in {name}" for name in names), *identities)[:wanted],
-            (*names, *interests)[:wanted],
+
+def degraded_text(kind: Kind, categories: Sequence[str]) -> ProfileText:
+    """Returns a profile that says no more than that somebody chooses these categories."""
+    names = categories[: PHRASES[kind]]
+    identities, interests = _PADDING[kind]
+    wanted = PHRASES[kind]
+    return ProfileText(
+        kind,
+        (*(f"interested in {name}" for name in names), *identities)[:wanted],
+        (*names, *interests)[:wanted],
+    )
+
+
+class Material:
+    """What a request refers to, looked up, and not yet cut to the model's budget.
+
+    To count tokens takes longer than all else that is done for an answer without the model, so it
+    is left until the model is to be asked.
+
+    Attributes:
+        categories: Categories of the whole history, the most frequent first.
+    """
+
+    def __init__(
+        self,
+        *,
+        kind: Kind,
+        lines: Sequence[str],
+        subject: str | None,
+        categories: tuple[str, ...],
+        count: TokenCounter,
+        budget: int,
+    ) -> None:
+        self.categories = categories
+        self._kind: Kind = kind
+        self._lines = lines
+        self._subject = subject
+        self._count = count
+        self._budget = budget
+
+    @cached_property
+    def prompt_input(self) -> PromptInput:
+        """What the model reads."""
+        cut = tuple(newest_that_fit(self._lines, self._budget, self._count))
+        subject = self._subject
+        if subject is not None:
+            (subject,) = newest_that_fit([subject], self._budget, self._count)
+        return PromptInput(
+            kind=self._kind,
+            lines=cut,
+            subject=subject,
+            hash=canonical_hash([self._kind, subject or "", *cut], size=16),
         )
 
 
@@ -87,7 +129,11 @@ class PromptBuilder:
         self._history_tokens = history_tokens
 
     async def build(self, request: ProfileRequest) -> PromptInput:
-        """Looks up what a request refers to, and cuts it to the budget.
+        """Returns what the model reads for a request. Raises what `collect` raises."""
+        return (await self.collect(request)).prompt_input
+
+    async def collect(self, request: ProfileRequest) -> Material:
+        """Looks up what a request refers to.
 
         Raises:
             UnknownItems: The catalogue lacks some of the ids, and the request is not lenient.
@@ -107,23 +153,19 @@ class PromptBuilder:
 
         # No line costs less than a token, so no more lines than tokens can be read.
         lines = [line for item in history[-self._history_tokens :] if (line := item_line(item))]
-        cut = tuple(newest_that_fit(lines, self._history_tokens, self._count))
-        subject_line = None
-        if subject is not None:
-            (subject_line,) = newest_that_fit(
-                [item_line(subject)], self._history_tokens, self._count
-            )
-        if not (subject_line or cut):
+        subject_line = None if subject is None else item_line(subject)
+        if not (subject_line or lines):
             raise NothingToRead(
                 "there is no profile under this id yet, and nothing to make one from: "
                 "send `history` with at least one item that has a readable title"
             )
-        return PromptInput(
+        return Material(
             kind=kind,
-            lines=cut,
+            lines=lines,
             subject=subject_line,
             categories=_frequent(history if subject is None else [subject, *history]),
-            hash=canonical_hash([kind, subject_line or "", *cut], size=16),
+            count=self._count,
+            budget=self._history_tokens,
         )
 
     async def _look_up(self, ids: list[str], *, strict: bool) -> dict[str, Item]:
@@ -137,9 +179,12 @@ class PromptBuilder:
 
 def _frequent(items: Iterable[Item]) -> tuple[str, ...]:
     """Returns category names as phrases, the most frequent first, ties in order of appearance."""
-    names = Counter(
-        as_data(name)[:40].rstrip()
-        for item in items
-        for name in item.category.replace("|", ",").replace(";", ",").split(",")
-    )
-    return tuple(name for name, _ in names.most_common() if is_phrase(name))
+    names = Counter(name for item in items for name in _names(item.category))
+    return tuple(name for name, _ in names.most_common())
+
+
+@lru_cache(maxsize=4096)
+def _names(category: str) -> tuple[str, ...]:
+    """Returns the names in an item's category that are phrases."""
+    parts = category.replace("|", ",").replace(";", ",").split(",")
+    return tuple(name for part in parts if is_phrase(name := as_data(part)[:40].rstrip()))
