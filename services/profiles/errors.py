@@ -164,6 +164,12 @@ class ScorersChanged(ReclmError):
     code = "scorers-changed"
 
 
+class CallerGone(ReclmError):
+    """The caller closed the connection before there was an answer: nobody will read this one."""
+
+    code = "caller-gone"
+
+
 class Overloaded(ReclmError):
     """The service is at its limit; the caller should try again later."""
 

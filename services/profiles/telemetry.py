@@ -117,6 +117,18 @@ class Metrics:
             multiprocess_mode="mostrecent",
         )
 
+        self.admissions = Counter(
+            "reclm_admissions",
+            "Requests for the model: admitted, late (would not be in time), refused (429), "
+            "not followed (late, and not made behind the answer either).",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self.put_off = Counter(
+            "reclm_prompts_put_off",
+            "Prompts in the background that were ended for somebody who waits, to run again.",
+            registry=self.registry,
+        )
         # Workers that have ended do not count: their circuits ended with them.
         self.circuits_open = Gauge(
             "reclm_circuits_open",

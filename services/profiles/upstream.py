@@ -39,7 +39,11 @@ def retry_after(response: httpx.Response) -> float | None:
     if not (seconds.isascii() and seconds.isdigit()):
         return None
     # A number of any length is read without building it.
-    return LONGEST_RETRY_AFTER_S if len(seconds) > _DIGITS else min(float(seconds), LONGEST_RETRY_AFTER_S)
+    return (
+        LONGEST_RETRY_AFTER_S
+        if len(seconds) > _DIGITS
+        else min(float(seconds), LONGEST_RETRY_AFTER_S)
+    )
 
 
 def refuses(response: httpx.Response) -> bool:

@@ -27,6 +27,7 @@ STATUS: dict[type[errors.ReclmError], int] = {
     errors.ItemNotFound: 404,
     errors.ScorerNotFound: 404,
     errors.NotAcceptable: 406,
+    errors.CallerGone: 408,
     errors.ProfileErased: 409,
     errors.BundleRefused: 409,
     errors.NothingToRollBack: 409,

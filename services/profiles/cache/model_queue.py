@@ -119,6 +119,7 @@ class ModelQueue:
         self._online: deque[Ticket] = deque()
         self._background: deque[Ticket] = deque()
         self._at_model: list[Ticket] = []
+        self._coming: set[Ticket] = set()
         self._integral = 0.0
         self._integral_at = clock()
         self._online_at = -math.inf
@@ -137,14 +138,31 @@ class ModelQueue:
         return len(self._online)
 
     @property
+    def full(self) -> bool:
+        """Whether somebody who came now would have to wait for a place."""
+        coming = sum(not ticket.background for ticket in self._coming)
+        return len(self._at_model) + len(self._online) + coming >= self._places
+
+    def would_wait(self, ticket: Ticket) -> bool:
+        """Returns whether a ticket would have to wait for a place now."""
+        if ticket.background:
+            running = sum(one.background for one in self._at_model)
+            return bool(self._background) or running >= self._share()
+        return bool(self._online) or len(self._at_model) >= self._places
+
+    @property
     def busy_in_background(self) -> bool:
         """Whether anything in the background runs or waits for a place."""
-        return bool(self._background) or any(ticket.background for ticket in self._at_model)
+        return bool(self._background) or any(
+            ticket.background for ticket in (*self._at_model, *self._coming)
+        )
 
     @property
     def online_present(self) -> bool:
         """Whether somebody waits for the model now, in this process."""
-        return bool(self._online) or any(not ticket.background for ticket in self._at_model)
+        return bool(self._online) or any(
+            not ticket.background for ticket in (*self._at_model, *self._coming)
+        )
 
     @property
     def online_wait_s(self) -> float:
@@ -153,16 +171,25 @@ class ModelQueue:
             return 0.0
         return self._online_s or self._times.predict(1) or 0.001
 
+    def expect(self, ticket: Ticket) -> None:
+        """Counts a generation that has begun and will ask for a place in a moment."""
+        self._coming.add(ticket)
+
+    def forget(self, ticket: Ticket) -> None:
+        """Counts it no more."""
+        self._coming.discard(ticket)
+
     def expected_s(self) -> float | None:
         """Returns the seconds until a request that came now would have its answer; None if unknown."""
-        online = sum(not ticket.background for ticket in self._at_model)
-        kept = min(_KEPT, len(self._at_model) - online)
-        among = min(online + kept + len(self._online) + 1, self._places)
-        alone = self._times.predict(among)
+        online = sum(
+            not ticket.background for ticket in (*self._at_model, *self._online, *self._coming)
+        )
+        kept = min(_KEPT, sum(ticket.background for ticket in self._at_model))
+        among = online + kept + 1
+        alone = self._times.predict(min(among, self._places))
         if alone is None:
             return None
-        before = max(0, online + kept + len(self._online) + 1 - self._places)
-        return alone + before * alone / self._places
+        return alone + max(0, among - self._places) * alone / self._places
 
     def expected_in_background_s(self) -> float | None:
         """Returns the same for a request in the background."""
@@ -171,7 +198,8 @@ class ModelQueue:
         alone = self._times.predict(min(len(self._at_model) + 1, self._places))
         if alone is None:
             return None
-        return alone * (1 + (len(self._background) + 1) / share)
+        before = len(self._background) + sum(ticket.background for ticket in self._coming)
+        return alone * (1 + (before + 1) / share)
 
     @contextlib.asynccontextmanager
     async def place(self, ticket: Ticket) -> AsyncIterator[None]:
@@ -227,6 +255,7 @@ class ModelQueue:
 
     async def _enter(self, ticket: Ticket) -> None:
         turn = ticket._turn = asyncio.get_running_loop().create_future()  # noqa: SLF001
+        self._coming.discard(ticket)
         if ticket.background:
             self._background.append(ticket)
         else:
