@@ -87,6 +87,11 @@ class DirectMaker:
         version = self._parts.profiles.version
         return Version(version.digest().hex(), asdict(version))
 
+    @property
+    def online_wait_s(self) -> float:
+        """What callers of the service have waited of late, as its processes tell each other."""
+        return self._parts.profiles.online_wait_s
+
     async def make(self, row: ProfileRow, *, max_age_s: float | None) -> Made:
         """Does what the service does for one request."""
         settings = self._settings

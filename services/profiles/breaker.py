@@ -48,6 +48,7 @@ class _Listener:
 
     def on_state_change(self, *, name: str, old: State, new: State) -> None:
         """Tells monitors."""
+        del old
         self._open.set(0 if new is State.CLOSED else 1)
         LOGGER.warning("a circuit changed", extra={"data": {"circuit": name, "state": str(new)}})
 
@@ -56,6 +57,7 @@ class _Listener:
 
     def on_rejected(self, *, name: str) -> None:
         """Counts a call that was not made."""
+        del name
         self._refused.inc()
 
     def on_reset(self, *, name: str) -> None:
@@ -71,6 +73,7 @@ class _Failing:
 
     def is_failure(self, *, result: object, exception: Exception | None) -> bool:
         """Returns whether a call counts as a failure."""
+        del result
         return isinstance(exception, self._failing) and not isinstance(exception, self._refusing)
 
 

@@ -181,7 +181,7 @@ class ModelUnavailable(ReclmError):
     """The model server cannot be reached, fails, or does not answer in time."""
 
     code = "model-unavailable"
-    retry_after = 5.0
+    retry_after: float | None = 5.0
 
 
 class ModelRefused(ModelUnavailable):
@@ -202,7 +202,7 @@ class EncoderUnavailable(ReclmError):
     """The sentence encoder cannot be reached, or failed."""
 
     code = "encoder-unavailable"
-    retry_after = 5.0
+    retry_after: float | None = 5.0
 
 
 class EncoderRefused(EncoderUnavailable):

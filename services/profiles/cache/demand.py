@@ -40,6 +40,9 @@ _MOST_RESERVE_S = 0.15
 _SERVED = 0.8
 """Nothing is begun that is not expected to be done within this share of the limit of a generation."""
 
+_BACKGROUND_S = 10.0
+"""The longest time after which the background is to come back: it may have got quiet."""
+
 
 @dataclass(slots=True, eq=False)
 class _Shared:
@@ -126,6 +129,8 @@ class Demand:
                     self._admit(key, background=request.background)
                 shared = self._begin(key, job)
                 self._metrics.admissions.labels("admitted").inc()
+        if not request.background:
+            self._queue.promote(shared.ticket)
         return await self._wait(shared, until, gone)
 
     async def drain(self, timeout_s: float) -> None:
@@ -152,7 +157,7 @@ class Demand:
             expected = self._queue.expected_in_background_s() or 0.0
             if expected > self._served_s:
                 error = Overloaded("more requests in the background wait than can be served")
-                error.retry_after = min(expected - self._served_s, self._served_s)
+                error.retry_after = min(expected - self._served_s, _BACKGROUND_S)
                 self._metrics.admissions.labels("refused").inc()
                 raise error
             return
@@ -208,7 +213,6 @@ class Demand:
     ) -> ProfileAnswer | None:
         """Waits for a generation as one of its callers."""
         shared.callers += 1
-        self._queue.promote(shared.ticket)
         leaving = None if gone is None else asyncio.ensure_future(gone())
         try:
             timeout = None if until is None else until - asyncio.get_running_loop().time()

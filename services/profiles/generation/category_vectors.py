@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -80,8 +81,11 @@ class CategoryVectors:
             elif name not in self._pending and len(self._pending) < _AT_A_TIME:
                 task = asyncio.create_task(self._encode(name))
                 self._pending[name] = task
-                task.add_done_callback(lambda _, name=name: self._pending.pop(name))
+                task.add_done_callback(partial(self._done, name))
         return rows
+
+    def _done(self, name: Name, _: asyncio.Task[None]) -> None:
+        del self._pending[name]
 
     async def _encode(self, name: Name) -> None:
         kind, category = name

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from reclm_client.schemas.score import ScoreRequest
     from services.profiles.cache.answer import ProfileAnswer
+    from services.profiles.cache.demand import Gone
     from services.profiles.cache.service import ProfileService
     from services.profiles.scoring.phrases import Phrases
     from services.profiles.scoring.registry import Registry
@@ -87,16 +88,21 @@ class ScoringService:
             score if profile is None else replace(score, profile=profile.profile(embedding=False))
         )
 
-    async def document(self, request: ScoreRequest) -> bytes:
+    async def document(self, request: ScoreRequest, *, gone: Gone | None = None) -> bytes:
         """Returns the JSON of the same; the profile's goes in as it is stored.
+
+        Args:
+            request: What is asked for.
+            gone: Returns when the caller is gone.
 
         Raises:
             NoScorer: As the registry does.
             EncoderUnavailable: A degraded profile is needed, but cannot be encoded.
             StoreUnavailable: As the stores do, or the deadline passed before they answered.
             Overloaded: Too many are waiting.
+            CallerGone: Nobody is there any more to take an answer.
         """
-        score, profile = await self._score(request)
+        score, profile = await self._score(request, gone)
         written = adapter(Score).dump_json(score)
         if profile is None:
             return written
@@ -105,7 +111,9 @@ class ScoringService:
             b'"profile":null', b'"profile":' + profile.document(embedding=False), 1
         )
 
-    async def _score(self, request: ScoreRequest) -> tuple[Score, ProfileAnswer | None]:
+    async def _score(
+        self, request: ScoreRequest, gone: Gone | None = None
+    ) -> tuple[Score, ProfileAnswer | None]:
         """Returns a score without its profile, and the profile."""
         scorer = self._registry.current()
         bundle = scorer.bundle
@@ -125,7 +133,7 @@ class ScoringService:
         if not scorer.reads_profiles:
             profile = None
         elif profile is None and not (user is not None and _nothing_new(scorer, user, clicks)):
-            profile = await self._made(request, events, epoch, until)
+            profile = await self._made(request, events, epoch, until, gone)
         interests = None
         vector = None
         if profile is not None:
@@ -203,6 +211,7 @@ class ScoringService:
         events: Sequence[str],
         epoch: int | None,
         until: float | None,
+        gone: Gone | None,
     ) -> ProfileAnswer | None:
         """Returns a new or degraded profile; None if there is nothing to make one from."""
         if events:
@@ -229,7 +238,8 @@ class ScoringService:
                     deadline_s=deadline_s,
                     lenient=True,
                     epoch=epoch,
-                )
+                ),
+                gone=gone,
             )
         except (NothingToRead, ProfileErased):
             return None

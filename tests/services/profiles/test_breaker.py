@@ -116,7 +116,7 @@ async def test_after_failures_in_a_row_nobody_asks_and_all_are_told_why(circuit:
     await circuit.fail()
     assert circuit.model.asked == 3
     for _ in range(10):
-        with pytest.raises(ModelUnavailable, match="3 times in a row.*answered 500") as raised:
+        with pytest.raises(ModelUnavailable, match=r"3 times in a row.*answered 500") as raised:
             await circuit.generator.generate(REQUEST)
         assert raised.value.retry_after == 1.0
     assert circuit.model.asked == 3
