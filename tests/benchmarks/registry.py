@@ -11,6 +11,7 @@ from tests.benchmarks import (
     hits,
     ingest,
     memory,
+    overload,
     recommenders,
     scoring,
     training,
@@ -38,6 +39,7 @@ BENCHMARKS = (
     Benchmark("training", frozenset({"training"}), training.measure),
     Benchmark("backfill throughput", frozenset({"backfill"}), backfill.throughput),
     Benchmark("backfill resume", frozenset({"backfill"}), backfill.resume),
+    Benchmark("overload", frozenset({"overload"}), overload.measure),
     Benchmark("ingest", frozenset({"ingest"}), ingest.measure),
     Benchmark("recommenders", frozenset({"recommenders"}), recommenders.measure),
 )
