@@ -29,7 +29,7 @@ class Answer:
     retry_after: float | None = None
 
 
-def strangers(users: Sequence[User], *, seed: int = 1) -> Iterator[dict[str, object]]:
+def new_users(users: Sequence[User], *, seed: int = 1) -> Iterator[dict[str, object]]:
     """Yields requests of users whom nobody has seen, each with a history that no other has."""
     draw = random.Random(seed)
     number = 0

@@ -57,7 +57,7 @@ _PATIENT_USERS = 120
 
 def measure(stack: Stack) -> list[Figure]:
     service, watch = stack.service, CpuWatch()
-    bodies = crowd.strangers(stack.users)
+    bodies = crowd.new_users(stack.users)
     stored, commits = _commits(service)
     uvloop.run(crowd.one_by_one(service.port, bodies, count=8, together=8))
     took = uvloop.run(crowd.one_by_one(service.port, bodies, count=_WARM, together=_TOGETHER))
