@@ -119,7 +119,7 @@ class ModelQueue:
         self._online: deque[Ticket] = deque()
         self._background: deque[Ticket] = deque()
         self._at_model: list[Ticket] = []
-        self._coming: set[Ticket] = set()
+        self._coming: dict[bool, set[Ticket]] = {False: set(), True: set()}
         self._integral = 0.0
         self._integral_at = clock()
         self._online_at = -math.inf
@@ -140,8 +140,8 @@ class ModelQueue:
     @property
     def full(self) -> bool:
         """Whether somebody who came now would have to wait for a place."""
-        coming = sum(not ticket.background for ticket in self._coming)
-        return len(self._at_model) + len(self._online) + coming >= self._places
+        ahead = len(self._at_model) + len(self._online) + len(self._coming[False])
+        return ahead >= self._places
 
     def would_wait(self, ticket: Ticket) -> bool:
         """Returns whether a ticket would have to wait for a place now."""
@@ -153,15 +153,15 @@ class ModelQueue:
     @property
     def busy_in_background(self) -> bool:
         """Whether anything in the background runs or waits for a place."""
-        return bool(self._background) or any(
-            ticket.background for ticket in (*self._at_model, *self._coming)
+        return bool(self._background or self._coming[True]) or any(
+            ticket.background for ticket in self._at_model
         )
 
     @property
     def online_present(self) -> bool:
         """Whether somebody waits for the model now, in this process."""
-        return bool(self._online) or any(
-            not ticket.background for ticket in (*self._at_model, *self._coming)
+        return bool(self._online or self._coming[False]) or any(
+            not ticket.background for ticket in self._at_model
         )
 
     @property
@@ -173,19 +173,17 @@ class ModelQueue:
 
     def expect(self, ticket: Ticket) -> None:
         """Counts a generation that has begun and will ask for a place in a moment."""
-        self._coming.add(ticket)
+        self._coming[ticket.background].add(ticket)
 
     def forget(self, ticket: Ticket) -> None:
         """Counts it no more."""
-        self._coming.discard(ticket)
+        self._coming[ticket.background].discard(ticket)
 
     def expected_s(self) -> float | None:
         """Returns the seconds until a request that came now would have its answer; None if unknown."""
-        online = sum(
-            not ticket.background for ticket in (*self._at_model, *self._online, *self._coming)
-        )
-        kept = min(_KEPT, sum(ticket.background for ticket in self._at_model))
-        among = online + kept + 1
+        in_background = sum(ticket.background for ticket in self._at_model)
+        online = len(self._at_model) - in_background + len(self._online) + len(self._coming[False])
+        among = online + min(_KEPT, in_background) + 1
         alone = self._times.predict(min(among, self._places))
         if alone is None:
             return None
@@ -198,7 +196,7 @@ class ModelQueue:
         alone = self._times.predict(min(len(self._at_model) + 1, self._places))
         if alone is None:
             return None
-        before = len(self._background) + sum(ticket.background for ticket in self._coming)
+        before = len(self._background) + len(self._coming[True])
         return alone * (1 + (before + 1) / share)
 
     @contextlib.asynccontextmanager
@@ -230,7 +228,7 @@ class ModelQueue:
         """Nobody waits for it any more, and it is still wanted: it goes behind."""
         if ticket.background:
             return
-        ticket.background = True
+        self._change(ticket)
         if ticket in self._online:
             self._online.remove(ticket)
             self._background.append(ticket)
@@ -240,12 +238,19 @@ class ModelQueue:
         """Somebody waits for it now: it goes with those that are waited for."""
         if not ticket.background:
             return
-        ticket.background = False
+        self._change(ticket)
         if ticket in self._background:
             self._background.remove(ticket)
             self._online.append(ticket)
         self._make_room()
         self._let_in()
+
+    def _change(self, ticket: Ticket) -> None:
+        coming = ticket in self._coming[ticket.background]
+        self.forget(ticket)
+        ticket.background = not ticket.background
+        if coming:
+            self.expect(ticket)
 
     def somebody_came(self, ago_s: float = 0.0) -> None:
         """Notes that somebody waits, or has waited so long ago, for the model: here or elsewhere."""
@@ -255,7 +260,7 @@ class ModelQueue:
 
     async def _enter(self, ticket: Ticket) -> None:
         turn = ticket._turn = asyncio.get_running_loop().create_future()  # noqa: SLF001
-        self._coming.discard(ticket)
+        self.forget(ticket)
         if ticket.background:
             self._background.append(ticket)
         else:

@@ -9,6 +9,7 @@ answer without the model costs no run of the encoder either, however many are as
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING
@@ -67,8 +68,10 @@ class CategoryVectors:
             rows = self._rows(names) or self._rows([(kind, _NONE)])
         if not rows:
             raise EncoderUnavailable("there is no vector yet for a profile without the model")
-        mean = np.mean(rows, axis=0)
-        return np.asarray(mean / np.linalg.norm(mean), np.float32)
+        total = rows[0].copy()
+        for row in rows[1:]:
+            total += row
+        return np.asarray(total / math.sqrt(float(total @ total)), np.float32)
 
     def _rows(self, names: Iterable[Name]) -> list[NDArray[np.float32]]:
         """Returns the vectors that are there, and begins to encode the others."""

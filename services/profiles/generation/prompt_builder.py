@@ -71,8 +71,8 @@ def degraded_text(kind: Kind, categories: Sequence[str]) -> ProfileText:
 class Material:
     """What a request refers to, looked up, and not yet cut to the model's budget.
 
-    To count tokens takes longer than all else that is done for an answer without the model, so it
-    is left until the model is to be asked.
+    To write the lines and to count their tokens takes longer than all else that is done for an
+    answer without the model, so it is left until the model is to be asked.
 
     Attributes:
         categories: Categories of the whole history, the most frequent first.
@@ -82,7 +82,7 @@ class Material:
         self,
         *,
         kind: Kind,
-        lines: Sequence[str],
+        history: Sequence[Item],
         subject: str | None,
         categories: tuple[str, ...],
         count: TokenCounter,
@@ -90,7 +90,7 @@ class Material:
     ) -> None:
         self.categories = categories
         self._kind: Kind = kind
-        self._lines = lines
+        self._history = history
         self._subject = subject
         self._count = count
         self._budget = budget
@@ -98,7 +98,8 @@ class Material:
     @cached_property
     def prompt_input(self) -> PromptInput:
         """What the model reads."""
-        cut = tuple(newest_that_fit(self._lines, self._budget, self._count))
+        lines = [line for item in self._history if (line := item_line(item))]
+        cut = tuple(newest_that_fit(lines, self._budget, self._count))
         subject = self._subject
         if subject is not None:
             (subject,) = newest_that_fit([subject], self._budget, self._count)
@@ -152,16 +153,16 @@ class PromptBuilder:
         subject = (found.get(request.key.id) if own else request.item) if kind == "item" else None
 
         # No line costs less than a token, so no more lines than tokens can be read.
-        lines = [line for item in history[-self._history_tokens :] if (line := item_line(item))]
+        newest = history[-self._history_tokens :]
         subject_line = None if subject is None else item_line(subject)
-        if not (subject_line or lines):
+        if not (subject_line or any(item_line(item) for item in reversed(newest))):
             raise NothingToRead(
                 "there is no profile under this id yet, and nothing to make one from: "
                 "send `history` with at least one item that has a readable title"
             )
         return Material(
             kind=kind,
-            lines=lines,
+            history=newest,
             subject=subject_line,
             categories=_frequent(history if subject is None else [subject, *history]),
             count=self._count,
