@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from services.profiles.cache.answer import ProfileAnswer, fits, young
 from services.profiles.cache.demand import Demand
+from services.profiles.cache.front import Front
 from services.profiles.cache.model_queue import ModelQueue, Ticket
 from services.profiles.cache.neighbours import Neighbours
 from services.profiles.cache.production import Job, Production, background_share
@@ -39,6 +40,12 @@ if TYPE_CHECKING:
     from services.profiles.stores.base import Stores
     from services.profiles.stores.codec import Stored
     from services.profiles.telemetry import Metrics
+
+_READ_TOGETHER = 32
+"""Requests that are read from the store at a time; fewer than it has connections by default."""
+
+_READ_IN = 0.6
+"""The share of a deadline within which a request must be read, or it is refused at once."""
 
 _DEGRADED_S = 2.0
 """Limit for the encoding of a degraded profile, which is made after the deadline."""
@@ -86,6 +93,7 @@ class ProfileService:
         self._queue = ModelQueue(
             places=max_concurrent, background_places=background_share(max_concurrent)
         )
+        self._front = Front(places=_READ_TOGETHER)
         self._neighbours = Neighbours(stores.presence, self._queue)
         self._production = Production(
             store=stores.profiles,
@@ -144,8 +152,10 @@ class ProfileService:
         """
         loop = asyncio.get_running_loop()
         until = None if request.deadline_s is None else loop.time() + request.deadline_s
+        if request.deadline_s is not None:
+            self._check_front(request.deadline_s)
         try:
-            async with asyncio.timeout_at(until):
+            async with asyncio.timeout_at(until), self._front:
                 value = await self._store.get(request.key)
                 stored, epoch = codec.look(value), codec.epoch_of(value)
                 if request.epoch not in {None, epoch}:
@@ -160,6 +170,8 @@ class ProfileService:
                         return self._count(request, await self._unread(request, stored))
                 material = await self._prompts.collect(request)
         except TimeoutError as error:
+            if self._front.expected_s() > 0:
+                raise Overloaded("the request could not be read by its deadline") from error
             raise StoreUnavailable(
                 "the profile store did not answer within the deadline"
             ) from error
@@ -216,6 +228,19 @@ class ProfileService:
         """Lets what is being generated finish."""
         await asyncio.gather(self._demand.drain(timeout_s), self._renewals.drain(timeout_s))
         await asyncio.gather(self._production.drain(), self._neighbours.drain())
+
+    def _check_front(self, deadline_s: float) -> None:
+        """Refuses a request that would hardly be read by its deadline.
+
+        Raises:
+            Overloaded: With the time after which those who are here now have been answered.
+        """
+        expected = self._front.expected_s()
+        if expected > _READ_IN * deadline_s:
+            self._metrics.admissions.labels("refused").inc()
+            error = Overloaded("more requests arrive than this worker can read in their time")
+            error.retry_after = expected
+            raise error
 
     async def _kept(
         self, request: ProfileRequest, stored: Stored, epoch: int

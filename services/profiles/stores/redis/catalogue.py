@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -35,8 +36,7 @@ class RedisCatalogue:
             return []
         rows = await self._client.call("HMGET", keys.items(tenant), *ids)
         return [
-            None if row is None else Item(id_, *json.loads(row))
-            for id_, row in zip(ids, rows, strict=True)
+            None if row is None else _item(id_, row) for id_, row in zip(ids, rows, strict=True)
         ]
 
     async def put_items(self, tenant: str, items: Sequence[Item]) -> None:
@@ -140,3 +140,8 @@ def _first_with(item: Item, prefix: bytes) -> bytes | None:
     """Returns the index entry under which an item is listed for a prefix."""
     words = (word for word in terms(item.title) if word.encode().startswith(prefix))
     return min((_term(word, item.id) for word in words), default=None)
+
+
+@lru_cache(maxsize=4096)  # the same films are in many histories; a changed item is another row
+def _item(id_: str, row: bytes) -> Item:
+    return Item(id_, *json.loads(row))
