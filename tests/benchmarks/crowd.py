@@ -99,7 +99,9 @@ async def one_by_one(
 
     async def next_one() -> None:
         for body in left:
-            await ask(port, body, 0.0)
+            answer = await ask(port, body, 0.0)
+            if answer.status not in {"generated", "502"}:
+                raise RuntimeError(f"the model is not well: {answer.status}")
 
     started = time.perf_counter()
     await asyncio.gather(*(next_one() for _ in range(together)))

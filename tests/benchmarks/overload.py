@@ -8,6 +8,7 @@ counts as late, too. An answer of the model is wasted when it was not stored.
 
 from __future__ import annotations
 
+import functools
 import json
 import statistics
 import sys
@@ -55,37 +56,30 @@ _IMPATIENT_S = 30
 _PATIENT_USERS = 120
 
 
-def measure(stack: Stack) -> list[Figure]:
-    service, watch = stack.service, CpuWatch()
-    bodies = crowd.new_users(stack.users)
-    stored, commits = _commits(service)
-    uvloop.run(crowd.one_by_one(service.port, bodies, count=8, together=8))
-    took = uvloop.run(crowd.one_by_one(service.port, bodies, count=_WARM, together=_TOGETHER))
-    speed = _WARM / took
-    crowds = {}
+def crowds(stack: Stack) -> list[Figure]:
+    """Bursts of new users, then five minutes of more than the model can do."""
+    service, watch, speed = stack.service, CpuWatch(), _speed(stack)
+    bodies = crowd.new_users(stack.users, seed=2)
+    before = _commits(service)
+    found = {}
     for size in _BURSTS:
-        crowds[f"{size} at once"] = uvloop.run(
+        found[f"{size} at once"] = uvloop.run(
             crowd.at_once(service.port, [_hasty(next(bodies)) for _ in range(size)])
         )
         time.sleep(_CALM_S)
-    crowds[f"{_TIMES:g} times the model's {speed:.2f} profiles/s for {_STEADY_S:g} s"] = uvloop.run(
+    found[f"{_TIMES:g} times the model's {speed:.2f} profiles/s for {_STEADY_S:g} s"] = uvloop.run(
         crowd.at_rate(service.port, map(_hasty, bodies), rate=_TIMES * speed, seconds=_STEADY_S)
     )
     time.sleep(_CALM_S)
-    people = _beside_backfill(stack, bodies, speed)
-    stored, commits = (
-        now - then for now, then in zip(_commits(service), (stored, commits), strict=True)
-    )
-    put_off = metric(service.url, "reclm_prompts_put_off_total")
-    answers = [answer for found in crowds.values() for answer in found]
-    late = sum(map(_late, answers))
+    stored, commits = (now - then for now, then in zip(_commits(service), before, strict=True))
+    answers = [answer for some in found.values() for answer in some]
     return [
         Figure(
             "overload.late_share",
-            late / len(answers),
+            sum(map(_late, answers)) / len(answers),
             "share",
             at_most(0.01),
-            {name: _described(found) for name, found in crowds.items()}
+            {name: _described(some) for name, some in found.items()}
             | {"CPU of others and of a given vLLM": f"{watch.others():.0%}"},
         ),
         Figure(
@@ -93,11 +87,22 @@ def measure(stack: Stack) -> list[Figure]:
             1 - stored / commits,
             "share",
             at_most(0.01),
-            {"answers of the model": commits, "stored": stored, "prompts put off": put_off},
+            {
+                "answers of the model": commits,
+                "stored": stored,
+                "prompts put off": metric(service.url, "reclm_prompts_put_off_total"),
+            },
         ),
-        _kept_promises(stack, bodies),
-        *people,
     ]
+
+
+@functools.cache
+def _speed(stack: Stack) -> float:
+    """Returns the profiles a second that the service makes when many are asked for at a time."""
+    bodies = crowd.new_users(stack.users, seed=1)
+    port = stack.service.port
+    uvloop.run(crowd.one_by_one(port, bodies, count=8, together=8))
+    return _WARM / uvloop.run(crowd.one_by_one(port, bodies, count=_WARM, together=_TOGETHER))
 
 
 def _hasty(body: dict[str, object]) -> dict[str, object]:
@@ -124,9 +129,10 @@ def _commits(service: Service) -> tuple[int, int]:
     return metric(service.url, name, outcome="stored"), metric(service.url, name)
 
 
-def _beside_backfill(stack: Stack, bodies: Bodies, speed: float) -> list[Figure]:
-    """People by themselves, then a backfill by itself, then both, then the backfill again."""
-    service = stack.service
+def beside_backfill(stack: Stack) -> list[Figure]:
+    """People by themselves, then a backfill by itself, then both."""
+    service, speed = stack.service, _speed(stack)
+    bodies = crowd.new_users(stack.users, seed=3)
     alone = uvloop.run(_people(service, bodies))
     folder = stack.folder / "overload"
     folder.mkdir()
@@ -211,8 +217,9 @@ def _p95(seconds: Sequence[float]) -> float:
     return sorted(seconds)[len(seconds) * 95 // 100]
 
 
-def _kept_promises(stack: Stack, bodies: Bodies) -> Figure:
+def promises(stack: Stack) -> list[Figure]:
     """A crowd without deadlines, on a service whose generations may take no longer than it says."""
+    bodies = crowd.new_users(stack.users, seed=4)
     service = Service(
         stack.folder,
         workers=1,
@@ -221,17 +228,19 @@ def _kept_promises(stack: Stack, bodies: Bodies) -> Figure:
     service.start()
     try:
         # What the service has not seen yet it cannot expect.
-        uvloop.run(crowd.one_by_one(service.port, bodies, count=_TOGETHER, together=_TOGETHER))
+        uvloop.run(crowd.one_by_one(service.port, bodies, count=16, together=8))
         first, second = uvloop.run(
             crowd.told_to_come_back(service.port, [next(bodies) for _ in range(_PATIENT_USERS)])
         )
     finally:
         service.process.stop()
     served = sum(answer.status in _SERVED for answer in second)
-    return Figure(
-        "overload.retry_after_kept",
-        served / max(len(second), 1),
-        "share",
-        None,
-        {"first": _described(first), "who came back when told to": _described(second or first)},
-    )
+    return [
+        Figure(
+            "overload.retry_after_kept",
+            served / len(second),
+            "share",
+            None,
+            {"at first": _described(first), "who came back when told to": _described(second)},
+        )
+    ]
