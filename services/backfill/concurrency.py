@@ -5,7 +5,8 @@ requests only wait for each other. Where that point lies depends on the model, t
 prompts, and online traffic moves it. So the limit climbs a ladder of levels while throughput grows,
 stays at the lowest level whose throughput is near the best, and tries the neighbouring levels from
 time to time. It decreases multiplicatively when requests are refused, or when the throughput of the
-same level suddenly drops: then other clients are asking, and they have priority.
+same level suddenly drops: then other clients are asking, and they have priority. While the service
+says that people wait for its model, a few requests are in flight, and no measurement counts.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ _FADING = 0.996
 _BACK = 0.7
 _LESS = 0.7
 _MORE = 1.5
+_BESIDE_OTHERS = 4
+"""Requests in flight while people wait: the service lets them in one by one, when nobody is there."""
 _CEILING_WINDOWS = 6
 """Windows without a refusal after which the ceiling rises by one."""
 
@@ -86,11 +89,26 @@ class Limit:
         self._home: int | None = None
         self._window = _Window()
         self._lowered_at = float("-inf")
+        self._beside = False
 
     @property
     def current(self) -> int:
         """How many requests may be in flight now."""
-        return int(self._limit)
+        return (
+            min(int(self._limit), max(self._lowest, _BESIDE_OTHERS))
+            if self._beside
+            else int(self._limit)
+        )
+
+    def online(self, wait_s: float) -> None:
+        """Records what the service says of those who are not in the background.
+
+        Args:
+            wait_s: What they have waited of late; 0 when there are none.
+        """
+        if self._beside != (wait_s > 0):
+            self._beside = wait_s > 0
+            self._window = _Window()
 
     def answered(self, seconds: float, now: float, under_way: int) -> None:
         """Records an answer that the model generated.
@@ -101,6 +119,8 @@ class Limit:
             under_way: Requests that were in flight, this one included.
         """
         window = self._window
+        if self._beside:
+            return
         # Requests that started at another level say nothing about this one.
         if window.skipped < self.current:
             window.skipped += 1
@@ -225,9 +245,13 @@ class Slot:
         self._limiter = limiter
         self._begun = begun
 
+    def told(self, online_wait_s: float) -> None:
+        """Reports what the service said of those who wait for it: see `Limit.online`."""
+        self._limiter._told(online_wait_s)  # noqa: SLF001 - one thing in two classes
+
     def answered(self, *, cheap: bool) -> None:
         """Reports an answer; a cheap one came without the model, and says nothing about its speed."""
-        self._limiter._answered(self._begun, cheap=cheap)  # noqa: SLF001 - one thing in two classes
+        self._limiter._answered(self._begun, cheap=cheap)  # noqa: SLF001
 
     def pushed_back(self, retry_after_s: float) -> None:
         """Reports a refusal, and how long to wait at least before the next request."""
@@ -315,6 +339,10 @@ class ConcurrencyLimiter:
 
     def _opened(self) -> None:
         self._timer = None
+        self._let_in()
+
+    def _told(self, online_wait_s: float) -> None:
+        self._limit.online(online_wait_s)
         self._let_in()
 
     def _answered(self, begun: float, *, cheap: bool) -> None:

@@ -18,7 +18,9 @@ from services.profiles.container import assemble
 from services.profiles.domain.parsing import parse
 from services.profiles.domain.requests import profile_request
 from services.profiles.errors import (
+    EncoderRefused,
     EncoderUnavailable,
+    ModelRefused,
     ModelUnavailable,
     Overloaded,
     ReclmError,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from services.profiles.parts import Parts
     from services.profiles.settings import Settings
 
+_REFUSED = (ModelRefused, EncoderRefused)
 _PASSING = (Overloaded, ModelUnavailable, EncoderUnavailable, StoreUnavailable)
 
 _ERASED_AT_ONCE = 10_000
@@ -86,6 +89,11 @@ class DirectMaker:
         """Returns the version of the settings."""
         version = self._parts.profiles.version
         return Version(version.digest().hex(), asdict(version))
+
+    @property
+    def online_wait_s(self) -> float:
+        """What callers of the service have waited of late, as its processes tell each other."""
+        return self._parts.profiles.online_wait_s
 
     async def make(self, row: ProfileRow, *, max_age_s: float | None) -> Made:
         """Does what the service does for one request."""
@@ -159,7 +167,7 @@ class DirectMaker:
 
 def _understood(error: ReclmError) -> RowFailed | PushedBack:
     """Returns what an error means for the job."""
-    if isinstance(error, _PASSING):
+    if isinstance(error, _PASSING) and not isinstance(error, _REFUSED):
         return PushedBack(f"{error.code}: {error.detail}", error.retry_after or 0.0)
     unknown = error.data.get("unknown")
     return RowFailed(

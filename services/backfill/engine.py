@@ -208,6 +208,7 @@ class Engine:
                 try:
                     max_age_s = self._age_s() if fresh else None
                     made = await self._maker.make(asked, max_age_s=max_age_s)
+                    slot.told(self._maker.online_wait_s)
                 except PushedBack as error:
                     slot.pushed_back(error.retry_after_s)
                     self._counts.pushed_back += 1

@@ -27,11 +27,13 @@ from services.backfill.errors import BackfillError
 from services.backfill.makers import Made, PushedBack, RowFailed, Version
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Self
 
     from reclm_client import Item, Kind, ProfileVersion
     from services.backfill.rows import ProfileRow
+
+_ONLINE_WAIT = "RECLM-Online-Wait"
 
 _ONCE = Retries(attempts=1)
 """The job decides itself when to send a row again: a push-back has to slow it down."""
@@ -52,9 +54,10 @@ class HttpMaker:
         self._url = url
         self._kind: Kind = kind
         try:
-            self._client = AsyncReclmClient(url, retries=_ONCE)
+            self._client = AsyncReclmClient(url, retries=_ONCE, on_headers=self._read_headers)
         except ValueError as error:
             raise BackfillError(str(error)) from error
+        self._online_wait_s = 0.0
         # Reading a version takes a hash, and nearly all profiles have the same one.
         self._digests: dict[ProfileVersion, str] = {}
 
@@ -65,6 +68,11 @@ class HttpMaker:
     async def __aexit__(self, *exc_info: object) -> None:
         """Closes the connections."""
         await self._client.aclose()
+
+    @property
+    def online_wait_s(self) -> float:
+        """What the service said with its last answer."""
+        return self._online_wait_s
 
     async def version(self) -> Version:
         """Asks the service's readiness."""
@@ -159,6 +167,16 @@ class HttpMaker:
                     counted[sample.labels["direction"]] += int(sample.value)
         return counted["prompt"], counted["completion"]
 
+    def _read_headers(self, headers: Mapping[str, str]) -> None:
+        told = headers.get(_ONLINE_WAIT)
+        if told is None:
+            return
+        try:
+            self._online_wait_s = max(0.0, float(told))
+        except ValueError:
+            # Some proxy's own header: as if there were none.
+            self._online_wait_s = 0.0
+
     def _digest(self, version: ProfileVersion) -> str:
         digest = self._digests.get(version)
         if digest is None:
@@ -174,7 +192,7 @@ def _understood(error: ReclmClientError) -> RowFailed | PushedBack | BackfillErr
             return BackfillError(
                 f"the service refuses the key ({error}); set RECLM_API_KEY or RECLM_API_KEY_FILE"
             )
-        case ReclmApiError(code="malformed-generation"):
+        case ReclmApiError(code="malformed-generation" | "model-refused" | "encoder-refused"):
             return RowFailed(error.code, error.detail)
         case Unavailable():
             return PushedBack(

@@ -99,6 +99,11 @@ class Maker(Protocol):
         """
         ...
 
+    @property
+    def online_wait_s(self) -> float:
+        """What those who are not in the background have waited of late; 0 when there are none."""
+        ...
+
     async def put_items(self, items: Sequence[Item]) -> list[tuple[Item, RowFailed]]:
         """Adds items to the catalogue; returns those that were refused, and why."""
         ...

@@ -12,18 +12,28 @@ import socket
 from typing import TYPE_CHECKING
 
 from services.common.home import reclm_home
+from services.profiles.breaker import Breaker
 from services.profiles.cache.catalogue_changes import CatalogueChanges
 from services.profiles.cache.service import ProfileService
 from services.profiles.cache.versions import Versions
 from services.profiles.domain.model_identity import adapter_component, model_component
 from services.profiles.domain.profile import ProfileVersion
+from services.profiles.encoders.guarded import GuardedEncoder
 from services.profiles.encoders.registry import ENCODERS
+from services.profiles.errors import (
+    EncoderRefused,
+    EncoderUnavailable,
+    ModelRefused,
+    ModelUnavailable,
+    ReclmError,
+)
 from services.profiles.generation.adapters import prompt_of_adapter, trained_prompt
 from services.profiles.generation.profile_generator import ProfileGenerator
 from services.profiles.generation.prompt_builder import PromptBuilder
 from services.profiles.generation.prompts.base import component
 from services.profiles.generation.prompts.registry import prompt_named
 from services.profiles.generation.token_budget import tokenizer_counter, utf8_length
+from services.profiles.generators.guarded import GuardedGenerator
 from services.profiles.generators.registry import GENERATORS
 from services.profiles.parts import Dependency, Parts
 from services.profiles.refresh.recorder import Recorder
@@ -62,9 +72,13 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
     prompt = _prompt(settings)
     stores = STORES[settings.store](settings)
     stack.push_async_callback(stores.aclose)
-    encoder = ENCODERS[settings.encoder](settings, metrics.encoder_batch.observe)
+    before_encoder = _breaker("encoder", EncoderUnavailable, EncoderRefused, settings, metrics)
+    encoder = GuardedEncoder(
+        ENCODERS[settings.encoder](settings, metrics.encoder_batch.observe), before_encoder
+    )
     stack.push_async_callback(encoder.aclose)
-    generator = GENERATORS[settings.generator](settings)
+    before_model = _breaker("model", ModelUnavailable, ModelRefused, settings, metrics)
+    generator = GuardedGenerator(GENERATORS[settings.generator](settings), before_model)
     stack.push_async_callback(generator.aclose)
 
     examples = settings.adapter is None
@@ -100,6 +114,7 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
             presence_penalty=settings.presence_penalty,
             frequency_penalty=settings.frequency_penalty,
             metrics=metrics,
+            circuits=(before_model, before_encoder),
         ),
         versions=versions,
         changes=changes,
@@ -173,6 +188,23 @@ async def assemble(settings: Settings, metrics: Metrics, stack: contextlib.Async
             Dependency("encoder", encoder.check, vital=False),
             Dependency("scorer", scorers.check, vital=False),
         ),
+    )
+
+
+def _breaker(
+    name: str,
+    failing: type[ReclmError],
+    refusing: type[ReclmError],
+    settings: Settings,
+    metrics: Metrics,
+) -> Breaker:
+    return Breaker(
+        name,
+        failing=failing,
+        refusing=refusing,
+        failures=settings.circuit_failures,
+        longest_open_s=settings.circuit_open_s,
+        metrics=metrics,
     )
 
 

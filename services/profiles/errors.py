@@ -194,6 +194,12 @@ class ScorersChanged(ReclmError):
     code = "scorers-changed"
 
 
+class CallerGone(ReclmError):
+    """The caller closed the connection before there was an answer: nobody will read this one."""
+
+    code = "caller-gone"
+
+
 class Overloaded(ReclmError):
     """The service is at its limit; the caller should try again later."""
 
@@ -205,7 +211,14 @@ class ModelUnavailable(ReclmError):
     """The model server cannot be reached, fails, or does not answer in time."""
 
     code = "model-unavailable"
-    retry_after = 5.0
+    retry_after: float | None = 5.0
+
+
+class ModelRefused(ModelUnavailable):
+    """The model server refuses the prompt: a later attempt would be refused too."""
+
+    code = "model-refused"
+    retry_after = None
 
 
 class MalformedGeneration(ReclmError):
@@ -219,7 +232,14 @@ class EncoderUnavailable(ReclmError):
     """The sentence encoder cannot be reached, or failed."""
 
     code = "encoder-unavailable"
-    retry_after = 5.0
+    retry_after: float | None = 5.0
+
+
+class EncoderRefused(EncoderUnavailable):
+    """The encoder refuses the texts: a later attempt would be refused too."""
+
+    code = "encoder-refused"
+    retry_after = None
 
 
 class StoreUnavailable(ReclmError):

@@ -85,6 +85,10 @@ class Settings(BaseSettings):
     generation_timeout_s: PositiveFloat = 120.0
     max_concurrent_generations: PositiveInt = 64
     max_waiting_generations: PositiveInt = 1024
+    circuit_failures: PositiveInt = 5
+    """Calls to the model or the encoder that fail in a row until it is left alone for a while."""
+    circuit_open_s: PositiveFloat = 5.0
+    """The longest time between two probes of one that is left alone."""
     history_tokens: PositiveInt = 384
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.4
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.8

@@ -117,6 +117,33 @@ class Metrics:
             multiprocess_mode="mostrecent",
         )
 
+        self.admissions = Counter(
+            "reclm_admissions",
+            "Requests for the model: admitted, late (would not be in time), refused (429), "
+            "not followed (late, and not made behind the answer either).",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self.put_off = Counter(
+            "reclm_prompts_put_off",
+            "Prompts in the background that were ended for somebody who waits, to run again.",
+            registry=self.registry,
+        )
+        # Workers that have ended do not count: their circuits ended with them.
+        self.circuits_open = Gauge(
+            "reclm_circuits_open",
+            "Workers that leave a dependency alone, because it failed too often in a row.",
+            ("dependency",),
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self.circuit_refusals = Counter(
+            "reclm_circuit_refusals",
+            "Calls that were not made, because the circuit was open.",
+            ("dependency",),
+            registry=self.registry,
+        )
+
     def render(self) -> bytes:
         """Returns all metrics in Prometheus' text format."""
         registry = self.registry

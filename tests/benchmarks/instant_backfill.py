@@ -44,6 +44,10 @@ class InstantMaker:
     async def __aexit__(self, *exc_info: object) -> None:
         """Holds nothing."""
 
+    @property
+    def online_wait_s(self) -> float:
+        return 0.0
+
     async def version(self) -> Version:
         return Version(self._version, {})
 

@@ -12,6 +12,7 @@ from tests.benchmarks import (
     hostile,
     ingest,
     memory,
+    overload,
     recommenders,
     scoring,
     training,
@@ -40,6 +41,9 @@ BENCHMARKS = (
     Benchmark("training", frozenset({"training"}), training.measure),
     Benchmark("backfill throughput", frozenset({"backfill"}), backfill.throughput),
     Benchmark("backfill resume", frozenset({"backfill"}), backfill.resume),
+    Benchmark("overload", frozenset({"overload"}), overload.crowds),
+    Benchmark("overload beside a backfill", frozenset({"overload"}), overload.beside_backfill),
+    Benchmark("overload without deadlines", frozenset({"overload"}), overload.promises),
     Benchmark("ingest", frozenset({"ingest"}), ingest.measure),
     Benchmark("recommenders", frozenset({"recommenders"}), recommenders.measure),
 )

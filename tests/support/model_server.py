@@ -33,6 +33,7 @@ class ModelServer:
         requests: The bodies of all requests for completions.
         authorizations: The Authorization header of each of them.
         models: What the server lists.
+        tokenize: Status and body of answers to /tokenize.
     """
 
     def __init__(self) -> None:
@@ -45,6 +46,7 @@ class ModelServer:
         self.requests: list[dict[str, Any]] = []
         self.authorizations: list[str | None] = []
         self.models: list[dict[str, Any]] = [{"id": MODEL, "max_model_len": 4096}]
+        self.tokenize = (404, b'{"detail": "Not Found"}')
         self._closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -83,6 +85,9 @@ class ModelServer:
 
             def do_POST(self) -> None:
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if self.path == "/tokenize":
+                    self._answer(*server.tokenize, {})
+                    return
                 server.requests.append(request)
                 server.authorizations.append(self.headers["Authorization"])
                 if server.hanging:

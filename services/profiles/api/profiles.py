@@ -18,6 +18,7 @@ from services.profiles.api.bodies import (
     NdjsonRoute,
     read_json,
 )
+from services.profiles.api.disconnects import gone
 from services.profiles.api.parts import ServiceParts, parts_of
 from services.profiles.api.paths import PathId
 from services.profiles.api.problems import documented
@@ -27,7 +28,11 @@ from services.profiles.domain.profile import ProfileKey
 
 if TYPE_CHECKING:
     from services.profiles.cache.answer import ProfileAnswer
+    from services.profiles.cache.demand import Gone
     from services.profiles.parts import Parts
+
+ONLINE_WAIT = "RECLM-Online-Wait"
+"""Header of answers to requests in the background: seconds that others have waited of late."""
 
 _BODIES: dict[Kind, type[UserProfileRequest]] = {"user": UserProfileRequest, "item": ProfileRequest}
 
@@ -97,8 +102,11 @@ async def direct(kind: Kind, request: Request) -> Response:
     """Answers POST /profiles/{kind} with a stored profile's own bytes: the short way."""
     parts = parts_of(request)
     body = parse(await read_json(request), _BODIES[kind])
-    answer = await _answer(parts, kind, body)
-    return Response(answer.document(embedding=body.embedding), media_type=JSON)
+    answer = await _answer(parts, kind, body, gone=gone(request))
+    headers = None
+    if body.background:
+        headers = {ONLINE_WAIT: f"{parts.profiles.online_wait_s:.3f}"}
+    return Response(answer.document(embedding=body.embedding), headers=headers, media_type=JSON)
 
 
 def of_kind(kind: Kind) -> APIRouter:
@@ -143,10 +151,13 @@ def _answer_rows(parts: Parts, kind: Kind, lines: list[bytes]) -> Response:
     return answer_rows(parts, lines, answer, line=ProfileLine)
 
 
-async def _answer(parts: Parts, kind: Kind, body: UserProfileRequest) -> ProfileAnswer:
+async def _answer(
+    parts: Parts, kind: Kind, body: UserProfileRequest, *, gone: Gone | None = None
+) -> ProfileAnswer:
     settings = parts.settings
     return await parts.profiles.profile(
         requests.profile_request(
             body, kind, tenant=settings.tenant, max_history=settings.max_history
-        )
+        ),
+        gone=gone,
     )

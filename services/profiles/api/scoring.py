@@ -18,6 +18,7 @@ from services.profiles.api.bodies import (
     NdjsonRoute,
     read_json,
 )
+from services.profiles.api.disconnects import gone
 from services.profiles.api.parts import ServiceParts, parts_of
 from services.profiles.api.problems import documented
 from services.profiles.domain.parsing import parse
@@ -64,7 +65,7 @@ async def direct(request: Request) -> Response:
     parts = parts_of(request)
     body = parse(await read_json(request), ScoreRequest)
     _check(parts, body)
-    return Response(await parts.scoring.document(body), media_type=JSON)
+    return Response(await parts.scoring.document(body, gone=gone(request)), media_type=JSON)
 
 
 async def _score(parts: Parts, body: ScoreRequest) -> Score:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from services.profiles.cache.answer import ProfileAnswer, fits, young
+from services.profiles.cache.model_queue import PutOff, Ticket
 from services.profiles.cache.single_flight import Leases
 from services.profiles.errors import (
+    EncoderRefused,
     EncoderUnavailable,
+    InvalidInput,
     MalformedGeneration,
+    ModelRefused,
     ModelUnavailable,
     NothingToRead,
     NotReplicated,
@@ -29,13 +33,12 @@ from services.profiles.stores import codec
 from services.profiles.telemetry import LOGGER
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from services.profiles.cache.catalogue_changes import CatalogueChanges
+    from services.profiles.cache.model_queue import ModelQueue
     from services.profiles.cache.versions import Versions
     from services.profiles.domain.requests import ProfileRequest
     from services.profiles.generation.profile_generator import ProfileGenerator
-    from services.profiles.generation.prompt_builder import PromptBuilder, PromptInput
+    from services.profiles.generation.prompt_builder import Material, PromptBuilder, PromptInput
     from services.profiles.stores.base import Claim, Interactions, Lease, ProfileStore
     from services.profiles.stores.codec import Stored
     from services.profiles.telemetry import Metrics
@@ -44,8 +47,17 @@ _POLL_S = 0.03
 
 _LEADER_FAILURES: dict[str, type[ReclmError]] = {
     kind.code: kind
-    for kind in (Overloaded, ModelUnavailable, MalformedGeneration, EncoderUnavailable)
+    for kind in (
+        InvalidInput,
+        Overloaded,
+        ModelUnavailable,
+        ModelRefused,
+        MalformedGeneration,
+        EncoderUnavailable,
+        EncoderRefused,
+    )
 }
+"""What the others are told that followed the leader. All else may be different for each of them."""
 
 
 def background_share(limit: int) -> int:
@@ -59,15 +71,22 @@ class Job:
 
     Attributes:
         request: What was asked for, with its history.
-        prompt_input: What the model is to read.
+        material: What the request refers to.
         stored: The profile that the request found, if any.
         epoch: The last erasure that was known when the request came.
+        ticket: Its place in the queue of the model.
     """
 
     request: ProfileRequest
-    prompt_input: PromptInput
+    material: Material
     stored: Stored | None
     epoch: int
+    ticket: Ticket = field(default_factory=lambda: Ticket(background=False))
+
+    @property
+    def prompt_input(self) -> PromptInput:
+        """What the model is to read."""
+        return self.material.prompt_input
 
 
 class Production:
@@ -84,8 +103,7 @@ class Production:
         ttl_s: How long a profile is kept.
         lease_s: The lifetime of a lease, as in the store; leases are renewed three times in it.
         timeout_s: Limit for a whole generation, with waiting and retries.
-        max_concurrent: Most prompts of this process at the model at a time. Those in the background
-            may use three quarters of it.
+        queue: Of the model.
     """
 
     def __init__(
@@ -101,7 +119,7 @@ class Production:
         ttl_s: int,
         lease_s: float,
         timeout_s: float,
-        max_concurrent: int,
+        queue: ModelQueue,
         metrics: Metrics,
     ) -> None:
         self._store = store
@@ -114,8 +132,7 @@ class Production:
         self._ttl_s = ttl_s
         self._leases = Leases(store, every_s=lease_s / 3)
         self._timeout_s = timeout_s
-        self._at_model = asyncio.Semaphore(max_concurrent)
-        self._in_background = asyncio.Semaphore(background_share(max_concurrent))
+        self._queue = queue
         self._metrics = metrics
 
     async def drain(self) -> None:
@@ -140,7 +157,7 @@ class Production:
             StoreUnavailable: As the store does.
         """
         try:
-            async with asyncio.timeout(self._timeout_s), self._turn(job.request):
+            async with asyncio.timeout(self._timeout_s):
                 return await self._compete(job)
         except TimeoutError as error:
             raise ModelUnavailable(
@@ -152,7 +169,7 @@ class Production:
         key = job.request.key
         needs_model = not self._unchanged(job)
         while True:
-            if needs_model and self._at_model.locked():
+            if needs_model and self._queue.would_wait(job.ticket):
                 claim = await self._store.peek(key)
                 result = await self._result(claim, job)
                 if result is not None:
@@ -160,23 +177,21 @@ class Production:
                 if claim.held:
                     await _pause()
                     continue
-            async with self._at_model if needs_model else contextlib.nullcontext():
-                claim = await self._store.acquire(key)
-                if claim.lease is not None:
-                    return await self._lead(claim.lease, claim, job)
+            try:
+                async with self._place(job) if needs_model else contextlib.nullcontext():
+                    claim = await self._store.acquire(key)
+                    if claim.lease is not None:
+                        return await self._lead(claim.lease, claim, job)
+            except PutOff:
+                self._metrics.put_off.inc()
+                continue
             result = await self._result(claim, job)
             if result is not None:
                 return result
             await _pause()
 
-    @contextlib.asynccontextmanager
-    async def _turn(self, request: ProfileRequest) -> AsyncIterator[None]:
-        """Makes a request in the background wait for its turn, before it takes a place."""
-        if not request.background:
-            yield
-            return
-        async with self._in_background:
-            yield
+    def _place(self, job: Job) -> contextlib.AbstractAsyncContextManager[None]:
+        return self._queue.place(job.ticket)
 
     async def _result(self, claim: Claim, job: Job) -> ProfileAnswer | None:
         """Returns the profile that another process has stored; None if there is none yet.
@@ -245,8 +260,10 @@ class Production:
         if job.stored is not None and self._unchanged(job):
             digest, read = job.request.digest(), job.prompt_input
             return job.stored.rebound(digest, stamp=read.stamp, marks=read.marks), "cached"
-        async with contextlib.nullcontext() if placed else self._at_model:
-            profile = await self._generator.generate(job.request, job.prompt_input)
+        async with contextlib.nullcontext() if placed else self._place(job):
+            profile = await job.ticket.interruptible(
+                self._generator.generate(job.request, job.prompt_input)
+            )
         return codec.encode(profile, epoch=job.epoch), "generated"
 
     async def _as_of_now(self, job: Job) -> Job:
@@ -262,7 +279,7 @@ class Production:
             raise NothingToRead("the user's interactions are gone since the request came")
         if latest.history == job.request.history:
             return job
-        return replace(job, request=latest, prompt_input=await self._prompts.build(latest))
+        return replace(job, request=latest, material=await self._prompts.collect(latest))
 
     def _unchanged(self, job: Job) -> bool:
         """Returns whether the model would read exactly what a stored profile was made from."""

@@ -7,6 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from services.profiles.cache.answer import ProfileAnswer, fits, young
+from services.profiles.cache.demand import Demand
+from services.profiles.cache.front import Front
+from services.profiles.cache.model_queue import ModelQueue, Ticket
+from services.profiles.cache.neighbours import Neighbours
 from services.profiles.cache.production import Job, Production, background_share
 from services.profiles.cache.single_flight import SingleFlight
 from services.profiles.domain.requests import NOTHING
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.profiles.cache.catalogue_changes import CatalogueChanges
+    from services.profiles.cache.demand import Gone
     from services.profiles.cache.versions import Versions
     from services.profiles.domain.profile import ProfileKey, ProfileVersion
     from services.profiles.domain.requests import ProfileRequest
@@ -37,6 +42,12 @@ if TYPE_CHECKING:
     from services.profiles.stores.base import Stores
     from services.profiles.stores.codec import Stored
     from services.profiles.telemetry import Metrics
+
+_READ_TOGETHER = 32
+"""Requests that are read from the store at a time; fewer than it has connections by default."""
+
+_READ_IN = 0.6
+"""The share of a deadline within which a request must be read, or it is refused at once."""
 
 _DEGRADED_S = 2.0
 """Limit for the encoding of a degraded profile, which is made after the deadline."""
@@ -54,7 +65,8 @@ class ProfileService:
         stale_max_age_s: The oldest profile of another version that is an answer.
         lease_s: The lifetime of a lease, as in the stores.
         generation_timeout_s: Limit for a whole generation, with waiting and retries.
-        max_concurrent: Most prompts of this process at the model at a time.
+        max_concurrent: Most prompts of this process at the model at a time. Those in the background
+            may use three quarters of it.
         max_waiting: Most generations of this process that are under way or wait. Those in the
             background may use three quarters of it.
     """
@@ -83,6 +95,11 @@ class ProfileService:
         self._versions = versions
         self._changes = changes
         self._stale_max_age_s = stale_max_age_s
+        self._queue = ModelQueue(
+            places=max_concurrent, background_places=background_share(max_concurrent)
+        )
+        self._front = Front(places=_READ_TOGETHER)
+        self._neighbours = Neighbours(stores.presence, self._queue)
         self._production = Production(
             store=stores.profiles,
             interactions=stores.interactions,
@@ -94,11 +111,18 @@ class ProfileService:
             ttl_s=ttl_s,
             lease_s=lease_s,
             timeout_s=generation_timeout_s,
-            max_concurrent=max_concurrent,
+            queue=self._queue,
+            metrics=metrics,
+        )
+        self._demand = Demand(
+            make=self._production.make,
+            queue=self._queue,
+            neighbours=self._neighbours,
+            timeout_s=generation_timeout_s,
+            max_waiting=max_waiting,
             metrics=metrics,
         )
         self._max_waiting = max_waiting
-        self._single_flight: SingleFlight[ProfileAnswer] = SingleFlight()
         self._renewals: SingleFlight[None] = SingleFlight()
         self._metrics = metrics
 
@@ -107,11 +131,22 @@ class ProfileService:
         """The version of the profiles that this service generates."""
         return self._versions.own
 
-    async def profile(self, request: ProfileRequest) -> ProfileAnswer:
+    @property
+    def online_wait_s(self) -> float:
+        """What people have waited for the model of late, in seconds; 0 if nobody came for a while."""
+        return self._queue.online_wait_s
+
+    async def profile(self, request: ProfileRequest, *, gone: Gone | None = None) -> ProfileAnswer:
         """Returns the profile asked for.
 
         A profile of another version is an answer too, as `stale`, while the new one is made behind
-        it. Requests in the background wait for the new one.
+        it. Requests in the background wait for the new one. One that cannot be served by its
+        deadline is answered at once, with what there is.
+
+        Args:
+            request: What is asked for.
+            gone: Returns when the caller is gone. What nobody waits for then, and is not at the
+                model yet, is not made.
 
         Raises:
             ItemWithdrawn: It is an item's, and the item is removed, hidden or expired.
@@ -120,12 +155,15 @@ class ProfileService:
             ModelUnavailable, MalformedGeneration, EncoderUnavailable, Overloaded: A profile
                 could not be generated, and there is no older one to return instead.
             StoreUnavailable: As the store does, or the deadline passed before it answered.
+            CallerGone: Nobody is there any more to take an answer.
         """
         loop = asyncio.get_running_loop()
         until = None if request.deadline_s is None else loop.time() + request.deadline_s
         self._refuse_withdrawn(request.key)
+        if request.deadline_s is not None:
+            self._check_front(request.deadline_s)
         try:
-            async with asyncio.timeout_at(until):
+            async with asyncio.timeout_at(until), self._front:
                 value = await self._store.get(request.key)
                 stored, epoch = codec.look(value), codec.epoch_of(value)
                 if request.epoch not in {None, epoch}:
@@ -138,12 +176,15 @@ class ProfileService:
                     request = await self._production.with_history(request)
                     if not request.history:
                         return self._count(request, await self._unread(request, stored))
-                job = Job(request, await self._prompts.build(request), stored, epoch)
+                material = await self._prompts.collect(request)
         except TimeoutError as error:
+            if self._front.expected_s() > 0:
+                raise Overloaded("the request could not be read by its deadline") from error
             raise StoreUnavailable(
                 "the profile store did not answer within the deadline"
             ) from error
-        return self._count(request, await self._generated(job, until))
+        job = Job(request, material, stored, epoch, Ticket(background=request.background))
+        return self._count(request, await self._generated(job, until, gone))
 
     async def lookup(self, key: ProfileKey) -> ProfileAnswer:
         """Returns a stored profile without generating one.
@@ -199,8 +240,21 @@ class ProfileService:
 
     async def drain(self, timeout_s: float) -> None:
         """Lets what is being generated finish."""
-        await asyncio.gather(self._single_flight.drain(timeout_s), self._renewals.drain(timeout_s))
-        await self._production.drain()
+        await asyncio.gather(self._demand.drain(timeout_s), self._renewals.drain(timeout_s))
+        await asyncio.gather(self._production.drain(), self._neighbours.drain())
+
+    def _check_front(self, deadline_s: float) -> None:
+        """Refuses a request that would hardly be read by its deadline.
+
+        Raises:
+            Overloaded: With the time after which those who are here now have been answered.
+        """
+        expected = self._front.expected_s()
+        if expected > _READ_IN * deadline_s:
+            self._metrics.admissions.labels("refused").inc()
+            error = Overloaded("more requests arrive than this worker can read in their time")
+            error.retry_after = expected
+            raise error
 
     async def _kept(
         self, request: ProfileRequest, stored: Stored, epoch: int
@@ -240,8 +294,11 @@ class ProfileService:
                 request = await self._production.with_history(request)
                 if not request.history:
                     return
-            prompt_input = await self._prompts.build(request)
-            await self._production.make(Job(request, prompt_input, stored, epoch))
+            material = await self._prompts.collect(request)
+            self._generator.refuse()
+            ticket = Ticket(background=True)
+            self._neighbours.came(request.key.tenant, background=True)
+            await self._production.make(Job(request, material, stored, epoch, ticket))
         except ReclmError as error:
             LOGGER.warning("a profile stays outdated", extra={"data": {"why": error.detail}})
 
@@ -280,28 +337,14 @@ class ProfileService:
             raise ProfileNotFound("the profile's version is not known to the store any more")
         return ProfileAnswer(stored, "stale", version)
 
-    async def _generated(self, job: Job, until: float | None) -> ProfileAnswer:
-        """Waits for a generation until the deadline, and falls back after it."""
+    async def _generated(self, job: Job, until: float | None, gone: Gone | None) -> ProfileAnswer:
+        """Waits for a generation if it is expected in time, and falls back otherwise."""
         request, stored = job.request, job.stored
-        # `background` is part of the key: other requests must not wait for its turn. `epoch` is: a
-        # request that comes after an erasure must not join one of before.
-        key = (
-            request.key,
-            request.digest(),
-            request.stored,
-            request.refresh,
-            request.background,
-            job.epoch,
-        )
-        limit = self._max_waiting
-        if request.background:
-            limit = background_share(limit)
         try:
-            task = self._single_flight.join(key, lambda: self._production.make(job), limit=limit)
-            timeout = None if until is None else until - asyncio.get_running_loop().time()
-            done, _ = await asyncio.wait({task}, timeout=timeout)
-            if done:
-                return task.result()
+            self._generator.refuse()
+            answer = await self._demand.answer(job, until=until, gone=gone)
+            if answer is not None:
+                return answer
         except (
             ModelUnavailable,
             MalformedGeneration,
@@ -309,7 +352,8 @@ class ProfileService:
             Overloaded,
             StoreUnavailable,
         ) as error:
-            if not request.fallback or (stored is None and not request.lenient):
+            degradable = request.lenient or until is not None
+            if not request.fallback or (stored is None and not degradable):
                 raise
             status = "degraded" if stored is None else "stale"
             LOGGER.warning(
@@ -319,9 +363,7 @@ class ProfileService:
             return await self._stale(stored)
         try:
             async with asyncio.timeout(None if until is None else _DEGRADED_S):
-                profile = await self._generator.finish(
-                    request, job.prompt_input, job.prompt_input.degraded()
-                )
+                profile = await self._generator.degraded(request, job.material)
         except TimeoutError as error:
             raise EncoderUnavailable(
                 f"the encoder did not answer for a degraded profile within {_DEGRADED_S:g} s"

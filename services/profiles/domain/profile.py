@@ -112,9 +112,8 @@ def canonical_hash(parts: Sequence[str], *, size: int) -> bytes:
         parts: What to hash, in order.
         size: Bytes of the result.
     """
-    digest = hashlib.blake2b(digest_size=size)
+    framed: list[bytes] = []
     for part in parts:
         raw = part.encode()
-        digest.update(len(raw).to_bytes(4, "big"))
-        digest.update(raw)
-    return digest.digest()
+        framed += (len(raw).to_bytes(4, "big"), raw)
+    return hashlib.blake2b(b"".join(framed), digest_size=size).digest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from reclm_client.schemas import profile as wire
@@ -61,14 +62,19 @@ class ProfileRequest:
         """Returns 8 bytes over what the request refers to; the catalogue is not read."""
         if not self.names_input:
             return NOTHING
-        # Skipped items make another input of the same ids.
-        parts = ["lenient"] if self.lenient else []
-        for entry in self.history if self.item is None else (self.item, *self.history):
-            if isinstance(entry, str):
-                parts += ["id", entry]
-            else:
-                parts += ["item", entry.id, entry.title, entry.category, entry.description]
-        return canonical_hash(parts, size=8)
+        return _digest(self.history, self.item, self.lenient)
+
+
+@lru_cache(maxsize=512)  # a request is asked for its digest several times
+def _digest(history: tuple[str | Item, ...], item: Item | None, lenient: bool) -> bytes:
+    # Skipped items make another input of the same ids.
+    parts = ["lenient"] if lenient else []
+    for entry in history if item is None else (item, *history):
+        if isinstance(entry, str):
+            parts += ["id", entry]
+        else:
+            parts += ["item", entry.id, entry.title, entry.category, entry.description]
+    return canonical_hash(parts, size=8)
 
 
 def profile_request(

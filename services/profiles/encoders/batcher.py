@@ -136,9 +136,18 @@ class Batcher:
             for (call, index), row in zip(batch, rows, strict=True):
                 call.accept(index, row)
         except Exception as error:  # noqa: BLE001 - each waiting call must hear of it, whatever it is
-            detail = error.detail if isinstance(error, ReclmError) else "the encoder failed"
             for call, _ in batch:
                 # One exception a caller: a shared one would gather all their tracebacks.
-                failure = EncoderUnavailable(detail)
+                failure = _copy(error)
                 failure.__cause__ = error
                 call.fail(failure)
+
+
+def _copy(error: Exception) -> EncoderUnavailable:
+    """Returns an exception that tells a caller of the failure of its batch."""
+    if not isinstance(error, ReclmError):
+        return EncoderUnavailable("the encoder failed")
+    kind = type(error) if isinstance(error, EncoderUnavailable) else EncoderUnavailable
+    failure = kind(error.detail)
+    failure.retry_after = error.retry_after
+    return failure

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import httpx
 import numpy as np
 
+from services.profiles import upstream
 from services.profiles.domain.profile import Component, canonical_hash
 from services.profiles.encoders.batcher import Batcher
-from services.profiles.errors import EncoderUnavailable
+from services.profiles.errors import EncoderRefused, EncoderUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,6 +75,7 @@ class OpenAIEncoder:
         Raises:
             InvalidInput: A text holds a lone surrogate.
             EncoderUnavailable: No usable answer in time, or the encoder is closed.
+            EncoderRefused: The server refuses the texts.
         """
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -109,8 +111,7 @@ class OpenAIEncoder:
         except TimeoutError as error:
             raise self._late() from error
         if response.status_code != httpx.codes.OK:
-            # Without the text of the answer, since servers repeat the input in it.
-            raise EncoderUnavailable(f"the encoder answered {response.status_code}")
+            raise _failure(response, texts)
         return self._parse(response, len(texts))
 
     async def _post(self, body: dict[str, object]) -> httpx.Response:
@@ -149,3 +150,15 @@ class OpenAIEncoder:
         unit = np.empty(rows.shape, np.float32)
         unit[order] = rows / lengths
         return unit
+
+
+def _failure(response: httpx.Response, texts: Sequence[str]) -> EncoderUnavailable:
+    if upstream.refuses(response):
+        why = upstream.words(response, texts)
+        said = f": {why}" if why else ""
+        return EncoderRefused(f"the encoder refuses the texts with {response.status_code}{said}")
+    error = EncoderUnavailable(f"the encoder answered {response.status_code}")
+    seconds = upstream.retry_after(response)
+    if seconds is not None:
+        error.retry_after = seconds
+    return error

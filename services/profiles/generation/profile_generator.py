@@ -10,16 +10,23 @@ import numpy as np
 
 from services.profiles.domain.profile import Profile, ProfileText
 from services.profiles.errors import InvalidInput, MalformedGeneration
+from services.profiles.generation.category_vectors import CategoryVectors
 from services.profiles.generation.grammar import NotAProfile
+from services.profiles.generation.prompt_builder import degraded_text
 from services.profiles.generation.token_budget import count_messages, newest_that_fit
 from services.profiles.generators.base import GenerationRequest
 from services.profiles.telemetry import LOGGER
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from services.profiles.breaker import Breaker
     from services.profiles.domain.profile import Kind, Message, ProfileVersion
     from services.profiles.domain.requests import ProfileRequest
     from services.profiles.encoders.base import Encoder
-    from services.profiles.generation.prompt_builder import PromptInput
+    from services.profiles.generation.prompt_builder import Material, PromptInput
     from services.profiles.generation.prompts.base import PromptVersion
     from services.profiles.generation.token_budget import TokenCounter
     from services.profiles.generators.base import Generator
@@ -43,6 +50,7 @@ class ProfileGenerator:
         prompt: The version of the prompt: its chats and the form of its answers.
         count: The model's token counter.
         examples: Show worked examples, for a model without an adapter.
+        circuits: Those that stand before model and encoder.
     """
 
     def __init__(
@@ -58,9 +66,12 @@ class ProfileGenerator:
         presence_penalty: float,
         frequency_penalty: float,
         metrics: Metrics,
+        circuits: Sequence[Breaker] = (),
     ) -> None:
         self._generator = generator
         self._encoder = encoder
+        self._categories = CategoryVectors(encoder)
+        self._circuits = circuits
         self._version = version.digest()
         self._prompt = prompt
         self._count = count
@@ -101,6 +112,15 @@ class ProfileGenerator:
             f"the model was asked {ATTEMPTS} times and did not write a profile ({wrong})"
         ) from wrong
 
+    def refuse(self) -> None:
+        """Raises what `generate` would raise at once, without asking anybody.
+
+        Raises:
+            ModelUnavailable, EncoderUnavailable: A circuit is open.
+        """
+        for circuit in self._circuits:
+            circuit.refuse()
+
     async def finish(
         self, request: ProfileRequest, prompt_input: PromptInput, words: ProfileText
     ) -> Profile:
@@ -110,16 +130,37 @@ class ProfileGenerator:
             EncoderUnavailable: As the encoder does.
         """
         (vector,) = await self._encoder.encode([words.text])
+        return self._profile(request, words, vector, prompt_input)
+
+    async def degraded(self, request: ProfileRequest, material: Material) -> Profile:
+        """Returns a profile that nobody wrote: from categories, with a vector from theirs.
+
+        Its `input_hash` is zero, since no model has read anything.
+
+        Raises:
+            EncoderUnavailable: As `CategoryVectors` does.
+        """
+        kind = request.key.kind
+        vector = await self._categories.vector(kind, material.categories)
+        return self._profile(request, degraded_text(kind, material.categories), vector, None)
+
+    def _profile(
+        self,
+        request: ProfileRequest,
+        words: ProfileText,
+        vector: NDArray[np.float32],
+        read: PromptInput | None,
+    ) -> Profile:
         return Profile(
             id=request.key.id,
             words=words,
             vector=vector.astype(np.float16),
             version_digest=self._version,
-            input_hash=prompt_input.hash,
+            input_hash=bytes(16) if read is None else read.hash,
             request_digest=request.digest(),
             created_ms=time.time_ns() // 1_000_000,
-            stamp=prompt_input.stamp,
-            marks=prompt_input.marks,
+            stamp=0 if read is None else read.stamp,
+            marks=b"" if read is None else read.marks,
         )
 
     async def _messages(self, prompt_input: PromptInput) -> list[Message]:

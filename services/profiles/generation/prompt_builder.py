@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from services.profiles.domain.profile import PHRASES, Item, ProfileText, canonical_hash
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _MOST_CATEGORIES = 1000
 """Different names of categories that are looked at, the most frequent."""
 
+_LONG_NAME = 200
+
 _PADDING: dict[Kind, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "user": (
         ("new visitor", "occasional chooser", "open to suggestions"),
@@ -44,7 +47,6 @@ class PromptInput:
     Attributes:
         lines: The lines of the history that fit into the budget, oldest first.
         subject: The line of the item itself, for an item's profile.
-        categories: Categories of the whole history, the most frequent first.
         hash: 16 bytes over the kind, the subject and the lines.
         stamp: The last change of the catalogue that was known before its texts were read.
         marks: Of the items of the catalogue whose texts decide what the lines are.
@@ -53,7 +55,6 @@ class PromptInput:
     kind: Kind
     lines: tuple[str, ...]
     subject: str | None
-    categories: tuple[str, ...]
     hash: bytes
     stamp: int = 0
     marks: bytes = b""
@@ -64,16 +65,86 @@ class PromptInput:
             return prompt.user_messages(self.lines, examples=examples)
         return prompt.item_messages(self.subject, self.lines, examples=examples)
 
-    def degraded(self) -> ProfileText:
-        """Returns a profile made without the model, from categories alone."""
-        names = self.categories[: PHRASES[self.kind]]
-        identities, interests = _PADDING[self.kind]
-        wanted = PHRASES[self.kind]
-        return ProfileText(
-            self.kind,
-            (*(f"interested in {name}" for name in names), *identities)[:wanted],
-            (*names, *interests)[:wanted],
+
+def degraded_text(kind: Kind, categories: Sequence[str]) -> ProfileText:
+    """Returns a profile that says no more than that somebody chooses these categories."""
+    names = categories[: PHRASES[kind]]
+    identities, interests = _PADDING[kind]
+    wanted = PHRASES[kind]
+    return ProfileText(
+        kind,
+        (*(f"interested in {name}" for name in names), *identities)[:wanted],
+        (*names, *interests)[:wanted],
+    )
+
+
+class Material:
+    """What a request refers to, looked up, and not yet cut to the model's budget.
+
+    To write the lines and to count their tokens takes longer than all else that is done for an
+    answer without the model, so it is left until the model is to be asked.
+
+    Attributes:
+        categories: Categories of the whole history, the most frequent first.
+    """
+
+    def __init__(
+        self,
+        *,
+        kind: Kind,
+        history: Sequence[str | Item],
+        found: Mapping[str, Item],
+        own: str | None,
+        subject: str | None,
+        categories: tuple[str, ...],
+        stamp: int,
+        count: TokenCounter,
+        budget: int,
+    ) -> None:
+        self.categories = categories
+        self._kind: Kind = kind
+        self._history = history
+        self._found = found
+        self._own = own
+        self._subject = subject
+        self._stamp = stamp
+        self._count = count
+        self._budget = budget
+
+    @property
+    def readable(self) -> bool:
+        """Whether there is anything that the model could read."""
+        return bool(self._subject) or any(line for _, line in self._newest())
+
+    @cached_property
+    def prompt_input(self) -> PromptInput:
+        """What the model reads."""
+        # Most histories are longer than what is read of them, and only that is made into lines.
+        looked_at: list[tuple[str, str]] = []
+        lines = _noted(self._newest(), looked_at)
+        cut = tuple(first_that_fit(lines, self._budget, self._count)[::-1])
+        subject = self._subject
+        if subject is not None:
+            (subject,) = first_that_fit([subject], self._budget, self._count)
+        own = [] if self._own is None else [self._own]
+        return PromptInput(
+            kind=self._kind,
+            lines=cut,
+            subject=subject,
+            hash=canonical_hash([self._kind, subject or "", *cut], size=16),
+            stamp=self._stamp,
+            marks=marks(own + _deciding(looked_at, len(cut))),
         )
+
+    def _newest(self) -> Iterator[tuple[str, str]]:
+        """Yields entries of the history with their lines, newest first.
+
+        Each has its id, empty if it is inline, and its line, empty if it has none.
+        """
+        for entry in reversed(self._history):
+            item = self._found.get(entry) if isinstance(entry, str) else entry
+            line = "" if item is None else item_line(item)
+            yield (entry if isinstance(entry, str) else ""), line
 
 
 class PromptBuilder:
@@ -103,7 +174,11 @@ class PromptBuilder:
         self._stamp = stamp
 
     async def build(self, request: ProfileRequest) -> PromptInput:
-        """Looks up what a request refers to, and cuts it to the budget.
+        """Returns what the model reads for a request. Raises what `collect` raises."""
+        return (await self.collect(request)).prompt_input
+
+    async def collect(self, request: ProfileRequest) -> Material:
+        """Looks up what a request refers to.
 
         Raises:
             UnknownItems: The catalogue lacks some of the ids, and the request is not lenient.
@@ -123,41 +198,23 @@ class PromptBuilder:
         ]
         subject = (found.get(request.key.id) if own else request.item) if kind == "item" else None
 
-        # Most histories are longer than what is read of them, and only that is made into lines.
-        looked_at: list[tuple[str, str]] = []
-        lines = _noted(self._newest(request.history, found), looked_at)
-        cut = tuple(first_that_fit(lines, self._history_tokens, self._count)[::-1])
-        subject_line = None
-        if subject is not None:
-            (subject_line,) = first_that_fit(
-                [item_line(subject)], self._history_tokens, self._count
-            )
-        if not (subject_line or cut):
+        material = Material(
+            kind=kind,
+            history=request.history,
+            found=found,
+            own=request.key.id if own else None,
+            subject=None if subject is None else item_line(subject),
+            categories=_frequent(history if subject is None else [subject, *history]),
+            stamp=stamp,
+            count=self._count,
+            budget=self._history_tokens,
+        )
+        if not material.readable:
             raise NothingToRead(
                 "there is no profile under this id yet, and nothing to make one from: "
                 "send `history` with at least one item that has a readable title"
             )
-        return PromptInput(
-            kind=kind,
-            lines=cut,
-            subject=subject_line,
-            categories=_frequent(history if subject is None else [subject, *history]),
-            hash=canonical_hash([kind, subject_line or "", *cut], size=16),
-            stamp=stamp,
-            marks=marks(([request.key.id] if own else []) + _deciding(looked_at, len(cut))),
-        )
-
-    def _newest(
-        self, history: Sequence[str | Item], found: Mapping[str, Item]
-    ) -> Iterator[tuple[str, str]]:
-        """Yields entries of a history with their lines, newest first.
-
-        Each has its id, empty if it is inline, and its line, empty if it has none.
-        """
-        for entry in reversed(history):
-            item = found.get(entry) if isinstance(entry, str) else entry
-            line = "" if item is None else item_line(item)
-            yield (entry if isinstance(entry, str) else ""), line
+        return material
 
     async def _look_up(self, ids: list[str], *, strict: bool) -> dict[str, Item]:
         distinct = list(dict.fromkeys(ids))
@@ -209,5 +266,19 @@ def _frequent(items: Iterable[Item]) -> tuple[str, ...]:
         given = Counter(dict(given.most_common(_MOST_CATEGORIES)))
     names: Counter[str] = Counter()
     for name, count in given.items():
-        names[as_data(name)[:40].rstrip()] += count
-    return tuple(name for name, _ in names.most_common() if is_phrase(name))
+        names[_phrase(name)] += count
+    return tuple(name for name, _ in names.most_common() if name)
+
+
+def _phrase(name: str) -> str:
+    """Returns the name of a category as a phrase, empty if it is none."""
+    return _kept_phrase(name) if len(name) <= _LONG_NAME else _phrase_of(name)
+
+
+def _phrase_of(name: str) -> str:
+    phrase = as_data(name)[:40].rstrip()
+    return phrase if is_phrase(phrase) else ""
+
+
+_kept_phrase = lru_cache(maxsize=4096)(_phrase_of)
+"""For names as catalogues have them: the same few are in all histories."""

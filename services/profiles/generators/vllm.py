@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from services.profiles.errors import ModelUnavailable, Overloaded, ReclmError
+from services.profiles import upstream
+from services.profiles.domain.profile import Message
+from services.profiles.errors import ModelRefused, ModelUnavailable, Overloaded, ReclmError
 from services.profiles.generators.base import Generation, turns
 
 if TYPE_CHECKING:
@@ -21,6 +23,11 @@ _QUESTIONS = 2
 """Connections for questions about the server, besides those for prompts."""
 
 _CONTINUED = {"add_generation_prompt": False, "continue_final_message": True}
+
+_REFUSALS = 3
+"""Prompts that are refused one after another, from which on the server counts as not ready."""
+
+_PROBE = (Message("user", "ready?"),)
 
 
 class _Message(BaseModel):
@@ -80,6 +87,9 @@ class VllmGenerator:
         self._timeout_s = timeout_s
         self._default_context = default_context
         self._context: int | None = None
+        self._refusals = 0
+        self._refusal: ModelRefused | None = None
+        self._answered = False
         self._bias = {"logit_bias": {str(id_): -100 for id_ in never}} if never else {}
         self._client = httpx.AsyncClient(
             base_url=url.rstrip("/"),
@@ -93,7 +103,24 @@ class VllmGenerator:
 
     async def generate(self, request: GenerationRequest) -> Generation:
         """Answers one prompt; the server constrains decoding to the request's pattern."""
-        reply = await self._send(
+        try:
+            reply = await self._ask(request)
+        except ModelRefused as error:
+            self._refusals += 1
+            self._refusal = error
+            raise
+        try:
+            completion = _Completion.model_validate_json(reply)
+            text = completion.choices[0].message.content
+        except (ValidationError, IndexError) as error:
+            raise ModelUnavailable(
+                "the model server answered with something that is not a chat completion"
+            ) from error
+        self._refusals, self._refusal, self._answered = 0, None, True
+        return Generation(text, completion.usage.prompt_tokens, completion.usage.completion_tokens)
+
+    async def _ask(self, request: GenerationRequest) -> bytes:
+        return await self._send(
             "POST",
             "/v1/chat/completions",
             {
@@ -112,15 +139,8 @@ class VllmGenerator:
                 # After those of priority 0, with `--scheduling-policy priority`; else vLLM ignores it.
                 **({"priority": 1} if request.background else {}),
             },
+            sent=[message.content for message in request.messages],
         )
-        try:
-            completion = _Completion.model_validate_json(reply)
-            text = completion.choices[0].message.content
-        except (ValidationError, IndexError) as error:
-            raise ModelUnavailable(
-                "the model server answered with something that is not a chat completion"
-            ) from error
-        return Generation(text, completion.usage.prompt_tokens, completion.usage.completion_tokens)
 
     async def context_window(self) -> int:
         """Returns what the server reports for the model, or for the base model of an adapter.
@@ -138,12 +158,28 @@ class VllmGenerator:
         return self._context
 
     async def check(self) -> None:
-        """Raises unless the server serves the model."""
+        """Raises unless the server serves the model, and takes prompts.
+
+        Of vLLM that is found out by its tokenizer, which applies the chat template without running
+        the model; of other servers, by what became of the last prompts.
+        """
         served = [model.id for model in await self._models()]
         if self._model not in served:
             raise ModelUnavailable(
                 f"the model server does not serve {self._model!r}; it serves {', '.join(served)}"
             )
+        if self._refusal is not None and self._refusals >= _REFUSALS:
+            raise ModelRefused(self._refusal.detail)
+        if not self._answered:
+            await self._try_chat_template()
+
+    async def _try_chat_template(self) -> None:
+        """Raises ModelRefused if the server says that it cannot make a prompt of a chat."""
+        body = {"model": self._model, "messages": turns(_PROBE, begun="")}
+        response = await self._request("POST", "/tokenize", body)
+        missing = {httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED}
+        if upstream.refuses(response) and response.status_code not in missing:
+            raise _refused(response, ())
 
     async def aclose(self) -> None:
         """Closes connections."""
@@ -155,11 +191,33 @@ class VllmGenerator:
         except ValidationError as error:
             raise ModelUnavailable("the model server does not list its models") from error
 
-    async def _send(self, method: str, path: str, body: object = None) -> bytes:
+    async def _send(
+        self, method: str, path: str, body: object = None, *, sent: Sequence[str] = ()
+    ) -> bytes:
+        """Returns the body of a good answer.
+
+        Args:
+            method: Of HTTP.
+            path: At the server.
+            body: Sent as JSON.
+            sent: Texts in the body that are not to be repeated in an error.
+        """
+        response = await self._request(method, path, body)
+        if response.is_success:
+            return response.content
+        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+            raise _after(response, Overloaded("the model server is overloaded"))
+        if upstream.refuses(response):
+            raise _refused(response, sent)
+        raise _after(
+            response, ModelUnavailable(f"the model server answered {response.status_code}")
+        )
+
+    async def _request(self, method: str, path: str, body: object) -> httpx.Response:
         try:
             # httpx limits each read only; this limits the whole answer.
             async with asyncio.timeout(self._timeout_s):
-                response = await self._client.request(method, path, json=body)
+                return await self._client.request(method, path, json=body)
         except (TimeoutError, httpx.TimeoutException) as error:
             raise ModelUnavailable(
                 f"the model server did not answer within {self._timeout_s:g} s"
@@ -168,18 +226,17 @@ class VllmGenerator:
             raise ModelUnavailable(
                 f"the model server cannot be reached ({type(error).__name__})"
             ) from error
-        if response.is_success:
-            return response.content
-        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-            raise _after(response, Overloaded("the model server is overloaded"))
-        raise _after(
-            response, ModelUnavailable(f"the model server answered {response.status_code}")
-        )
+
+
+def _refused(response: httpx.Response, sent: Sequence[str]) -> ModelRefused:
+    why = upstream.words(response, sent)
+    said = f": {why}" if why else ""
+    return ModelRefused(f"the model server refuses the prompt with {response.status_code}{said}")
 
 
 def _after(response: httpx.Response, error: ReclmError) -> ReclmError:
-    """Sets `retry_after` from the server's Retry-After, if it is a number of seconds."""
-    seconds = response.headers.get("Retry-After", "")
-    if seconds.isdigit():
-        error.retry_after = float(seconds)
+    """Sets `retry_after` from the server's Retry-After, if it has one that can be read."""
+    seconds = upstream.retry_after(response)
+    if seconds is not None:
+        error.retry_after = seconds
     return error

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from reclm_client.schemas.score import ScoreRequest
     from services.profiles.cache.answer import ProfileAnswer
     from services.profiles.cache.catalogue_changes import CatalogueChanges
+    from services.profiles.cache.demand import Gone
     from services.profiles.cache.service import ProfileService
     from services.profiles.scoring.phrases import Phrases
     from services.profiles.scoring.registry import Registry
@@ -119,8 +120,12 @@ class ScoringService:
             score if profile is None else replace(score, profile=profile.profile(embedding=False))
         )
 
-    async def document(self, request: ScoreRequest) -> bytes:
+    async def document(self, request: ScoreRequest, *, gone: Gone | None = None) -> bytes:
         """Returns the JSON of the same; the profile's goes in as it is stored.
+
+        Args:
+            request: What is asked for.
+            gone: Returns when the caller is gone.
 
         Raises:
             NoScorer: As the registry does.
@@ -128,8 +133,9 @@ class ScoringService:
             EncoderUnavailable: A degraded profile is needed, but cannot be encoded.
             StoreUnavailable: As the stores do, or the deadline passed before they answered.
             Overloaded: Too many are waiting.
+            CallerGone: Nobody is there any more to take an answer.
         """
-        score, profile = await self._score(request)
+        score, profile = await self._score(request, gone)
         written = adapter(Score).dump_json(score)
         if profile is None:
             return written
@@ -138,7 +144,9 @@ class ScoringService:
             b'"profile":null', b'"profile":' + profile.document(embedding=False), 1
         )
 
-    async def _score(self, request: ScoreRequest) -> tuple[Score, ProfileAnswer | None]:
+    async def _score(
+        self, request: ScoreRequest, gone: Gone | None = None
+    ) -> tuple[Score, ProfileAnswer | None]:
         """Returns a score without its profile, and the profile."""
         scorer = self._registry.current()
         bundle = scorer.bundle
@@ -157,15 +165,15 @@ class ScoringService:
         candidates = request.candidates
         candidate_rows = None
         if candidates is not None:
-            gone = dict.fromkeys(id_ for id_ in candidates if self._changes.withdrawn(id_))
-            ignored.update(gone)
-            shown = [id_ for id_ in candidates if id_ not in gone] if gone else candidates
+            hidden = dict.fromkeys(id_ for id_ in candidates if self._changes.withdrawn(id_))
+            ignored.update(hidden)
+            shown = [id_ for id_ in candidates if id_ not in hidden] if hidden else candidates
             candidate_rows = _rows(bundle.item_rows, shown, ignored)
 
         if not scorer.reads_profiles:
             profile = None
         elif profile is None and not (user is not None and _nothing_new(scorer, user, clicks)):
-            profile = await self._made(request, events, epoch, until)
+            profile = await self._made(request, events, epoch, until, gone)
         interests = None
         vector = None
         if profile is not None:
@@ -264,6 +272,7 @@ class ScoringService:
         events: Sequence[str],
         epoch: int | None,
         until: float | None,
+        gone: Gone | None,
     ) -> ProfileAnswer | None:
         """Returns a new or degraded profile; None if there is nothing to make one from."""
         if events:
@@ -291,7 +300,8 @@ class ScoringService:
                     lenient=True,
                     epoch=epoch,
                     ttl_s=self._anonymous_ttl_s if user_id is None else None,
-                )
+                ),
+                gone=gone,
             )
         except (NothingToRead, ProfileErased):
             return None

@@ -369,6 +369,18 @@ class Erasures(Protocol):
         ...
 
 
+class Presence(Protocol):
+    """Whether anybody waits for the model, in whatever process. May raise StoreUnavailable."""
+
+    async def here(self, tenant: str) -> None:
+        """Says that somebody waits for the model now."""
+        ...
+
+    async def quiet_s(self, tenant: str) -> float:
+        """Returns for how many seconds nobody has said so; infinite after a minute."""
+        ...
+
+
 class Stores(Protocol):
     """All that one deployment keeps, and what concerns several stores at once."""
 
@@ -400,6 +412,11 @@ class Stores(Protocol):
     @property
     def erasures(self) -> Erasures:
         """Users who were erased."""
+        ...
+
+    @property
+    def presence(self) -> Presence:
+        """Whether anybody waits for the model."""
         ...
 
     async def erase(self, key: ProfileKey) -> bool:

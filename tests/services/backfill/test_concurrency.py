@@ -151,3 +151,51 @@ async def test_pauses_grow_until_there_is_an_answer() -> None:
         pauses.append(limiter._closed_until - now)
         now = limiter._closed_until + 0.001
     assert pauses == pytest.approx([1, 2, 4, 4, 1], abs=0.01)
+
+
+def test_while_people_wait_a_few_are_in_flight_and_afterwards_as_many_as_before() -> None:
+    limit = Limit(start=32, highest=64)
+    limit.online(0.8)
+    assert limit.current == 4
+    for answer in range(200):
+        limit.answered(5.0, float(answer), 4)
+    limit.online(0.0)
+    assert limit.current == 32, "what was measured beside others says nothing about the model"
+
+
+def test_people_who_come_and_go_cost_the_job_nothing_later() -> None:
+    """A job of which every tenth second is lost to others is as fast as ever in the other nine."""
+    for seed in SEEDS:
+        limit = Limit(start=32, highest=64)
+        course = serve(2_000, saturating(10, 8, 32), limit=limit, seed=seed)
+        undisturbed = course.rate(1_000, 1_900)
+        limit.online(1.0)
+        limit.online(0.0)
+        course = serve(1_000, saturating(10, 8, 32), limit=limit, seed=seed)
+        assert course.rate(300, 900) > 0.9 * undisturbed
+
+
+@pytest.mark.anyio
+async def test_who_is_told_that_nobody_waits_any_more_lets_the_others_in() -> None:
+    limiter = ConcurrencyLimiter(Limit(start=8))
+    leave = asyncio.Event()
+    running = 0
+
+    async def go() -> None:
+        nonlocal running
+        async with limiter.slot():
+            running += 1
+            await leave.wait()
+
+    async with limiter.slot() as slot:
+        slot.told(0.7)
+        tasks = [asyncio.create_task(go()) for _ in range(10)]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert running == 3
+        slot.told(0.0)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert running == 7
+        leave.set()
+        await asyncio.gather(*tasks)

@@ -49,6 +49,7 @@ class ScriptedMaker:
     def __init__(self) -> None:
         self.asked: list[tuple[ProfileRow, float | None]] = []
         self.answers: dict[str, Callable[[ProfileRow], Made | Awaitable[Made]]] = {}
+        self.online_wait_s = 0.0
 
     async def make(self, row: ProfileRow, *, max_age_s: float | None) -> Made:
         self.asked.append((row, max_age_s))

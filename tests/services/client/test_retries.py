@@ -23,6 +23,8 @@ def unavailable(status: int, retry_after: float | None = None) -> Unavailable:
         (unavailable(503), {"unprocessed", "always"}),
         (unavailable(502), {"always"}),
         (unavailable(504), {"always"}),
+        (Unavailable(502, "model-refused", "no", {"code": "model-refused"}, None), set()),
+        (Unavailable(502, "malformed", "no", {"code": "malformed"}, 5), {"always"}),
         (CUT, {"always"}),
         (MalformedAnswer("what"), set()),
         (InvalidRequest(422, "c", "d", {}, None), set()),

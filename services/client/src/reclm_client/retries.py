@@ -68,13 +68,16 @@ def may_repeat(failure: ReclmClientError, repeat: Repeat) -> bool:
     """Says whether a call that failed so may be sent again.
 
     A connection that was never made, 429 and 503 mean that nothing was done. A cut connection, a
-    timeout, and a gateway's 502 and 504 leave it open.
+    timeout, and a gateway's 502 and 504 leave it open. A problem of the service without a
+    Retry-After will be the same next time.
     """
     if repeat == "never":
         return False
     match failure:
         case ConnectionFailed(sent=False) | Unavailable(status=429 | 503):
             return True
+        case Unavailable(retry_after=None) if failure.problem:
+            return False
         case ConnectionFailed() | Unavailable():
             return repeat == "always"
         case _:

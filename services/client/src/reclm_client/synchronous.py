@@ -27,6 +27,7 @@ from reclm_client.schemas.profile import Kind, Profile, ProfileRequest
 from reclm_client.schemas.score import ActiveScorer, Score, Scorer, ScoreRequest, Scorers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     import pandas as pd
@@ -82,6 +83,7 @@ class ReclmClient:
         retries: What is tried again, and how often.
         chunk_rows: Rows that one request of a batch carries.
         chunks_in_flight: Requests of one batch that are under way at once.
+        on_headers: Called with the headers of every answer but those of batches.
     """
 
     def __init__(
@@ -93,11 +95,13 @@ class ReclmClient:
         retries: Retries | None = None,
         chunk_rows: int = 64,
         chunks_in_flight: int = 4,
+        on_headers: Callable[[Mapping[str, str]], None] | None = None,
     ) -> None:
         self._timeouts = timeouts or Timeouts()
         self._retries = retries or Retries()
         self._chunk_rows = chunk_rows
         self._chunks_in_flight = chunks_in_flight
+        self._on_headers = on_headers
         self._http = httpx.Client(
             base_url=transport.resolve_url(base_url), headers=transport.authorization(api_key)
         )
@@ -323,6 +327,8 @@ class ReclmClient:
                 for data in response.iter_bytes():
                     clock.check()
                     body += data
+        if self._on_headers is not None:
+            self._on_headers(response.headers)
         return Answer(response.status_code, response.headers, bytes(body))
 
     def _batch(self, batch: Batch[R], rows: Iterator[object]) -> Generator[R, None, None]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from services.profiles.stores.memory.catalogue import MemoryCatalogue
 from services.profiles.stores.memory.erasures import MemoryErasures
 from services.profiles.stores.memory.interactions import MemoryInteractions
+from services.profiles.stores.memory.presence import MemoryPresence
 from services.profiles.stores.memory.profiles import MemoryProfiles
 from services.profiles.stores.memory.refreshes import MemoryRefreshes
 from services.profiles.stores.memory.scorers import MemoryScorers
@@ -30,6 +31,7 @@ class MemoryStores:
     refreshes: MemoryRefreshes
     scorers: MemoryScorers
     erasures: MemoryErasures
+    presence: MemoryPresence
     erasure_ttl_s: int
 
     async def erase(self, key: ProfileKey) -> bool:
@@ -78,5 +80,6 @@ def open_memory_stores(
         ),
         scorers=MemoryScorers(),
         erasures=erasures,
+        presence=MemoryPresence(clock=clock),
         erasure_ttl_s=settings.erasure_ttl_s,
     )

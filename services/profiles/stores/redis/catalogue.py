@@ -7,7 +7,8 @@ larger than all before, and from when on it is withdrawn.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from reclm_client.schemas.fields import from_milliseconds, to_milliseconds
 from services.profiles.domain.profile import Item
@@ -118,8 +119,7 @@ class RedisCatalogue:
             return []
         rows = await self._client.call("HMGET", keys.items(tenant), *ids)
         return [
-            None if row is None else _item(id_, json.loads(row))
-            for id_, row in zip(ids, rows, strict=True)
+            None if row is None else _item(id_, row) for id_, row in zip(ids, rows, strict=True)
         ]
 
     async def put_items(self, tenant: str, items: Sequence[Item]) -> None:
@@ -245,9 +245,11 @@ def _row(item: Item) -> bytes:
     return json.dumps(row, ensure_ascii=False).encode()
 
 
-def _item(id_: str, row: list[Any]) -> Item:
-    if len(row) == 3:
-        return Item(id_, *row)
-    title, category, description, hidden, expires = row
+@lru_cache(maxsize=4096)  # the same films are in many histories; a changed item is another row
+def _item(id_: str, row: bytes) -> Item:
+    title, category, description, *rest = json.loads(row)
+    if not rest:
+        return Item(id_, title, category, description)
+    hidden, expires = rest
     expires_at = None if expires is None else from_milliseconds(expires)
     return Item(id_, title, category, description, hidden, expires_at)

@@ -118,3 +118,8 @@ def scorers(tenant: str) -> bytes:
 def probe(tenant: str) -> bytes:
     """String: what is written to see that writes succeed, and which commands may be used."""
     return f"w:{{{tenant}}}".encode()
+
+
+def presence(tenant: str) -> bytes:
+    """String: lives for a minute from when somebody last waited for the model."""
+    return f"y:{{{tenant}}}".encode()

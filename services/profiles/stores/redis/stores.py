@@ -16,6 +16,7 @@ from services.profiles.stores.redis.catalogue import RedisCatalogue
 from services.profiles.stores.redis.client import RedisClient, open_redis_client
 from services.profiles.stores.redis.erasures import RedisErasures
 from services.profiles.stores.redis.interactions import RedisInteractions
+from services.profiles.stores.redis.presence import RedisPresence
 from services.profiles.stores.redis.profiles import RedisProfiles
 from services.profiles.stores.redis.refreshes import RedisRefreshes
 from services.profiles.stores.redis.scorers import RedisScorers
@@ -70,6 +71,7 @@ class RedisStores:
     refreshes: RedisRefreshes
     scorers: RedisScorers
     erasures: RedisErasures
+    presence: RedisPresence
     erasure_ttl_s: int
 
     async def erase(self, key: ProfileKey) -> bool:
@@ -121,5 +123,6 @@ def open_redis_stores(settings: Settings) -> RedisStores:
         ),
         scorers=RedisScorers(client),
         erasures=RedisErasures(client),
+        presence=RedisPresence(client),
         erasure_ttl_s=settings.erasure_ttl_s,
     )

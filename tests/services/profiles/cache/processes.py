@@ -204,6 +204,7 @@ class World:
             refreshes=opened.refreshes,
             scorers=opened.scorers,
             erasures=opened.erasures,
+            presence=opened.presence,
             erasure_ttl_s=opened.erasure_ttl_s,
         )
         self.processes: list[Process] = []
@@ -311,7 +312,7 @@ class Process:
 
     async def joined(self, count: int) -> None:
         """Waits until so many generations are under way or wait for their turn."""
-        tasks = self.service._single_flight._tasks
+        tasks = self.service._demand._single_flight._tasks
         async with asyncio.timeout(10):
             while len(tasks) < count:  # noqa: ASYNC110 - the service has no event for this
                 await asyncio.sleep(0)

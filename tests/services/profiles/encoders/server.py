@@ -19,12 +19,16 @@ class EmbeddingsServer:
 
     Attributes:
         fault: What to do instead of answering well: an HTTP status, a body, or "hang".
+        headers: Additional headers of an answer with an HTTP status for a fault.
+        message: The message of such an answer, instead of the texts.
         authorizations: The Authorization header of each request.
         sizes: The number of texts of each request.
     """
 
     def __init__(self, encoder: Encoder) -> None:
         self.fault: int | str | dict[str, Any] | None = None
+        self.headers: dict[str, str] = {}
+        self.message: str | None = None
         self.authorizations: list[str | None] = []
         self.sizes: list[int] = []
         self._encoder = encoder
@@ -55,7 +59,11 @@ class EmbeddingsServer:
         if self.fault == "hang":
             await asyncio.sleep(60)
         if isinstance(self.fault, int):
-            return JSONResponse({"error": {"message": body["input"]}}, self.fault)
+            said = self.message or f"{body['input'][0]}: cannot read {body['input']}"
+            headers = {name: value.encode() for name, value in self.headers.items()}
+            answer = JSONResponse({"error": {"message": said}}, self.fault)
+            answer.raw_headers += [(name.lower().encode(), raw) for name, raw in headers.items()]
+            return answer
         if self.fault is not None:
             return JSONResponse(self.fault)
         vectors = 3 * await self._encoder.encode(body["input"])

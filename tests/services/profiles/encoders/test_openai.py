@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from services.profiles.encoders.openai import OpenAIEncoder
-from services.profiles.errors import EncoderUnavailable
+from services.profiles.errors import EncoderRefused, EncoderUnavailable
 from tests.services.profiles.encoders.conftest import Run
 from tests.services.profiles.encoders.server import EmbeddingsServer
 
@@ -33,7 +33,8 @@ WIDE = [1.0] + [0.0] * 383
     ("fault", "message"),
     [
         (500, "answered 500"),
-        (401, "answered 401"),
+        (401, "refuses the texts with 401$"),
+        (400, "refuses the texts with 400$"),
         (429, "answered 429"),
         ("hang", "did not answer within"),
         ({"data": "none"}, "without embeddings"),
@@ -123,3 +124,23 @@ def test_the_key_is_sent_and_texts_are_split_into_requests(
     assert np.isfinite(run(encoder.encode(["film"] * 20))).all()
     assert sorted(server.sizes) == [4, 8, 8]
     assert set(server.authorizations) == {"Bearer a key"}
+
+
+@pytest.mark.parametrize(("retry_after", "seconds"), [("7", 7.0), ("86400", 60.0), ("²", 5.0)])
+def test_when_to_come_back_is_bounded(
+    server: EmbeddingsServer, encoder: OpenAIEncoder, run: Run, retry_after: str, seconds: float
+) -> None:
+    server.fault, server.headers = 503, {"Retry-After": retry_after}
+    with pytest.raises(EncoderUnavailable) as raised:
+        run(encoder.encode(["words"]))
+    assert raised.value.retry_after == seconds
+
+
+def test_a_refusal_is_no_reason_to_come_back(
+    server: EmbeddingsServer, encoder: OpenAIEncoder, run: Run
+) -> None:
+    server.fault = 404
+    server.message = "the model `m` does not exist"
+    with pytest.raises(EncoderRefused, match="with 404: the model `m` does not exist") as raised:
+        run(encoder.encode(["words"]))
+    assert raised.value.retry_after is None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 PART = Component("part", "hash")
-INPUT = PromptInput("user", ("Heat (1995)",), None, (), bytes(16))
+INPUT = PromptInput("user", ("Heat (1995)",), None, bytes(16))
 REQUEST = ProfileRequest(key=ProfileKey("default", "user", "u"), history=("1",))
 REPEATING = (
     "User identity: film lover, night owl, city dweller; User interests: dark humour, Night Owl, "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from services.profiles.domain.profile import Message
-from services.profiles.errors import ModelUnavailable, Overloaded
+from services.profiles.errors import ModelRefused, ModelUnavailable, Overloaded
 from services.profiles.generation.grammar import pattern
 from services.profiles.generators.base import Generation, GenerationRequest
 from services.profiles.generators.vllm import VllmGenerator
@@ -89,7 +89,16 @@ async def test_a_server_that_does_not_count_tokens_will_do(
 
 
 @pytest.mark.parametrize(
-    ("retry_after", "seconds"), [("7", 7.0), (None, 1.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 1.0)]
+    ("retry_after", "seconds"),
+    [
+        ("7", 7.0),
+        (None, 1.0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", 1.0),
+        ("86400", 60.0),
+        ("9" * 5_000, 60.0),
+        ("²", 1.0),
+        ("-5", 1.0),
+    ],
 )
 async def test_an_overloaded_server_says_when_to_come_back(
     server: ModelServer, generator: VllmGenerator, retry_after: str | None, seconds: float
@@ -101,14 +110,65 @@ async def test_an_overloaded_server_says_when_to_come_back(
     assert raised.value.retry_after == seconds
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 500, 502, 503, 302])
+@pytest.mark.parametrize("status", [302, 408, 500, 502, 503])
 async def test_any_other_status_means_that_the_model_is_not_there(
     server: ModelServer, generator: VllmGenerator, status: int
 ) -> None:
     server.status, server.body = status, b'{"error": {"message": "the prompt, word for word"}}'
     with pytest.raises(ModelUnavailable, match=str(status)) as raised:
         await generator.generate(REQUEST)
+    assert not isinstance(raised.value, ModelRefused)
+    assert raised.value.retry_after == 5.0
     assert "word for word" not in raised.value.detail
+
+
+NO_TEMPLATE = "a chat template is needed if the tokenizer does not define one"
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 413, 422])
+async def test_a_refusal_is_told_in_the_servers_words_and_is_no_reason_to_come_back(
+    server: ModelServer, generator: VllmGenerator, status: int
+) -> None:
+    server.status, server.body = status, json.dumps({"error": {"message": NO_TEMPLATE}}).encode()
+    with pytest.raises(ModelRefused, match=f"with {status}: {NO_TEMPLATE}") as raised:
+        await generator.generate(REQUEST)
+    assert raised.value.retry_after is None
+
+
+async def test_a_refusal_repeats_nothing_of_the_prompt(
+    server: ModelServer, generator: VllmGenerator
+) -> None:
+    private = "Heat (1995) | Action, Crime"
+    server.status = 400
+    server.body = json.dumps({"message": f"bad input: {private} ... " + "x" * 9_000}).encode()
+    with pytest.raises(ModelRefused) as raised:
+        await generator.generate(replace(REQUEST, messages=[Message("user", f"- {private}\n")]))
+    assert raised.value.detail == "the model server refuses the prompt with 400: bad input: [...]"
+
+
+async def test_a_model_without_a_chat_template_is_not_ready(
+    server: ModelServer, generator: VllmGenerator
+) -> None:
+    server.tokenize = (400, json.dumps({"error": {"message": NO_TEMPLATE}}).encode())
+    with pytest.raises(ModelRefused, match=NO_TEMPLATE):
+        await generator.check()
+    await generator.generate(REQUEST)
+    await generator.check()  # a prompt was answered: that says more
+
+
+async def test_a_server_that_refuses_every_prompt_is_not_ready_until_it_answers_one(
+    server: ModelServer, generator: VllmGenerator
+) -> None:
+    server.status, server.body = 400, b'{"message": "no grammar backend"}'
+    for _ in range(3):
+        await generator.check()
+        with pytest.raises(ModelRefused):
+            await generator.generate(REQUEST)
+    with pytest.raises(ModelRefused, match="no grammar backend"):
+        await generator.check()
+    server.status, server.body = 200, None
+    await generator.generate(REQUEST)
+    await generator.check()
 
 
 @pytest.mark.parametrize(
