@@ -83,6 +83,7 @@ class Stack:
         """When a service of each version ran, by the name of its model."""
         self._windows: dict[int, Window] = {}
         self._bundles = bundles
+        self._stopped = False
 
     @property
     def url(self) -> str:
@@ -106,6 +107,7 @@ class Stack:
 
     def stop(self) -> None:
         """Stops everything, whatever state it is in."""
+        self._stopped = True
         for process in (*(service.process for service in self.services), self.model):
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
@@ -164,8 +166,18 @@ class Stack:
         return sorted(one.pid for one in children if "spawn_main" in " ".join(one.cmdline()))
 
     def await_start(self, before: int) -> None:
-        """Waits until a worker has started since there were so many starts in the log."""
-        eventually(lambda: self.starts() > before, timeout_s=_START_S)
+        """Waits until a worker has started since there were so many starts in the log.
+
+        Raises:
+            RuntimeError: The stack was stopped meanwhile.
+        """
+
+        def started() -> bool:
+            if self._stopped:
+                raise RuntimeError("the stack was stopped before a worker had started again")
+            return self.starts() > before
+
+        eventually(started, timeout_s=_START_S)
 
     def starts(self) -> int:
         """Returns how many workers of the newest service have started so far."""
