@@ -116,8 +116,8 @@ async def test_a_node_must_not_be_taken_for_a_server(cluster: ClusterSet) -> Non
 
 async def test_a_client_that_knows_one_node_finds_the_others(cluster: ClusterSet) -> None:
     owner = cluster.owner(NUMBERS)
-    stranger = next(server for server in cluster.servers[:3] if server is not owner)
-    async with client(f"redis+cluster://127.0.0.1:{stranger.port}") as redis:
+    elsewhere = next(server for server in cluster.servers[:3] if server is not owner)
+    async with client(f"redis+cluster://127.0.0.1:{elsewhere.port}") as redis:
         await redis.call("SET", "found:{default}", "1", "EX", 60)
         assert owner.client().exists("found:{default}")
 
