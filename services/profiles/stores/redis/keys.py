@@ -117,7 +117,7 @@ def scorers(tenant: str) -> bytes:
 
 def probe(tenant: str) -> bytes:
     """String: what is written to see that writes succeed, and which commands may be used."""
-    return f"w:{{{tenant}}}".encode()
+    return f"z:{{{tenant}}}".encode()
 
 
 def presence(tenant: str) -> bytes:
