@@ -188,9 +188,11 @@ def scoring(arena: Arena, process: Process) -> ScoringService:
         registry=SimpleNamespace(current=lambda: scorer),  # type: ignore[arg-type]
         profiles=process.service,
         interactions=arena.stores.interactions,
+        erasures=arena.stores.erasures,
         phrases=Phrases(process.encoder),
         tenant=TENANT,
         max_history=10,
+        anonymous_ttl_s=60,
         threads=1,
         max_waiting=10,
         changes=process.changes,
