@@ -171,7 +171,7 @@ class Nothing:
         content="0" * 32,
         item_rows={},
         user_rows={},
-        manifest=SimpleNamespace(name="nothing", profile_dimension=1),
+        manifest=SimpleNamespace(name="nothing", profile_dimension=1, erasures_as_of=None),
     )
 
     def quick(self, _: Question) -> bool:
