@@ -107,7 +107,7 @@ def item_stamps(tenant: str) -> bytes:
 
 def items_withdrawn(tenant: str) -> bytes:
     """Sorted set: item id -> from when on it is withdrawn, in Unix milliseconds; 0 for always."""
-    return f"w:{{{tenant}}}".encode()
+    return f"d:{{{tenant}}}".encode()
 
 
 def scorers(tenant: str) -> bytes:

@@ -171,7 +171,7 @@ class Nothing:
         content="0" * 32,
         item_rows={},
         user_rows={},
-        manifest=SimpleNamespace(name="nothing", profile_dimension=1),
+        manifest=SimpleNamespace(name="nothing", profile_dimension=1, erasures_as_of=None),
     )
 
     def quick(self, _: Question) -> bool:
@@ -188,9 +188,11 @@ def scoring(arena: Arena, process: Process) -> ScoringService:
         registry=SimpleNamespace(current=lambda: scorer),  # type: ignore[arg-type]
         profiles=process.service,
         interactions=arena.stores.interactions,
+        erasures=arena.stores.erasures,
         phrases=Phrases(process.encoder),
         tenant=TENANT,
         max_history=10,
+        anonymous_ttl_s=60,
         threads=1,
         max_waiting=10,
         changes=process.changes,
