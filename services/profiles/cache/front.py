@@ -26,12 +26,12 @@ class Front:
     """Lets some requests through at a time, in order of arrival.
 
     Args:
-        places: How many; fewer than the store has connections.
+        slots: How many; fewer than the store has connections.
         clock: Seconds.
     """
 
-    def __init__(self, *, places: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._places = asyncio.Semaphore(places)
+    def __init__(self, *, slots: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._slots = asyncio.Semaphore(slots)
         self._waiting = 0
         self._clock = clock
         self._each_s = _FIRST_S
@@ -45,14 +45,14 @@ class Front:
         """Waits for a place."""
         self._waiting += 1
         try:
-            await self._places.acquire()
+            await self._slots.acquire()
         finally:
             self._waiting -= 1
 
     async def __aexit__(self, *exc_info: object) -> None:
         """Gives the place to the next."""
         self._measure()
-        self._places.release()
+        self._slots.release()
 
     def _measure(self) -> None:
         """Measures the time since the last request got through, if others waited all the while."""

@@ -1,6 +1,6 @@
-"""Who may have a prompt at the model, and when: a queue with places, for one process.
+"""Who may have a prompt at the model, and when: a queue with slots, for one process.
 
-Requests that somebody waits for go first. The others, in the background, get as many places as will
+Requests that somebody waits for go first. The others, in the background, get as many slots as will
 be free again in about the time for which nobody has come: few while people come and go, nearly all
 at night. When somebody comes, those of them that run beyond a few are put off and run again later.
 Why: docs/decisions/0023-overload.md.
@@ -100,20 +100,20 @@ class ModelQueue:
     """Places at the model.
 
     Args:
-        places: Most prompts at a time.
-        background_places: Most of them in the background.
+        slots: Most prompts at a time.
+        background_slots: Most of them in the background.
         clock: Seconds.
     """
 
     def __init__(
         self,
         *,
-        places: int,
-        background_places: int,
+        slots: int,
+        background_slots: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._places = places
-        self._background_places = background_places
+        self._slots = slots
+        self._background_slots = background_slots
         self._clock = clock
         self._times = ServiceTime()
         self._online: deque[Ticket] = deque()
@@ -141,14 +141,14 @@ class ModelQueue:
     def full(self) -> bool:
         """Whether somebody who came now would have to wait for a place."""
         ahead = len(self._at_model) + len(self._online) + len(self._coming[False])
-        return ahead >= self._places
+        return ahead >= self._slots
 
     def would_wait(self, ticket: Ticket) -> bool:
         """Returns whether a ticket would have to wait for a place now."""
         if ticket.background:
             running = sum(one.background for one in self._at_model)
             return bool(self._background) or running >= self._share()
-        return bool(self._online) or len(self._at_model) >= self._places
+        return bool(self._online) or len(self._at_model) >= self._slots
 
     @property
     def busy_in_background(self) -> bool:
@@ -184,16 +184,16 @@ class ModelQueue:
         in_background = sum(ticket.background for ticket in self._at_model)
         online = len(self._at_model) - in_background + len(self._online) + len(self._coming[False])
         among = online + min(_KEPT, in_background) + 1
-        alone = self._times.predict(min(among, self._places))
+        alone = self._times.predict(min(among, self._slots))
         if alone is None:
             return None
-        return alone + max(0, among - self._places) * alone / self._places
+        return alone + max(0, among - self._slots) * alone / self._slots
 
     def expected_in_background_s(self) -> float | None:
         """Returns the same for a request in the background."""
         running = sum(ticket.background for ticket in self._at_model)
         share = max(1, self._share(), running)
-        alone = self._times.predict(min(len(self._at_model) + 1, self._places))
+        alone = self._times.predict(min(len(self._at_model) + 1, self._slots))
         if alone is None:
             return None
         before = len(self._background) + len(self._coming[True])
@@ -278,11 +278,11 @@ class ModelQueue:
             raise
 
     def _let_in(self) -> None:
-        while self._online and len(self._at_model) < self._places:
+        while self._online and len(self._at_model) < self._slots:
             self._begin(self._online.popleft())
         running = sum(ticket.background for ticket in self._at_model)
         allowed = self._share()
-        while self._background and running < allowed and len(self._at_model) < self._places:
+        while self._background and running < allowed and len(self._at_model) < self._slots:
             running += 1
             self._begun_at = self._clock()
             self._begin(self._background.popleft())
@@ -312,10 +312,10 @@ class ModelQueue:
         if quiet < _HOT_S:
             return int(self._clock() - self._begun_at > _STARVED_S)
         if quiet == math.inf:
-            return self._background_places
+            return self._background_slots
         most = self._times.most_within(quiet)
         share = quiet if most is None else most
-        return max(_KEPT, int(min(share, self._background_places)))
+        return max(_KEPT, int(min(share, self._background_slots)))
 
     def _make_room(self) -> None:
         """Puts off what runs in the background beyond a few, the youngest first."""

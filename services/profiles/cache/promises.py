@@ -22,7 +22,7 @@ _LONGEST_S = 60.0
 class Promises:
     """Places that are kept for those who were told when to come back, and who come.
 
-    Others are told a later time, so that the places are not gone when their time has come.
+    Others are told a later time, so that the room is not gone when their time has come.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Promises:
         return now <= due + _LATE_S
 
     def outstanding(self, now: float) -> int:
-        """Returns how many places are kept."""
+        """Returns how much room is kept."""
         while self._due:
             key, due = next(iter(self._due.items()))
             if due + _LATE_S >= now:

@@ -96,9 +96,9 @@ class ProfileService:
         self._changes = changes
         self._stale_max_age_s = stale_max_age_s
         self._queue = ModelQueue(
-            places=max_concurrent, background_places=background_share(max_concurrent)
+            slots=max_concurrent, background_slots=background_share(max_concurrent)
         )
-        self._front = Front(places=_READ_TOGETHER)
+        self._front = Front(slots=_READ_TOGETHER)
         self._neighbours = Neighbours(stores.presence, self._queue)
         self._production = Production(
             store=stores.profiles,

@@ -50,7 +50,7 @@ class MemoryProfiles:
         """Returns the epochs of stored values."""
         return [codec.epoch_of(self._value(key)) for key in keys]
 
-    def bury(self, key: ProfileKey, epoch: int, *, ttl_s: int) -> bool:
+    def put_tombstone(self, key: ProfileKey, epoch: int, *, ttl_s: int) -> bool:
         """Puts a tombstone in the place of a profile. Returns whether there was a profile."""
         value = self._value(key)
         epoch = max(epoch, codec.epoch_of(value) + 1)

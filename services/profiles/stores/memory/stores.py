@@ -41,7 +41,7 @@ class MemoryStores:
             self.interactions.drop(key.tenant, key.id)
             self.refreshes.drop(key.tenant, key.id)
             self.erasures.add(key.tenant, key.id, now_ms)
-        return self.profiles.bury(key, now_ms, ttl_s=self.erasure_ttl_s)
+        return self.profiles.put_tombstone(key, now_ms, ttl_s=self.erasure_ttl_s)
 
     async def fault(self) -> str | None:
         """Finds nothing: memory can always be used."""

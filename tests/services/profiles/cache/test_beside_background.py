@@ -62,13 +62,13 @@ class Course:
         loop = asyncio.get_running_loop()
         self._server = Server()
         self._workers = [
-            ModelQueue(places=64, background_places=48, clock=loop.time) for _ in range(2)
+            ModelQueue(slots=64, background_slots=48, clock=loop.time) for _ in range(2)
         ]
         self._limit = Limit(start=_IN_FLIGHT, highest=_IN_FLIGHT)
         self._made = 0
         self._tasks = [
             asyncio.create_task(self._server.run()),
-            asyncio.create_task(self._tell_each_other()),
+            asyncio.create_task(self._exchange()),
         ]
 
     async def people(self, count: int) -> list[float]:
@@ -115,7 +115,7 @@ class Course:
                 continue
             return
 
-    async def _tell_each_other(self) -> None:
+    async def _exchange(self) -> None:
         loop = asyncio.get_running_loop()
         seen = float("-inf")
         while True:

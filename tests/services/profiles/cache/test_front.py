@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_they_get_through_in_order_and_the_time_for_each_is_measured() -> None:
     now = 0.0
-    front = Front(places=2, clock=lambda: now)
+    front = Front(slots=2, clock=lambda: now)
     ends = [asyncio.Event() for _ in range(200)]
     begun: list[int] = []
 
@@ -47,7 +47,7 @@ async def test_they_get_through_in_order_and_the_time_for_each_is_measured() -> 
 
 
 async def test_who_stops_waiting_leaves_nothing_behind() -> None:
-    front = Front(places=1)
+    front = Front(slots=1)
     async with front:
         waiting = [asyncio.create_task(_through(front)) for _ in range(3)]
         await asyncio.sleep(0)

@@ -16,10 +16,10 @@ pytestmark = pytest.mark.anyio
 class Bench:
     """A queue, and generations that end when a test says so."""
 
-    def __init__(self, *, places: int = 8, background_places: int = 6) -> None:
+    def __init__(self, *, slots: int = 8, background_slots: int = 6) -> None:
         self.now = 1_000.0
         self.queue = ModelQueue(
-            places=places, background_places=background_places, clock=lambda: self.now
+            slots=slots, background_slots=background_slots, clock=lambda: self.now
         )
         self.running: list[str] = []
         self.ends: dict[str, asyncio.Event] = {}
@@ -92,8 +92,8 @@ async def ending(bench: Bench):  # type: ignore[no-untyped-def]
         await asyncio.gather(*bench.tasks, return_exceptions=True)
 
 
-async def test_no_more_than_the_places_and_first_come_first_served() -> None:
-    bench = Bench(places=2)
+async def test_no_more_than_the_slots_and_first_come_first_served() -> None:
+    bench = Bench(slots=2)
     async with ending(bench):
         for name in "abcd":
             bench.begin(name)
@@ -107,7 +107,7 @@ async def test_no_more_than_the_places_and_first_come_first_served() -> None:
 
 
 async def test_who_gives_up_waiting_leaves_the_place_to_the_next() -> None:
-    bench = Bench(places=1)
+    bench = Bench(slots=1)
     async with ending(bench):
         bench.begin("a")
         second = bench.begin("b")
@@ -119,7 +119,7 @@ async def test_who_gives_up_waiting_leaves_the_place_to_the_next() -> None:
         assert bench.running == ["c"]
 
 
-async def test_the_background_has_all_its_places_while_nobody_comes(bench: Bench) -> None:
+async def test_the_background_has_all_its_slots_while_nobody_comes(bench: Bench) -> None:
     async with ending(bench):
         for name in "abcdefgh":
             bench.begin(name, background=True)
@@ -198,7 +198,7 @@ async def test_the_background_is_not_forgotten_altogether(bench: Bench) -> None:
 
 
 async def test_who_is_waited_for_no_longer_goes_behind_and_comes_back(bench: Bench) -> None:
-    bench = Bench(places=1)
+    bench = Bench(slots=1)
     async with ending(bench):
         for name in "abc":
             bench.begin(name)

@@ -137,7 +137,7 @@ def test_the_layout_is_as_written_down() -> None:
     assert value[-8:] == VECTOR.tobytes()
 
 
-def test_values_tell_of_the_last_erasure() -> None:
+def test_values_carry_the_last_erasure() -> None:
     tombstone = codec.tombstone(2**41)
     assert codec.epoch_of(tombstone) == 2**41
     assert codec.epoch_of(codec.encode(made(), epoch=2**41)) == 2**41

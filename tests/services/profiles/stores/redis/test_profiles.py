@@ -120,12 +120,12 @@ async def test_erasing_leaves_no_key_of_that_id(
     for kind in ("user", "item"):
         await stores.erase(ProfileKey(tenant, kind, id_))
     await catalogue.delete_item(tenant, id_)
-    buried = [keys.profile(ProfileKey(tenant, kind, id_)) for kind in ("user", "item")]
+    tombstones = [keys.profile(ProfileKey(tenant, kind, id_)) for kind in ("user", "item")]
     # That the item is withdrawn has to be known for as long as a bundle may have it.
     known = [keys.erasures(tenant), keys.item_changes(tenant), keys.items_withdrawn(tenant)]
-    assert sorted(holding(server, id_)) == sorted([*buried, *known])
-    assert {len(value) for value in server.mget(buried)} == {9}, "an epoch, and nothing else"
-    assert all(0 < server.ttl(name) <= stores.erasure_ttl_s for name in buried)
+    assert sorted(holding(server, id_)) == sorted([*tombstones, *known])
+    assert {len(value) for value in server.mget(tombstones)} == {9}, "an epoch, and nothing else"
+    assert all(0 < server.ttl(name) <= stores.erasure_ttl_s for name in tombstones)
 
 
 async def test_without_redis_every_call_says_so_and_no_more(tenant: str) -> None:

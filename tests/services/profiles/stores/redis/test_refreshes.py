@@ -121,8 +121,8 @@ async def test_erasing_leaves_a_user_nowhere(
     with commands_naming(server, tenant) as sent:
         await stores.erase(ProfileKey(tenant, "user", user))
     assert sent == ["EVALSHA"]
-    buried = keys.profile(ProfileKey(tenant, "user", user))
-    assert sorted(holding(server, user)) == sorted([buried, keys.erasures(tenant)])
+    tombstones = keys.profile(ProfileKey(tenant, "user", user))
+    assert sorted(holding(server, user)) == sorted([tombstones, keys.erasures(tenant)])
     ((_, letter),) = server.xrange(keys.refresh_dead(tenant))
     assert letter == {b"user": b"other", b"reason": b"because", b"tries": b"1"}
 
