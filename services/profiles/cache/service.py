@@ -353,6 +353,9 @@ class ProfileService:
             StoreUnavailable,
         ) as error:
             degradable = request.lenient or until is not None
+            if isinstance(error, StoreUnavailable):
+                # The real one could not follow, and the caller is to know of it.
+                degradable = False
             if not request.fallback or (stored is None and not degradable):
                 raise
             status = "degraded" if stored is None else "stale"

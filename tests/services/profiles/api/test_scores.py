@@ -177,7 +177,7 @@ async def test_an_encoder_that_hangs_at_the_deadline_is_told_of(
     model.hanging = True
     monkeypatch.setattr("services.profiles.cache.service._DEGRADED_S", 0.1)
     monkeypatch.setattr(
-        "services.profiles.generation.profile_generator.ProfileGenerator.finish", _hang
+        "services.profiles.generation.profile_generator.ProfileGenerator.degraded", _hang
     )
     body = {"id": "stuck", "history": [HEAT], "deadline_ms": 100}
     async with asyncio.timeout(5):

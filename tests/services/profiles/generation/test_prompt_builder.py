@@ -10,7 +10,12 @@ import pytest
 from services.profiles.domain.profile import PHRASES, Item, Kind, ProfileKey
 from services.profiles.domain.requests import ProfileRequest
 from services.profiles.generation import grammar, prompt_builder
-from services.profiles.generation.prompt_builder import PromptBuilder, PromptInput, degraded_text
+from services.profiles.generation.prompt_builder import (
+    Material,
+    PromptBuilder,
+    PromptInput,
+    degraded_text,
+)
 from services.profiles.generation.prompts.registry import CURRENT
 from services.profiles.generation.token_budget import utf8_length
 from tests.services.profiles.generation.prompts.versions import ProfileV2
@@ -45,7 +50,7 @@ class NoCatalogue:
         return []
 
 
-def build(history: list[Item]) -> PromptInput:
+def collect(history: list[Item]) -> Material:
     builder = PromptBuilder(
         catalogue=NoCatalogue(),  # type: ignore[arg-type]
         tenant="default",
@@ -53,7 +58,7 @@ def build(history: list[Item]) -> PromptInput:
         history_tokens=100,
     )
     key = ProfileKey("default", "user", "ann")
-    return asyncio.run(builder.build(ProfileRequest(key=key, history=tuple(history))))
+    return asyncio.run(builder.collect(ProfileRequest(key=key, history=tuple(history))))
 
 
 def counted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[Any]:
@@ -74,9 +79,12 @@ def test_no_more_of_a_history_is_made_into_lines_than_is_read(
 ) -> None:
     """A thousand long items took 0.8 s, of which three lines were read."""
     lines = counted(monkeypatch, "item_line")
-    found = build([Item("", f"Title {number:03}", "", "d" * 20) for number in range(1000)])
+    found = collect(
+        [Item("", f"Title {number:03}", "", "d" * 20) for number in range(1000)]
+    ).prompt_input
     assert found.lines == (f"Title 998 | {'d' * 20}", f"Title 999 | {'d' * 20}")
-    assert len(lines) == len(found.lines) + 1
+    # The first that does not fit, and the newest to see that there is something to read.
+    assert len(lines) == len(found.lines) + 2
 
 
 def test_of_a_hundred_thousand_categories_the_most_frequent_are_looked_at(
@@ -88,7 +96,7 @@ def test_of_a_hundred_thousand_categories_the_most_frequent_are_looked_at(
         Item("", "T", ",".join(distinct[start : start + 40])) for start in range(0, 10_000, 40)
     ]
     history += [Item("", "T", "Space Opera"), Item("", "T", "Drama, Space Opera")]
-    categories = build(history).categories
+    categories = collect(history).categories
     assert categories[0] == "Space Opera"
     assert len(names) <= 1000
 
@@ -99,4 +107,4 @@ def test_categories_that_are_as_frequent_stay_in_the_order_of_their_appearance()
         Item("", "T", "Crime|Noir"),
         Item("", "T", "Noir;Drama"),
     ]
-    assert build(history).categories == ("Drama", "Crime", "Noir")
+    assert collect(history).categories == ("Drama", "Crime", "Noir")
