@@ -43,6 +43,7 @@ INSIDE: tuple[tuple[str, ...], ...] = (
     ("GETRANGE", "K", "0", "0"),
     ("EXISTS", "K"),
     ("PEXPIRE", "K", "1000"),
+    ("PTTL", "K"),
     ("DEL", "K"),
     ("HSET", "K", "f", "1"),
     ("HSETNX", "K", "f", "1"),
