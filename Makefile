@@ -64,7 +64,8 @@ lint: .venv/.dev ## Check format, style, types and import contracts.
 chaos: prepare ## Cause faults under load for 5 minutes, and check every answer: make chaos HOURS=4 MODEL=scripted
 	@$(BIN)/python -u -m tests.chaos $(if $(HOURS),--hours $(HOURS),--minutes $(or $(MINUTES),5)) \
 		$(if $(MODEL),--model $(MODEL)) $(if $(REDIS),--redis $(REDIS)) $(if $(FSYNC),--fsync $(FSYNC)) \
-		$(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
+		$(if $(SEED),--seed $(SEED)) $(if $(RECOVERY),--recovery-s $(RECOVERY)) \
+		$(if $(FAULTS),--faults $(FAULTS))
 
 bench: prepare ## Run the benchmarks, or one group: make bench ONLY=serving
 	@$(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY))

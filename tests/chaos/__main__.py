@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         faults=tuple(given.faults or ()),
         command=" ".join(["python -m tests.chaos", *arguments]),
         stories=STORIES,
+        recovery_s=given.recovery_s,
     )
     print(f"fault lab: {minutes:g} minutes, model {given.model}, seed {given.seed}")
     with tempfile.TemporaryDirectory(prefix="reclm-chaos-") as folder:
@@ -84,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=("always", "everysec"),
         default="always",
         help="when Redis syncs its append-only file (default: always)",
+    )
+    parser.add_argument(
+        "--recovery-s",
+        type=_length,
+        default=10.0,
+        help="the longest time to recover, in seconds, that is no violation (default: 10)",
     )
     parser.add_argument(
         "--faults", nargs="+", choices=sorted(FAULTS), help="cause these alone", metavar="FAULT"

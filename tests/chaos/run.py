@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from tests.chaos.plan import Planned
     from tests.chaos.stack import Fsync, ModelName, RedisName
 
-RECOVERS_WITHIN_S = 10.0
 _GIVEN_UP_S = 40.0
 _ALONE_AFTER_S = 10.0
 _PROBE_S = 0.5
@@ -51,6 +50,7 @@ class Options:
     Attributes:
         faults: Names; all that this machine can cause to this kind of Redis if empty.
         stories: Where stories of violations go.
+        recovery_s: The longest time to recover that is no violation.
     """
 
     seconds: float
@@ -61,6 +61,7 @@ class Options:
     faults: tuple[str, ...]
     command: str
     stories: Path
+    recovery_s: float = 10.0
 
 
 class Run:
@@ -169,7 +170,8 @@ class Run:
         window.ended = time.monotonic()
         self._recovered.clear()
         self._recovery = self._watch(window.ended)
-        seconds = await self._well(load, _GIVEN_UP_S)
+        limit = self._options.recovery_s
+        seconds = await self._well(load, max(limit, _GIVEN_UP_S))
         self.result.faults.append(
             FaultSeen(
                 fault=planned.fault,
@@ -178,7 +180,7 @@ class Run:
                 recovered_s=seconds,
             )
         )
-        if seconds is None or seconds > RECOVERS_WITHIN_S:
+        if seconds is None or seconds > limit:
             slow = ", ".join(self._recovery.missing()) if seconds is None else f"{seconds:.1f} s"
             self._found([Violation("slow", f"after {planned.fault}: {slow}", None, None)])
         self._progress(self.result.faults[-1])
