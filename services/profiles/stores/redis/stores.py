@@ -6,7 +6,6 @@ other command runs between its steps.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,9 +25,8 @@ if TYPE_CHECKING:
     from services.profiles.settings import Settings
 
 # KEYS: profile, lease; of a user also history, stream, dead letters, under way, due, first, tries,
-# erasures. ARGV: id, group, seconds that the tombstone lives, Unix time in ms. Epochs are of the server's
-# clock, or later, so that each erasure has another. The list has the time of the service, by whose clock
-# events are timed too.
+# erasures. ARGV: id, group, seconds that the tombstone lives. Times are the server's, or later, so that each
+# erasure has another.
 _ERASE = f"""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -42,7 +40,7 @@ local erased = layout == {codec.LAYOUT} and 1 or 0
 redis.call('DEL', KEYS[1], KEYS[2])
 redis.call('SET', KEYS[1], struct.pack('<BI8', {codec.TOMBSTONE}, now), 'EX', ARGV[3])
 if #KEYS == 2 then return erased end
-redis.call('HSET', KEYS[10], ARGV[1], ARGV[4])
+redis.call('HSET', KEYS[10], ARGV[1], string.format('%.0f', now))
 redis.call('DEL', KEYS[3])
 local entry = redis.call('HGET', KEYS[6], ARGV[1])
 if entry and redis.call('EXISTS', KEYS[4]) == 1 then
@@ -88,8 +86,7 @@ class RedisStores:
                 keys.refresh_tries(key.tenant),
                 keys.erasures(key.tenant),
             ]
-        now_ms = time.time_ns() // 1_000_000
-        args = (key.id.encode(), keys.REFRESH_GROUP, self.erasure_ttl_s, now_ms)
+        args = (key.id.encode(), keys.REFRESH_GROUP, self.erasure_ttl_s)
         return bool(await self.client.write(_ERASE, names, *args))
 
     async def fault(self) -> str | None:
