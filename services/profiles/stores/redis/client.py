@@ -7,6 +7,7 @@ the server that the name, the Sentinels or the cluster give now.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import time
@@ -90,6 +91,7 @@ class RedisClient:
 
     async def call(self, *command: bytes | str | int) -> Any:  # noqa: ANN401 - see the class
         """Sends one command and returns its reply."""
+        before = _cancellations()
         try:
             # redis-py does not type this method.
             return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
@@ -98,14 +100,13 @@ class RedisClient:
                 error,
                 lambda: self._redis.execute_command(*command),  # type: ignore[no-untyped-call]
             )
+        finally:
+            _raise_cancellation(before)
 
     async def run(self, script: str, keys: list[bytes], *args: bytes | int) -> Any:  # noqa: ANN401
         """Runs a Lua script, by its hash if the server has it."""
         registered = self._redis.register_script(script)
-        try:
-            return await registered(keys=keys, args=list(args))
-        except (RedisError, OSError) as error:
-            return await self._again(error, lambda: registered(keys=keys, args=list(args)))
+        return await self._sent(lambda: registered(keys=keys, args=list(args)))
 
     async def write(self, script: str, keys: list[bytes], *args: bytes | int) -> Any:  # noqa: ANN401
         """Runs a Lua script whose writes are acknowledged to a caller.
@@ -162,10 +163,13 @@ class RedisClient:
             await self.directory.aclose()
 
     async def _sent(self, send: Callable[[], Awaitable[T]]) -> T:
+        before = _cancellations()
         try:
             return await send()
         except (RedisError, OSError) as error:
             return await self._again(error, send)
+        finally:
+            _raise_cancellation(before)
 
     async def _send(self, commands: Sequence[Command], *, acknowledged: bool) -> list[Any]:
         """Sends commands over one connection in one round trip, and waits for replicas if asked."""
@@ -210,6 +214,22 @@ class RedisClient:
         LOGGER.warning("leaving a Redis server", extra={"data": {"why": code_of(error)}})
         await self._pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]
         await self._pool.disconnect(inuse_connections=False)
+
+
+def _cancellations() -> int:
+    """Returns how often the current task was asked to end."""
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
+
+
+def _raise_cancellation(before: int) -> None:
+    """Raises the cancellation that came since `before`, if redis-py has swallowed it.
+
+    redis-py sends with `asyncio.wait_for`, which before Python 3.12 returns in place of being
+    cancelled when both happen in one turn of the loop. A deadline that is lost so never comes again.
+    """
+    if _cancellations() > before:
+        raise asyncio.CancelledError
 
 
 def open_redis_client(settings: Settings) -> RedisClient:

@@ -93,6 +93,28 @@ async def test_a_getter_that_goes_away_takes_no_other_down(
         await tasks[0]
 
 
+async def test_a_cancellation_is_not_lost_at_any_turn_of_the_loop(
+    redis_client: RedisClient, tenant: str
+) -> None:
+    name = f"c:{{{tenant}}}"
+    script = "return redis.call('GET', KEYS[1])"
+    calls = {
+        "call": lambda: redis_client.call("GET", name),
+        "run": lambda: redis_client.run(script, [name.encode()]),
+        "transaction": lambda: redis_client.transaction(("GET", name)),
+    }
+    for what, call in calls.items():
+        await call()
+        for turns in range(30):
+            task = asyncio.create_task(call())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            if task.cancel():
+                done, _ = await asyncio.wait({task}, timeout=20)
+                assert done, what
+                assert task.cancelled(), (what, turns)
+
+
 async def test_a_profile_and_its_lease_are_all_there_is_and_both_have_a_time_to_live(
     store: RedisProfiles, server: redis.Redis, tenant: str
 ) -> None:
