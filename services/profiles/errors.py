@@ -254,4 +254,4 @@ class WritesFail(StoreUnavailable):
 
 
 class NotReplicated(WritesFail):
-    """The store has a write, but on fewer replicas than is asked for: a failover may undo it."""
+    """Replicas were to confirm a write, and did not: it may be kept, or undone by a failover."""

@@ -90,13 +90,18 @@ class SentinelSet(_Servers):
         return next(server for server in self.servers if server.port == port)
 
     def fail_over(self, *, kill: bool) -> tuple[RedisServer, RedisServer]:
-        """Kills the master or tells the Sentinels to demote it; returns the old and the new one."""
+        """Kills the master or tells the Sentinels to demote it; returns the old and the new one.
+
+        Returns when all Sentinels name the new one.
+        """
         old = self.master()
         if kill:
             old.process.kill()
         else:
             redis.Redis(port=self.ports[0]).sentinel_failover(SERVICE)
         eventually(lambda: self.master() is not old, timeout_s=60)
+        port = self.master().port
+        eventually(lambda: all(int(self._asked(one)["port"]) == port for one in self.ports))
         new = self.master()
         eventually(lambda: new.client().role()[0] == b"master")
         return old, new

@@ -295,7 +295,7 @@ class Production:
         """Stores a value. What else hinders it is logged and counted: callers get their answer.
 
         Raises:
-            NotReplicated: It is stored, but not on as many replicas as the deployment asks for.
+            NotReplicated: The deployment asks for replicas, and they have not confirmed it.
         """
         try:
             outcome = await self._store.commit(

@@ -112,7 +112,8 @@ class RedisClient:
         """Runs a Lua script whose writes are acknowledged to a caller.
 
         Raises:
-            NotReplicated: Fewer replicas have the writes than was asked for. They are not undone.
+            NotReplicated: Replicas are asked for, and it is not known that so many have the writes,
+                for whatever reason. They are not undone.
         """
         if not self._replicas:
             return await self.run(script, keys, *args)
@@ -126,7 +127,12 @@ class RedisClient:
                 (reply,) = await self._send([("EVAL", script, *given)], acknowledged=True)
             return reply
 
-        return await self._sent(send)
+        try:
+            return await self._sent(send)
+        except NotReplicated:
+            raise
+        except StoreUnavailable as error:
+            raise NotReplicated(error.detail) from error
 
     async def transaction(self, *commands: Command) -> list[Any]:
         """Sends commands as one MULTI in one round trip, and returns their replies."""

@@ -8,11 +8,13 @@ docs/decisions/0020-redis.md.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
 from redis.asyncio import BlockingConnectionPool, Redis, Sentinel
 from redis.asyncio.connection import Connection, SSLConnection
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, ClusterDownError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from services.profiles.stores.redis.address import Address, Node
+
+
+_ALL_S = 0.2
+"""How long all Sentinels are waited for; after that, one answer is enough."""
 
 
 class Directory(Protocol):
@@ -50,13 +56,37 @@ class Sentinels:
         self.client = Sentinel(nodes, sentinel_kwargs=dict(options))  # type: ignore[no-untyped-call]
 
     async def find(self) -> Node:
-        """Asks one Sentinel after another, the one that answered last at first.
+        """Asks all Sentinels, and believes the one that knows the latest failover.
+
+        After a failover the others learn of it within seconds. Until then they name the old master,
+        which may have been started again by then, with no data.
 
         Raises:
             MasterNotFoundError: None of those who answer knows a server that is up.
         """
-        host, port = await self.client.discover_master(self.service)
-        return host, port
+        asked = [asyncio.create_task(self._ask(one)) for one in self.client.sentinels]
+        try:
+            done, waiting = await asyncio.wait(asked, timeout=_ALL_S)
+            while waiting and not any(task.result() for task in done):
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in asked:
+                task.cancel()
+        answers = [answer for task in done if (answer := task.result()) is not None]
+        if not answers:
+            raise MasterNotFoundError(f"the Sentinels know no server for {self.service!r}")
+        return max(answers)[1]
+
+    async def _ask(self, sentinel: Redis) -> tuple[int, Node] | None:
+        """Returns the number of the last failover and the server, as one Sentinel knows them."""
+        try:
+            masters: Any = await sentinel.sentinel_masters()
+        except (RedisError, OSError):
+            return None
+        state = masters.get(self.service)
+        if state is None or not self.client.check_master_state(state, self.service):
+            return None
+        return int(state["config-epoch"]), (state["ip"], int(state["port"]))
 
     async def aclose(self) -> None:
         """Closes the connections to the Sentinels."""

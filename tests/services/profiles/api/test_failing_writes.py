@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
@@ -180,3 +181,31 @@ async def test_a_write_that_no_replica_has_is_no_success(
             assert answer.status_code == 503, what
             assert "0 of 1 replicas" in answer.json()["detail"], what
         assert "0 of 1 replicas" in str(await api.until("degraded"))
+
+
+async def test_a_profile_that_could_not_be_stored_is_a_success_only_if_no_replica_was_asked_for(
+    run: Run, model: ModelServer, server: RedisServer, replica: RedisServer
+) -> None:
+    async def full_meanwhile(api: Api) -> httpx.Response:
+        """Asks for a profile, and fills the memory while the model writes it."""
+        model.requests.clear()
+        model.free.clear()
+        task = asyncio.create_task(api.ask("new", HEAT))
+
+        async def writing() -> bool:
+            return bool(model.requests)
+
+        await eventually_async(writing)
+        server.client().config_set("maxmemory", 1)
+        model.free.set()
+        response = await task
+        server.client().config_set("maxmemory", 0)
+        return response
+
+    async with run(server.url) as api:
+        assert (await full_meanwhile(api)).json()["status"] == "generated"
+    assert not server.client().exists(keys.profile(ProfileKey("default", "user", "new")))
+    async with run(server.url, redis_wait_replicas=1, redis_wait_s=0.5) as api:
+        refused = await full_meanwhile(api)
+        assert refused.status_code == 503
+        assert "memory is full" in refused.json()["detail"]

@@ -7,10 +7,12 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
+from redis.asyncio.sentinel import MasterNotFoundError
 
 from services.profiles.errors import NotReplicated, StoreUnavailable
 from services.profiles.stores.redis import requirements
 from services.profiles.stores.redis.client import RedisClient
+from services.profiles.stores.redis.pool import Sentinels
 from tests.support.redis_sets import ClusterSet, SentinelSet
 from tests.support.waiting import eventually_async
 
@@ -167,3 +169,49 @@ async def test_no_write_is_lost_when_a_master_of_the_cluster_dies(cluster: Clust
             await eventually_async(refused, timeout_s=60)
         assert before <= writer.acknowledged
         assert await writer.lost() == set()
+
+
+class _Sentinel:
+    """Answers as a Sentinel that knows one failover, when it is told to."""
+
+    def __init__(self, epoch: int, port: int, *, answers: bool = True, down: bool = False) -> None:
+        self.state = {
+            "ip": "10.0.0.1",
+            "port": port,
+            "config-epoch": epoch,
+            "is_master": True,
+            "is_sdown": down,
+            "is_odown": down,
+            "num-other-sentinels": 2,
+        }
+        self._answers = answers
+
+    async def sentinel_masters(self) -> dict[str, dict[str, object]]:
+        if not self._answers:
+            await asyncio.Event().wait()
+        return {"films": self.state}
+
+
+@pytest.mark.parametrize(
+    ("sentinels", "port"),
+    [
+        ([_Sentinel(1, 1), _Sentinel(2, 2), _Sentinel(1, 1)], 2),
+        ([_Sentinel(1, 1), _Sentinel(2, 2, answers=False)], 1),
+        ([_Sentinel(1, 1, answers=False), _Sentinel(2, 2)], 2),
+        ([_Sentinel(2, 2, down=True), _Sentinel(1, 1)], 1),
+    ],
+)
+async def test_the_sentinel_that_knows_the_latest_failover_is_believed(
+    sentinels: list[_Sentinel], port: int
+) -> None:
+    directory = Sentinels([("127.0.0.1", 1)], service="films", options={})
+    directory.client.sentinels = sentinels
+    async with asyncio.timeout(20):
+        assert await directory.find() == ("10.0.0.1", port)
+
+
+async def test_sentinels_that_know_no_server_are_told() -> None:
+    directory = Sentinels([("127.0.0.1", 1)], service="films", options={})
+    directory.client.sentinels = [_Sentinel(1, 1, down=True)]
+    with pytest.raises(MasterNotFoundError, match="films"):
+        await directory.find()
