@@ -16,11 +16,14 @@ import random
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from services.profiles.domain.profile import PHRASES
 from tests.chaos.subjects import Content
 from tests.chaos.words import read, spell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MODELS = ("scripted-one", "scripted-two")
 """The names of one model: a service of each has a version of its own."""
@@ -40,6 +43,8 @@ class ModelCall:
         about: The trace of the newest item in it.
         begun: On the machine's monotonic clock, in seconds.
         ended: None if the server was killed before.
+        given_up: The caller had gone when the answer was ready: the service puts prompts in the
+            background off for somebody who waits, and asks again.
     """
 
     input: str
@@ -47,6 +52,7 @@ class ModelCall:
     model: str
     begun: float
     ended: float | None
+    given_up: bool = False
 
 
 def profile_text(request: dict[str, Any], began_ns: int) -> str:
@@ -68,13 +74,13 @@ def profile_text(request: dict[str, Any], began_ns: int) -> str:
 def calls_in(log: Path) -> list[ModelCall]:
     """Returns all calls of a log, in order of their beginnings."""
     begun: dict[str, dict[str, Any]] = {}
-    ended: dict[str, float] = {}
+    ended: dict[str, dict[str, Any]] = {}
     if not log.exists():
         return []
     for line in log.read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)
         if "ended" in entry:
-            ended[entry["call"]] = entry["ended"]
+            ended[entry["call"]] = entry
         else:
             begun[entry["call"]] = entry
     calls = [
@@ -83,7 +89,8 @@ def calls_in(log: Path) -> list[ModelCall]:
             Content(*entry["about"]) if len(entry["about"]) == 3 else None,
             entry["model"],
             entry["begun"],
-            ended.get(call),
+            ended[call]["ended"] if call in ended else None,
+            call in ended and ended[call].get("given_up", False),
         )
         for call, entry in begun.items()
     ]
@@ -109,7 +116,7 @@ class Server:
                 first, *lines = head.decode("latin-1").split("\r\n")
                 headers = dict(line.lower().split(": ", 1) for line in lines if ": " in line)
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
-                status, answer = await self._answer(first, body)
+                status, answer = await self._answer(first, body, reader.at_eof)
                 raw = json.dumps(answer).encode()
                 writer.write(
                     f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"
@@ -122,17 +129,19 @@ class Server:
         finally:
             writer.close()
 
-    async def _answer(self, first: str, body: bytes) -> tuple[str, dict[str, Any]]:
+    async def _answer(
+        self, first: str, body: bytes, gone: Callable[[], bool]
+    ) -> tuple[str, dict[str, Any]]:
         if first.startswith("GET "):
             models = [{"id": name, "max_model_len": 16384} for name in MODELS]
             return "200 OK", {"object": "list", "data": models}
         try:
             request = json.loads(body)
-            return "200 OK", await self._complete(request)
+            return "200 OK", await self._complete(request, gone)
         except (ValueError, KeyError, TypeError) as error:
             return "400 Bad Request", {"error": {"message": f"not a request: {error}"}}
 
-    async def _complete(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def _complete(self, request: dict[str, Any], gone: Callable[[], bool]) -> dict[str, Any]:
         began_ns = time.monotonic_ns()
         text = profile_text(request, began_ns)
         digest = hashlib.blake2b(
@@ -147,7 +156,7 @@ class Server:
         low, high = _SPREAD_S
         long = self._random.random() < _LONG_SHARE
         await asyncio.sleep(_LONG_S if long else self._random.uniform(low, high))
-        self._write(call=call, ended=time.monotonic())
+        self._write(call=call, ended=time.monotonic(), given_up=gone())
         answer = {"role": "assistant", "content": text}
         return {
             "object": "chat.completion",

@@ -1,8 +1,8 @@
 """Single-flight, checked from the model's own log: one call for each input, unless there is a reason.
 
 A second call for the same input under the same version has a reason when a fault, an erasure of the
-subject, a newer history of the subject or the failure of a request came between the two. None of
-these is a reason for more.
+subject, a newer history of the subject or the failure of a request came between the two, or when the
+service had given the first one up. None of these is a reason for more.
 """
 
 from __future__ import annotations
@@ -92,6 +92,8 @@ def _explained(
     reasons: Reasons,
     of_life: Mapping[tuple[int, int], Sequence[Content]],
 ) -> bool:
+    if earlier.given_up:
+        return True
     between = earlier.begun, later.begun
     if any(window.touches(*between, after_s=LASTS_S) for window in reasons.windows):
         return True

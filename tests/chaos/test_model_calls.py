@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tests.chaos.history import Call, Window
@@ -51,6 +52,12 @@ def test_two_calls_at_a_time() -> None:
 def test_a_second_call_for_what_was_answered() -> None:
     (violation,) = checked(asked(1, 2), asked(8, 9)).violations
     assert "though it had answered" in violation.what
+
+
+def test_a_prompt_that_was_given_up_is_asked_again() -> None:
+    first = replace(asked(1, 2), given_up=True)
+    assert checked(first, asked(8, 9)).violations == []
+    assert len(checked(first, asked(8, 9), asked(10, 11)).violations) == 1
 
 
 def test_a_fault_is_a_reason_while_it_lasts_and_shortly_after() -> None:
