@@ -115,4 +115,4 @@ async def eventually(probe: Callable[[], Any]) -> Any:
 
 def single_flight(worker: Worker) -> list[asyncio.Task[Any]]:
     """Returns what a worker is writing for requests."""
-    return list(worker.profiles._single_flight._tasks.values())
+    return list(worker.profiles._demand._single_flight._tasks.values())
