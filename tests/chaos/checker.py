@@ -188,6 +188,8 @@ class Checker:
             return [_wrong(call, f"the profile of {seen.kind} {seen.id}, not of {subject.id}")]
         if seen.model not in self._versions:
             return [_wrong(call, f"version {seen.model!r}, which no service of this run has")]
+        if seen.status == "degraded" and not seen.input_hash.strip("0"):
+            return self._of_nothing_read(call, seen)
         content = self._hashes.get(seen.input_hash)
         if content is None:
             return [_wrong(call, f"made from {seen.input_hash}, which nobody sent")]
@@ -204,6 +206,14 @@ class Checker:
         if seen.vector is not None:
             self._owners[seen.vector] = call.subject
         return found
+
+    def _of_nothing_read(self, call: Call, seen: ProfileSeen) -> list[Violation]:
+        """Checks a profile that no model wrote: it is nobody's, and never stored."""
+        if call.operation == "read":
+            return [_wrong(call, "a read gave a degraded profile")]
+        if seen.written_of is not None:
+            return [_wrong(call, f"degraded, but in the model's words about {seen.written_of}")]
+        return []
 
     def _of_status(self, call: Call, seen: ProfileSeen, content: Content) -> list[Violation]:
         if call.operation == "read" and seen.status not in {"cached", "stale"}:

@@ -73,6 +73,23 @@ def test_a_profile_made_from_what_nobody_sent(told: Told, ann: Subject) -> None:
     assert read(told, ann, 1, profile(ann, Content(1, 0, 7), written_at=1)) == ["wrong"]
 
 
+def test_a_degraded_profile_says_nothing_that_a_model_wrote(told: Told, ann: Subject) -> None:
+    content = Content(1, 0, 0)
+    plain: dict[str, Any] = {
+        **profile(ann, content, written_at=1, status="degraded"),
+        "input_hash": "0" * 32,
+    }
+    call = told.begin("profile", ann, 1, content=content)
+    assert names(told.end(call, 2, 200, plain)) == ["wrong"], "the words are the model's"
+    identities = ["interested in Crime", "occasional chooser", "new visitor"]
+    interests = ["Crime", "varied choices", "popular titles"]
+    text = f"User identity: {', '.join(identities)}; User interests: {', '.join(interests)}."
+    plain |= {"identities": identities, "interests": interests, "text": text}
+    call = told.begin("profile", ann, 3, content=content)
+    assert names(told.end(call, 4, 200, plain)) == []
+    assert read(told, ann, 5, plain) == ["wrong"]
+
+
 def test_an_earlier_edition_is_stale_and_not_current(told: Told, ann: Subject) -> None:
     first, second = Content(1, 0, 0), Content(1, 0, 1)
     assert asked(told, ann, first, 1) == []
