@@ -35,6 +35,7 @@ def test_erasures_that_do_nothing(
         return True
 
     monkeypatch.setattr(MemoryStores, "erase", erase)
+    monkeypatch.setattr("tests.chaos.final.WITHIN_S", 1.0)
     assert "erased" in run(tmp_path, encoder_folder).invariants()
 
 
