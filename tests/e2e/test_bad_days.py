@@ -335,7 +335,8 @@ def test_redis_is_killed_and_started_again(stack: Stack) -> None:
     eventually(stack.is_ready)
 
     assert stack.profile("lasting", "pig") == written
-    assert stack.api.get("/items/pig").json() == {"id": "pig", **item}
+    kept = {"id": "pig", "hidden": False, "expires_at": None, **item}
+    assert stack.api.get("/items/pig").json() == kept
 
 
 WORDS = [f"{a}{b} genre" for a in "bcdfghklmn" for b in ("amber", "olive", "scarlet", "teal")]

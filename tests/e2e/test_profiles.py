@@ -40,7 +40,8 @@ def user(api: httpx.Client) -> dict[str, Any]:
     for id_, film in (("path/heat 1", HEAT), ("path:casino", CASINO)):
         put = api.put("/items/" + quote(id_, safe=""), json=film)
         assert put.status_code == 200
-        assert put.json() == {"id": id_, "description": "", **film}
+        kept = {"id": id_, "description": "", "hidden": False, "expires_at": None, **film}
+        assert put.json() == kept
     return ask(api, "user", id="main/user 1", history=["path/heat 1", "path:casino"])
 
 
