@@ -75,13 +75,16 @@ def respond(request: Request, error: errors.ReclmError) -> Response:
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Returns OpenAPI responses for the problems that a call may answer with."""
+    """Returns OpenAPI responses for the problems that a call may answer with.
+
+    Headers and addresses that are too large (431) are refused whatever the call.
+    """
     return {
         status: {
             "description": HTTPStatus(status).phrase,
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
-        for status in sorted(statuses)
+        for status in sorted({*statuses, 431})
     }
 
 
