@@ -44,7 +44,10 @@ def install(names: list[str]) -> None:
     ours = ["-e", str(ROOT / "services" / "client"), "-e", str(ROOT)]
     subprocess.run([*_INSTALL, "--no-build-isolation", *ours], check=True)
     # What was left out of the list by mistake is found here.
-    subprocess.run([*_PIP, "check"], check=True, stdout=subprocess.PIPE)
+    checked = subprocess.run([*_PIP, "check"], stdout=subprocess.PIPE, text=True, check=False)
+    if checked.returncode != 0:
+        sys.stderr.write(checked.stdout)
+        checked.check_returncode()
 
 
 def has_torch_for_cpu() -> bool:

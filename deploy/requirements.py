@@ -112,7 +112,9 @@ def selected(
     while more := {name for name in pins if pins[name].needed_by & wanted} - wanted:
         wanted |= more
     if without_torch:
-        wanted = {name for name in wanted if not _CUDA.fullmatch(name)}
+        kept = {name for name in wanted if not _CUDA.fullmatch(name)}
+        # Others may need such a package too: xgrammar needs triton.
+        wanted = kept | {name for name in wanted - {"torch"} if pins[name].needed_by & kept}
     return "".join(pins[name].text for name in sorted(wanted))
 
 

@@ -242,3 +242,17 @@ def test_what_is_not_what_was_locked_is_not_installed(project: Path, tmp_path: P
         "import importlib.util as u; print(u.find_spec('one'), u.find_spec('torch'))",
     ]
     assert subprocess.check_output(show, text=True).strip() == "None None"
+
+
+def test_without_torch_what_others_need_of_its_packages_stays() -> None:
+    """A fresh environment with torch for the CPU lacked triton, which xgrammar needs."""
+
+    def names(*asked: str) -> set[str]:
+        done = printed("--without-torch", *asked)
+        assert done.returncode == 0, done.stderr
+        return {normalized(name) for name, _ in re.findall(PINNED, done.stdout, re.MULTILINE)}
+
+    dev = names("dev")
+    assert {"xgrammar", "triton"} <= dev
+    assert not {name for name in dev if name == "torch" or name.startswith(("nvidia-", "cuda-"))}
+    assert "triton" not in names("torch")
