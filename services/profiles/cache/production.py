@@ -261,9 +261,11 @@ class Production:
             digest, read = job.request.digest(), job.prompt_input
             return job.stored.rebound(digest, stamp=read.stamp, marks=read.marks), "cached"
         async with contextlib.nullcontext() if placed else self._place(job):
-            profile = await job.ticket.interruptible(
-                self._generator.generate(job.request, job.prompt_input)
+            # What the model has written is not given up any more, also while it is encoded.
+            words = await job.ticket.interruptible(
+                self._generator.write(job.request, job.prompt_input)
             )
+            profile = await self._generator.finish(job.request, job.prompt_input, words)
         return codec.encode(profile, epoch=job.epoch), "generated"
 
     async def _as_of_now(self, job: Job) -> Job:

@@ -82,13 +82,16 @@ class ProfileGenerator:
         self._metrics = metrics
 
     async def generate(self, request: ProfileRequest, prompt_input: PromptInput) -> Profile:
-        """Has the model write a profile.
+        """Has the model write a profile, and finishes it. Raises what `write` and `finish` raise."""
+        return await self.finish(request, prompt_input, await self.write(request, prompt_input))
+
+    async def write(self, request: ProfileRequest, prompt_input: PromptInput) -> ProfileText:
+        """Has the model write a profile's text.
 
         Raises:
             ModelUnavailable, Overloaded: As the generator does.
             InvalidInput: The prompt does not fit into the model's context window.
             MalformedGeneration: No answer was a profile.
-            EncoderUnavailable: As the encoder does.
         """
         messages = await self._messages(prompt_input)
         room = await self._generator.context_window() - count_messages(messages, self._count)
@@ -107,7 +110,7 @@ class ProfileGenerator:
                     "the model's answer is not a profile", extra={"data": {"why": str(error)}}
                 )
             else:
-                return await self.finish(request, prompt_input, words)
+                return words
         raise MalformedGeneration(
             f"the model was asked {ATTEMPTS} times and did not write a profile ({wrong})"
         ) from wrong

@@ -118,8 +118,10 @@ class Encoder:
         self.free = asyncio.Event()
         self.free.set()
         self.broken = False
+        self.asked: asyncio.Queue[Sequence[str]] = asyncio.Queue()
 
     async def encode(self, texts: Sequence[str]) -> Any:
+        self.asked.put_nowait(texts)
         await self.free.wait()
         if self.broken:
             raise EncoderUnavailable("no encoder")

@@ -247,3 +247,18 @@ async def test_another_process_hears_that_somebody_waits(world: World) -> None:
     one.model.free.set()
     assert (await somebody).status == "generated"
     assert {(await task).status for task in waiting} == {"generated"}
+
+
+async def test_what_the_model_has_written_is_not_put_off_while_it_is_encoded(world: World) -> None:
+    process = world.process(max_concurrent=8)
+    process.encoder.free.clear()
+    waiting = [process.ask(request(f"b{n}", background=True)) for n in range(4)]
+    for _ in range(4):
+        await process.model.asked.get()
+        await process.encoder.asked.get()
+    somebody = process.ask(ASKED)
+    await process.model.asked.get()
+    process.encoder.free.set()
+    assert (await somebody).status == "generated"
+    assert {(await task).status for task in waiting} == {"generated"}
+    assert process.model.calls == 5
