@@ -214,6 +214,10 @@ class ModelUnavailable(ReclmError):
     retry_after: float | None = 5.0
 
 
+class ModelTooSlow(ModelUnavailable):
+    """A prompt was not answered in time."""
+
+
 class ModelRefused(ModelUnavailable):
     """The model server refuses the prompt: a later attempt would be refused too."""
 

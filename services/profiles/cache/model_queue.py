@@ -3,7 +3,7 @@
 Requests that somebody waits for go first. The others, in the background, get as many slots as will
 be free again in about the time for which nobody has come: few while people come and go, nearly all
 at night. When somebody comes, those of them that run beyond a few are put off and run again later.
-Why: docs/decisions/0023-overload.md.
+Where prompts are not answered in time, fewer run at a time. Why: docs/decisions/0023-overload.md.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
 from services.profiles.cache.service_time import ServiceTime
+from services.profiles.errors import ModelTooSlow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -37,6 +38,9 @@ it is not forgotten."""
 
 _RECENT = 0.3
 """The weight of the newest online answer in the moving mean of their times."""
+
+_TURNS = 10
+"""Turns of the event loop before a prompt that is put off ends: an answer that is here is read."""
 
 _LOOK_S = 0.1
 """How often it is looked whether the background may have more."""
@@ -90,14 +94,27 @@ class Ticket:
         return answer
 
     def put_off(self) -> None:
-        """Ends what runs, or what would run next."""
+        """Ends what runs, unless its answer has arrived; or what would run next."""
+        if self._put_off:
+            return
         self._put_off = True
         if self._running is not None:
-            self._running.cancel()
+            _cancel_later(self._running, _TURNS)
+
+
+def _cancel_later(task: asyncio.Task[object], turns: int) -> None:
+    if turns:
+        asyncio.get_running_loop().call_soon(_cancel_later, task, turns - 1)
+    else:
+        task.cancel()
 
 
 class ModelQueue:
     """Places at the model.
+
+    When a prompt is not answered in time, the limit falls to half of those that are at the model;
+    each answer raises it again, by one for a limit's worth of answers (additive increase,
+    multiplicative decrease, as in Chiu and Jain 1989).
 
     Args:
         slots: Most prompts at a time.
@@ -112,7 +129,9 @@ class ModelQueue:
         background_slots: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._slots = slots
+        self._most = slots
+        self._limit = float(slots)
+        self._lowered_at = -math.inf
         self._background_slots = background_slots
         self._clock = clock
         self._times = ServiceTime()
@@ -126,6 +145,11 @@ class ModelQueue:
         self._online_s: float | None = None
         self._begun_at = clock()
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def _slots(self) -> int:
+        """Most prompts at a time, for now."""
+        return int(self._limit)
 
     @property
     def at_model(self) -> int:
@@ -210,6 +234,9 @@ class ModelQueue:
         integral = self._integral
         try:
             yield
+        except ModelTooSlow:
+            self._lower(began)
+            raise
         finally:
             self._count()
             now = self._clock()
@@ -217,12 +244,19 @@ class ModelQueue:
             self._at_model.remove(ticket)
             if ticket._answered and now > began:  # noqa: SLF001
                 self._times.observe((self._integral - integral) / (now - began), now - began)
+                self._limit = min(self._most, self._limit + 1 / self._limit)
                 if not ticket.background:
                     before = now - came if self._online_s is None else self._online_s
                     self._online_s = before + _RECENT * (now - came - before)
             if not ticket.background:
                 self.somebody_came()
             self._let_in()
+
+    def _lower(self, began: float) -> None:
+        """Halves the limit, once for all prompts that were under way together."""
+        if began >= self._lowered_at:
+            self._limit = max(1.0, min(self._limit, len(self._at_model)) / 2)
+            self._lowered_at = self._clock()
 
     def demote(self, ticket: Ticket) -> None:
         """Nobody waits for it any more, and it is still wanted: it goes behind."""

@@ -14,7 +14,7 @@ import xgrammar
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from xgrammar.contrib.hf import LogitsProcessor as GrammarProcessor
 
-from services.profiles.errors import ModelUnavailable
+from services.profiles.errors import ModelTooSlow, ModelUnavailable
 from services.profiles.generators.base import Generation, turns
 from services.profiles.generators.vocabulary import lone_spaces
 
@@ -57,7 +57,7 @@ class LocalGenerator:
             async with asyncio.timeout(self._timeout_s):
                 return await future
         except TimeoutError as error:
-            raise ModelUnavailable(
+            raise ModelTooSlow(
                 f"the in-process model did not answer within {self._timeout_s:g} s"
             ) from error
         except (RuntimeError, ValueError) as error:

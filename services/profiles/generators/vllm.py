@@ -10,7 +10,13 @@ from pydantic import BaseModel, ValidationError
 
 from services.profiles import upstream
 from services.profiles.domain.profile import Message
-from services.profiles.errors import ModelRefused, ModelUnavailable, Overloaded, ReclmError
+from services.profiles.errors import (
+    ModelRefused,
+    ModelTooSlow,
+    ModelUnavailable,
+    Overloaded,
+    ReclmError,
+)
 from services.profiles.generators.base import Generation, turns
 
 if TYPE_CHECKING:
@@ -218,8 +224,8 @@ class VllmGenerator:
             # httpx limits each read only; this limits the whole answer.
             async with asyncio.timeout(self._timeout_s):
                 return await self._client.request(method, path, json=body)
-        except (TimeoutError, httpx.TimeoutException) as error:
-            raise ModelUnavailable(
+        except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout) as error:
+            raise ModelTooSlow(
                 f"the model server did not answer within {self._timeout_s:g} s"
             ) from error
         except httpx.HTTPError as error:

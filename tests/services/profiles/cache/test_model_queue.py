@@ -9,6 +9,7 @@ import pytest
 
 from services.profiles.cache.model_queue import ModelQueue, PutOff, Ticket
 from services.profiles.cache.service_time import ServiceTime
+from services.profiles.errors import ModelTooSlow
 
 pytestmark = pytest.mark.anyio
 
@@ -25,6 +26,7 @@ class Bench:
         self.ends: dict[str, asyncio.Event] = {}
         self.tickets: dict[str, Ticket] = {}
         self.put_off: list[str] = []
+        self.too_slow: set[str] = set()
         self.tasks: list[asyncio.Task[None]] = []
 
     def begin(self, name: str, *, background: bool = False) -> asyncio.Task[None]:
@@ -49,6 +51,8 @@ class Bench:
         self.running.append(name)
         try:
             await self.ends[name].wait()
+            if name in self.too_slow:
+                raise ModelTooSlow("no")
         finally:
             self.running.remove(name)
 
@@ -138,6 +142,41 @@ async def test_when_somebody_comes_all_but_one_in_the_background_are_put_off(ben
         assert bench.put_off == ["b", "c", "d"]
         await bench.end("a")
         assert bench.running == ["somebody"], "nothing begins beside somebody who waits"
+
+
+async def test_an_answer_that_has_arrived_is_read_before_a_prompt_is_put_off(bench: Bench) -> None:
+    async with ending(bench):
+        await bench.observe(4.0, background=True)
+        for name in "abc":
+            bench.begin(name, background=True)
+        await settled()
+        bench.ends["c"].set()  # in the same turn of the event loop in which somebody comes
+        bench.begin("online")
+        await settled()
+        assert bench.put_off == ["b"]
+
+
+async def test_fewer_at_a_time_where_prompts_are_not_answered_in_time() -> None:
+    bench = Bench(slots=8)
+    async with ending(bench):
+        names = [f"{n}" for n in range(8)]
+        for name in names:
+            bench.begin(name)
+        await settled()
+        assert len(bench.running) == 8
+        for name in names:
+            bench.too_slow.add(name)
+        await bench.end(*names, after=60.0)
+        outcomes = await asyncio.gather(*bench.tasks, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [ModelTooSlow] * 8
+
+        for name in (later := [f"later {n}" for n in range(40)]):
+            bench.begin(name)
+        await settled()
+        assert bench.running == later[:4]  # halved once, not once for each of them
+        for _ in range(4):
+            await bench.end(*bench.running, after=5.0)
+        assert len(bench.running) > 4
 
 
 async def test_what_was_put_off_runs_again_when_it_is_quiet(bench: Bench) -> None:
