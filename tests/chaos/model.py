@@ -32,6 +32,8 @@ _PADDING = ("old music", "long talks", "dark humour", "slow travel", "good food"
 _SPREAD_S = (0.05, 0.35)
 _LONG_S = 1.5
 _LONG_SHARE = 0.04
+_KEPT_OPEN_S = 1.0
+"""The service keeps a connection open for longer than this after an answer that it has read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ class ModelCall:
         about: The trace of the newest item in it.
         begun: On the machine's monotonic clock, in seconds.
         ended: None if the server was killed before.
-        given_up: The caller had gone when the answer was ready: the service puts prompts in the
-            background off for somebody who waits, and asks again.
+        given_up: The caller had gone when the answer was ready, or did not read it: the service puts
+            prompts in the background off for somebody who waits, and asks again.
     """
 
     input: str
@@ -111,12 +113,15 @@ class Server:
             await server.serve_forever()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answered: str | None = None
+        answered_at = 0.0
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 first, *lines = head.decode("latin-1").split("\r\n")
                 headers = dict(line.lower().split(": ", 1) for line in lines if ": " in line)
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
-                status, answer = await self._answer(first, body, reader.at_eof)
+                status, answer, answered = await self._answer(first, body, reader.at_eof)
+                answered_at = time.monotonic()
                 raw = json.dumps(answer).encode()
                 writer.write(
                     f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"
@@ -125,23 +130,28 @@ class Server:
                 )
                 await writer.drain()
         except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # a caller may go at any time, and proxies damage what they forward
+            # A caller may go at any time, and proxies damage what they forward.
+            if answered is not None and time.monotonic() - answered_at < _KEPT_OPEN_S:
+                self._write(call=answered, ended=answered_at, given_up=True)
         finally:
             writer.close()
 
     async def _answer(
         self, first: str, body: bytes, gone: Callable[[], bool]
-    ) -> tuple[str, dict[str, Any]]:
+    ) -> tuple[str, dict[str, Any], str | None]:
+        """Returns the status, the body, and the call's name in the log; None for what is no call."""
         if first.startswith("GET "):
             models = [{"id": name, "max_model_len": 16384} for name in MODELS]
-            return "200 OK", {"object": "list", "data": models}
+            return "200 OK", {"object": "list", "data": models}, None
         try:
             request = json.loads(body)
-            return "200 OK", await self._complete(request, gone)
+            return "200 OK", *await self._complete(request, gone)
         except (ValueError, KeyError, TypeError) as error:
-            return "400 Bad Request", {"error": {"message": f"not a request: {error}"}}
+            return "400 Bad Request", {"error": {"message": f"not a request: {error}"}}, None
 
-    async def _complete(self, request: dict[str, Any], gone: Callable[[], bool]) -> dict[str, Any]:
+    async def _complete(
+        self, request: dict[str, Any], gone: Callable[[], bool]
+    ) -> tuple[dict[str, Any], str]:
         began_ns = time.monotonic_ns()
         text = profile_text(request, began_ns)
         digest = hashlib.blake2b(
@@ -158,12 +168,13 @@ class Server:
         await asyncio.sleep(_LONG_S if long else self._random.uniform(low, high))
         self._write(call=call, ended=time.monotonic(), given_up=gone())
         answer = {"role": "assistant", "content": text}
-        return {
+        completion = {
             "object": "chat.completion",
             "model": request["model"],
             "choices": [{"index": 0, "message": answer, "finish_reason": "stop"}],
             "usage": {"prompt_tokens": 100, "completion_tokens": 50},
         }
+        return completion, call
 
     def _write(self, **entry: Any) -> None:
         os.write(self._log, json.dumps(entry).encode() + b"\n")

@@ -17,6 +17,7 @@ from tests.chaos.model import MODELS, ModelCall, Server, calls_in, profile_text
 from tests.chaos.subjects import Content, text_of
 from tests.chaos.words import read
 from tests.support.processes import free_port
+from tests.support.waiting import eventually_async
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,3 +71,41 @@ def test_a_call_is_in_the_log_when_it_is_answered(tmp_path: Path) -> None:
     text = answer.json()["choices"][0]["message"]["content"]
     ((began_ns,),) = read(json.dumps(text).split("began", 1)[1].split(";")[0])
     assert began_ns / 1e9 == call.begun
+
+
+@pytest.mark.parametrize("after", ["the request", "the answer"])
+def test_an_answer_that_nobody_has_read_was_given_up(tmp_path: Path, after: str) -> None:
+    log = tmp_path / "calls"
+
+    async def ask() -> None:
+        port = free_port()
+        server = Server(log, seed=1)
+        serving = asyncio.create_task(server.serve(port))
+        body = json.dumps(request("user")).encode()
+        await eventually_async(lambda: _sent(port, body, log, after))
+        await eventually_async(lambda: _given_up(log))
+        serving.cancel()
+
+    asyncio.run(ask())
+
+
+async def _sent(port: int, body: bytes, log: Path, after: str) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    await writer.drain()
+    if after == "the answer":
+        await eventually_async(lambda: _ended(log))
+    writer.close()
+    return True
+
+
+async def _ended(log: Path) -> bool:
+    return any(call.ended for call in calls_in(log))
+
+
+async def _given_up(log: Path) -> bool:
+    return [call.given_up for call in calls_in(log)] == [True]

@@ -17,7 +17,7 @@ from services.backfill.manifest import OutputManifest
 from services.profiles.scoring import bundle as bundles
 from tests.recommenders.data.tiny import dataset
 from tests.services.erasure.folders import words
-from tests.support.bundles import little, seen
+from tests.support.bundles import little, seen, wait_for_scorer
 from tests.support.model_server import MODEL, ModelServer
 from tests.support.servers import RedisServer, Service
 
@@ -90,7 +90,9 @@ def written(service: Service, tmp_path: Path) -> Path:
     made.arrays |= {"user_vectors": np.concatenate([vectors, vectors]), **seen([[0], [0]])}
     folder = bundles_of(service)
     made.write(folder, "little")
-    httpx.post(f"{service.url}/admin/scorers/little/activate", timeout=30).raise_for_status()
+    with ReclmClient(service.url) as client:
+        client.activate_scorer("little")
+        wait_for_scorer(client)
     return tmp_path
 
 

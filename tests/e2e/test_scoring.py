@@ -8,6 +8,7 @@ import pytest
 
 from reclm_client import Event, Item, ReclmClient, Unavailable
 from tests.e2e.conftest import command
+from tests.support.bundles import wait_for_scorer
 from tests.support.servers import Service
 from tests.support.waiting import eventually
 
@@ -71,7 +72,7 @@ def test_a_new_user_gets_items_with_reasons_and_more_clicks_change_them(
         (bundle,) = client.scorers()
         assert bundle.refused is None
         client.activate_scorer(bundle.name)
-        eventually(lambda: all(_answers(client) for _ in range(8)))
+        wait_for_scorer(client)
 
         clicks = [film.id for film in films[:2]]
         client.add_interactions([Event("ann", id_) for id_ in clicks])
@@ -85,15 +86,6 @@ def test_a_new_user_gets_items_with_reasons_and_more_clicks_change_them(
         second = client.score("ann", k=10)
         assert_sound(second, bundle.name, clicks + later)
         assert [item.item_id for item in second.items] != [item.item_id for item in first.items]
-
-
-def _answers(client: ReclmClient) -> bool:
-    """Says whether the worker that this request reached has loaded the scorer."""
-    try:
-        client.score(k=1)
-    except Unavailable:
-        return False
-    return True
 
 
 def assert_sound(score: Score, scorer: str, clicks: list[str]) -> None:

@@ -13,10 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from onnx import TensorProto, helper, numpy_helper
 
+from reclm_client import Unavailable
+from tests.support.waiting import eventually
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from reclm_client import ReclmClient
 
 ENCODER = {"name": "letters", "hash": "abc"}
 
@@ -202,3 +207,16 @@ def tower(
     )
     opsets = [helper.make_opsetid("", 17)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=9)
+
+
+def wait_for_scorer(client: ReclmClient) -> None:
+    """Returns when every worker of a service answers with the active scorer: each follows by itself."""
+    eventually(lambda: all(_answers(client) for _ in range(8)))
+
+
+def _answers(client: ReclmClient) -> bool:
+    try:
+        client.score(k=1)
+    except Unavailable:
+        return False
+    return True

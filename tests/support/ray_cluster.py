@@ -27,6 +27,10 @@ _NOTICE = {
 }
 """Declares a lost node dead within seconds; by default it gets tasks for 15 s more."""
 
+_ATTEMPTS = 4
+_SLOW = "The current node timed out during startup"
+"""What Ray says when a node is not up within 30 s; on a busy machine its many imports take longer."""
+
 
 class RayCluster:
     """A head without CPUs, and workers with one CPU each. A node's name is in its `RAY_NODE`.
@@ -88,9 +92,16 @@ class RayCluster:
         command = [str(ray), "start", "--block", "--node-ip-address=127.0.0.1", "--num-gpus=0"]
         command += [f"--object-store-memory={_OBJECT_STORE_BYTES}", *arguments]
         log = self._folder / f"{name}.log"
-        node = ServerProcess(command, log=log, env={**self.env, "RAY_NODE": name})
-        self._nodes[name] = node
-        node.start(lambda: "Ray runtime started" in log.read_text(), timeout_s=60)
+        for attempt in range(_ATTEMPTS):
+            node = ServerProcess(command, log=log, env={**self.env, "RAY_NODE": name})
+            try:
+                node.start(lambda: "Ray runtime started" in log.read_text(), timeout_s=300)
+            except RuntimeError:
+                if _SLOW not in log.read_text() or attempt == _ATTEMPTS - 1:
+                    raise
+            else:
+                self._nodes[name] = node
+                return
 
 
 @contextlib.contextmanager
