@@ -5,6 +5,8 @@ SHELL := /bin/bash
 	bench chaos lock sbom pin-images clean
 
 export RECLM_HOME ?= $(CURDIR)/.reclm
+# Modules are compiled when they are first read. Not kept, they would be compiled by every process.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && \
 	command -v "$$p" && break; done)

@@ -1,8 +1,10 @@
-"""Writes the files of hashes: `make lock`, after a change of pyproject.toml, constraints.txt or deploy/vllm.
+"""Writes the files of hashes: `make lock`, after a change of pyproject.toml, constraints.txt, deploy/vllm or deploy/*.in.
 
 - requirements.lock: every package of .venv and of the images, at the version in constraints.txt.
 - deploy/vllm/requirements-*.txt: those of vLLM's environments, from the lists deploy/vllm/*.in.
 - deploy/torch-cpu.txt: torch's builds for the CPU, which are on an index of PyTorch's own.
+- deploy/sbom.txt: what writes the list of parts, from deploy/sbom.in. It has an environment of its own:
+  with it come packages that make `import jsonschema`, and so `import ray`, seconds slower.
 
 Each has the SHA-256 of every file that the index has of a version, and so fits every Python and
 machine. uv asks the index for the hashes; nothing is downloaded or installed.
@@ -113,6 +115,9 @@ def main() -> int:
         made = {_LOCK: project_lock(), _TORCH: torch}
         for path in sorted((ROOT / "deploy" / "vllm").glob("requirements-*.in")):
             made[path.with_suffix(".txt")] = vllm_list(path, torch)
+        for path in (ROOT / "deploy").glob("*.in"):
+            lines = path.read_text(encoding="utf-8").splitlines()
+            made[path.with_suffix(".txt")] = _HEADER + compiled(lines, "--no-annotate")
     except LockError as error:
         sys.stderr.write(f"error: nothing was written: {error}\n")
         return 1

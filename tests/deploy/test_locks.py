@@ -18,7 +18,8 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 LISTS = [f"deploy/vllm/requirements-{kind}" for kind in ("cpu", "cuda")]
-HASHED = ["requirements.lock", "deploy/torch-cpu.txt", *(f"{name}.txt" for name in LISTS)]
+HASHED = ["requirements.lock", "deploy/torch-cpu.txt", "deploy/sbom.txt"]
+HASHED += [f"{name}.txt" for name in LISTS]
 PINNED = r"^([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)"
 
 
@@ -59,6 +60,7 @@ def test_the_locks_have_the_versions_that_were_tested() -> None:
     assert pins("requirements.lock") == pins("constraints.txt")
     for name in LISTS:
         assert pins(f"{name}.txt") == pins(f"{name}.in")
+    assert pins("deploy/sbom.in").items() <= pins("deploy/sbom.txt").items()
     torch = f"{pins('constraints.txt')['torch']}+cpu"
     assert pins("deploy/torch-cpu.txt") == {"torch": torch}
     block = (ROOT / "deploy" / "torch-cpu.txt").read_text().partition("\n")[2]
