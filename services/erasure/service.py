@@ -95,8 +95,12 @@ class ServiceEraser:
             ErasureError: The service cannot be reached, or refuses.
         """
         try:
-            active = [one.name for one in self._client.scorers() if one.active]
-            again = [name for name in active if name in bundles]
+            # One that was rewritten has another content now, and conflicts with what is active.
+            again = [
+                one.name
+                for one in self._client.scorers()
+                if one.name in bundles and (one.active or one.conflict)
+            ]
             for name in again:
                 self._client.activate_scorer(name)
         except ReclmClientError as error:
