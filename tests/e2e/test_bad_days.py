@@ -34,11 +34,11 @@ pytestmark = [pytest.mark.stack, pytest.mark.model]
 
 LIMITS = {
     "RECLM_REDIS_TIMEOUT_S": "0.5",
-    "RECLM_MODEL_TIMEOUT_S": "6",
-    "RECLM_GENERATION_TIMEOUT_S": "20",
+    "RECLM_MODEL_TIMEOUT_S": "15",
+    "RECLM_GENERATION_TIMEOUT_S": "45",
     "RECLM_LEASE_S": "1",
 }
-WITHIN_S = 30
+WITHIN_S = 60
 """A little more than the longest limit above: no answer may take longer."""
 
 GONE: list[Mood] = ["refuse", "hang", "cut", "garbage"]
@@ -68,7 +68,7 @@ class Stack:
 
     def generated(self, id_: str, *history: dict[str, str] | str) -> dict[str, Any]:
         """Asks until there is a profile: a failure of a moment ago may be reported once more."""
-        eventually(lambda: self.ask(id_, *history).is_success, timeout_s=60)
+        eventually(lambda: self.ask(id_, *history).is_success, timeout_s=240)
         return self.profile(id_, *history)
 
     def readiness(self) -> tuple[int, str, str, str, str]:

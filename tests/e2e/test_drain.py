@@ -76,7 +76,7 @@ def test_what_is_under_way_is_finished_and_what_is_new_is_refused(
         model.set("pass")
         profiles = [future.result() for future in asking]
 
-    assert service.process.wait(timeout_s=30) == 0
+    assert service.process.wait(timeout_s=120) == 0
     for number, profile in enumerate(profiles):
         assert_well_formed(profile)
         assert profile["id"] == f"drained {service.workers} {number}"
@@ -87,4 +87,4 @@ def test_an_idle_connection_does_not_hold_it_up(service: Service) -> None:
     with httpx.Client(base_url=service.url) as idle:
         assert idle.get("/healthz").status_code == 200
         service.process.signal(signal.SIGTERM)
-        assert service.process.wait(timeout_s=30) == 0
+        assert service.process.wait(timeout_s=120) == 0

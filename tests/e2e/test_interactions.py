@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.stack
 
-QUIET = {"RECLM_REFRESH_QUIET_S": "0.3", "RECLM_LEASE_S": "1"}
+QUIET = {"RECLM_REFRESH_QUIET_S": "0.3"}
 
 
 @pytest.fixture
@@ -36,8 +36,9 @@ def start(
     started: list[Service] = []
     tenant = secrets.token_hex(6)
 
-    def start(model: ModelServer, workers: int = 1) -> Service:
+    def start(model: ModelServer, workers: int = 1, *, lease_s: int = 60) -> Service:
         env = {"RECLM_TENANT": tenant, "RECLM_MODEL": MODEL, "RECLM_VLLM_URL": model.url}
+        env["RECLM_LEASE_S"] = str(lease_s)
         service = Service(tmp_path, workers=workers, env={**service_env, **QUIET, **env})
         service.start()
         started.append(service)
@@ -140,13 +141,13 @@ def test_a_service_that_is_killed_leaves_its_refreshes_to_another(
 ) -> None:
     with ModelServer() as hanging, ModelServer() as model:
         hanging.hanging = True
-        dying = start(hanging)
+        dying = start(hanging, lease_s=1)
         with ReclmClient(dying.url) as client:
             client.put_item(Item("7", "Heat (1995)"))
             client.add_interactions([Event("ann", "7"), Event("bob", "7")])
             eventually(lambda: len(hanging.requests) == 2)
         dying.process.kill()
-        living = start(model)
+        living = start(model, lease_s=1)
         with ReclmClient(living.url) as client:
             for user in ("ann", "bob"):
                 eventually(lambda user=user: stored(client, user))

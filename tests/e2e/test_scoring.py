@@ -82,7 +82,7 @@ def test_a_new_user_gets_items_with_reasons_and_more_clicks_change_them(
         before = client.get_profile("user", "ann").text
         later = [film.id for film in films[30:36]]
         client.add_interactions([Event("ann", id_) for id_ in later])
-        eventually(lambda: client.get_profile("user", "ann").text != before, timeout_s=60)
+        eventually(lambda: client.get_profile("user", "ann").text != before, timeout_s=240)
         second = client.score("ann", k=10)
         assert_sound(second, bundle.name, clicks + later)
         assert [item.item_id for item in second.items] != [item.item_id for item in first.items]

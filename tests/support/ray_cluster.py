@@ -47,6 +47,8 @@ class RayCluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
+            # By default workers have 15, and hardly run at all beside other tests.
+            "RAY_worker_niceness": "0",
         }
         self._folder = folder
         self._nodes: dict[str, ServerProcess] = {}
@@ -64,7 +66,10 @@ class RayCluster:
     def start(self, workers: int) -> None:
         port = self.address.rpartition(":")[2]
         head = ["--head", f"--port={port}", f"--temp-dir={self._folder}", "--num-cpus=0"]
-        head += ["--include-dashboard=false", f"--system-config={json.dumps(_NOTICE)}"]
+        # Without a monitor, which is one more process that imports all of Ray.
+        head += ["--include-dashboard=false", "--no-monitor"]
+        head += [f"--ray-client-server-port={free_port()}"]
+        head += [f"--system-config={json.dumps(_NOTICE)}"]
         self._start("head", head)
         for _ in range(workers):
             self.add_worker()

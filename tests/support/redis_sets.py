@@ -99,7 +99,7 @@ class SentinelSet(_Servers):
             old.process.kill()
         else:
             redis.Redis(port=self.ports[0]).sentinel_failover(SERVICE)
-        eventually(lambda: self.master() is not old, timeout_s=60)
+        eventually(lambda: self.master() is not old, timeout_s=240)
         port = self.master().port
         eventually(lambda: all(int(self._asked(one)["port"]) == port for one in self.ports))
         new = self.master()
@@ -193,7 +193,7 @@ class ClusterSet(_Servers):
         old = self.owner(key)
         old.process.signal(signal.SIGKILL)
         old.process.wait(20)
-        eventually(lambda: self.owner(key) is not old, timeout_s=60)
+        eventually(lambda: self.owner(key) is not old, timeout_s=240)
         return old, self.owner(key)
 
     def _knows(self, server: RedisServer) -> int:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def eventually(probe: Callable[[], T], *, timeout_s: float = 20) -> T:
+def eventually(probe: Callable[[], T], *, timeout_s: float = 120) -> T:
     """Returns the first truthy result of `probe`; fails after a timeout.
 
     The timeout is far above the expected time; it only ends a test that hangs.
@@ -27,7 +27,7 @@ def eventually(probe: Callable[[], T], *, timeout_s: float = 20) -> T:
         time.sleep(0.03)
 
 
-async def eventually_async(probe: Callable[[], Awaitable[T]], *, timeout_s: float = 20) -> T:
+async def eventually_async(probe: Callable[[], Awaitable[T]], *, timeout_s: float = 120) -> T:
     """Returns the first truthy result of `probe`; the asynchronous form of `eventually`."""
     async with asyncio.timeout(timeout_s):
         while True:

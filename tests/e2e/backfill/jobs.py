@@ -56,7 +56,7 @@ class Stack:
             left = [metric(url, f"vllm:num_requests_{state}") for state in ("running", "waiting")]
             return left == [0, 0] and self.calls() == before
 
-        eventually(settled, timeout_s=120)
+        eventually(settled, timeout_s=240)
         return self.calls()
 
     def forget(self, ids: list[str], kind: Any = "user") -> None:

@@ -35,16 +35,16 @@ def test_redis_and_the_model_go_and_come_back_in_the_middle(
     out = tmp_path / "out"
     with begun(stack, out, *few.arguments(), *engine) as process:
         calls = stack.calls()
-        eventually(lambda: stack.calls() > calls + 3, timeout_s=60)
+        eventually(lambda: stack.calls() > calls + 3, timeout_s=240)
         stack.redis.process.kill()
         time.sleep(2)
         stack.redis.start()
         calls = stack.calls()
-        eventually(lambda: stack.calls() > calls + 3, timeout_s=60)
+        eventually(lambda: stack.calls() > calls + 3, timeout_s=240)
         stack.model.set("refuse")
         time.sleep(5)
         stack.model.set("pass")
-        stdout, _ = process.communicate(timeout=200)
+        stdout, _ = process.communicate(timeout=400)
 
     assert process.returncode == 0
     summary = json.loads(stdout)
@@ -66,9 +66,9 @@ def test_sigterm_ends_it_in_order_and_the_next_run_goes_on(
     # Few at a time, so that some are left.
     with begun(stack, out, *few.arguments(), *engine, "--concurrency", "4") as process:
         calls = stack.calls()
-        eventually(lambda: stack.calls() > calls + 10, timeout_s=60)
+        eventually(lambda: stack.calls() > calls + 10, timeout_s=240)
         process.send_signal(signal.SIGTERM)
-        stdout, _ = process.communicate(timeout=60)
+        stdout, _ = process.communicate(timeout=240)
     assert process.returncode == 128 + signal.SIGTERM
     stopped = json.loads(stdout)
     assert stopped["status"] == "stopped"
@@ -128,7 +128,7 @@ def test_a_second_job_in_the_folder_is_refused(stack: Stack, few: Few, tmp_path:
     out = tmp_path / "out"
     few.write(choices([f"{few.ids[0]} {number}" for number in range(40)]), ITEMS)
     with begun(stack, out, *few.arguments()):
-        eventually((out / "manifest.json").exists, timeout_s=30)
+        eventually((out / "manifest.json").exists, timeout_s=120)
         second = subprocess.run(
             [*command(out, *few.arguments()), "--url", stack.service.url],
             capture_output=True,

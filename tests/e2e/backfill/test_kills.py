@@ -90,7 +90,7 @@ def test_a_cluster_that_loses_a_node_writes_each_row_once(
     arguments = ["--interactions", filled.interactions, "--items", films, *over(cluster)]
     with begun(stack, out, *arguments) as process:
         calls = stack.calls()
-        eventually(lambda: stack.calls() > calls + 20, timeout_s=120)
+        eventually(lambda: stack.calls() > calls + 20, timeout_s=240)
         cluster.kill_worker()
         stdout, _ = process.communicate(timeout=400)
     cluster.add_worker()

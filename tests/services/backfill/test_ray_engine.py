@@ -61,7 +61,7 @@ class Driver:
     def results(self) -> list[dict[str, Any]]:
         """What it printed, at its end."""
         try:
-            output, _ = self.process.communicate(timeout=120)
+            output, _ = self.process.communicate(timeout=400)
         finally:
             self.process.kill()
         assert output, self.errors.read_text()
@@ -73,7 +73,7 @@ def test_partitions_of_a_lost_node_run_again_on_another(
 ) -> None:
     driver = Driver(tmp_path / "out", "--address", cluster.address, "--hang", "0", env=cluster.env)
 
-    eventually(lambda: driver.started(0) and len(driver.done()) >= 2, timeout_s=60)
+    eventually(lambda: driver.started(0) and len(driver.done()) >= 2, timeout_s=240)
     lost = cluster.kill_worker(driver.started(0)[0][0])
     results = driver.results()
     cluster.add_worker()
@@ -134,7 +134,7 @@ def test_a_cluster_of_its_own_ends_with_the_run(tmp_path: Path) -> None:
     workers = {process for partition in range(6) for _, process in driver.started(partition)}
     assert workers
     # Ray does not wait for them: they end when they see that their node has.
-    eventually(lambda: not any(map(runs, workers)), timeout_s=60)
+    eventually(lambda: not any(map(runs, workers)), timeout_s=240)
 
 
 def test_says_that_there_is_no_cluster() -> None:

@@ -55,7 +55,7 @@ class Writer:
         async def more() -> bool:
             return len(self.acknowledged) > before + 20
 
-        await eventually_async(more, timeout_s=90)
+        await eventually_async(more, timeout_s=240)
 
     async def lost(self) -> set[bytes]:
         return self.acknowledged - set(await self._redis.call("SMEMBERS", NUMBERS))
@@ -166,7 +166,7 @@ async def test_no_write_is_lost_when_a_master_of_the_cluster_dies(cluster: Clust
                     return False
                 return False
 
-            await eventually_async(refused, timeout_s=60)
+            await eventually_async(refused, timeout_s=240)
         assert before <= writer.acknowledged
         assert await writer.lost() == set()
 
