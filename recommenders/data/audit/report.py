@@ -53,8 +53,7 @@ class Audit:
         """Why results on this dataset cannot be trusted; empty for a sound one."""
         return (
             *(
-                f"{alignment.of} is not aligned: items of one user resemble each other "
-                f"{alignment.lift:.2f} times as much as by chance, p = {alignment.p:.3f}"
+                f"{alignment.of} is not aligned: {alignment.why}"
                 for alignment in self.alignment
                 if alignment.verdict == "not aligned"
             ),
@@ -126,6 +125,11 @@ def _alignment(audit: Audit) -> Iterator[tuple[str, str]]:
         test = f"({means}), z = {found.z:.1f}, p = {found.p:.3f}"
         yield name, f"{found.verdict}: {found.lift:.2f} times as alike as by chance {test}"
         yield "", f"  {found.pairs:,} pairs of {found.items:,} items, {found.users:,} users"
+        if found.shifts:
+            best = f"best {found.best_shifted:.4f} by {found.best_shift:+d} rows"
+            yield "", f"  {found.shifts} shifts: mean {found.shifted:.4f}, {best}"
+        else:
+            yield "", "  shifts by 1 to 50 rows leave the texts nearly the same and say nothing"
     yield "Alignment", audit.alignment_verdict
 
 
