@@ -34,7 +34,7 @@ each, ten thousand pairs, and the texts within 50 rows of the sampled items.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy import sparse
@@ -43,7 +43,7 @@ from recommenders.data.audit.counts import has_text, is_empty
 from recommenders.data.audit.resemblance import cosines, label_vectors, word_vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
