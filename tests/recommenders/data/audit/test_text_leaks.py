@@ -39,7 +39,7 @@ def fair(seed: int = 1) -> list[str]:
     return [" ".join(rng.choice(WORDS, rng.integers(3, 12))) for _ in range(ITEMS)]
 
 
-def tested(split: Split, scenario: str) -> np.ndarray:
+def later_counts(split: Split, scenario: str) -> np.ndarray:
     part = split.scenarios[scenario].test
     return np.bincount(part.relevant.indices, minlength=ITEMS)
 
@@ -48,8 +48,7 @@ def total(data: Dataset) -> np.ndarray:
     return np.bincount([int(item[1:]) for item in data.interactions["item_id"].to_pylist()])
 
 
-def find(data: Dataset, split: Split, texts: list[str]) -> dict[str, TextLeak]:
-    del data
+def find(split: Split, texts: list[str]) -> dict[str, TextLeak]:
     return {leak.by: leak for leak in find_text_leaks(split, texts, [""] * ITEMS)}
 
 
@@ -59,7 +58,7 @@ COLD, WARM = {"kind": "cold-items", "share": 0.6}, {"kind": "leave-last-out", "t
 @pytest.mark.parametrize("plan", [COLD, WARM], ids=["cold", "warm"])
 def test_texts_that_know_nothing_pass(plan: dict[str, object]) -> None:
     data = popular(drift=True)
-    found = find(data, parse(plan).divide(data), fair())
+    found = find(parse(plan).divide(data), fair())
     assert set(found) == {"words", "fields", "vocabulary"}
     assert not any(leak.leaks for leak in found.values())
     assert [leak.reasons() for leak in found.values()] == [[], [], []]
@@ -69,7 +68,7 @@ def test_tags_of_those_who_choose_an_item_are_found() -> None:
     data, rng = popular(), np.random.default_rng(2)
     # As in CiteULike: the more people save it, the more tags it has.
     tags = [", ".join(rng.choice(WORDS, min(1 + count // 4, 30))) for count in total(data)]
-    found = find(data, parse(COLD).divide(data), tags)
+    found = find(parse(COLD).divide(data), tags)
     leak = found["fields"]
     assert leak.leaks
     assert leak.correlation > 0.8
@@ -86,8 +85,8 @@ def test_tags_of_those_who_choose_an_item_are_found() -> None:
 def test_short_texts_of_popular_items_are_found_too() -> None:
     data = popular()
     counts = total(data)
-    texts = [" ".join(["word"] * int(1 + 40 * (counts < count).mean())) for count in -counts]
-    leak = find(data, parse(COLD).divide(data), texts)["words"]
+    texts = [" ".join(["word"] * int(1 + 40 * (counts > count).mean())) for count in counts]
+    leak = find(parse(COLD).divide(data), texts)["words"]
     assert leak.leaks
     assert leak.correlation < -0.5
     assert leak.recall is not None
@@ -101,7 +100,7 @@ def test_words_that_tell_success_are_found_for_cold_items() -> None:
     told = ["a bestseller", "well received", "hardly noticed"]
     level = np.searchsorted(-np.quantile(counts, [0.67, 0.33]), -counts)
     texts = [f"{text} {told[kind]}" for text, kind in zip(fair(), level, strict=True)]
-    found = find(data, parse(COLD).divide(data), texts)
+    found = find(parse(COLD).divide(data), texts)
     assert found["vocabulary"].leaks
     assert not found["fields"].leaks
     assert "the vocabulary of an item's text" in found["vocabulary"].reasons()[0]
@@ -112,7 +111,7 @@ def test_of_known_items_what_training_tells_is_no_leak() -> None:
     split = parse(WARM).divide(data)
     train = np.bincount(split.train.indices, minlength=ITEMS)
     texts = [" ".join(["word"] * int(1 + count)) for count in train]
-    leak = find(data, split, texts)["words"]
+    leak = find(split, texts)["words"]
     assert abs(leak.correlation) < 0.3
     assert not leak.leaks
 
@@ -120,9 +119,9 @@ def test_of_known_items_what_training_tells_is_no_leak() -> None:
 def test_of_known_items_texts_that_know_the_test_are_found() -> None:
     data = popular(drift=True)
     split = parse(WARM).divide(data)
-    later = tested(split, "warm")
+    later = later_counts(split, "warm")
     longer = [f"{text}{' more' * int(count)}" for text, count in zip(fair(), later, strict=True)]
-    found = find(data, split, longer)
+    found = find(split, longer)
     assert found["words"].leaks
     assert found["words"].recall is None
     assert "in warm/test, beyond their popularity in training" in found["words"].reasons()[0]
@@ -131,13 +130,13 @@ def test_of_known_items_texts_that_know_the_test_are_found() -> None:
         f"{text} {'rising trending' if count > rising else 'fading forgotten'}"
         for text, count in zip(fair(), later, strict=True)
     ]
-    assert find(data, split, told)["vocabulary"].leaks
+    assert find(split, told)["vocabulary"].leaks
 
 
 def test_categories_may_explain_popularity() -> None:
     data = popular(drift=True)
     split = parse(WARM).divide(data)
-    late = tested(split, "warm") > np.median(tested(split, "warm"))
+    late = later_counts(split, "warm") > np.median(later_counts(split, "warm"))
     categories = ["new" if new else "old" for new in late]
     texts = ["one two three four" if new else "one" for new in late]
     (words, *_) = find_text_leaks(split, texts, categories)
