@@ -34,7 +34,7 @@ each, ten thousand pairs, and the texts within 50 rows of the sampled items.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from scipy import sparse
@@ -153,8 +153,12 @@ def category_alignment(dataset: Dataset, indexed: Indexed, sampling: Sampling) -
     sample = _Sample(indexed, eligible, sampling)
     if why := sample.lacks("a category"):
         return Alignment(of="category", verdict="untested", why=why)
-    column = dataset.items["category"]
-    return sample.test("category", lambda rows: label_vectors(column.take(rows).to_pylist()))
+
+    def vectors(rows: NDArray[np.int64]) -> sparse.csr_array:
+        categories: list[Any] = dataset.items["category"].take(rows).to_pylist()
+        return label_vectors(categories)
+
+    return sample.test("category", vectors)
 
 
 def texts_of(dataset: Dataset, rows: NDArray[np.int64] | None = None) -> list[str]:

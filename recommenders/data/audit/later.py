@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -95,9 +95,10 @@ def find_later(
         dataset: The dataset.
         indexed: The same by rows.
     """
-    columns = (dataset.items[name].to_pylist() for name in ("title", "description"))
-    own = [f"{title} {description}" for title, description in zip(*columns, strict=True)]
-    released = [_released(title) for title in dataset.items["title"].to_pylist()]
+    titles: list[Any] = dataset.items["title"].to_pylist()
+    described: list[Any] = dataset.items["description"].to_pylist()
+    own = [f"{title} {text}" for title, text in zip(titles, described, strict=True)]
+    released = [_released(title) for title in titles]
     cut = _cut(split, indexed, released)
     names = indexed.user_ids if of == "users" else indexed.item_ids
     rows = {name: row for row, name in enumerate(names)}

@@ -70,11 +70,10 @@ class Audit:
                 if alignment.verdict == "not aligned"
             ),
             *self.times.reasons((self.split or "").partition("(")[0]),
-            *(
-                reason
-                for found in (*self.leaks, *self.power, *self.text_leaks, *self.later)
-                for reason in found.reasons()
-            ),
+            *(reason for part in self.leaks for reason in part.reasons()),
+            *(reason for part in self.power for reason in part.reasons()),
+            *(reason for leak in self.text_leaks for reason in leak.reasons()),
+            *(reason for found in self.later for reason in found.reasons()),
             *(self.profiles.reasons() if self.profiles else ()),
         )
 

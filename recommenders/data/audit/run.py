@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recommenders.data.audit.alignment import (
     Sampling,
@@ -86,7 +86,7 @@ def run_audit(
         return judged
     items = read_profiles(item_profiles)
     told = [items.get(name, "") for name in indexed.item_ids]
-    categories = dataset.items["category"].to_pylist()
+    categories: list[Any] = dataset.items["category"].to_pylist()
     known = find_text_leaks(split, told, categories, of="item profiles", seed=sampling.seed)
     return replace(
         judged,
@@ -100,7 +100,7 @@ def _with_split(
 ) -> Audit:
     """Returns the audit with what was found of a split."""
     texts = texts_of(dataset)
-    categories = dataset.items["category"].to_pylist()
+    categories: list[Any] = dataset.items["category"].to_pylist()
     return replace(
         audit,
         split=split.name,

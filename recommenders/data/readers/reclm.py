@@ -188,7 +188,8 @@ def read_profile_vectors(folder: Path, of: Literal["items", "users"]) -> NDArray
         )
     if len(vectors) != len(numbers):
         raise DatasetError(f"{path} has {len(vectors):,} rows for {len(numbers):,} {of}")
-    return vectors.astype(np.float32)
+    found: NDArray[np.float32] = vectors.astype(np.float32)
+    return found
 
 
 def _users(folder: Path) -> list[int]:
