@@ -54,7 +54,7 @@ class LaterKnowledge:
         later: Number of profiles that name a year after the cut.
         awards: Number of profiles of cold items that name an award or a success, and of others that
             do so in one sentence with a year after the cut.
-        examples: Ids of at most five of these.
+        examples: Ids of at most three of the first, and of three of the second.
     """
 
     of: Literal["users", "items"]
@@ -64,19 +64,25 @@ class LaterKnowledge:
     cold: int
     later: int
     awards: int
-    examples: tuple[str, ...]
+    examples: tuple[tuple[str, ...], tuple[str, ...]]
 
     def reasons(self) -> list[str]:
         """Returns why the profiles are not sound."""
         least = max(_MANY, _SHARE * self.profiles)
-        shown = f" (such as {', '.join(self.examples)})"
-        what = {
-            f"{self.later:,} of {self.profiles:,} profiles of {self.of} name years after "
-            f"{'the cut or the year of a cold item' if self.cut is None else self.cut}": self.later,
-            f"{self.awards:,} of {self.profiles:,} profiles of {self.of} name awards or successes "
-            "that came after the cut": self.awards,
-        }
-        return [reason + shown for reason, count in what.items() if count >= least]
+        whose = f"of {self.profiles:,} profiles of {self.of}"
+        years, awards = (", ".join(names) for names in self.examples)
+        found = []
+        if self.later >= least:
+            cut = (
+                "the year of a new item" if self.cut is None else f"{self.cut} or a new item's own"
+            )
+            found.append(f"{self.later:,} {whose} name years after {cut} (such as {years})")
+        if self.awards >= least:
+            found.append(
+                f"{self.awards:,} {whose} name awards or successes that came after the cut "
+                f"(such as {awards})"
+            )
+        return found
 
 
 def find_later(
@@ -123,7 +129,7 @@ def find_later(
         cold=sum(rows[name] in cold for name in known),
         later=len(later),
         awards=len(awards),
-        examples=tuple(dict.fromkeys((*later, *awards)))[:5],
+        examples=(tuple(later[:3]), tuple(awards[:3])),
     )
 
 

@@ -16,9 +16,12 @@ clustering, Journal of Business & Economic Statistics 29, 2011): V = V_users + V
 With d_ui the difference that item i adds to NDCG@20 of user u, m users, M the mean of their sums,
 r_u the number of relevant items of u, and e_ui = d_ui - M / r_u: V_users = sum_u (sum_i e_ui)^2 /
 m^2, V_items = sum_i (sum_u e_ui)^2 / m^2, V_pairs = sum_ui e_ui^2 / m^2. The first and the third
-fall with the number of users, their difference V_items - V_pairs does not. Two models that are more
-alike than these differ less and are told apart sooner, so the figure is an upper bound for them.
-Chance in training and in the division of the data comes on top.
+fall with the number of users, their difference V_items - V_pairs does not.
+
+Both are given: by users alone, as a paired t-test over users has it, which holds for these very
+items; and by users and items, which holds for other items like them. Two models that are more alike
+than these two differ less and are told apart sooner, so both are upper bounds for them. Chance in
+training and in the division of the data comes on top.
 """
 
 from __future__ import annotations
@@ -60,7 +63,9 @@ class PartPower:
         users: Number of users who are evaluated.
         items: Number of distinct relevant items.
         ranked: Number of items that are ranked.
-        error: Standard error of the mean difference in NDCG@20 of the two untrained models.
+        error: Standard error of the mean difference in NDCG@20 of the two untrained models, by users
+            and items.
+        error_by_users: The same by users alone.
     """
 
     scenario: str
@@ -69,11 +74,17 @@ class PartPower:
     items: int
     ranked: int
     error: float
+    error_by_users: float
 
     @property
     def detectable(self) -> float:
-        """The smallest difference in NDCG@20 that is found with a power of 0.8."""
+        """The smallest difference in NDCG@20 that is found with a power of 0.8, for items like these."""
         return FACTOR * self.error
+
+    @property
+    def detectable_by_users(self) -> float:
+        """The same for these very items."""
+        return FACTOR * self.error_by_users
 
     def reasons(self) -> list[str]:
         """Returns why the part is too small for any statement."""
@@ -99,29 +110,33 @@ def find_power(split: Split, texts: Sequence[str], *, seed: int = 0) -> tuple[Pa
     vectors = word_vectors(texts)
     popularity = np.bincount(split.train.indices, minlength=split.train.shape[1])
     lot = np.random.default_rng(seed).random((2, len(popularity))).astype(np.float32)
-    return tuple(
-        PartPower(
-            scenario=scenario,
-            part=name,
-            users=len(part.users),
-            items=len(np.unique(part.relevant.indices)),
-            ranked=part.relevant.shape[1] if part.candidates is None else len(part.candidates),
-            error=_error(part, vectors, popularity + lot[0] / 2, lot[1]),
+    found = []
+    for scenario, name, part in split.parts():
+        error, by_users = _errors(part, vectors, popularity + lot[0] / 2, lot[1])
+        found.append(
+            PartPower(
+                scenario=scenario,
+                part=name,
+                users=len(part.users),
+                items=len(np.unique(part.relevant.indices)),
+                ranked=part.relevant.shape[1] if part.candidates is None else len(part.candidates),
+                error=error,
+                error_by_users=by_users,
+            )
         )
-        for scenario, name, part in split.parts()
-    )
+    return tuple(found)
 
 
-def _error(
+def _errors(
     part: Part,
     vectors: sparse.csr_array,
     popularity: NDArray[np.float32],
     lot: NDArray[np.float32],
-) -> float:
+) -> tuple[float, float]:
     sample = part.for_few(_SAMPLE)
     users = sample.users
     if len(users) < 2:
-        return float("inf")
+        return float("inf"), float("inf")
     items = np.arange(vectors.shape[0]) if part.candidates is None else part.candidates
     ranked, relevant = sample.known[:, items], sample.relevant[:, items].tocsr()
     tastes, texts = sparse.csr_array(sample.known[users] @ vectors), vectors[items].T.tocsc()
@@ -137,7 +152,7 @@ def _error(
             contributions(similar, known, relevant[block])
             - contributions(popular, known, relevant[block])
         )
-    return standard_error(sparse.vstack(gains).tocsr(), sample.relevant[users][:, items], part)
+    return standard_errors(sparse.vstack(gains).tocsr(), sample.relevant[users][:, items], part)
 
 
 def contributions(
@@ -163,8 +178,10 @@ def contributions(
     return sparse.csr_array((values, (rows, top[rows, places])), shape=relevant.shape)
 
 
-def standard_error(gains: sparse.csr_array, relevant: sparse.csr_array, part: Part) -> float:
-    """Returns the standard error of the mean of the rows' sums, clustered by users and items.
+def standard_errors(
+    gains: sparse.csr_array, relevant: sparse.csr_array, part: Part
+) -> tuple[float, float]:
+    """Returns the standard errors of the mean of the rows' sums, by users and items, and by users.
 
     Args:
         gains: What each pair adds to its user's difference, a sample of users x items.
@@ -179,4 +196,5 @@ def standard_error(gains: sparse.csr_array, relevant: sparse.csr_array, part: Pa
     by_user = float((np.asarray(rest.sum(axis=1)) ** 2).sum()) / size**2
     by_item = float((np.asarray(rest.sum(axis=0)) ** 2).sum()) / size**2
     by_pair = float((rest.data**2).sum()) / size**2
-    return float(np.sqrt(by_user * size / len(part.users) + max(by_item - by_pair, 0.0)))
+    by_user *= size / len(part.users)
+    return float(np.sqrt(by_user + max(by_item - by_pair, 0.0))), float(np.sqrt(by_user))

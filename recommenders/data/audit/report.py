@@ -95,7 +95,13 @@ class Audit:
             for found in self.alignment
         ]
         document["power"] = [
-            {**asdict(part), "error": _finite(part.error), "detectable": _finite(part.detectable)}
+            {
+                **asdict(part),
+                "error": _finite(part.error),
+                "error_by_users": _finite(part.error_by_users),
+                "detectable": _finite(part.detectable),
+                "detectable_by_users": _finite(part.detectable_by_users),
+            }
             for part in self.power
         ]
         return json.dumps(document, indent=2, ensure_ascii=False)
@@ -194,8 +200,9 @@ def _leaks(audit: Audit) -> Iterator[tuple[str, str]]:
 def _power(audit: Audit) -> Iterator[tuple[str, str]]:
     for row, part in enumerate(audit.power):
         size = f"{part.users:,} users, {part.items:,} of {part.ranked:,} items"
-        least = f"differences from {part.detectable:.4f} of ndcg@20"
-        yield "" if row else "Can show", f"{part.scenario}/{part.part}: {size}, {least}"
+        least = f"{part.detectable_by_users:.4f} on these items, {part.detectable:.4f} on others"
+        yield "" if row else "Can show", f"{part.scenario}/{part.part}: {size}"
+        yield "", f"  differences in ndcg@20 from {least}"
 
 
 def _text_leaks(audit: Audit) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from recommenders.data.audit.power import (
     PartPower,
     contributions,
     find_power,
-    standard_error,
+    standard_errors,
 )
 from recommenders.data.split import Part
 from recommenders.data.splits import parse
@@ -49,7 +49,8 @@ def test_the_error_is_that_of_the_mean_where_users_share_no_item() -> None:
     gains = sparse.csr_array((values, (rows, rows)), shape=(200, 200))
     relevant = sparse.csr_array((np.ones(200), (rows, rows)), shape=(200, 200))
     part = Part(known=sparse.csr_array((200, 200)), relevant=relevant)
-    assert standard_error(gains, relevant, part) == pytest.approx(values.std() / np.sqrt(200))
+    wanted = pytest.approx(values.std() / np.sqrt(200))
+    assert standard_errors(gains, relevant, part) == (wanted, wanted)
 
 
 def test_items_that_all_users_share_are_a_source_of_chance_of_their_own() -> None:
@@ -60,8 +61,9 @@ def test_items_that_all_users_share_are_a_source_of_chance_of_their_own() -> Non
     part = Part(known=sparse.csr_array((1_000, 2)), relevant=relevant)
     by_user_alone = 0.5 / np.sqrt(1_000)
     # sum over the two items of (500 x 0.5)^2 / 1000^2 = 0.125
-    assert standard_error(gains, relevant, part) == pytest.approx(np.sqrt(0.125), rel=0.01)
-    assert standard_error(gains, relevant, part) > 20 * by_user_alone
+    both, by_users = standard_errors(gains, relevant, part)
+    assert both == pytest.approx(np.sqrt(0.125), rel=0.01)
+    assert by_users == pytest.approx(by_user_alone)
 
 
 def test_each_part_says_what_it_asks_about_and_what_it_could_show() -> None:
@@ -73,6 +75,7 @@ def test_each_part_says_what_it_asks_about_and_what_it_could_show() -> None:
     assert cold.users == len(test.users) > 50
     assert (cold.items, cold.ranked) == (len(np.unique(test.relevant.indices)), 30)
     assert 0.01 < cold.detectable == FACTOR * cold.error < 0.5
+    assert 0.01 < cold.detectable_by_users < cold.detectable
     assert cold.reasons() == []
     assert set(found) == {
         "cold-items/test",
@@ -92,7 +95,9 @@ def test_more_users_show_smaller_differences() -> None:
 
 
 def test_eight_users_show_nothing() -> None:
-    part = PartPower(scenario="warm", part="test", users=8, items=11, ranked=90, error=0.1)
+    part = PartPower(
+        scenario="warm", part="test", users=8, items=11, ranked=90, error=0.1, error_by_users=0.1
+    )
     assert part.reasons() == [
         "warm/test asks about 8 users; below 50 nothing can be said",
         "warm/test asks about 11 items; below 20 nothing can be said",
