@@ -140,6 +140,9 @@ def _add_audit(actions: Actions) -> None:
     audit.add_argument(
         "--profiles", type=Path, metavar="FILE", help="profiles of users, as JSON lines"
     )
+    audit.add_argument(
+        "--item-profiles", type=Path, metavar="FILE", help="profiles of items, as JSON lines"
+    )
     audit.add_argument("--json", action="store_true", help="print JSON")
     audit.set_defaults(run=datasets.audit)
 

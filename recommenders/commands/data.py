@@ -111,6 +111,7 @@ def audit(args: argparse.Namespace) -> str:
         args.folder,
         split=None if args.split is None else read_plan(args.split),
         profiles=args.profiles,
+        item_profiles=args.item_profiles,
     )
     text = found.to_json() if args.json else described(found)
     if found.verdict != "sound":

@@ -12,6 +12,7 @@ from recommenders.cli import NOT_SOUND, main
 from recommenders.data.profiles import write_profiles
 from recommenders.features import service
 from recommenders.features.snapshot import Snapshot
+from tests.recommenders.data.audit.towns import make
 from tests.recommenders.data.tiny import dataset
 
 if TYPE_CHECKING:
@@ -32,10 +33,11 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_an_audit_that_finds_nothing_exits_with_0(
-    data: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["data", "audit", str(data), "--split", "leave-last-out"]) == 0
-    assert "sound" in capsys.readouterr().out
+    make(faithful=True).write(tmp_path / "towns")
+    assert main(["data", "audit", str(tmp_path / "towns"), "--split", "random"]) == 0
+    assert "Verdict:        sound" in capsys.readouterr().out
     assert main(["data", "audit", str(data), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["verdict"] == "sound"
 
@@ -47,7 +49,19 @@ def test_an_audit_that_finds_something_exits_with_3(
     leaking = dataset([*CHOICES, ("u0", "a", 99)], parts=[*parts, "warm/test"])
     leaking.write(tmp_path / "leaking")
     assert main(["data", "audit", str(tmp_path / "leaking")]) == NOT_SOUND
-    assert "not sound" in capsys.readouterr().out
+    assert "1 of 7 interactions of warm/test are in training histories" in capsys.readouterr().out
+
+
+def test_an_audit_reads_profiles_of_items(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(faithful=True).write(tmp_path / "towns")
+    ranks = {f"i{item:03}": "bestseller " * (1 + item % 9) for item in range(150)}
+    write_profiles(tmp_path / "items.jsonl", ranks)
+    options = ["--split", "cold-items,share=0.4", "--item-profiles", str(tmp_path / "items.jsonl")]
+    assert main(["data", "audit", str(tmp_path / "towns"), *options]) == NOT_SOUND
+    shown = capsys.readouterr().out
+    assert "60 of 150 profiles of items name awards or successes that came after the cut" in shown
 
 
 @pytest.mark.parametrize(

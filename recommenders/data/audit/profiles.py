@@ -89,7 +89,7 @@ def find_profile_leaks(
     users: list[int] = []
     items: list[str] = []
     profiles = new_users = with_history = 0
-    for name, text, history in _read(path):
+    for name, text, history in read_users(path):
         profiles += 1
         row = rows.get(name)
         if row is None:
@@ -134,7 +134,12 @@ def _plain(text: str) -> str:
     return " ".join(_TOKEN.findall(text.casefold()))
 
 
-def _read(path: Path) -> Iterator[tuple[str, str, list[str] | None]]:
+def read_users(path: Path) -> Iterator[tuple[str, str, list[str] | None]]:
+    """Yields id, text and history of each profile of a user; the history is None if there is none.
+
+    Raises:
+        DatasetError: A line cannot be read; the message names it.
+    """
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
             where = f"{path}, line {number}"

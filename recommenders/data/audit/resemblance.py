@@ -13,12 +13,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_WORD = re.compile(r"\w\w+")
+_WORD = re.compile(r"\b[^\W\d]\w+")
+_MOST = 100  # words of a text that are read, so that the work is bounded
 
 
 def words(text: str) -> list[str]:
-    """Returns the words of a text in lower case, without those of one character."""
-    return _WORD.findall(text.casefold())
+    """Returns the first 100 words of a text in lower case, without years and other numbers.
+
+    A word has at least two characters and does not begin with a digit, so that 1995, 1990s and 2nd
+    are no words: see `alignment`.
+    """
+    return _WORD.findall(text.casefold())[:_MOST]
 
 
 def labels(category: str) -> list[str]:

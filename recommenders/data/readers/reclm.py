@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -52,6 +52,10 @@ _TEST, _TEST_MAP = "tstMat_zero_.pkl", "item_id_map_test.pkl"
 _ZERO, _ZERO_MAP = "tstMat_zero_shot.pkl", "item_id_map_zero.pkl"
 _CHOICES = "user_item_dict_test.pkl"
 _TEACHER = "gpt_output_dict_item_side_filter.pkl"
+_VECTORS = {
+    "items": "item_profile/item_profile_embeddings.npy",
+    "users": "user_profile/user_profile_embeddings.npy",
+}
 _RELEASE = (
     *(_INFO, _TRAIN, _TRAIN_MAP, _TEST, _TEST_MAP, _ZERO, _ZERO_MAP, _CHOICES),
     "user_item_dict_train.pkl",
@@ -60,15 +64,14 @@ _RELEASE = (
     "self_instruction_dict_item.pkl",
     _TEACHER,
     "item_original_features.npy",
-    "item_profile/item_profile_embeddings.npy",
-    "user_profile/user_profile_embeddings.npy",
+    *_VECTORS.values(),
 )
 
 
 def read_reclm_mind(folder: Path, *, notice: Notice = warnings.warn) -> Dataset:
     """Reads the release's MIND: see the module for what its parts are.
 
-    Times and ratings were not released: all timestamps are 0, and all weights 1.
+    The files have neither times nor ratings: all timestamps are 0, and all weights 1.
 
     Args:
         folder: The release, or `data/mind` in it.
@@ -147,6 +150,59 @@ def read_teacher_profiles(folder: Path) -> dict[str, str]:
     return profiles
 
 
+def read_profile_vectors(folder: Path, of: Literal["items", "users"]) -> NDArray[np.float32]:
+    """Reads the vectors of the paper's own profiles, which the release has among its larger files.
+
+    The release does not say what a row is of. Its matrices have a row for each user, and its items
+    are numbered from 0; the vectors are taken to be in this order, and only their number is checked.
+
+    Args:
+        folder: The release's `data/mind` or `data/netflix`.
+        of: Whose vectors.
+
+    Returns:
+        Items or users x dimensions, float32; row n is of item or user n.
+
+    Raises:
+        DatasetError: The file is missing, is no matrix of finite numbers, or has another number of
+            rows than there are items or users.
+    """
+    path = folder / _VECTORS[of]
+    if not path.is_file():
+        packed = ", ".join(str(file) for file in sorted(folder.glob("**/*.zip")))
+        also = f"; unpack {packed} first" if packed else ""
+        raise DatasetError(
+            f"{path} is missing: it is one of the release's larger files, "
+            f"github.com/HKUDS/RecLM{also}"
+        )
+    try:
+        vectors = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} is no array of numbers: {error}") from error
+    numbers = sorted(_load(folder, _INFO)) if of == "items" else _users(folder)
+    if numbers != list(range(len(numbers))):
+        raise DatasetError(f"{path}: the {of} are not numbered from 0, so no row can be named")
+    if vectors.ndim != 2 or vectors.dtype.kind != "f" or not np.isfinite(vectors).all():
+        raise DatasetError(
+            f"{path} has {vectors.dtype} of shape {vectors.shape}, not finite vectors"
+        )
+    if len(vectors) != len(numbers):
+        raise DatasetError(f"{path} has {len(vectors):,} rows for {len(numbers):,} {of}")
+    found: NDArray[np.float32] = vectors.astype(np.float32)
+    return found
+
+
+def _users(folder: Path) -> list[int]:
+    """Returns the users' numbers: the rows of a matrix, or the keys of the choices."""
+    if (folder / _TRAIN).is_file():
+        matrix = load_pickle(folder / _TRAIN)
+        if not isinstance(matrix, sparse.coo_array):
+            raise DatasetError(f"{folder / _TRAIN} is not a matrix")
+        return list(range(matrix.shape[0]))
+    _require(folder, (_CHOICES,))
+    return sorted(_load(folder, _CHOICES))
+
+
 def _published(info: DatasetInfo, place: Path, items: Mapping[int, Any]) -> Dataset:
     """Reads training and test out of the matrices."""
     _require(place, (_TRAIN, _TRAIN_MAP))
@@ -202,7 +258,10 @@ def _place(folder: Path, name: str, notice: Notice) -> Path:
     missing = [file for file in _RELEASE if not (place / file).is_file()]
     _require(place, (_INFO,))
     if missing:
-        notice(f"{place} lacks these files of the release: {', '.join(missing)}")
+        notice(
+            f"{place} lacks these files of the release: {', '.join(missing)}; "
+            "github.com/HKUDS/RecLM has them, the largest behind links"
+        )
     return place
 
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 class TimeSplit(Plan):
     """Training before one moment, validation up to a second one, test after it.
 
+    Pairs of one moment are in one part: those of a cut are in the later one, also where the cut was
+    made by shares. So no training pair is as late as a validation pair, or this as a test pair.
+
     Scenarios, each only if both of its parts have relevant items: warm; cold-items, the items that
     first occur in that part; cold-users, the users who first occur in it. Cold items and users are
     not drawn at random.
@@ -92,6 +95,13 @@ class TimeSplit(Plan):
                     f"split {self.name}: {option} {getattr(self, option):g} of {len(times)} pairs "
                     "is less than one pair"
                 )
+        if times[begins] in (times[0], times[ends]):
+            common, counts = np.unique(times, return_counts=True)
+            raise DatasetError(
+                f"split {self.name}: {counts.max():,} of {len(times):,} pairs have the time "
+                f"{common[counts.argmax()]}, so that no moment divides them by these shares; leave "
+                "interactions without a time out, give cuts, or take another split, such as random"
+            )
         return int(times[begins]), int(times[ends])
 
 

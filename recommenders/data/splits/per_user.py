@@ -62,7 +62,8 @@ class RandomSplit(Plan):
 class LeaveLastOut(Plan):
     """Takes each user's last pairs for test and those before for validation. Scenario: warm.
 
-    All pairs of a user with fewer than `validation + test + 1` are in training.
+    All pairs of a user with fewer than `validation + test + 1` are in training. Pairs of one moment
+    are in the order of the table; the audit counts the users for whom this decides.
 
     Attributes:
         validation: Number of pairs of each user for validation.

@@ -95,6 +95,33 @@ def test_time_cuts_the_whole_and_tells_new_items_and_new_users_apart() -> None:
     assert split.name == "time(cuts=(10, 20), known=1)"
 
 
+@pytest.mark.parametrize("plan", [{"cuts": [5, 8]}, {"validation": 0.3, "test": 0.2}])
+def test_pairs_of_the_moment_of_a_cut_are_all_in_the_later_part(plan: dict[str, Any]) -> None:
+    # By shares the cuts fall on the sixth and the ninth pair, in the middle of those of 5 and of 8.
+    times = dict(zip("abcdefghij", [1, 2, 3, 4, 5, 5, 5, 8, 8, 9], strict=True))
+    first = [("w", item, 0) for item in "abcdefghij"]
+    choices = [("u", item, time) for item, time in times.items()]
+    split, indexed = divide(
+        dataset([*choices, *first], items="abcdefghij"), kind="time", **cuts(plan)
+    )
+    warm = split.scenarios["warm"]
+    assert {item for user, item in named(split.train, indexed) if user == "u"} == set("abcd")
+    assert named(warm.validation.relevant, indexed) == pairs("ue uf ug")
+    assert named(warm.test.relevant, indexed) == pairs("uh ui uj")
+
+
+def cuts(plan: dict[str, Any]) -> dict[str, Any]:
+    """Halves the shares, since another user has as many pairs that are all in training."""
+    return {name: value if name == "cuts" else value / 2 for name, value in plan.items()}
+
+
+def test_shares_that_no_moment_divides_are_refused_with_the_reason() -> None:
+    without = [(f"u{user}", f"i{item}", 0) for user in range(10) for item in range(9)]
+    data = dataset([*without, *((f"u{user}", "x", 1_600_000_000 + user) for user in range(10))])
+    with pytest.raises(DatasetError, match="90 of 100 pairs have the time 0, so that no moment"):
+        divide(data, kind="time")
+
+
 def test_shares_of_time_are_shares_of_all_interactions() -> None:
     order = ["ua", "ub", "uc", "ud", "ve", "vf", "vg", "vh", "ue", "va", "uf", "vb"]
     data = dataset([(pair[0], pair[1], time) for time, pair in enumerate(order)])

@@ -12,7 +12,7 @@ from recommenders.data.audit.alignment import (
 )
 from recommenders.data.dataset import Dataset
 from recommenders.data.indexed import Indexed
-from tests.recommenders.data.audit.towns import make
+from tests.recommenders.data.audit.towns import TOPICS, make
 from tests.recommenders.data.tiny import dataset
 
 QUICK = Sampling(pairs=2_000, permutations=199)
@@ -77,6 +77,88 @@ def test_popular_items_that_resemble_each_other_are_no_sign_of_alignment() -> No
     found = text_alignment(data, Indexed.of(data), QUICK)
     assert found.verdict == "not aligned"
     assert found.lift == pytest.approx(1, abs=0.1)
+
+
+def films(*, shift: int = 0, taste: bool = True, seed: int = 0) -> Dataset:
+    """Films in order of release, with the year in the title; users choose among those of few years.
+
+    Args:
+        shift: The title of each film is that of the film so many rows before; genres stay right.
+        taste: Users choose by genre too; otherwise by year alone.
+        seed: Where chance starts.
+    """
+    rng = np.random.default_rng(seed)
+    count = 240
+    genre = rng.integers(0, len(TOPICS), count)
+    year = 1960 + np.arange(count) // 6
+    choices = []
+    for user in range(400):
+        near = np.exp(-(((year - rng.integers(1960, 2000)) / 4.0) ** 2))
+        liked = np.where(genre == user % len(TOPICS), 12.0, 1.0) if taste else 1.0
+        chance = near * liked
+        chosen = rng.choice(count, 8, replace=False, p=chance / chance.sum())
+        choices += [(f"u{user}", f"i{film:03}", 0) for film in chosen]
+    titles = [
+        f"{' '.join(rng.choice(TOPICS[topic].split(), 2))} ({made})"
+        for topic, made in zip(genre, year, strict=True)
+    ]
+    return dataset(
+        choices,
+        items=[f"i{film:03}" for film in range(count)],
+        titles=[titles[(film - shift) % count] for film in range(count)],
+        categories=[f"genre {topic}" for topic in genre],
+    )
+
+
+def test_films_in_order_of_release_are_aligned() -> None:
+    for found in both(films()):
+        assert found.verdict == "aligned"
+        assert found.why == ""
+        assert found.shifts == 100
+        assert found.shifts_as_good == 0
+        assert found.observed > found.best_shifted > found.shifted
+
+
+@pytest.mark.parametrize("shift", [1, 7, -50])
+def test_titles_that_slipped_are_not_aligned_although_genres_are_right(shift: int) -> None:
+    text, category = both(films(shift=shift))
+    assert category.verdict == "aligned"
+    assert text.verdict == "not aligned"
+    assert text.best_shift == shift
+    assert text.best_shifted > 1.3 * text.observed
+
+
+def test_titles_that_slipped_beyond_the_shifts_are_no_better_than_these() -> None:
+    text, _ = both(films(shift=120))
+    assert text.verdict == "not aligned"
+    assert text.shifts_as_good > 0 or text.p > 0.01
+
+
+def test_a_year_in_the_title_aligns_nothing() -> None:
+    text, category = both(films(taste=False))
+    assert (text.verdict, category.verdict) == ("not aligned", "not aligned")
+
+
+def test_texts_that_fit_the_order_of_the_file_and_not_the_item_are_not_aligned() -> None:
+    data, rng = films(taste=False), np.random.default_rng(3)
+    # Each decade has words of its own, given to films at random: wrong within the decade.
+    words = [f"{chr(97 + film // 60)}{chr(97 + rng.integers(4))}x" for film in range(240)]
+    titles = pa.array(words)
+    items = data.items.set_column(data.items.column_names.index("title"), "title", titles)
+    wrong = Dataset(data.info, items, data.interactions)
+    text = text_alignment(wrong, Indexed.of(wrong), QUICK)
+    assert text.p == 1 / 200  # exchanged texts alone would call it aligned
+    assert text.verdict == "not aligned"
+    assert "shifts of the text by 1 to 50 rows fit as well" in text.why
+
+
+def test_shifts_in_a_catalogue_sorted_by_category_are_not_counted() -> None:
+    data = make(faithful=True)
+    order = np.argsort(np.asarray(data.items["category"]), kind="stable")
+    ordered = Dataset(data.info, data.items.take(order), data.interactions)
+    found = category_alignment(ordered, Indexed.of(ordered), QUICK)
+    assert found.verdict == "aligned"
+    assert 0 < found.shifts < 100
 
 
 def test_too_little_is_not_evaluated() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +23,8 @@ QUICK = Sampling(pairs=2_000, permutations=199)
 
 def test_a_sound_folder_is_called_sound(tmp_path: Path) -> None:
     make(faithful=True).write(tmp_path / "towns")
-    audit = run_audit(tmp_path / "towns", split=parse("cold-items"), sampling=QUICK)
+    plan = parse({"kind": "cold-items", "share": 0.4})
+    audit = run_audit(tmp_path / "towns", split=plan, sampling=QUICK)
     assert audit.alignment_verdict == "aligned"
     assert audit.reasons == ()
     assert audit.verdict == "sound"
@@ -62,7 +64,7 @@ def test_the_published_split_is_checked_where_there_is_one() -> None:
     audit = run_audit(data)
     assert audit.split == "published"
     assert audit.alignment_verdict == "untested"
-    assert audit.reasons == ("1 of 1 interactions of warm/test are in training histories",)
+    assert audit.reasons[0] == "1 of 1 interactions of warm/test are in training histories"
 
 
 def test_what_a_program_reads_is_what_people_read() -> None:
@@ -76,6 +78,66 @@ def test_what_a_program_reads_is_what_people_read() -> None:
     assert document["alignment"][0]["lift"] == audit.alignment[0].lift
     assert document["leaks"][1]["part"] == "test"
     assert document["profiles"] is None
+    assert document["times"]["kind"] == "clock"
+    assert document["power"][1]["detectable"] == audit.power[1].detectable
+    assert document["text_leaks"][0]["by"] == "words"
+
+
+def test_a_split_that_asks_of_few_users_is_not_sound() -> None:
+    data = make(faithful=True)
+    late = 1 + max(data.interactions["timestamp"].to_pylist())
+    rows = [
+        (row["user_id"], row["item_id"], row["timestamp"]) for row in data.interactions.to_pylist()
+    ]
+    for part in (late, late + 10):
+        # Eight users come back twice, for what they have not had.
+        for user in [f"u{number}" for number in range(8)]:
+            had = {item for name, item, _ in rows if name == user}
+            rows += [
+                (
+                    user,
+                    next(i for i in sorted(f"i{n:03}" for n in range(150)) if i not in had),
+                    part,
+                )
+            ]
+    few = dataset(
+        rows,
+        items=data.items["item_id"].to_pylist(),
+        titles=data.items["title"].to_pylist(),
+        categories=data.items["category"].to_pylist(),
+    )
+    plan = parse({"kind": "time", "cuts": [late, late + 10]})
+    audit = run_audit(few, split=plan, sampling=QUICK)
+    assert audit.alignment_verdict == "aligned"
+    assert audit.reasons[0] == "warm/validation asks about 8 users; below 50 nothing can be said"
+    assert audit.verdict == "not sound"
+
+
+def test_a_split_by_positions_is_not_sound_and_one_by_their_order_is() -> None:
+    data = make(faithful=True)
+    place: Counter[str] = Counter()
+    # Items with a low number come early, for all users, but for some disorder.
+    rows = [(row["user_id"], row["item_id"]) for row in data.interactions.to_pylist()]
+    rng = np.random.default_rng(0)
+    keys = [int(item[1:]) + rng.normal(0, 60) for _, item in rows]
+    choices = []
+    for index in np.argsort(keys):
+        user, item = rows[index]
+        choices.append((user, item, place[user]))
+        place[user] += 1
+    sequences = dataset(
+        choices,
+        items=data.items["item_id"].to_pylist(),
+        titles=data.items["title"].to_pylist(),
+        categories=data.items["category"].to_pylist(),
+    )
+    ordered = run_audit(sequences, split=parse("leave-last-out"), sampling=QUICK)
+    assert ordered.times.order == "meaningful"
+    assert ordered.verdict == "sound"
+    by_time = parse({"kind": "time", "cuts": [6, 7]})
+    (reason, *_) = run_audit(sequences, split=by_time, sampling=QUICK).reasons
+    assert reason.startswith("split time: the times are positions in each user's sequence")
+    assert "Clock:          none: positions (meaningful, p = 0.005)" in describe(ordered)
 
 
 def test_numbers_that_are_none_are_null_for_programs() -> None:

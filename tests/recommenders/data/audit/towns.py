@@ -16,7 +16,12 @@ ITEMS, USERS = 150, 120
 
 
 def make(
-    *, faithful: bool, seed: int = 0, shuffle: bool = False, same_category: bool = False
+    *,
+    faithful: bool,
+    seed: int = 0,
+    shuffle: bool = False,
+    same_category: bool = False,
+    users: int = USERS,
 ) -> Dataset:
     """Makes the dataset.
 
@@ -25,12 +30,13 @@ def make(
         seed: Where chance starts.
         shuffle: Mix up which text and category belongs to which item.
         same_category: Give all items one category.
+        users: Number of users.
     """
     rng = np.random.default_rng(seed)
     topic = rng.integers(0, len(TOPICS), ITEMS)
     weight = rng.permutation(1 / (1 + np.arange(ITEMS)) ** 0.5)
     choices = []
-    for user in range(USERS):
+    for user in range(users):
         liked = np.where(topic == user % len(TOPICS), 12.0, 1.0) if faithful else np.ones(ITEMS)
         chance = liked * weight
         chosen = rng.choice(ITEMS, 8, replace=False, p=chance / chance.sum())

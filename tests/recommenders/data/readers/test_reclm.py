@@ -11,6 +11,7 @@ from scipy import sparse
 
 from recommenders.data.errors import DatasetError
 from recommenders.data.readers.reclm import (
+    read_profile_vectors,
     read_reclm_mind,
     read_reclm_netflix,
     read_teacher_profiles,
@@ -180,3 +181,64 @@ def test_the_teachers_profiles_are_read(tmp_path: Path) -> None:
         read_teacher_profiles(place)
     with pytest.raises(DatasetError, match="lacks gpt_output_dict_item_side_filter"):
         read_teacher_profiles(tmp_path)
+
+
+def test_vectors_of_profiles_are_read_where_they_are(tmp_path: Path) -> None:
+    info = {0: news("A"), 1: news("B")}
+    place = written(tmp_path, "mind", MIND, item_info_dict=info) / "data" / "mind"
+    (place / "item_profile").mkdir()
+    (place / "user_profile").mkdir()
+    vectors = np.arange(6, dtype=np.float64).reshape(2, 3)
+    np.save(place / "item_profile" / "item_profile_embeddings.npy", vectors)
+    found = read_profile_vectors(place, "items")
+    assert found.dtype == np.float32
+    assert found.tolist() == vectors.tolist()
+    np.save(place / "user_profile" / "user_profile_embeddings.npy", np.ones((3, 3)))
+    assert read_profile_vectors(place, "users").shape == (3, 3)
+
+
+def test_users_without_a_matrix_are_those_of_the_choices(tmp_path: Path) -> None:
+    choices = {1: [0, 1], 0: [1]}
+    files = written(tmp_path, "netflix", NETFLIX, user_item_dict_test=choices)
+    place = files / "data" / "netflix"
+    (place / "user_profile").mkdir()
+    np.save(place / "user_profile" / "user_profile_embeddings.npy", np.ones((2, 4)))
+    assert read_profile_vectors(place, "users").shape == (2, 4)
+
+
+def test_missing_vectors_are_named_with_where_they_are(tmp_path: Path) -> None:
+    place = written(tmp_path, "netflix", NETFLIX) / "data" / "netflix"
+    wanted = r"item_profile_embeddings\.npy is missing: it is one of the release's larger files"
+    with pytest.raises(DatasetError, match=wanted):
+        read_profile_vectors(place, "items")
+    (place / "user.zip").write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"unpack .*user\.zip first"):
+        read_profile_vectors(place, "users")
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        (np.ones((3, 2)), "has 3 rows for 2 items"),
+        (np.array([[1.0], [np.nan]]), "not finite vectors"),
+        (np.ones(2), "not finite vectors"),
+        (np.array([["a"], ["b"]]), "not finite vectors"),
+        (np.array([{}, {}]), "is no array of numbers"),
+    ],
+)
+def test_vectors_that_do_not_fit_are_refused(
+    tmp_path: Path, vectors: np.ndarray, message: str
+) -> None:
+    place = written(tmp_path, "netflix", NETFLIX) / "data" / "netflix"
+    (place / "item_profile").mkdir()
+    np.save(place / "item_profile" / "item_profile_embeddings.npy", vectors, allow_pickle=True)
+    with pytest.raises(DatasetError, match=message):
+        read_profile_vectors(place, "items")
+
+
+def test_vectors_of_items_without_numbers_from_0_cannot_be_named(tmp_path: Path) -> None:
+    place = written(tmp_path, "mind", MIND) / "data" / "mind"
+    (place / "item_profile").mkdir()
+    np.save(place / "item_profile" / "item_profile_embeddings.npy", np.ones((4, 2)))
+    with pytest.raises(DatasetError, match="the items are not numbered from 0"):
+        read_profile_vectors(place, "items")
