@@ -104,7 +104,7 @@ def fitting_batch(interactions: int) -> int:
     It is the largest power of two with which an epoch has 32 steps, from 256 to 65,536.
     """
     least, most = _BATCHES
-    return min(max(2 ** int(math.log2(max(1, interactions / _EPOCH_STEPS))), least), most)
+    return min(max(1 << int(math.log2(max(1, interactions / _EPOCH_STEPS))), least), most)
 
 
 def train(
@@ -188,10 +188,7 @@ class _Run:
         return patience is not None and history.waited >= patience
 
     def epoch(self, validate: Validate | None, checkpoint: Path | None) -> None:
-        """Trains on every interaction once, or until training is finished.
-
-        A checkpoint is written at the end of an epoch only, when nothing drawn for it is needed.
-        """
+        """Trains on each interaction once, or until training ends; a checkpoint is of a whole epoch."""
         history, config = self._history, self._config
         started = time.perf_counter()
         self._model.train()
@@ -342,8 +339,8 @@ class _Run:
         for start in range(0, len(order), self._batch_size):
             chosen = order[start : start + self._batch_size]
             users = self._users[chosen]
-            negatives = self._draw(np.repeat(users, each), self._rng).reshape(-1)
-            negatives = negatives if each == 1 else negatives.reshape(-1, each)
+            drawn = self._draw(np.repeat(users, each), self._rng)
+            negatives = drawn.reshape(-1) if each == 1 else drawn.reshape(-1, each)
             rows = (users, self._items[chosen], negatives)
             device = self._model.device
             yield Batch(*(torch.from_numpy(each.astype(np.int64)).to(device) for each in rows))

@@ -46,7 +46,8 @@ def fit_text_ease(inputs: Inputs) -> TextEASE:
 
 
 def fit_ials(inputs: Inputs) -> IALS:
-    return IALS.fit(inputs, IALSConfig(factors=4, iterations=8), np.random.default_rng(0))
+    # Two tastes are two factors; singular values beyond them are all alike.
+    return IALS.fit(inputs, IALSConfig(factors=2, iterations=8), np.random.default_rng(0))
 
 
 def fit_popularity(inputs: Inputs) -> Popularity:

@@ -167,7 +167,7 @@ def test_the_regulariser_is_half_the_squares_of_a_batchs_first_embeddings(name: 
     model.begin_epoch(torch.Generator())
     some = batch()
     found = model.losses(some, torch.Generator())["regulariser"]
-    users, items = model.fusion.user_ids, model.fusion.item_ids
+    users, items = model.fusion.user_ids.detach(), model.fusion.item_ids.detach()
     squares = sum(
         float(table[row].square().sum())
         for table, rows in (
@@ -177,7 +177,7 @@ def test_the_regulariser_is_half_the_squares_of_a_batchs_first_embeddings(name: 
         )
         for row in rows
     )
-    assert float(found) == pytest.approx(0.2 / 2 * squares / len(some), rel=1e-5)
+    assert found.item() == pytest.approx(0.2 / 2 * squares / len(some), rel=1e-5)
     without = made(name, items="ids")
     without.begin_epoch(torch.Generator())
     assert "regulariser" not in without.losses(some, torch.Generator())
