@@ -39,12 +39,15 @@ class NeuMFConfig(FusionConfig):
     """Options of NeuMF.
 
     Attributes:
+        fusion: `add` by default. After the ReLU of `concat` the embedding of an average user, who has
+            not clicked yet, is zeros in most dimensions, whatever the profile says.
         hidden_layers: Sizes of the layers, each followed by a ReLU.
         negatives: Negatives of each interaction; the paper takes 4 (section 4.1).
         dropout: Probability that an input of a layer is dropped in training; 0 in the paper.
         loss: `bce` (equation 7), or `bpr`.
     """
 
+    fusion: Literal["concat", "add"] = "add"
     hidden_layers: tuple[int, ...] = Field((64, 32, 16), min_length=1)
     negatives: int = Field(4, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
