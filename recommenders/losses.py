@@ -23,8 +23,8 @@ def bpr(positive: Tensor, negative: Tensor) -> Tensor:
     its regulariser, which is the optimiser's weight decay here.
 
     Args:
-        positive: Scores of items that the users chose, (b,).
-        negative: Scores of items that they did not choose, (b,).
+        positive: Scores of items that the users chose, (b,); or (b, 1) beside several negatives.
+        negative: Scores of items that they did not choose, (b,); or (b, n).
     """
     return functional.softplus(negative - positive).mean()
 
@@ -32,14 +32,15 @@ def bpr(positive: Tensor, negative: Tensor) -> Tensor:
 def bce(positive: Tensor, negative: Tensor) -> Tensor:
     """Returns binary cross-entropy with scores as logits.
 
-    The mean of -ln sigmoid(positive) - ln(1 - sigmoid(negative)): He et al., WWW 2017, equation 7,
-    with one negative for each positive.
+    The mean over positives of -ln sigmoid(positive) - sum ln(1 - sigmoid(negative)): He et al., WWW
+    2017, equation 7, over the number of positives.
 
     Args:
         positive: Scores of items that the users chose, (b,).
-        negative: Scores of items that they did not choose, (b,).
+        negative: Scores of items that they did not choose, (b,), or several each, (b, n).
     """
-    return (functional.softplus(-positive) + functional.softplus(negative)).mean()
+    negatives = functional.softplus(negative).reshape(len(positive), -1).sum(dim=1)
+    return (functional.softplus(-positive) + negatives).mean()
 
 
 def info_nce(
@@ -77,7 +78,9 @@ def info_nce(
     return loss
 
 
-def sampled_info_nce(positive: Tensor, negative: Tensor, *, temperature: float) -> Tensor:
+def sampled_info_nce(
+    positive: Tensor, negative: Tensor, *, temperature: float, excluded: Tensor | None = None
+) -> Tensor:
     """Returns InfoNCE of each positive among some negatives.
 
     The mean of -ln(exp(p / T) / (exp(p / T) + sum_j exp(n_j / T))): Sheng et al. (AlphaRec), ICLR
@@ -87,7 +90,10 @@ def sampled_info_nce(positive: Tensor, negative: Tensor, *, temperature: float) 
         positive: (b,).
         negative: (b, n).
         temperature: T, above 0.
+        excluded: True where a shared negative is none for this row, bool, (b, n).
     """
+    if excluded is not None:
+        negative = negative.masked_fill(excluded, -torch.inf)
     logits = torch.cat([positive[:, None], negative], dim=1).float() / temperature
     return (logits.logsumexp(dim=1) - logits[:, 0]).mean()
 

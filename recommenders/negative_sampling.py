@@ -35,3 +35,14 @@ def among_chosen(train: sparse.csr_array, sampler: Callable[[sparse.csr_array], 
         return rows
 
     return of_all
+
+
+def with_negatives(matrix: sparse.csr_array) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Returns users and items of the interactions, without users who have no negatives."""
+    counts = np.diff(matrix.indptr)
+    users = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), counts)
+    chosen = np.count_nonzero(np.bincount(matrix.indices))
+    if counts.max() < chosen:
+        return users, matrix.indices
+    kept = (counts < chosen)[users]
+    return users[kept], matrix.indices[kept]

@@ -14,6 +14,12 @@ from pydantic import BaseModel, ConfigDict, model_validator
 RENAMED: Mapping[str, str] = {"stranger_profiles": "new_user_profiles"}
 """Old name -> new name, in every YAML file and every model's options."""
 
+REPLACED: Mapping[str, str] = {
+    "epochs": "'max_steps', which counts optimiser steps",
+    "validate_every": "'eval_steps', which counts optimiser steps",
+}
+"""Old name -> what there is instead, with another meaning of the value."""
+
 
 class StrictConfig(BaseModel):
     """A configuration: immutable, and without unknown or renamed options."""
@@ -27,4 +33,7 @@ class StrictConfig(BaseModel):
             for old, new in RENAMED.items():
                 if old in values and old not in cls.model_fields:
                     raise ValueError(f"option {old!r} is now called {new!r}")
+            for old, instead in REPLACED.items():
+                if old in values and old not in cls.model_fields:
+                    raise ValueError(f"option {old!r} is replaced by {instead}")
         return values

@@ -1,8 +1,9 @@
 """The training loop of all models that are trained by gradient descent.
 
-An epoch takes each training interaction once, in random order, with one negative each. Users who
-chose every item that anybody chose have no negatives, and are left out. There is no Python loop
-over interactions and no dense matrix. Memory is needed for:
+The budget is counted in optimiser steps, because an epoch is no measure of training: with a batch
+as large as the data it is a single step. An epoch takes each training interaction once, in random
+order, with its negatives. Users who chose every item that anybody chose have no negatives, and are
+left out. There is no Python loop over interactions and no dense matrix. Memory is needed for:
 
 - an interaction: 12 bytes here (user, item, position in the epoch's order), 8 in the matrix, and 20
   in the graph of a graph model, with about 16 more for each of SGL's two views;
@@ -21,6 +22,7 @@ import math
 import time
 import zlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -40,14 +42,13 @@ from recommenders.distributed import SINGLE_PROCESS, DistributedContext
 from recommenders.models.base import ModelConfig
 from recommenders.models.errors import ModelError
 from recommenders.models.gradient import Batch
-from recommenders.training_log import Best, History
+from recommenders.negative_sampling import with_negatives
+from recommenders.training_log import Best, History, OpenRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from numpy.typing import NDArray
-    from scipy import sparse
     from torch import Tensor
 
     from recommenders.models.gradient import GradientModel
@@ -60,17 +61,25 @@ _SINGLE = "validation"
 """Name of a single metric."""
 
 
+_EPOCH_STEPS = 32
+"""Steps that an epoch has at least, where the batch is chosen by the data."""
+_BATCHES = 256, 65_536
+"""Bounds of such a batch."""
+
+
 class TrainerConfig(ModelConfig):
-    """Options of training; defaults as in RecLM's code where it has them.
+    """Options of training. docs/decisions/0028-steps.md says how the defaults were found.
 
     Attributes:
-        epochs: Maximum number of epochs.
-        batch_size: Interactions in an optimiser step.
+        max_steps: The budget in optimiser steps.
+        batch_size: Interactions in an optimiser step, of all processes together; by default
+            `fitting_batch` of the data.
         accumulate: Number of pieces of a batch whose gradients are accumulated, to save memory.
             The step is the same, except for models whose loss compares a batch's interactions.
         learning_rate: Of Adam.
-        weight_decay: L2 penalty: this times the parameter is added to its gradient.
-        validate_every: Epochs between validations.
+        weight_decay: L2 penalty: this times the parameter is added to its gradient. By default the
+            model's own, as in RecLM's code.
+        eval_steps: Optimiser steps between validations.
         patience: Training ends after so many validations in a row in which no metric improves;
             None for no early stopping.
         precision: `bfloat16` computes matrix products in that type; parameters stay float32.
@@ -78,15 +87,24 @@ class TrainerConfig(ModelConfig):
             torch asks for CUBLAS_WORKSPACE_CONFIG=:4096:8.
     """
 
-    epochs: int = Field(50, ge=1)
-    batch_size: int = Field(4096, ge=1)
+    max_steps: int = Field(10_000, ge=1)
+    batch_size: int | None = Field(None, ge=1)
     accumulate: int = Field(1, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(2e-7, ge=0)
-    validate_every: int = Field(1, ge=1)
-    patience: int | None = Field(10, ge=1)
+    learning_rate: float = Field(5e-3, gt=0)
+    weight_decay: float | None = Field(None, ge=0)
+    eval_steps: int = Field(100, ge=1)
+    patience: int | None = Field(20, ge=1)
     precision: Literal["float32", "bfloat16"] = "float32"
     deterministic: bool = False
+
+
+def fitting_batch(interactions: int) -> int:
+    """Returns the batch size for data of this size.
+
+    It is the largest power of two with which an epoch has 32 steps, from 256 to 65,536.
+    """
+    least, most = _BATCHES
+    return min(max(1 << int(math.log2(max(1, interactions / _EPOCH_STEPS))), least), most)
 
 
 def train(
@@ -110,10 +128,11 @@ def train(
         draw: Draws the negatives; see `recommenders.negative_sampling` for data with new items.
         rng: Of `numpy.random.default_rng`; source of the order, the negatives and all noise.
         validate: Returns a metric, or several by name, always the same ones; higher is better. It
-            is called in the main process only. Without it the parameters of the last epoch count.
-        checkpoint: A file that the main process writes after each epoch. If it exists, training
-            resumes from it with the same result as without the interruption, whatever the state
-            of `rng`. All processes must have access to it.
+            is called in the main process only. Without it the parameters of the last step count.
+        checkpoint: A file that the main process writes at the end of an epoch, if `eval_steps` have
+            passed since it last did. If it exists, training resumes from it with the same result as
+            without the interruption, whatever the state of `rng`. All processes must have access
+            to it.
         context: The processes that train the model together.
 
     Raises:
@@ -126,11 +145,7 @@ def train(
         if checkpoint is not None and context.from_main(checkpoint.exists):
             run.resume(checkpoint)
         while not run.finished():
-            run.epoch(checkpoint)
-            if validate is not None:
-                run.validate(validate)
-            if checkpoint is not None:
-                run.keep(checkpoint)
+            run.epoch(validate, checkpoint)
         return run.close()
 
 
@@ -150,37 +165,50 @@ class _Run:
             raise ModelError("there are no interactions to train on")
         self._model, self._config, self._draw, self._rng = model, config, draw, rng
         self._context = context
-        self._users, self._items = _with_negatives(matrix)
+        self._users, self._items = with_negatives(matrix)
         if not len(self._users):
             raise ModelError("every user chose all items; there are no negatives to draw")
         self._generator = torch.Generator(model.device).manual_seed(int(rng.integers(2**63)))
         # With several processes, draws for an epoch are the same in all, those for a share are not.
         self._own = self._generator if context.world_size == 1 else torch.Generator(model.device)
+        self._batch_size = config.batch_size or fitting_batch(len(self._users))
+        decay = model.weight_decay if config.weight_decay is None else config.weight_decay
         self._optimizer = torch.optim.Adam(
-            model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
+            model.parameters(), config.learning_rate, weight_decay=decay, fused=True
         )
-        self._history = History()
+        self._history = History(budget=config.max_steps, batch_size=self._batch_size)
+        self._kept = 0
         self._started = time.process_time()
 
     def finished(self) -> bool:
-        """Returns whether all epochs are done, or training stops early."""
+        """Returns whether the budget is spent, or training stops early."""
         history, patience = self._history, self._config.patience
-        if len(history.rows) >= self._config.epochs:
+        if history.steps >= history.budget:
             return True
         return patience is not None and history.waited >= patience
 
-    def epoch(self, checkpoint: Path | None) -> None:
-        """Trains on every interaction once."""
+    def epoch(self, validate: Validate | None, checkpoint: Path | None) -> None:
+        """Trains on each interaction once, or until training ends; a checkpoint is of a whole epoch."""
+        history, config = self._history, self._config
         started = time.perf_counter()
         self._model.train()
         self._begin_epoch()
-        sums: Row = {}
         for batch in self._batches():
-            for name, value in self._step(batch, checkpoint).items():
-                sums[name] = sums.get(name, 0) + value * len(batch)
-        means = {name: value / len(self._users) for name, value in sums.items()}
-        row = {"epoch": len(self._history.rows) + 1, "seconds": time.perf_counter() - started}
-        self._history.rows.append(row | {"loss": sum(means.values())} | means)
+            terms = self._step(batch, checkpoint)
+            history.steps += 1
+            history.open.add(terms, len(batch), time.perf_counter() - started)
+            if not history.steps % config.eval_steps or history.steps == history.budget:
+                history.close_row(len(self._users))
+                if validate is not None:
+                    self.validate(validate)
+                if self.finished():
+                    break
+                self._model.train()
+            started = time.perf_counter()
+        whole = not history.steps % -(-len(self._users) // self._batch_size)
+        due = self.finished() or history.steps - self._kept >= config.eval_steps
+        if checkpoint is not None and whole and due:
+            self.keep(checkpoint)
 
     def _begin_epoch(self) -> None:
         self._model.begin_epoch(self._generator)
@@ -191,10 +219,8 @@ class _Run:
             self._own.manual_seed(int.from_bytes(digest[:7]))
 
     def validate(self, validate: Validate) -> None:
-        """Validates if it is due after this epoch, and keeps the parameters if they are the best."""
-        history, epoch = self._history, len(self._history.rows)
-        if epoch % self._config.validate_every and epoch != self._config.epochs:
-            return
+        """Validates, and keeps the parameters if they are the best."""
+        history, step = self._history, self._history.steps
         self._model.eval()
         found = self._context.from_main(lambda: validate(self._model))
         several = isinstance(found, Mapping)
@@ -204,12 +230,12 @@ class _Run:
         for name, value in values.items():
             column = f"{_SINGLE} {name}" if several else _SINGLE
             if not math.isfinite(value):
-                raise ModelError(f"{column} after epoch {epoch} gave {value}")
+                raise ModelError(f"{column} after step {step} gave {value}")
             history.rows[-1][column] = float(value)
             best = history.bests.get(name)
             if best is None or value > best.value:
                 state = state or copied(self._model.state_dict())
-                history.bests[name] = Best(float(value), epoch, state)
+                history.bests[name] = Best(float(value), step, state)
                 history.waited = 0
 
     def close(self) -> History:
@@ -222,6 +248,7 @@ class _Run:
     def keep(self, path: Path) -> None:
         """Writes a checkpoint in the main process."""
         self._context.from_main(lambda: self.checkpoint().write(path))
+        self._kept = self._history.steps
 
     def checkpoint(self) -> Checkpoint:
         """Returns the present state."""
@@ -241,7 +268,9 @@ class _Run:
                 "run": self._fingerprint,
                 "rng": self._rng.bit_generator.state,
                 "rows": history.rows,
-                "bests": {name: [best.value, best.epoch] for name, best in history.bests.items()},
+                "open": asdict(history.open),
+                "steps": history.steps,
+                "bests": {name: [best.value, best.step] for name, best in history.bests.items()},
                 "waited": history.waited,
                 "cpu_seconds": history.earlier_seconds + time.process_time() - self._started,
             },
@@ -268,11 +297,16 @@ class _Run:
         self._generator.set_state(found.tensors["generator"])
         restore_rng(self._rng, state["rng"])
         bests = {
-            name: Best(value, epoch, copied(unpack(_prefix(name), found.tensors)))
-            for name, (value, epoch) in state["bests"].items()
+            name: Best(value, step, copied(unpack(_prefix(name), found.tensors)))
+            for name, (value, step) in state["bests"].items()
         }
+        self._kept = state["steps"]
         self._history = History(
+            budget=self._config.max_steps,
+            batch_size=self._batch_size,
             rows=state["rows"],
+            open=OpenRow(**state["open"]),
+            steps=state["steps"],
             bests=bests,
             waited=state["waited"],
             earlier_seconds=state["cpu_seconds"],
@@ -280,13 +314,13 @@ class _Run:
 
     @functools.cached_property
     def _fingerprint(self) -> dict[str, Any]:
-        """What must be equal to resume from a checkpoint; `epochs` and `patience` may differ."""
+        """What must be equal to resume from a checkpoint; `max_steps` and `patience` may differ."""
         inputs = self._model.inputs
         if getattr(self._model.config, "variant", None) == "base":
             inputs = inputs.without_profiles()
         matrix = inputs.train
         pairs = zlib.crc32(matrix.indices.tobytes(), zlib.crc32(matrix.indptr.tobytes()))
-        options = self._config.model_dump(exclude={"epochs", "patience"})
+        options = self._config.model_dump(exclude={"max_steps", "patience"})
         return {
             "model": self._model.name,
             "model options": self._model.config.model_dump(mode="json"),
@@ -301,10 +335,12 @@ class _Run:
 
     def _batches(self) -> Iterator[Batch]:
         order = self._rng.permutation(np.arange(len(self._users), dtype=np.int32))
-        for start in range(0, len(order), self._config.batch_size):
-            chosen = order[start : start + self._config.batch_size]
+        each = self._model.negatives
+        for start in range(0, len(order), self._batch_size):
+            chosen = order[start : start + self._batch_size]
             users = self._users[chosen]
-            negatives = self._draw(users, self._rng).reshape(-1)
+            drawn = self._draw(np.repeat(users, each), self._rng)
+            negatives = drawn.reshape(-1) if each == 1 else drawn.reshape(-1, each)
             rows = (users, self._items[chosen], negatives)
             device = self._model.device
             yield Batch(*(torch.from_numpy(each.astype(np.int64)).to(device) for each in rows))
@@ -335,25 +371,16 @@ class _Run:
         if all(math.isfinite(value) for value in terms.values()):
             return
         values = ", ".join(f"{name} {value}" for name, value in terms.items())
-        epochs = len(self._history.rows)
         kept = (
-            f"; {checkpoint} holds the state after epoch {epochs}" if checkpoint and epochs else ""
+            f"; {checkpoint} holds the state after step {self._kept}"
+            if checkpoint and self._kept
+            else ""
         )
         raise ModelError(
-            f"{self._model.name}: the loss is not a finite number in epoch {epochs + 1} ({values});"
+            f"{self._model.name}: the loss is not a finite number in step"
+            f" {self._history.steps + 1} ({values});"
             f" lower the learning rate of {self._config.learning_rate:g}{kept}"
         )
-
-
-def _with_negatives(matrix: sparse.csr_array) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Returns users and items of the interactions, without users who have no negatives."""
-    counts = np.diff(matrix.indptr)
-    users = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), counts)
-    chosen = np.count_nonzero(np.bincount(matrix.indices))
-    if counts.max() < chosen:
-        return users, matrix.indices
-    kept = (counts < chosen)[users]
-    return users[kept], matrix.indices[kept]
 
 
 def _prefix(metric: str) -> str:

@@ -87,13 +87,13 @@ class Experiment(StrictConfig):
         user_profiles: `own` takes users' profiles from the snapshot; `items` takes for each user the
             mean of the profiles of the known items; `both` takes the first if it exists, else the
             second.
-        metric: The metric that selects epochs and options on validation, such as `ndcg@20`.
-        scenario: The scenario that selects. By default each scenario selects its own best epoch of a
+        metric: The metric that selects steps and options on validation, such as `ndcg@20`.
+        scenario: The scenario that selects. By default each scenario selects its own best step of a
             training and its own best options.
         validation_users: Maximum number of users of a scenario in validation, the same for all
             models; None for all.
         test_users: Maximum number of users of a scenario in test.
-        protocol: `standard`; or `paper`, which selects the best epoch on the test part as the
+        protocol: `standard`; or `paper`, which selects the best step on the test part as the
             paper's code does. Only for a comparison with the paper's table.
         paper: The dataset of the paper whose results are shown beside ours.
         training: Options of the trainer for all models.

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recommenders import breakdown, metrics
+from recommenders.benchmark import convergence
 from recommenders.data.negatives import NegativeSampler
 from recommenders.distributed import SINGLE_PROCESS
 from recommenders.evaluation import CUTOFFS, evaluate
@@ -115,14 +116,12 @@ def execute(
     scenarios: dict[str, Any] = {}
     rows = []
     for name, scenario in prepared.scenarios.items():
-        trained = {}
+        aim = experiment.scenario or name
         if history is not None:
-            best = history.bests[experiment.scenario or name]
-            best.restore(model)
-            trained = {"best_epoch": best.epoch}
+            history.bests[aim].restore(model)
         test = evaluate(model, scenario.test, cutoffs=cutoffs)
         scenarios[name] = {
-            **trained,
+            **convergence.facts(history, aim),
             "validation": evaluate(model, scenario.validation, cutoffs=cutoffs).means(),
             "test": test.means(),
             **_parts(test, scenario.test, popularity),
@@ -139,14 +138,15 @@ def execute(
         "protocol": experiment.protocol,
         "device": context.device.type,
         "cpu_seconds": round(seconds, 3),
-        "epochs": None if history is None else len(history.rows),
+        "steps": None if history is None else history.steps,
+        "batch_size": None if history is None else history.batch_size,
         "scenarios": scenarios,
     }
     write_text(folder / RESULT, json.dumps(result, indent=1) + "\n")
 
 
 def validation_part(experiment: Experiment, prepared: Prepared) -> Part:
-    """Returns the part that selects epochs and options."""
+    """Returns the part that selects the step and the options."""
     name = experiment.scenario or next(iter(prepared.scenarios))
     scenario = prepared.scenarios[name]
     return scenario.test if experiment.protocol == "paper" else scenario.validation
@@ -166,12 +166,12 @@ def fit(
         run: The model, its options and the seed.
         experiment: The experiment.
         prepared: The data.
-        folder: An existing folder for the checkpoint and the losses of every epoch.
+        folder: An existing folder for the checkpoint and the losses of the training.
         context: The processes and the device of the training.
 
     Returns:
         The model with the parameters that are best on `validation_part`, and the training log with
-        the best epoch of each scenario; None for a model that is not trained by gradient.
+        the best step of each scenario; None for a model that is not trained by gradient.
 
     Raises:
         ModelError: An option is invalid for this data, or training failed.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from recommenders.benchmark import convergence
 from recommenders.benchmark.paper import paper_figures
 from recommenders.benchmark.results import gains
 
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
 SHOWN = ("recall@20", "ndcg@20", "recall@40", "ndcg@40")
 
 _PAPER = (
-    "Protocol of the paper: the best epoch **on the test part**. Only for a comparison with its "
+    "Protocol of the paper: the best step **on the test part**. Only for a comparison with its "
     "table; these figures do not estimate the quality on other data."
+)
+_BEST_STEP = (
+    "Best step: the highest over seeds, of the budget in optimiser steps; a row whose best step is in the last "
+    "tenth of it has not converged, and decides nothing"
 )
 _TEST = "paired t-test over users, p after Holm for all rows"
 
@@ -54,9 +59,10 @@ def markdown(
         f"- Data: {experiment.dataset}, split {facts['split']}, seeds {seeds}",
         f"- `reclm-recommend data audit`: **{'; '.join((audit.verdict, *audit.reasons))}**",
         f"- Profiles: {_profiles(results)}",
-        f"- Choices (epoch, options): {_choices(experiment)}",
+        f"- Choices (step, options): {_choices(experiment)}",
         "- Means over users, then over seeds, with the sample deviation over seeds",
         "- CPU s: processor time of training, including validation",
+        f"- {_BEST_STEP}",
         "",
     ]
     for scenario in first.runs:
@@ -140,8 +146,8 @@ def _beside(experiment: Experiment, results: Sequence[ModelResults], scenario: s
 
 def _figures(results: Sequence[ModelResults], scenario: str) -> list[str]:
     lines = [
-        "| model | " + " | ".join(SHOWN) + " | coverage | CPU s |",
-        "|---|" + "--:|" * (len(SHOWN) + 2),
+        "| model | " + " | ".join(SHOWN) + " | coverage | CPU s | best step |",
+        "|---|" + "--:|" * (len(SHOWN) + 3),
     ]
     best = {metric: max(one.spread(scenario, metric).mean for one in results) for metric in SHOWN}
     for one in results:
@@ -153,7 +159,8 @@ def _figures(results: Sequence[ModelResults], scenario: str) -> list[str]:
         runs = one.chosen.values()
         coverage = sum(run.figures(scenario)["coverage"] for run in runs) / len(runs)
         seconds = sum(run.seconds(scenario) for run in runs) / len(runs)
-        lines.append(f"| {one.label} | {' | '.join(cells)} | {coverage:.0%} | {seconds:,.0f} |")
+        cells += [f"{coverage:.0%}", f"{seconds:,.0f}", convergence.shown(one, scenario)]
+        lines.append(f"| {one.label} | {' | '.join(cells)} |")
     return [*lines, ""]
 
 

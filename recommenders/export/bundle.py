@@ -41,6 +41,9 @@ NEIGHBOURS = 20
 _WHY_NOT = {
     "ncf": "its score runs a network over each pair of user and item, and is no product of two "
     "vectors",
+    "neumf": "its score runs a network over each pair of user and item, and is no product of two "
+    "vectors",
+    "ials": "the vector of a new user is the solution of a system of equations of its own",
     "random": "its scores are random",
 }
 

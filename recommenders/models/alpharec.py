@@ -45,14 +45,19 @@ class AlphaRecConfig(ModelConfig):
         embedding_size: Dimension of an embedding.
         layers: Number of propagation layers.
         temperature: Of InfoNCE.
-        negatives: Number of a batch's negatives that each user is compared with. All users of the
-            batch share them; the published code draws as many for each user.
+        hidden_size: Width of the network's hidden layer; by default twice that of the vectors. The
+            published code takes a multiple of the encoder's width that keeps the number of
+            parameters: 8 for 768 numbers, 2 for 1,536, 1/2 for 3,072, 9/32 for 4,096.
+        negatives: Number of a batch's negatives that each user is compared with, except those that
+            the user chose. All users of the batch share them; the published code draws as many for
+            each user.
     """
 
     variant: Literal["base", "augmented"] = "base"
     embedding_size: int = Field(64, ge=1)
     layers: int = Field(2, ge=1)
     temperature: float = Field(0.15, gt=0)
+    hidden_size: int | None = Field(None, ge=1)
     negatives: int = Field(256, ge=1)
 
 
@@ -72,17 +77,19 @@ class AlphaRec(HasGraph, GradientModel[AlphaRecConfig]):
 
     def make_parts(self, generator: torch.Generator) -> None:
         """Creates the vectors that are read, and the network that reads them."""
-        items, user_profiles = _vectors(self.inputs, self.config)
+        items, self._scale = _vectors(self.inputs, self.config)
+        user_profiles: Tensor | None = None
+        if self._scale is not None and self.inputs.user_profiles is not None:
+            user_profiles = torch.from_numpy(self._scale(self.inputs.user_profiles))
         users = _of_users(mean_known(self.inputs.train, items), user_profiles)
         self.register_buffer("_item_vectors", items, persistent=False)
         self.register_buffer("_user_vectors", users, persistent=False)
         self.register_buffer("_user_profiles", user_profiles, persistent=False)
-        self._scale = Scale.of(None if user_profiles is None else self.inputs.user_profiles)
-        width = items.shape[1]
+        hidden = self.config.hidden_size or 2 * items.shape[1]
         self.network = nn.Sequential(
-            linear(width, max(1, width // 2), generator),
+            linear(items.shape[1], hidden, generator),
             nn.LeakyReLU(),
-            linear(max(1, width // 2), self.config.embedding_size, generator),
+            linear(hidden, self.config.embedding_size, generator),
         )
         self.graph = Graph.of(self.inputs.train)
 
@@ -96,9 +103,14 @@ class AlphaRec(HasGraph, GradientModel[AlphaRecConfig]):
         users, items = (functional.normalize(vectors) for vectors in spread)
         chosen = functional.embedding(batch.users, users)
         positive = (chosen * functional.embedding(batch.positives, items)).sum(dim=1)
-        others = functional.embedding(batch.negatives[: self.config.negatives], items)
-        temperature = self.config.temperature
-        return {"info_nce": sampled_info_nce(positive, chosen @ others.T, temperature=temperature)}
+        shared = batch.negatives[: self.config.negatives]
+        loss = sampled_info_nce(
+            positive,
+            chosen @ functional.embedding(shared, items).T,
+            temperature=self.config.temperature,
+            excluded=self._chosen(batch.users, shared),
+        )
+        return {"info_nce": loss}
 
     def prepare(self) -> None:
         """Computes the propagated embeddings, and the items' messages to a new user."""
@@ -124,7 +136,7 @@ class AlphaRec(HasGraph, GradientModel[AlphaRecConfig]):
     ) -> Tensor:
         """Returns scores; a new user without a profile has the average one."""
         read = None
-        if self._user_profiles is not None:
+        if self._user_profiles is not None and self._scale is not None:
             shape = known.shape[0], self._user_profiles.shape[1]
             raw = np.zeros(shape, np.float32) if profiles is None else profiles
             read = self._scale.of_new_users(raw, shape).to(self.device)
@@ -142,7 +154,7 @@ class AlphaRec(HasGraph, GradientModel[AlphaRecConfig]):
             added = numbers(torch.cat([read, self._joining.handed], dim=1))
         new_user = NewUser.inputs()
         hidden = new_user.pooled.columns(0, width) / new_user.count.at_least(1)
-        if profiled:
+        if profiled and self._scale is not None:
             hidden = hidden + self._scale.formula(new_user) @ numbers(first.weight[:, split:].T)
         embedded = layers(hidden + numbers(first.bias), others)
         handed = new_user.pooled.columns(width, added.shape[1])
@@ -160,12 +172,23 @@ class AlphaRec(HasGraph, GradientModel[AlphaRecConfig]):
         read = _of_users(mean_known(known, self._item_vectors), profiles)
         return functional.normalize(self._joining.spread(self.network(read), known))
 
+    def _chosen(self, users: Tensor, items: Tensor) -> Tensor:
+        """Returns which of these items each of these users chose in training, (users, items)."""
+        rows = self.inputs.train[users.cpu().numpy()][:, items.cpu().numpy()]
+        return torch.from_numpy(rows.toarray() > 0).to(users.device)
+
     def _first(self) -> tuple[Tensor, Tensor]:
         return self.network(self._user_vectors), self.network(self._item_vectors)
 
 
-def _vectors(inputs: Inputs, config: AlphaRecConfig) -> tuple[Tensor, Tensor | None]:
-    """Returns the vectors of the items, and those of the users' own profiles."""
+def _vectors(inputs: Inputs, config: AlphaRecConfig) -> tuple[Tensor, Scale | None]:
+    """Returns the vectors of the items, and the scale of the users' own profiles.
+
+    A user is read like an item, so users' profiles are standardised by the items' statistics where
+    items have profiles. By their own, the mean of a few items, which lies farther from the centre
+    than that of many, would be stretched beyond everything that the network has read. None if users'
+    own profiles are not read.
+    """
     augmented = config.variant == "augmented"
     item_profiles = inputs.item_profiles if augmented else None
     user_profiles = inputs.user_profiles if augmented else None
@@ -182,7 +205,7 @@ def _vectors(inputs: Inputs, config: AlphaRecConfig) -> tuple[Tensor, Tensor | N
     items = torch.from_numpy(np.concatenate(parts, axis=1))
     if user_profiles is None:
         return items, None
-    return items, torch.from_numpy(standardised(user_profiles))
+    return items, Scale.of(user_profiles if item_profiles is None else item_profiles)
 
 
 def _of_users(means: Tensor, profiles: Tensor | None) -> Tensor:

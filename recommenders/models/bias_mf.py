@@ -1,6 +1,9 @@
-"""Biased matrix factorisation (Koren et al., 2009, equation 4), with embeddings by fusion.
+"""Biased matrix factorisation, with embeddings by fusion.
 
-The bias of an item is computed from its embedding, so that a new item has one as well.
+Koren, Bell, Volinsky, "Matrix factorization techniques for recommender systems", IEEE Computer 42
+(8), 2009, equation 4: mu + b_u + b_i + q_i . p_u. As published every item has a bias of its own. In
+RecLM's code it is computed from the item's embedding, so that a new item has one as well, but it
+is no more than an offset of all users' vectors.
 """
 
 from __future__ import annotations
@@ -34,16 +37,21 @@ class BiasMFConfig(FusionConfig):
 
     Attributes:
         loss: `bpr`, as in RecLM, or `bce`.
+        item_bias: An item's bias: linear in its embedding (`features`, as in RecLM's code), a number
+            of its own (`ids`, as published; 0 for a new item), or `none` (as in Rendle et al., UAI
+            2009, section 4.3.1, and RecBole's BPR).
     """
 
     loss: Literal["bpr", "bce"] = "bpr"
+    item_bias: Literal["features", "ids", "none"] = "features"
 
 
 class BiasMF(FusedModel[BiasMFConfig]):
-    """Scores by inner product plus the item's bias and, with `bce`, the user's.
+    """Scores by inner product plus the item's bias and, with `bce`, the user's and the global one.
 
     BPR compares items of one user, so the user's bias and the global bias cancel out; if they were
-    kept, rounding errors would move them.
+    kept, rounding errors would move them. With `bce` the global bias is the logit of the mean, which
+    is learnt, where Koren et al. take the mean of the ratings.
     """
 
     name: ClassVar[str] = "bias_mf"
@@ -52,15 +60,20 @@ class BiasMF(FusedModel[BiasMFConfig]):
     def make_parts(self, generator: torch.Generator) -> None:
         """Creates the first embeddings and the biases."""
         super().make_parts(generator)
-        self.item_bias = linear(self.config.embedding_size, 1, generator, bias=False)
-        pointwise = self.config.loss == "bce"
+        kind, pointwise = self.config.item_bias, self.config.loss == "bce"
+        self.item_bias: nn.Linear | None = None
+        if kind == "features":
+            self.item_bias = linear(self.config.embedding_size, 1, generator, bias=False)
+        # A table of one column, which no gradient reaches where an item has no interactions.
+        self.own_bias = nn.Parameter(torch.zeros(self.inputs.n_items)) if kind == "ids" else None
         self.user_bias = nn.Parameter(torch.zeros(self.inputs.n_users)) if pointwise else None
+        self.global_bias = nn.Parameter(torch.zeros(1)) if pointwise else None
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Mapping[str, Tensor]:
         """Returns the BPR loss or the binary cross-entropy."""
         users, items = self.in_training(generator)
         users = functional.embedding(batch.users, users)
-        items = torch.cat([items, self.item_bias(items)], dim=1)
+        items = torch.cat([items, self._biases(items)[:, None]], dim=1)
         positive, negative = (
             _pairs(users, functional.embedding(rows, items))
             for rows in (batch.positives, batch.negatives)
@@ -86,7 +99,7 @@ class BiasMF(FusedModel[BiasMFConfig]):
         with torch.no_grad():
             self.make_ready()
             items, users = numbers(self._items), numbers(self._users)
-            bias = numbers(self.item_bias(self._items)[:, 0])
+            bias = numbers(self._biases(self._items))
             folded = numbers(self._items @ self._fold_in.map)
         new_user = NewUser.inputs()
         ids = self._fold_in.formula(new_user.pooled, new_user.count)
@@ -106,8 +119,18 @@ class BiasMF(FusedModel[BiasMFConfig]):
 
     def _scored(self, vectors: Tensor) -> Tensor:
         scores: Tensor = vectors @ self._items.T
-        scores += self.item_bias(self._items).T
+        scores += self._biases(self._items)
         return scores
+
+    def _biases(self, items: Tensor) -> Tensor:
+        """Returns the items' biases plus the global one, (n_items,)."""
+        if self.item_bias is not None:
+            biases: Tensor = self.item_bias(items)[:, 0]
+        elif self.own_bias is not None:
+            biases = self.own_bias
+        else:
+            biases = items.new_zeros(len(items))
+        return biases if self.global_bias is None else biases + self.global_bias
 
 
 def _pairs(users: Tensor, items: Tensor) -> Tensor:

@@ -156,7 +156,9 @@ class GraphFoldIn:
             square root of the neighbour's degree, (n_items, d).
     """
 
-    def __init__(self, graph: Graph, users: Tensor, items: Tensor, layers: int) -> None:
+    def __init__(
+        self, graph: Graph, users: Tensor, items: Tensor, layers: int, *, own_layer: bool = True
+    ) -> None:
         """Computes each item's messages to a neighbour, summed over layers.
 
         Args:
@@ -164,8 +166,9 @@ class GraphFoldIn:
             users: First embeddings, (n_users, d).
             items: First embeddings, (n_items, d).
             layers: Number of layers.
+            own_layer: Whether the first embeddings are one of the layers.
         """
-        self._layers = layers
+        self._layers, self._own = layers + own_layer, float(own_layer)
         degrees = graph.items.bounds.diff()
         handed = torch.zeros_like(items)
         for _ in range(layers):
@@ -181,7 +184,7 @@ class GraphFoldIn:
             pooled: Sum of the known items' rows of `handed`, (batch, d).
             count: Number of known items, (batch, 1).
         """
-        return (first + pooled / root(count.at_least(1))) * (1 / (self._layers + 1))
+        return (first * self._own + pooled / root(count.at_least(1))) * (1 / self._layers)
 
     def spread(self, first: Tensor, known: sparse.csr_array) -> Tensor:
         """Returns the final embeddings of new users, (rows, d).
@@ -192,4 +195,4 @@ class GraphFoldIn:
         """
         degrees = torch.from_numpy(np.maximum(np.diff(known.indptr), 1)).to(first)
         reached = product(known, self.handed) * degrees.rsqrt()[:, None]
-        return (first + reached) / (self._layers + 1)
+        return (first * self._own + reached) / self._layers

@@ -40,7 +40,13 @@ F = TypeVar("F", bound=FusionConfig)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Interactions with a negative item each; row numbers, int64, (b,)."""
+    """Interactions with their negative items; row numbers, int64.
+
+    Attributes:
+        users: (b,).
+        positives: (b,).
+        negatives: (b,); (b, n) for a model with several `negatives`.
+    """
 
     users: Tensor
     positives: Tensor
@@ -66,10 +72,14 @@ class GradientModel(nn.Module, Generic[C]):
     Attributes:
         name: Its name in the registry.
         config_type: The class of its options.
+        weight_decay: Of Adam, if the trainer's options do not say otherwise. In RecLM's code the
+            loss has `reg` times the squared parameters, 1e-7 for most models; the gradient of that
+            is twice as much.
     """
 
     name: ClassVar[str]
     config_type: ClassVar[type[ModelConfig]]
+    weight_decay: ClassVar[float] = 2e-7
 
     def __init__(self, inputs: Inputs, config: C, generator: torch.Generator) -> None:
         """Builds an untrained model.
@@ -122,6 +132,11 @@ class GradientModel(nn.Module, Generic[C]):
     ) -> Tensor:
         """Returns scores as `new_user_scores` does, after `prepare`; without gradients."""
         raise NotImplementedError
+
+    @property
+    def negatives(self) -> int:
+        """Number of negatives that are drawn for each interaction."""
+        return 1
 
     @property
     def device(self) -> torch.device:
@@ -228,6 +243,11 @@ class FusedModel(GradientModel[F]):
         """Computes the first embeddings, and fits the folding in of new users."""
         self._users, self._items = self.fusion.users(), self.fusion.items()
         self._fold_in = self._folding(self._items)
+
+    @property
+    def first_items(self) -> Tensor:
+        """The first embeddings of the items, (n_items, d), after `prepare`."""
+        return self._items
 
     def first(self, users: Tensor, known: sparse.csr_array) -> Tensor:
         """Returns the first embeddings of users, (len(users), d); new users are folded in."""

@@ -140,6 +140,7 @@ class Graph:
         *,
         noise: float = 0,
         generator: torch.Generator | None = None,
+        own_layer: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """Returns the mean over layers of the propagated embeddings.
 
@@ -153,13 +154,14 @@ class Graph:
             layers: Number of layers.
             noise: Length of the random vectors.
             generator: Source of the random vectors, on the same device; needed with noise.
+            own_layer: Whether the first embeddings are one of the layers.
 
         Returns:
             (n_users, d) and (n_items, d), in float32 at least.
         """
         with torch.autocast(users.device.type, enabled=False):
             wide = torch.promote_types(users.dtype, torch.float32)
-            steps = _Steps(layers, noise, generator)
+            steps = _Steps(layers, noise, generator, own_layer)
             spread: tuple[Tensor, Tensor] = _Propagation.apply(  # type: ignore[no-untyped-call]
                 users.to(wide), items.to(wide), self, steps
             )
@@ -201,11 +203,12 @@ def _inverse_root(degrees: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class _Steps:
-    """Options of a propagation: number of layers and noise."""
+    """Options of a propagation: number of layers, noise, and whether the first one counts."""
 
     layers: int
     noise: float = 0
     generator: torch.Generator | None = None
+    own_layer: bool = True
 
 
 class _Context(Protocol):
@@ -213,10 +216,14 @@ class _Context(Protocol):
 
     graph: Graph
     layers: int
+    own_layer: bool
 
 
 def _spread(users: Tensor, items: Tensor, graph: Graph, steps: _Steps) -> tuple[Tensor, Tensor]:
     user_sum, item_sum = users.clone(), items.clone()
+    if not steps.own_layer:
+        user_sum.zero_()
+        item_sum.zero_()
     for _ in range(steps.layers):
         users, items = graph.users @ items, graph.items @ users
         if steps.noise:
@@ -224,7 +231,7 @@ def _spread(users: Tensor, items: Tensor, graph: Graph, steps: _Steps) -> tuple[
             _perturb(items, steps)
         user_sum += users
         item_sum += items
-    scale = 1 / (steps.layers + 1)
+    scale = 1 / (steps.layers + steps.own_layer)
     return user_sum.mul_(scale), item_sum.mul_(scale)
 
 
@@ -242,14 +249,15 @@ class _Propagation(torch.autograd.Function):
     def forward(
         ctx: _Context, users: Tensor, items: Tensor, graph: Graph, steps: _Steps
     ) -> tuple[Tensor, Tensor]:
-        ctx.graph, ctx.layers = graph, steps.layers
+        ctx.graph, ctx.layers, ctx.own_layer = graph, steps.layers, steps.own_layer
         return _spread(users, items, graph, steps)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: _Context, *grads: Tensor) -> tuple[Tensor | None, ...]:
         users, items = grads
-        return *_spread(users, items, ctx.graph, _Steps(ctx.layers)), None, None
+        steps = _Steps(ctx.layers, own_layer=ctx.own_layer)
+        return *_spread(users, items, ctx.graph, steps), None, None
 
 
 class _UserPropagation(torch.autograd.Function):

@@ -1,8 +1,8 @@
-"""Neural collaborative filtering: NeuMF (He et al., WWW 2017, equations 10 to 12).
+"""Neural collaborative filtering in RecLM's form; `neumf` has the published one.
 
-As in RecLM's code, both branches read the same embeddings, and there is one hidden layer. Its
-weights act on users and items separately, so that scoring all pairs needs no concatenated input
-for each pair.
+NeuMF (He et al., WWW 2017, equations 10 to 12) with what RecLM's code leaves of it: both branches
+read the same embeddings (equation 11), and there is one hidden layer. Its weights act on users and
+items separately, so that scoring all pairs needs no concatenated input for each pair.
 """
 
 from __future__ import annotations

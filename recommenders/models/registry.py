@@ -13,10 +13,12 @@ from recommenders.models.ease import EASE
 from recommenders.models.errors import ModelError
 from recommenders.models.files import read_folder
 from recommenders.models.gradient import GradientModel, generator_from
+from recommenders.models.ials import IALS
 from recommenders.models.kernel_ridge import KernelRidge
 from recommenders.models.lightgcn import LightGCN
 from recommenders.models.linear_tower import LinearTower
 from recommenders.models.ncf import NCF
+from recommenders.models.neumf import NeuMF
 from recommenders.models.popularity import Popularity, Random
 from recommenders.models.sgl import SGL
 from recommenders.models.simgcl import SimGCL
@@ -70,11 +72,15 @@ def _at_once(model: type[Popularity | EASE | TextEASE | KernelRidge]) -> Entry:
 
 
 MODELS: Mapping[str, Entry] = {
-    **{model.name: _by_gradient(model) for model in (BiasMF, NCF, LightGCN, SGL, SimGCL, AlphaRec)},
+    **{
+        model.name: _by_gradient(model)
+        for model in (BiasMF, NCF, NeuMF, LightGCN, SGL, SimGCL, AlphaRec)
+    },
     **{model.name: _at_once(model) for model in (EASE, TextEASE, KernelRidge, Popularity)},
     LinearTower.name: Entry(
         LinearTower.config_type, LinearTower.fit, LinearTower.load, trained=False
     ),
+    IALS.name: Entry(IALS.config_type, IALS.fit, IALS.load, trained=False),
     Random.name: Entry(Random.config_type, Random.fit, Random.load, trained=False),
 }
 

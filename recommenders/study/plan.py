@@ -80,7 +80,7 @@ class Study(StrictConfig):
             profiles of the known clicks.
         new_user_profiles: With `own`, the snapshot's folder with new users' profiles, made by the
             service from their known clicks only; `{seed}` and `{known}` in it are replaced.
-        metric: The metric that selects epochs on validation.
+        metric: The metric that selects steps on validation.
         training: Options of the trainer for all models.
         ways: The ways to compare.
     """

@@ -32,8 +32,13 @@ def read_split(folder: Path) -> Split:
     return RandomSplit(validation=0.1, test=0.1, seed=0).divide(read_gear_rec(folder))
 
 
-def write_atomic(split: Split, folder: Path) -> Path:
+def write_atomic(split: Split, folder: Path, *, name: str = NAME) -> Path:
     """Writes a split as RecBole's benchmark files, rows as tokens.
+
+    Args:
+        split: The split.
+        folder: A new folder.
+        name: What RecBole calls the data set.
 
     Returns:
         The folder that RecBole calls the data path.
@@ -43,10 +48,10 @@ def write_atomic(split: Split, folder: Path) -> Path:
         "valid": split.scenarios[WARM].validation.relevant,
         "test": split.scenarios[WARM].test.relevant,
     }
-    files = folder / NAME
+    files = folder / name
     files.mkdir(parents=True)
-    for name, matrix in parts.items():
-        _write(files / f"{NAME}.{name}.inter", matrix)
+    for part, matrix in parts.items():
+        _write(files / f"{name}.{part}.inter", matrix)
     return folder
 
 

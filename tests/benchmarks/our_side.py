@@ -56,6 +56,7 @@ class Ours:
         rng = np.random.default_rng(0)
         self._model: Any = build(setup.model, Inputs(train=split.train), options, rng)
         config = TrainerConfig(
+            max_steps=10**9,
             batch_size=setup.batch_size,
             learning_rate=setup.learning_rate,
             weight_decay=setup.decay,
@@ -74,7 +75,7 @@ class Ours:
 
     def train(self, mark: Mark) -> None:
         self._run.mark = mark
-        self._run.epoch(None)
+        self._run.epoch(None, None)
 
     def evaluate(self) -> dict[str, float]:
         self._model.train()  # so that the embeddings are worked out anew

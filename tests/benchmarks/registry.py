@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from tests.benchmarks import (
     backfill,
+    defaults,
     generation,
     hits,
     hostile,
     ingest,
     memory,
     overload,
+    parity,
     recommenders,
     scoring,
     training,
@@ -46,6 +48,8 @@ BENCHMARKS = (
     Benchmark("overload without deadlines", frozenset({"overload"}), overload.promises),
     Benchmark("ingest", frozenset({"ingest"}), ingest.measure),
     Benchmark("recommenders", frozenset({"recommenders"}), recommenders.measure),
+    Benchmark("defaults", frozenset({"defaults"}), defaults.measure),
+    Benchmark("parity", frozenset({"parity"}), parity.measure),
 )
 """In the order in which they run: the first one leaves profiles in Redis that the others use."""
 

@@ -51,7 +51,7 @@ split: {kind: random}
 seeds: [1]
 text: [title, category]
 profiles: films-profiles
-training: {epochs: 3, batch_size: 64, learning_rate: 0.01}
+training: {max_steps: 12, eval_steps: 4, batch_size: 64, learning_rate: 0.01}
 models:
   - {name: lightgcn, options: {variant: augmented, layers: 1, embedding_size: 8}}
 """

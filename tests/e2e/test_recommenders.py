@@ -28,7 +28,7 @@ split: {kind: cold-items, share: 0.3, warm: 0.1}
 seeds: [1]
 profiles: profiles
 scenario: cold-items
-training: {epochs: 15, learning_rate: 0.01}
+training: {max_steps: 400, learning_rate: 0.01}
 models:
   - {name: lightgcn, options: {variant: base}}
   - {name: lightgcn, options: {variant: augmented}}

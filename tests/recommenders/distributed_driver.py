@@ -1,6 +1,6 @@
 """Trains as one of several processes, or as a single one: `python -m`, with or without a launcher before it.
 
-The leader writes the losses of every epoch; every process writes the parameters that it ends with.
+The leader writes the losses of the training; every process writes the parameters that it ends with.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def main() -> None:
     folder = Path(sys.argv[1])
     with joined() as context:
         for name in ("bias_mf", "lightgcn"):
-            _train(name, context, folder / name, epochs=2)
+            _train(name, context, folder / name, steps=8)
         # SGL draws its views for each epoch, and they must be the same in all processes.
-        _train("sgl", context, folder / "whole", epochs=3)
+        _train("sgl", context, folder / "whole", steps=12)
         checkpoint = folder / "checkpoint"
-        _train("sgl", context, folder / "parts", epochs=1, checkpoint=checkpoint)
-        _train("sgl", context, folder / "parts", epochs=3, checkpoint=checkpoint)
+        _train("sgl", context, folder / "parts", steps=4, checkpoint=checkpoint)
+        _train("sgl", context, folder / "parts", steps=12, checkpoint=checkpoint)
 
 
 def _train(
@@ -39,7 +39,7 @@ def _train(
     context: DistributedContext,
     out: Path,
     *,
-    epochs: int,
+    steps: int,
     checkpoint: Path | None = None,
 ) -> None:
     inputs = world(blocks=3, cold_items=1, cold_users=0).inputs
@@ -48,7 +48,8 @@ def _train(
         model,
         # An odd batch, whose halves differ, and a last one of what is left.
         TrainerConfig(
-            epochs=epochs,
+            max_steps=steps,
+            eval_steps=4,  # an epoch
             batch_size=51,
             accumulate=2,
             learning_rate=0.01,

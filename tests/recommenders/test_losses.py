@@ -19,6 +19,14 @@ def test_bce_by_hand() -> None:
     assert loss.item() == pytest.approx(log(1 + exp(-1)) + log(1 + exp(-2)))
 
 
+def test_several_negatives_are_summed_by_bce_and_averaged_by_bpr() -> None:
+    positive, negative = torch.tensor([1.0, 0.0]), torch.tensor([[-2.0, 0.0], [0.0, 0.0]])
+    first = log(1 + exp(-1)) + log(1 + exp(-2)) + log(2)
+    assert bce(positive, negative).item() == pytest.approx((first + 3 * log(2)) / 2)
+    pairs = log(1 + exp(-3)) + log(1 + exp(-1)) + 2 * log(2)
+    assert bpr(positive[:, None], negative).item() == pytest.approx(pairs / 4)
+
+
 def test_info_nce_by_hand() -> None:
     # Cosines of the anchor: 1 with its target, 0 and -1 with the others; lengths do not matter.
     anchors = torch.tensor([[2.0, 0.0]])
@@ -30,6 +38,19 @@ def test_info_nce_by_hand() -> None:
 def test_sampled_info_nce_by_hand() -> None:
     loss = sampled_info_nce(torch.tensor([0.5]), torch.tensor([[0.0, -0.5]]), temperature=0.5)
     assert loss.item() == pytest.approx(log(exp(1) + exp(0) + exp(-1)) - 1)
+
+
+def test_an_excluded_negative_does_not_count() -> None:
+    positive, negative = torch.tensor([0.5, 0.5]), torch.tensor([[0.0, 0.9], [0.0, -0.5]])
+    excluded = torch.tensor([[False, True], [False, False]])
+    negative.requires_grad_()
+    loss = sampled_info_nce(positive, negative, temperature=0.5, excluded=excluded)
+    first, second = log(exp(1) + exp(0)) - 1, log(exp(1) + exp(0) + exp(-1)) - 1
+    assert loss.item() == pytest.approx((first + second) / 2)
+    loss.backward()
+    assert negative.grad is not None
+    assert negative.grad[0, 1] == 0
+    assert negative.grad.isfinite().all()
 
 
 def test_weights_say_how_often_an_anchor_counts() -> None:

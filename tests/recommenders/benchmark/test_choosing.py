@@ -1,4 +1,4 @@
-"""A grid shows the epoch and the options that are best on validation."""
+"""A grid shows the step and the options that are best on validation."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_an_unknown_scenario_is_named(paths: BenchmarkPaths) -> None:
         prepare(experiment(scenario="typo"), 1, paths)
 
 
-def test_each_scenario_has_its_own_best_epoch_and_options(
+def test_each_scenario_has_its_own_best_step_and_options(
     paths: BenchmarkPaths, tmp_path: Path
 ) -> None:
     grid = GRID.replace("scenario: cold-items\n", "validation_users: 9\ntest_users: 12\n")
@@ -90,7 +90,9 @@ def test_each_scenario_has_its_own_best_epoch_and_options(
         for name, found in figures.items():
             values = [float(row[f"validation {name}"]) for row in rows]
             assert found["validation"]["ndcg@20"] == pytest.approx(max(values), abs=1e-9)
-            assert found["best_epoch"] == values.index(max(values)) + 1
+            best = int(rows[values.index(max(values))]["step"])
+            assert (found["best_step"], found["max_steps"]) == (best, 16)
+            assert found["not_converged"] == (best > 14.4)
     tried = [one for one in results if one["options"]["variant"] == "base"]
     table = pq.read_table(paths.out / "results.parquet").to_pylist()
     for name in ("warm", "cold-items", "cold-users"):
@@ -144,9 +146,9 @@ def test_the_papers_results_are_shown_beside_ours(paths: BenchmarkPaths, tmp_pat
     more = "protocol: paper\npaper: netflix\nvalidation_users: 5"
     grid = grid.replace("scenario: cold-items", more)
     document = run(paths, tmp_path, grid)
-    assert "best epoch **on the test part**" in document
+    assert "best step **on the test part**" in document
     full, cold = document.split("## cold-items")
-    # The epoch is selected on the users of the test part that validation reports.
+    # The step is selected on the users of the test part that validation reports.
     logs = list(paths.out.glob("runs/*/losses.csv"))
     assert logs
     for path in logs:

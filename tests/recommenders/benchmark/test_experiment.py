@@ -16,10 +16,10 @@ GOOD = """
 name: tiny
 dataset: tiny
 split: {kind: cold-items, share: 0.2}
-training: {epochs: 3}
+training: {max_steps: 3}
 models:
   - {name: lightgcn, options: {variant: base}}
-  - {name: lightgcn, options: {variant: augmented}, training: {epochs: 4}}
+  - {name: lightgcn, options: {variant: augmented}, training: {max_steps: 4}}
   - {name: bias_mf, label: mine, search: {embedding_size: [4, 8], items: [ids, both]}}
 """
 
@@ -39,7 +39,7 @@ def test_a_grid_is_read(tmp_path: Path) -> None:
         "lightgcn augmented",
         "mine",
     ]
-    assert [experiment.trainer(entry).epochs for entry in experiment.models] == [3, 4, 3]
+    assert [experiment.trainer(entry).max_steps for entry in experiment.models] == [3, 4, 3]
     assert list(experiment.models[2].candidates()) == [
         {"embedding_size": 4, "items": "ids"},
         {"embedding_size": 4, "items": "both"},
@@ -58,7 +58,9 @@ def test_a_grid_is_read(tmp_path: Path) -> None:
         (("share: 0.2", "shares: 0.2"), "unknown option shares"),
         (("name: bias_mf", "name: magic"), "no model 'magic'; there are"),
         (("embedding_size: [4, 8]", "embedding_size: [4, none]"), "embedding_size"),
-        (("epochs: 4", "epoch: 4"), "epoch: Extra inputs"),
+        (("max_steps: 4", "steps: 4"), "steps: Extra inputs"),
+        (("max_steps: 4", "epochs: 4"), "'epochs' is replaced by 'max_steps', which counts"),
+        (("max_steps: 4", "validate_every: 4"), "replaced by 'eval_steps', which counts"),
         (("variant: augmented", "variant: base"), "two models are called 'lightgcn base'"),
         (
             ("variant: augmented}", "variant: augmented}, against: it"),
@@ -78,7 +80,7 @@ def test_a_grid_is_read(tmp_path: Path) -> None:
         (("name: tiny", "name: tiny\nmetric: precision@20"), "no metric 'precision@20'"),
         (("name: tiny", "name: tiny\nseeds: []"), "seeds: .* at least 1 item"),
         ((GOOD[GOOD.index("models:") :], "models: []"), "models: .* at least 1 item"),
-        (("epochs: 4", "epochs: 0"), "epochs: Input should be greater than or equal to 1"),
+        (("max_steps: 4", "max_steps: 0"), "max_steps: Input should be greater than or equal to 1"),
         (("embedding_size: [4, 8]", "embedding_size: []"), "search.embedding_size: .* at least 1"),
     ],
 )

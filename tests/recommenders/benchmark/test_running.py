@@ -147,7 +147,7 @@ def test_without_randomness_seeds_share_a_run(
 def test_a_resumed_run_counts_all_of_its_time(
     paths: BenchmarkPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grid_of = experiment(training={"epochs": 2})
+    grid_of = experiment(training={"max_steps": 6, "eval_steps": 3})
     ready = prepare(grid_of, 1, paths)
     one = Run(entry=grid_of.models[0], options={}, seed=1)
     (tmp_path / "run").mkdir()
@@ -167,4 +167,4 @@ def test_a_resumed_run_counts_all_of_its_time(
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     # One second of training before the first checkpoint, and three after the second start.
     assert result["cpu_seconds"] == 1 + 3
-    assert result["epochs"] == 2
+    assert result["steps"] == 6

@@ -42,7 +42,7 @@ seeds: [4, 5]
 text: [title]
 profiles: profiles
 user_profiles: own
-training: {epochs: 3, batch_size: 64, learning_rate: 0.05}
+training: {max_steps: 12, eval_steps: 4, batch_size: 64, learning_rate: 0.05}
 models:
   - {name: popularity}
   - {name: ease, search: {regularisation: [1, 100000]}}

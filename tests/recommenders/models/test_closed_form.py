@@ -13,6 +13,7 @@ from recommenders.models.base import Inputs, Recommender
 from recommenders.models.dense import invert, product, solve
 from recommenders.models.ease import EASE, EASEConfig, ease_weights
 from recommenders.models.errors import ModelError
+from recommenders.models.ials import IALS, IALSConfig
 from recommenders.models.kernel_ridge import KernelRidge, KernelRidgeConfig
 from recommenders.models.popularity import NoConfig, Popularity, Random
 from recommenders.models.text_ease import TextEASE, TextEASEConfig
@@ -44,6 +45,11 @@ def fit_text_ease(inputs: Inputs) -> TextEASE:
     return TextEASE.fit(inputs, TextEASEConfig(regularisation=1.0))
 
 
+def fit_ials(inputs: Inputs) -> IALS:
+    # Two tastes are two factors; singular values beyond them are all alike.
+    return IALS.fit(inputs, IALSConfig(factors=2, iterations=8), np.random.default_rng(0))
+
+
 def fit_popularity(inputs: Inputs) -> Popularity:
     return Popularity.fit(inputs, NoConfig())
 
@@ -52,7 +58,7 @@ def fit_random(inputs: Inputs) -> Random:
     return Random.fit(inputs, NoConfig(), np.random.default_rng(0))
 
 
-LEARNING = [fit_ease, fit_kernel_ridge, fit_text_ease]
+LEARNING = [fit_ease, fit_kernel_ridge, fit_text_ease, fit_ials]
 ALL = [*LEARNING, fit_popularity, fit_random]
 Fit = Callable[[Inputs], Any]
 

@@ -52,6 +52,18 @@ def test_a_small_graph_by_hand() -> None:
     assert items[:, 0].tolist() == pytest.approx([0.5 / 2**0.5, 0.5 / 2])
 
 
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_without_the_own_layer_it_is_the_mean_of_the_other_powers(layers: int) -> None:
+    graph, first = Graph.of(TRAIN), vectors().requires_grad_()
+    expected = dense_mean(TRAIN.toarray(), first, layers) * (layers + 1) / layers - first / layers
+    users, items = graph.propagate(first[:5], first[5:], layers, own_layer=False)
+    found = torch.cat([users, items])
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+    weights = vectors(1)
+    grads = [torch.autograd.grad((each * weights).sum(), first)[0] for each in (found, expected)]
+    torch.testing.assert_close(*grads, atol=1e-6, rtol=1e-6)
+
+
 @pytest.mark.parametrize("layers", [0, 1, 2, 3])
 def test_propagation_is_the_mean_of_powers_of_the_normalised_graph(layers: int) -> None:
     graph, first = Graph.of(TRAIN), vectors()

@@ -24,7 +24,7 @@ WIDTH = 12
 STYLE = 4
 """How loud a vector speaks of what nobody's choice depends on."""
 
-TRAINING = TrainerConfig(epochs=40, batch_size=128, learning_rate=0.02)
+TRAINING = TrainerConfig(max_steps=80, batch_size=128, learning_rate=0.02)
 
 
 @dataclass(frozen=True)

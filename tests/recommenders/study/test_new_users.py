@@ -44,7 +44,7 @@ share: 0.4
 clicks: [1, 3]
 text: [title]
 profiles: profiles
-training: {epochs: 6, patience: 3, batch_size: 128, learning_rate: 0.05}
+training: {max_steps: 24, eval_steps: 4, patience: 3, batch_size: 128, learning_rate: 0.05}
 ways:
   - {name: popularity, model: popularity}
   - {name: fold-in, model: lightgcn, options: &both {variant: augmented, embedding_size: 8,
