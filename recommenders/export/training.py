@@ -10,6 +10,7 @@ from recommenders.benchmark.prepared import prepare
 from recommenders.benchmark.run import Run, fit, validation_part
 from recommenders.distributed import SINGLE_PROCESS
 from recommenders.evaluation import evaluate
+from recommenders.export.bounds import profile_bounds
 from recommenders.export.errors import ExportError
 from recommenders.export.trained import Provenance, Trained
 from recommenders.metrics import cutoff_of
@@ -125,4 +126,10 @@ def _provenance(
         user_profiles=experiment.user_profiles if profiled else None,
         seed=seed,
         metrics=metrics,
+        gate=profile_bounds(
+            model,
+            prepared.inputs,
+            prepared.scenarios,
+            of_items=experiment.user_profiles == "items",
+        ),
     )

@@ -142,7 +142,8 @@ def test_a_bundle_says_what_it_is(tmp_path: Path) -> None:
     assert written.folder == tmp_path / "first"
     assert written.bytes == sum(path.stat().st_size for path in written.folder.iterdir())
     manifest = json.loads((written.folder / "manifest.json").read_bytes())
-    assert manifest["format"] == 1
+    assert manifest["format"] == 2
+    assert manifest["gate"] is None
     assert (manifest["name"], manifest["kind"]) == ("first", "factors")
     assert manifest["model"]["name"] == "bias_mf"
     assert manifest["model"]["options"]["user_profiles"] == "own"
