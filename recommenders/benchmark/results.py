@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from recommenders.benchmark.errors import BenchmarkError
 from recommenders.benchmark.ranks import RANKS, cells, read_ranks
 from recommenders.benchmark.run import RESULT
-from recommenders.benchmark.settling import SUMS
+from recommenders.benchmark.settling import CLEARLY, SUMS
 from recommenders.crossed import standard_error
 from recommenders.significance import Spread
 
@@ -146,9 +146,9 @@ def _chosen(experiment: Experiment, runs: list[Finished]) -> Chosen:
 
 
 def is_better(new: Ranks, old: Ranks, metric: str) -> bool:
-    """Returns whether a run is better than another on a part by more than a standard error.
+    """Returns whether a run is better than another on a part by more than `CLEARLY` errors.
 
-    Without the error, shuffled profiles win a little on some validation parts, and lose on the test
+    Without that, shuffled profiles win a little on some validation parts, and lose on the test
     part. A metric that is no sum over relevant items cannot tell its error; the new run is kept.
     """
     if metric.partition("@")[0] not in SUMS:
@@ -156,7 +156,9 @@ def is_better(new: Ranks, old: Ranks, metric: str) -> bool:
     pairs = cells({0: new}, {0: old}, metric)
     if pairs is None:
         return False
-    return float(pairs.differences.sum()) > standard_error(pairs) * float(pairs.shares.sum())
+    return float(pairs.differences.sum()) > CLEARLY * standard_error(pairs) * float(
+        pairs.shares.sum()
+    )
 
 
 @functools.lru_cache(maxsize=24)

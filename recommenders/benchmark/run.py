@@ -238,8 +238,6 @@ def fit(
         checkpoint=checkpoint,
         context=context,
     )
-    if context.is_main_process:
-        settle(model, validation_part(experiment, prepared), experiment.metric)
     history.write_csv(folder / LOSSES)
     checkpoint.unlink(missing_ok=True)
     return model, history

@@ -24,10 +24,15 @@ SUMS = frozenset({"ndcg", "recall"})
 """Metrics that are sums over relevant items, whose standard error is known."""
 
 
+CLEARLY = 2
+"""Standard errors by which profiles have to be better than none on validation, to be read at all."""
+
+
 def settle(model: Any, part: Part, metric: str) -> float | None:  # noqa: ANN401 - any model of the registry
     """Sets the scale of a model's profiles to the best on a part.
 
-    A scale other than 0 has to be better than 0 by more than a standard error over users and items.
+    A scale other than 0 has to be better than 0 by more than `CLEARLY` standard errors over users and
+    items.
 
     Args:
         model: A trained model.
@@ -53,11 +58,13 @@ def settle(model: Any, part: Part, metric: str) -> float | None:  # noqa: ANN401
 
 
 def is_better(new: Evaluation, old: Evaluation, part: Part, metric: str) -> bool:
-    """Returns whether a model is better than another on a part by more than a standard error."""
+    """Returns whether a model is better than another on a part by more than `CLEARLY` errors."""
     if metric.partition("@")[0] not in SUMS:
         return bool(new.values[metric].mean() > old.values[metric].mean())
     cells = cells_of(new, old, part, metric)
-    return float(cells.differences.sum()) > standard_error(cells) * float(cells.shares.sum())
+    return float(cells.differences.sum()) > CLEARLY * standard_error(cells) * float(
+        cells.shares.sum()
+    )
 
 
 def cells_of(new: Evaluation, old: Evaluation, part: Part, metric: str) -> Cells:

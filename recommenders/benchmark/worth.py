@@ -40,7 +40,7 @@ class Worth:
             the base variant); None if there is neither.
         marginal: The row with profiles less the best row without; None if there is none.
         gated: What the gate makes of it, less texts: for each seed the row with profiles where it is
-            better than the row of texts by more than a standard error on validation, else that row.
+            better than the row of texts by two standard errors on validation, else that row.
         placebo: The same with shuffled profiles, whose control is gated likewise; None without.
         newer: The same as `marginal` for items newer than the writer's knowledge; None if there are
             none, or nobody knows.

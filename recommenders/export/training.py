@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from recommenders.benchmark.prepared import prepare
 from recommenders.benchmark.run import Run, fit, validation_part
+from recommenders.benchmark.settling import settle
 from recommenders.distributed import SINGLE_PROCESS
 from recommenders.evaluation import evaluate
 from recommenders.export.bounds import profile_bounds
@@ -65,6 +66,7 @@ def train_one(
             model, _ = fit(run, experiment, prepared, folder, context=context)
             if not context.is_main_process:
                 continue
+            settle(model, part, experiment.metric)
             value = evaluate(model, part, cutoffs=[cutoff]).means()[experiment.metric]
             progress(f"{entry.shown}: {experiment.metric} {value:.4f} on validation, {options}")
             if best is None or value > best[0]:

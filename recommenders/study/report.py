@@ -97,8 +97,8 @@ class Findings:
                             float(values[seeds[here] == seed].mean())
                             for seed in np.unique(seeds[here])
                         ]
-                if part == "test":
-                    ranks[label, count] = np.asarray(lists.take(here).flatten(), np.int64)
+                    if part == "test":
+                        ranks[label, count] = np.asarray(lists.take(here).flatten(), np.int64)
         # The test users, and their relevant items, are the same for each label and number of clicks.
         pairs = Pairs.of(table.select(["user_id", "seed", "items"]).take(here))
         return cls(means, users, wanted[here].astype(np.int64), pairs, ranks)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from recommenders.benchmark.results import ModelResults
 
-TOPICS, PER_TOPIC, USERS, WIDTH = 8, 24, 240, 16
+TOPICS, PER_TOPIC, USERS, WIDTH = 8, 48, 240, 16
 SCENARIO = "cold-items"
 
 

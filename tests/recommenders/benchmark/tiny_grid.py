@@ -47,13 +47,13 @@ CONTROLLED = """
 name: controlled
 dataset: tiny
 split: {kind: cold-items, share: 0.3, warm: 0.1}
-seeds: [1, 2, 3]
+seeds: [1, 2]
 text: [title]
 profiles: profiles
 user_profiles: items
 models:
   - {name: kernel_ridge, options: {variant: base}}
-  - {name: kernel_ridge, options: {variant: augmented}}
+  - {name: kernel_ridge, options: {variant: augmented}, search: {profile_weight: [0, 0.3]}}
 """
 
 

@@ -75,4 +75,4 @@ def test_segments_without_training_users_have_the_gate_of_all() -> None:
     gate = model.fusion.gate
     moved = gate.by_clicks.detach().numpy() != 0
     assert moved.tolist() == [False, False, False, False, True, False]
-    assert abs(float(gate.of_users)) > 0.01
+    assert abs(gate.of_users.item()) > 0.01
