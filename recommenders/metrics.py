@@ -1,8 +1,8 @@
 """Ranking metrics: pure functions of ranked lists and relevant items.
 
 Relevance is binary. `hits` looks up each ranked item once, and every metric is a sum over its
-result. Metrics are float64 with one value a user, since means hide who gains, and paired tests need
-the values. The definitions are those of trec_eval and of RecBole.
+result. Metrics are float64 with one value a user, since means hide who gains. The definitions are
+those of trec_eval and of RecBole.
 """
 
 from __future__ import annotations

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 
+from recommenders.benchmark.controls import CONTROLS, WORDS, Control
 from recommenders.benchmark.errors import BenchmarkError
+from recommenders.benchmark.newer import cutoff_year
 from recommenders.data.errors import DatasetError
 from recommenders.data.splits import PaperSplit, parse
 from recommenders.metrics import cutoff_of
@@ -30,6 +32,12 @@ def _known(metric: str) -> str:
     return metric
 
 
+PROFILE_WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
+"""Weights of the profiles that a closed form tries; which is taken is chosen on validation."""
+
+_WITHOUT_TEXT = frozenset({"linear_tower"})
+"""Models that read profiles of users, and no text of items."""
+
 MetricName = Annotated[str, AfterValidator(_known)]
 """A metric with its cutoff, such as `ndcg@20`."""
 
@@ -44,6 +52,9 @@ class ModelEntry(StrictConfig):
         training: Options of the trainer that differ from the experiment's.
         search: Option -> values to try. For each seed and scenario the best on validation is taken.
         against: Label of the entry that this one is compared with, instead of the base variant.
+        control: What the model gets in place of profiles; None for the profiles themselves. The rows
+            of controls are made by the experiment.
+        of: Label of the row whose control this is.
     """
 
     name: str
@@ -52,6 +63,8 @@ class ModelEntry(StrictConfig):
     training: dict[str, Any] = Field(default_factory=dict)
     search: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     against: str | None = None
+    control: Control | None = None
+    of: str | None = None
 
     @property
     def shown(self) -> str:
@@ -67,9 +80,28 @@ class ModelEntry(StrictConfig):
 
     def candidates(self) -> Iterator[dict[str, Any]]:
         """Yields the options of every trial."""
-        names = list(self.search)
-        for values in itertools.product(*self.search.values()):
-            yield self.options | dict(zip(names, values, strict=True))
+        search = self.trials
+        for values in itertools.product(*search.values()):
+            yield self.options | dict(zip(search, values, strict=True))
+
+    @property
+    def trials(self) -> dict[str, list[Any]]:
+        """The values to try: those of `search`, and the profiles' weights for a model that has one.
+
+        Nothing but a weight of 0 is tried where no item has a profile.
+        """
+        weighed = "profile_weight" in MODELS[self.name].config.model_fields
+        given = "profile_weight" in {*self.options, *self.search}
+        if not weighed or given or self.variant != "augmented":
+            return self.search
+        weights = (0.0,) if self.control == "text" else PROFILE_WEIGHTS
+        return {**self.search, "profile_weight": list(weights)}
+
+    def controlled_by(self, control: Control) -> ModelEntry:
+        """Returns the row of a control: the same options, search and training on other inputs."""
+        label = f"{self.shown}: {WORDS[control]}"
+        changes = {"label": label, "against": None, "control": control, "of": self.shown}
+        return self.model_copy(update=changes)
 
 
 class Experiment(StrictConfig):
@@ -96,6 +128,10 @@ class Experiment(StrictConfig):
         protocol: `standard`; or `paper`, which selects the best step on the test part as the
             paper's code does. Only for a comparison with the paper's table.
         paper: The dataset of the paper whose results are shown beside ours.
+        controls: The controls of each model that reads profiles, by default all (`controls`).
+            Without any of them no gain is called one.
+        knowledge_cutoff: The last day, month or year of what the model that wrote the profiles has
+            read; by default what the snapshot says. Newer items are reported apart.
         training: Options of the trainer for all models.
         models: The grid.
     """
@@ -113,6 +149,8 @@ class Experiment(StrictConfig):
     test_users: int | None = Field(None, ge=1)
     protocol: Literal["standard", "paper"] = "standard"
     paper: Literal["mind", "netflix"] | None = None
+    controls: tuple[Control, ...] = CONTROLS
+    knowledge_cutoff: str | None = None
     training: dict[str, Any] = Field(default_factory=dict)
     models: tuple[ModelEntry, ...] = Field(min_length=1)
 
@@ -129,6 +167,22 @@ class Experiment(StrictConfig):
                     f"{model.shown!r} is against {model.against!r}, which no other model is called"
                 )
         return models
+
+    @property
+    def rows(self) -> tuple[ModelEntry, ...]:
+        """The models, and after each that reads profiles its controls, without duplicates."""
+        rows: list[ModelEntry] = []
+        for entry in self.models:
+            rows.append(entry)
+            if self.profiles is not None and entry.variant == "augmented":
+                rows += [entry.controlled_by(control) for control in self._controls_of(entry)]
+        return tuple(rows)
+
+    def _controls_of(self, entry: ModelEntry) -> tuple[Control, ...]:
+        # A model that reads no texts of items reads them in the control `text` in place of profiles.
+        if entry.name in _WITHOUT_TEXT:
+            return tuple(control for control in self.controls if control != "text")
+        return self.controls
 
     def plan(self, seed: int) -> Plan:
         """Returns the split's plan for a seed; a kind without randomness is the same for all.
@@ -162,6 +216,8 @@ def read_experiment(path: Path) -> Experiment:
         experiment = Experiment.model_validate(document)
         for entry in experiment.models:
             check_entry(experiment, entry)
+        if experiment.knowledge_cutoff is not None:
+            cutoff_year(experiment.knowledge_cutoff)
         _check_protocol(experiment, experiment.plan(0))
     except ValidationError as error:
         raise BenchmarkError(f"{path}: {_described(error)}") from error
@@ -174,11 +230,15 @@ def check_entry(experiment: Experiment, entry: ModelEntry) -> None:
     """Validates a model's name, its options and those of its training.
 
     Raises:
-        BenchmarkError: The model is unknown.
+        BenchmarkError: The model is unknown, or is a control.
         ValidationError: An option is unknown or invalid.
     """
     if entry.name not in MODELS:
         raise BenchmarkError(f"there is no model {entry.name!r}; there are {', '.join(MODELS)}")
+    if entry.control is not None or entry.of is not None:
+        raise BenchmarkError(
+            f"{entry.shown!r}: rows of controls are made from `controls` of the grid; list the model alone"
+        )
     experiment.trainer(entry)
     for options in entry.candidates():
         MODELS[entry.name].config.model_validate(options)

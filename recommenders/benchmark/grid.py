@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from numpy.linalg import LinAlgError
 
+from recommenders.benchmark.controls import missing
 from recommenders.benchmark.errors import BenchmarkError
 from recommenders.benchmark.experiment import differing
 from recommenders.benchmark.prepared import BenchmarkPaths, prepare
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from recommenders.benchmark.experiment import Experiment
     from recommenders.benchmark.prepared import Prepared
 
-_DOMAIN_ERRORS = (ModelError, EvaluationError, DatasetError)
+_DOMAIN_ERRORS = (ModelError, EvaluationError, DatasetError, BenchmarkError)
 _LIBRARY_ERRORS = (RuntimeError, MemoryError, LinAlgError)
 """Errors of libraries: out of memory, on the host or on a GPU, or a singular matrix."""
 
@@ -82,7 +83,10 @@ def run_grid(
     outcomes: list[Outcome] = []
     for seed in experiment.seeds:
         prepared = _prepared(experiment, seed, paths)
-        for entry in experiment.models:
+        for entry in experiment.rows:
+            if entry.control is not None and (why := missing(prepared.inputs, entry.control)):
+                progress(f"{entry.shown} is left out: {why}")
+                continue
             for options in entry.candidates():
                 run = Run(entry=entry, options=options, seed=seed)
                 folder = paths.out / "runs" / run.key(experiment, prepared, device)
@@ -180,5 +184,5 @@ def _set_threads(threads: int) -> None:
 
 
 def _options(run: Run) -> str:
-    tried = {name: run.options[name] for name in run.entry.search}
+    tried = {name: run.options[name] for name in run.entry.trials}
     return f" ({differing(tried)})" if tried else ""

@@ -25,7 +25,7 @@ def bars(results: Sequence[ModelResults], scenario: str, metric: str) -> str:
         [one.label for one in results],
         [spread.mean for spread in spreads],
         xerr=[spread.deviation for spread in spreads],
-        color=[_COLOURS.get(one.variant, _COLOURS[None]) for one in results],
+        color=[_COLOURS[one.variant if one.control is None else None] for one in results],
         error_kw={"elinewidth": 1},
     )
     axes.invert_yaxis()
@@ -38,7 +38,7 @@ def by_history(results: Sequence[ModelResults], scenario: str, metric: str) -> s
     """Returns a line for each model with both variants: the gain by the number of known items."""
     figure = Figure(figsize=(8, 4))
     axes = figure.subplots()
-    variants = {(one.model, one.variant): one for one in results}
+    variants = {(one.model, one.variant): one for one in results if one.control is None}
     for model in dict.fromkeys(one.model for one in results):
         base, augmented = (variants.get((model, name)) for name in ("base", "augmented"))
         if base is None or augmented is None:

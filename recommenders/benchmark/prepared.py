@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from recommenders.benchmark.controls import READS_PROFILES, controlled
 from recommenders.benchmark.errors import BenchmarkError
+from recommenders.benchmark.means import mean_vectors
+from recommenders.benchmark.newer import newer_than
 from recommenders.data.dataset import Dataset
 from recommenders.data.indexed import Indexed
 from recommenders.features.encoding import encode, encoder_name
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
+    from recommenders.benchmark.controls import Control
     from recommenders.benchmark.experiment import Experiment
     from recommenders.data.split import Scenario, Split
     from recommenders.features.snapshot import SnapshotInfo
@@ -62,6 +66,10 @@ class Prepared:
         profiles: The same in words; None without profiles.
         digest: Hash of all inputs.
         plain_digest: Hash of all inputs but the profiles, for models that read none.
+        own: (n_users,), the users whose profile is their own and not that of their items; None if
+            nobody's is.
+        newer: (n_items,), the items newer than what the writer of the profiles knows; None if that
+            is unknown.
     """
 
     split: Split
@@ -75,6 +83,25 @@ class Prepared:
     profiles: str | None
     digest: str
     plain_digest: str
+    own: NDArray[np.bool_] | None = None
+    newer: NDArray[np.bool_] | None = None
+
+    def inputs_of(self, control: Control | None, seed: int) -> Inputs:
+        """Returns the inputs of a control, or the experiment's own for None.
+
+        Raises:
+            BenchmarkError, ModelError: The control cannot be made from the inputs.
+        """
+        if control is None:
+            return self.inputs
+        readable = self.split.readable()
+        return controlled(self.inputs, control, readable=readable, own=self.own, seed=seed)
+
+    def digest_of(self, control: Control | None) -> str:
+        """Returns the hash of the inputs of a model that reads profiles, or of a control."""
+        if control is None or control in READS_PROFILES:
+            return self.digest
+        return self.plain_digest
 
 
 def prepare(
@@ -104,10 +131,11 @@ def prepare(
         known = ", ".join(split.scenarios)
         raise BenchmarkError(f"the split has no scenario {experiment.scenario!r}; it has {known}")
     snapshot = _snapshot(experiment, seed, paths, dataset, split)
-    items = users = None
+    items = users = own = None
     if snapshot is not None:
         items = None if snapshot.items is None else snapshot.items.aligned(indexed.item_ids)
-        users = _of_users(experiment, split, snapshot, indexed.user_ids, items)
+        own = _own(experiment, snapshot, indexed.user_ids)
+        users = _of_users(experiment, split, own, items)
     columns = (dataset.items[name].to_pylist() for name in experiment.text)
     texts = [". ".join(part for part in parts if part) for parts in zip(*columns, strict=True)]
     warm = np.unique(split.train.indices).astype(np.int64)
@@ -139,7 +167,15 @@ def prepare(
         profiles=None if snapshot is None else _provenance(snapshot, experiment, indexed),
         digest=_digest(split, inputs),
         plain_digest=_digest(split, inputs.without_profiles()),
+        own=None if own is None else own.any(axis=1),
+        newer=newer_than(dataset.items, _cutoff(experiment, snapshot)),
     )
+
+
+def _cutoff(experiment: Experiment, snapshot: Snapshot | None) -> str | None:
+    if experiment.knowledge_cutoff is not None or snapshot is None:
+        return experiment.knowledge_cutoff
+    return snapshot.info.knowledge_cutoff
 
 
 def _snapshot(
@@ -181,36 +217,25 @@ def _provenance(snapshot: Snapshot, experiment: Experiment, indexed: Indexed) ->
     )
 
 
+def _own(
+    experiment: Experiment, snapshot: Snapshot, user_ids: Sequence[str]
+) -> NDArray[np.float32] | None:
+    """Returns the vectors of users' own profiles, zeros for those without; None if none are read."""
+    if experiment.user_profiles == "items" or snapshot.users is None:
+        return None
+    return snapshot.users.aligned(user_ids)
+
+
 def _of_users(
     experiment: Experiment,
     split: Split,
-    snapshot: Snapshot,
-    user_ids: Sequence[str],
+    own: NDArray[np.float32] | None,
     items: NDArray[np.float32] | None,
 ) -> NDArray[np.float32] | None:
-    own = None
-    if experiment.user_profiles != "items" and snapshot.users is not None:
-        own = snapshot.users.aligned(user_ids)
     if experiment.user_profiles == "own" or items is None:
         return own
     means = mean_vectors(split.readable(), items)
     return means if own is None else np.where(own.any(axis=1, keepdims=True), own, means)
-
-
-def mean_vectors(known: sparse.csr_array, items: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns the mean vector of each user's known items, of unit length; zeros without any.
-
-    Args:
-        known: CSR, (n_users, n_items).
-        items: Vectors of items, (n_items, dimension).
-
-    Returns:
-        Float32, (n_users, dimension).
-    """
-    sums = np.asarray(known @ items, np.float32)
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    means: NDArray[np.float32] = sums / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return means
 
 
 def _words(texts: Sequence[str], warm: NDArray[np.int64]) -> sparse.csr_array:

@@ -1,27 +1,27 @@
-"""Reads the results of runs: selects the best, averages over seeds, compares models."""
+"""Reads the results of runs: selects the best, averages over seeds, compares rows."""
 
 from __future__ import annotations
 
+import functools
 import json
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow.parquet as pq
-
 from recommenders.benchmark.errors import BenchmarkError
-from recommenders.benchmark.run import RESULT, USERS
-from recommenders.significance import Comparison, Spread, holm, paired
+from recommenders.benchmark.ranks import RANKS, cells, read_ranks
+from recommenders.benchmark.run import RESULT
+from recommenders.benchmark.settling import CLEARLY, SUMS
+from recommenders.crossed import standard_error
+from recommenders.significance import Spread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
+    from recommenders.benchmark.controls import Control
     from recommenders.benchmark.experiment import Experiment
     from recommenders.benchmark.grid import Outcome
+    from recommenders.benchmark.ranks import Ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +47,9 @@ class Chosen:
         """Returns the processor time of the run's training in seconds."""
         return float(self.runs[scenario].result["cpu_seconds"])
 
-    def users(self, scenario: str, metric: str) -> dict[str, float]:
-        """Returns user id -> value on the test part."""
-        table = pq.read_table(
-            self.runs[scenario].folder / USERS,
-            columns=["user_id", metric],
-            filters=[("scenario", "=", scenario)],
-            partitioning=None,
-        )
-        ids, values = (np.asarray(table[name]).tolist() for name in ("user_id", metric))
-        return dict(zip(ids, values, strict=True))
+    def ranks(self, scenario: str, part: str = "test") -> Ranks:
+        """Returns the rank of every relevant item of a part."""
+        return _ranks(self.runs[scenario].folder, scenario, part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +61,9 @@ class ModelResults:
         model: Its name in the registry.
         variant: `base`, `augmented`, or None for a model without variants.
         chosen: Seed -> run.
-        against: Label of the row that this one is compared with; by default the base variant for an
-            augmented one.
+        against: Label of the row that this one is compared with; None for none.
+        control: What it reads in place of profiles; None for a row that is no control.
+        of: Label of the row whose control it is.
     """
 
     label: str
@@ -77,6 +71,8 @@ class ModelResults:
     variant: str | None
     chosen: Mapping[int, Chosen]
     against: str | None = None
+    control: Control | None = None
+    of: str | None = None
 
     def spread(self, scenario: str, metric: str, *, part: str = "test") -> Spread:
         """Returns a metric's mean and standard deviation over seeds."""
@@ -90,21 +86,6 @@ class ModelResults:
             for label, means in run.figures(scenario)[kind].items():
                 values.setdefault(label, []).append(means[metric])
         return {label: Spread.of(each) for label, each in sorted(values.items(), key=_bin)}
-
-
-@dataclass(frozen=True, slots=True)
-class Gain:
-    """The difference of two rows of a table on the same users.
-
-    Attributes:
-        name: The model of both rows, or the names of the rows.
-        comparison: The first minus the second, such as augmented minus base, with the unadjusted p.
-        p: The p-value, adjusted for all tests of the table (Holm).
-    """
-
-    name: str
-    comparison: Comparison
-    p: float
 
 
 def collect(experiment: Experiment, outcomes: Iterable[Outcome]) -> list[ModelResults]:
@@ -122,51 +103,21 @@ def collect(experiment: Experiment, outcomes: Iterable[Outcome]) -> list[ModelRe
             seeds = tried.setdefault(outcome.run.entry.shown, {})
             seeds.setdefault(outcome.run.seed, []).append(one)
     results = []
-    for entry in experiment.models:
+    for entry in experiment.rows:
         if (runs_of := tried.get(entry.shown)) is not None:
             chosen = {seed: _chosen(experiment, runs) for seed, runs in sorted(runs_of.items())}
             results.append(
-                ModelResults(entry.shown, entry.name, entry.variant, chosen, entry.against)
+                ModelResults(
+                    entry.shown,
+                    entry.name,
+                    entry.variant,
+                    chosen,
+                    entry.against,
+                    entry.control,
+                    entry.of,
+                )
             )
     return results
-
-
-def gains(results: Sequence[ModelResults], scenario: str, metric: str) -> list[Gain]:
-    """Compares each row with its `against` row, by default `augmented` with `base`."""
-    by_label = {one.label: one for one in results}
-    bases = {one.model: one for one in results if one.variant == "base"}
-    rows = Counter(one.model for one in results if one.variant == "augmented")
-    pairs: list[tuple[str, ModelResults, ModelResults]] = []
-    for one in results:
-        if one.against is not None and (other := by_label.get(one.against)) is not None:
-            pairs.append((f"{one.label}, against {other.label}", one, other))
-        elif one.against is None and one.variant == "augmented" and one.model in bases:
-            name = one.model if rows[one.model] == 1 else one.label
-            pairs.append((name, one, bases[one.model]))
-    comparisons = [compare(new, old, scenario, metric) for _, new, old in pairs]
-    adjusted = holm([one.p for one in comparisons])
-    return [
-        Gain(name, one, float(p))
-        for (name, _, _), one, p in zip(pairs, comparisons, adjusted, strict=True)
-    ]
-
-
-def compare(new: ModelResults, old: ModelResults, scenario: str, metric: str) -> Comparison:
-    """Compares two models with a paired test over users, whose values are averaged over seeds.
-
-    A user counts with the seeds in which both models were evaluated on them.
-    """
-    sums: dict[str, list[float]] = {}
-    for seed in new.chosen.keys() & old.chosen.keys():
-        olds = old.chosen[seed].users(scenario, metric)
-        for user, value in new.chosen[seed].users(scenario, metric).items():
-            if user in olds:
-                entry = sums.setdefault(user, [0.0, 0.0, 0.0])
-                entry[0] += value
-                entry[1] += olds[user]
-                entry[2] += 1
-    table: NDArray[np.float64] = np.array(list(sums.values())).reshape(-1, 3)
-    return paired(table[:, 0] / table[:, 2], table[:, 1] / table[:, 2])
 
 
 def _chosen(experiment: Experiment, runs: list[Finished]) -> Chosen:
@@ -174,9 +125,51 @@ def _chosen(experiment: Experiment, runs: list[Finished]) -> Chosen:
 
     def best(scenario: str) -> Finished:
         decides = experiment.scenario or scenario
-        return max(runs, key=lambda run: run.result["scenarios"][decides][part][experiment.metric])
+        value = {
+            run.folder: run.result["scenarios"][decides][part][experiment.metric] for run in runs
+        }
+        first = max(runs, key=lambda run: value[run.folder])
+        if not first.result.get("options", {}).get("profile_weight"):
+            return first
+        bare = [run for run in runs if run.result["options"].get("profile_weight") == 0]
+        if not bare:
+            return first
+        text = max(bare, key=lambda run: value[run.folder])
+        better = is_better(
+            _ranks(first.folder, decides, part),
+            _ranks(text.folder, decides, part),
+            experiment.metric,
+        )
+        return first if better else text
 
     return Chosen({scenario: best(scenario) for scenario in runs[0].result["scenarios"]})
+
+
+def is_better(new: Ranks, old: Ranks, metric: str) -> bool:
+    """Returns whether a run is better than another on a part by more than `CLEARLY` errors.
+
+    Without that, shuffled profiles win a little on some validation parts, and lose on the test
+    part. A metric that is no sum over relevant items cannot tell its error; the new run is kept.
+    """
+    if metric.partition("@")[0] not in SUMS:
+        return True
+    pairs = cells({0: new}, {0: old}, metric)
+    if pairs is None:
+        return False
+    return float(pairs.differences.sum()) > CLEARLY * standard_error(pairs) * float(
+        pairs.shares.sum()
+    )
+
+
+@functools.lru_cache(maxsize=24)
+def _ranks(folder: Path, scenario: str, part: str) -> Ranks:
+    """Reads a run's ranks; the last ones are kept, as most rows are compared several times."""
+    try:
+        return read_ranks(folder / RANKS, scenario, part)
+    except OSError as error:
+        raise BenchmarkError(
+            f"{folder / RANKS} cannot be read ({error}); delete its folder"
+        ) from error
 
 
 def _read(path: Path) -> Mapping[str, Any]:

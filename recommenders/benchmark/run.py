@@ -14,6 +14,9 @@ import pyarrow.parquet as pq
 
 from recommenders import breakdown, metrics
 from recommenders.benchmark import convergence
+from recommenders.benchmark.controls import READS_PROFILES
+from recommenders.benchmark.ranks import RANKS, table_of
+from recommenders.benchmark.settling import settle
 from recommenders.data.negatives import NegativeSampler
 from recommenders.distributed import SINGLE_PROCESS
 from recommenders.evaluation import CUTOFFS, evaluate
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from recommenders.training_log import History
 
 RESULT, USERS, LOSSES = "result.json", "users.parquet", "losses.csv"
+_FORMAT = 2
+"""Of a run's files; another one makes another run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,8 +58,14 @@ class Run:
 
     @property
     def reads_profiles(self) -> bool:
-        """Whether the model reads profiles."""
+        """Whether the model reads profiles, or what a control has in their place."""
         return self.options.get("variant", self.entry.variant) == "augmented"
+
+    @property
+    def profiled(self) -> bool:
+        """Whether the model reads the profiles themselves, in whatever order."""
+        control = self.entry.control
+        return self.reads_profiles and (control is None or control in READS_PROFILES)
 
     def key(self, experiment: Experiment, prepared: Prepared, device: str = "cpu") -> str:
         """Returns a hash of everything that determines the results, 16 hexadecimal digits.
@@ -62,12 +73,14 @@ class Run:
         The profiles count only for a model that reads them, the device only for one that is trained.
         The version of the program does not count: use another results folder for another version.
         """
+        control = self.entry.control
         document: dict[str, Any] = {
-            "data": prepared.digest if self.reads_profiles else prepared.plain_digest,
+            "format": _FORMAT,
+            "data": prepared.digest_of(control) if self.reads_profiles else prepared.plain_digest,
             "model": self.entry.name,
             "options": self.options,
             "training": experiment.trainer(self.entry).model_dump(mode="json"),
-            "seed": self.seed if MODELS[self.entry.name].chance else None,
+            "seed": self.seed if self._by_chance else None,
             "evaluated": [
                 experiment.metric,
                 experiment.scenario,
@@ -76,10 +89,18 @@ class Run:
                 experiment.protocol,
             ],
         }
+        if control is not None:
+            document["control"] = control
+        if prepared.newer is not None:
+            document["newer"] = hashlib.sha256(prepared.newer.tobytes()).hexdigest()
         if device != "cpu" and MODELS[self.entry.name].trained:
             document["device"] = device
         text = json.dumps(document, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def _by_chance(self) -> bool:
+        return MODELS[self.entry.name].chance or self.entry.control in READS_PROFILES
 
 
 def execute(
@@ -114,27 +135,38 @@ def execute(
     cutoffs = sorted({*CUTOFFS, metrics.cutoff_of(experiment.metric)})
     popularity = np.bincount(prepared.split.train.indices, minlength=prepared.inputs.n_items)
     scenarios: dict[str, Any] = {}
-    rows = []
+    rows: list[pa.Table] = []
+    ranks: list[pa.Table] = []
     for name, scenario in prepared.scenarios.items():
         aim = experiment.scenario or name
+        trained: dict[str, Any] = convergence.facts(history, aim)
         if history is not None:
             history.bests[aim].restore(model)
+            decides = prepared.scenarios[aim]
+            part = decides.test if experiment.protocol == "paper" else decides.validation
+            if (scale := settle(model, part, experiment.metric)) is not None:
+                trained["profile_scale"] = scale
+        validation = evaluate(model, scenario.validation, cutoffs=cutoffs)
         test = evaluate(model, scenario.test, cutoffs=cutoffs)
         scenarios[name] = {
-            **convergence.facts(history, aim),
-            "validation": evaluate(model, scenario.validation, cutoffs=cutoffs).means(),
+            **trained,
+            "validation": validation.means(),
             "test": test.means(),
             **_parts(test, scenario.test, popularity),
         }
         rows.append(_user_rows(name, test, prepared))
+        ranks.append(_rank_rows(name, "validation", validation, scenario.validation, prepared))
+        ranks.append(_rank_rows(name, "test", test, scenario.test, prepared))
     write_table(pa.concat_tables(rows), folder / USERS)
+    write_table(pa.concat_tables(ranks), folder / RANKS)
     result = {
         "label": run.entry.shown,
         "model": run.entry.name,
         "options": run.options,
         "split": prepared.split.name,
         "split_fingerprint": prepared.split.fingerprint(),
-        "profiles": prepared.profiles if run.reads_profiles else None,
+        "profiles": prepared.profiles if run.profiled else None,
+        "control": run.entry.control,
         "protocol": experiment.protocol,
         "device": context.device.type,
         "cpu_seconds": round(seconds, 3),
@@ -178,7 +210,8 @@ def fit(
         EvaluationError: The validation part cannot be evaluated.
     """
     rng = np.random.default_rng(run.seed)
-    model: Any = build(run.entry.name, prepared.inputs, run.options, rng)
+    inputs = prepared.inputs_of(run.entry.control, run.seed)
+    model: Any = build(run.entry.name, inputs, run.options, rng)
     if not MODELS[run.entry.name].trained:
         return model, None
     aims = prepared.scenarios if experiment.scenario is None else [experiment.scenario]
@@ -237,6 +270,20 @@ def _user_rows(scenario: str, test: Evaluation, prepared: Prepared) -> pa.Table:
             "user_id": ids,
             **test.values,
         }
+    )
+
+
+def _rank_rows(
+    scenario: str, name: str, found: Evaluation, part: Part, prepared: Prepared
+) -> pa.Table:
+    return table_of(
+        found,
+        part,
+        scenario=scenario,
+        name=name,
+        user_ids=prepared.user_ids,
+        item_ids=prepared.item_ids,
+        newer=prepared.newer,
     )
 
 

@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from recommenders.benchmark import convergence
+from recommenders.benchmark.controls import WORDS
 from recommenders.benchmark.paper import paper_figures
-from recommenders.benchmark.results import gains
+from recommenders.benchmark.worth import CUT_OFF, LEVEL, ONE_SEED, gains, worths
+from recommenders.significance import holm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from recommenders.benchmark.experiment import Experiment
     from recommenders.benchmark.results import ModelResults
+    from recommenders.benchmark.worth import Worth
+    from recommenders.crossed import Chance
     from recommenders.data.audit import Audit
 
+_METRIC = "ndcg@20"
 SHOWN = ("recall@20", "ndcg@20", "recall@40", "ndcg@40")
 
 _PAPER = (
@@ -27,7 +32,10 @@ _BEST_STEP = (
     "Best step: the highest over seeds, of the budget in optimiser steps; a row whose best step is in the last "
     "tenth of it has not converged, and decides nothing"
 )
-_TEST = "paired t-test over users, p after Holm for all rows"
+_TEST = (
+    "cluster bootstrap over users, items and seeds; p after Holm for all differences of the table; in the "
+    "column 80 %, the smallest difference that the table would show with that probability"
+)
 
 
 def markdown(
@@ -59,6 +67,7 @@ def markdown(
         f"- Data: {experiment.dataset}, split {facts['split']}, seeds {seeds}",
         f"- `reclm-recommend data audit`: **{'; '.join((audit.verdict, *audit.reasons))}**",
         f"- Profiles: {_profiles(results)}",
+        f"- Controls: {_controls(experiment)}",
         f"- Choices (step, options): {_choices(experiment)}",
         "- Means over users, then over seeds, with the sample deviation over seeds",
         "- CPU s: processor time of training, including validation",
@@ -70,6 +79,7 @@ def markdown(
         lines += [f"## {scenario}: {users:,} users", ""]
         lines += _figures(results, scenario)
         lines += _beside(experiment, results, scenario)
+        lines += _worths(results, scenario)
         lines += _gains(results, scenario)
     return "\n".join(lines).rstrip() + "\n"
 
@@ -97,6 +107,15 @@ def _profiles(results: Sequence[ModelResults]) -> str:
         for finished in chosen.runs.values()
     }
     return "; ".join(sorted(found - {None})) or "none"
+
+
+def _controls(experiment: Experiment) -> str:
+    if experiment.profiles is None:
+        return "none, as there are no profiles"
+    if not experiment.controls:
+        return "**none**: no difference is called a gain from profiles"
+    names = "; ".join(WORDS[control] for control in experiment.controls)
+    return f"{names} (in place of text + profile, with the same layers, search and budget)"
 
 
 def _choices(experiment: Experiment) -> str:
@@ -164,30 +183,94 @@ def _figures(results: Sequence[ModelResults], scenario: str) -> list[str]:
     return [*lines, ""]
 
 
-def _gains(results: Sequence[ModelResults], scenario: str) -> list[str]:
-    metric = "ndcg@20"
-    found = gains(results, scenario, metric)
+def _worths(results: Sequence[ModelResults], scenario: str) -> list[str]:
+    """Returns what profiles are worth beyond what is known without them."""
+    found = worths(results, scenario, _METRIC)
     if not found:
         return []
-    what = "Gain from profiles", "augmented minus base"
-    if any(one.against is not None for one in results):
-        what = "Differences between rows", "the first minus the second"
     lines = [
-        f"{what[0]} ({metric}, {what[1]}; {_TEST}):",
+        (
+            f"What profiles are worth ({_METRIC}; marginal: less the best row without profiles, which is chosen on "
+            f"validation; {_TEST}):"
+        ),
         "",
-        "| model | difference | 95 % | p | |",
-        "|---|--:|--:|--:|---|",
+        "| row | over text | gated, over text | best without profiles | marginal worth | 95 % | p | 80 % | verdict |",
+        "|---|--:|--:|---|--:|--:|--:|--:|---|",
+    ]
+    for one in found:
+        over, kept = (
+            "" if chance is None else f"{chance.difference:+.4f}"
+            for chance in (one.over_text, one.gated)
+        )
+        cells = [one.name, over, kept, one.best or "none"]
+        cells += [""] * 4 if one.marginal is None else _chance(one.marginal, one.p, one.tests)
+        lines.append(f"| {' | '.join([*cells, one.verdict])} |")
+    return [*lines, "", *_placebos(found), *_newer(found)]
+
+
+def _placebos(found: Sequence[Worth]) -> list[str]:
+    """Returns what the gate leaves of the harm of shuffled profiles, in the worst row."""
+    there = [(one.placebo.difference, one.name) for one in found if one.placebo is not None]
+    if not there:
+        return []
+    least, name = min(there)
+    return [f"Shuffled profiles, gated, over text: {least:+.4f} in the worst row ({name}).", ""]
+
+
+def _newer(found: Sequence[Worth]) -> list[str]:
+    """Returns the marginal worth on items newer than the writer's knowledge, where there are any."""
+    there = [(one, one.newer) for one in found if one.newer is not None]
+    if not there:
+        return []
+    adjusted = holm([chance.p for _, chance in there]).tolist()
+    lines = [
+        (
+            f"The same on items newer than what the writer of the profiles knows ({there[0][1].items:,} relevant items "
+            f"of {there[0][1].users:,} users):"
+        ),
+        "",
+        "| row | best without profiles | marginal worth | 95 % | p | 80 % |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    for (one, chance), p in zip(there, adjusted, strict=True):
+        cells = [one.name, one.best or "none", *_chance(chance, p, len(there))]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def _gains(results: Sequence[ModelResults], scenario: str) -> list[str]:
+    """Returns the differences between rows that the grid asks for."""
+    found = gains(results, scenario, _METRIC)
+    if not found:
+        return []
+    lines = [
+        f"Differences between rows ({_METRIC}, the first minus the second; {_TEST}):",
+        "",
+        "| rows | difference | 95 % | p | 80 % | |",
+        "|---|--:|--:|--:|--:|---|",
     ]
     for gain in found:
-        one = gain.comparison
         verdict = "no difference shown"
-        if gain.p < 0.05:
-            verdict = "gain" if one.difference > 0 else "**loss**"
-        lines.append(
-            f"| {gain.name} | {one.difference:+.4f} | {one.low:+.4f} to {one.high:+.4f} | "
-            f"{_probability(gain.p)} | {verdict} |"
-        )
+        if gain.cut_off:
+            verdict = CUT_OFF
+        elif gain.chance.seeds < 2:
+            verdict = ONE_SEED
+        elif gain.p < LEVEL:
+            verdict = "gain" if gain.chance.difference > 0 else "**loss**"
+        cells = [gain.name, *_chance(gain.chance, gain.p, gain.tests), verdict]
+        lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
+
+
+def _chance(one: Chance, p: float, tests: int) -> list[str]:
+    """Returns a difference, its interval, its p and what could be shown, as cells."""
+    low, high = one.interval()
+    return [
+        f"{one.difference:+.4f}",
+        f"{low:+.4f} to {high:+.4f}",
+        _probability(p),
+        f"{one.showable(tests):.4f}",
+    ]
 
 
 def _probability(p: float) -> str:

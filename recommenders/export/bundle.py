@@ -199,6 +199,7 @@ def _manifest(trained: Trained, terms: Terms, files: dict[str, Any]) -> dict[str
         "profile_dimension": profiled,
         "seed": source.seed,
         "metrics": source.metrics,
+        "gate": source.gate if profiled else None,
         "files": files,
     }
 

@@ -40,6 +40,8 @@ class Provenance:
         user_profiles: Where users' profiles in training came from; None without any.
         seed: Of the split, the parameters and the order of training.
         metrics: Scenario, part and metric, such as `warm/test/recall@20`, -> its mean over users.
+        gate: By how much profiles may be worse than none, by segments (`bounds.profile_bounds`); None
+            where that was not measured, or no profiles of users are read.
     """
 
     model: Mapping[str, Any]
@@ -50,6 +52,7 @@ class Provenance:
     user_profiles: str | None
     seed: int
     metrics: Mapping[str, float]
+    gate: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from recommenders.benchmark.prepared import prepare
 from recommenders.benchmark.run import Run, fit, validation_part
+from recommenders.benchmark.settling import settle
 from recommenders.distributed import SINGLE_PROCESS
 from recommenders.evaluation import evaluate
+from recommenders.export.bounds import profile_bounds
 from recommenders.export.errors import ExportError
 from recommenders.export.trained import Provenance, Trained
 from recommenders.metrics import cutoff_of
@@ -64,6 +66,7 @@ def train_one(
             model, _ = fit(run, experiment, prepared, folder, context=context)
             if not context.is_main_process:
                 continue
+            settle(model, part, experiment.metric)
             value = evaluate(model, part, cutoffs=[cutoff]).means()[experiment.metric]
             progress(f"{entry.shown}: {experiment.metric} {value:.4f} on validation, {options}")
             if best is None or value > best[0]:
@@ -125,4 +128,10 @@ def _provenance(
         user_profiles=experiment.user_profiles if profiled else None,
         seed=seed,
         metrics=metrics,
+        gate=profile_bounds(
+            model,
+            prepared.inputs,
+            prepared.scenarios,
+            of_items=experiment.user_profiles == "items",
+        ),
     )

@@ -35,6 +35,8 @@ class SnapshotInfo:
             unique.
         known: Number of first clicks that the profiles of new users were requested with; None for
             all other snapshots.
+        knowledge_cutoff: The last day, month or year of what the model that wrote the profiles has
+            read, such as `2023-12`; None if it is not known.
     """
 
     dataset: str
@@ -44,6 +46,7 @@ class SnapshotInfo:
     failed: int = 0
     version: Mapping[str, Any] | None = None
     known: int | None = None
+    knowledge_cutoff: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Returns the members for JSON; a version or a number that is None is left out."""

@@ -2,8 +2,9 @@
 
 As in RecLM (arXiv 2412.19302, and its code), an item has no id embedding: a small network computes
 its embedding from its text, so that new items need no training. A user has an id embedding. The
-augmented variant reads profiles with a second network, which users and items share, and a layer,
-also shared, combines the result with the embedding of the base variant.
+augmented variant reads profiles with a second network, which users and items share. What it reads
+is added through a gate that starts at 0 (`gates`), or is combined as in the paper by a layer, also
+shared, over both.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch.nn import functional
 from recommenders.models.base import ModelConfig
 from recommenders.models.errors import ModelError
 from recommenders.models.formulas import layers, side_by_side, unit
+from recommenders.models.gates import Gate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +40,8 @@ class FusionConfig(ModelConfig):
         items: The embedding of an item: from its `features`, as in the paper; its `ids` only, as
             in the original publications of the graph models; or the sum of `both`.
         embedding_size: Dimension of an embedding.
-        fusion: How a profile is combined: `concat`, the paper's layer over both, or `add`, a sum.
+        fusion: How a profile is combined: `gated`, a sum in which the profile's part has a gate that
+            starts at 0; `concat`, the paper's layer over both; or `add`, a sum without a gate.
         id_dropout: Probability that an item's id embedding is dropped in a training step, with
             `both`, so that features learn to stand alone.
         user_dropout: Probability that a user's id embedding is replaced in a training step by the
@@ -52,7 +55,7 @@ class FusionConfig(ModelConfig):
     variant: Literal["base", "augmented"] = "base"
     items: Literal["features", "ids", "both"] = "features"
     embedding_size: int = Field(32, ge=1)
-    fusion: Literal["concat", "add"] = "concat"
+    fusion: Literal["gated", "concat", "add"] = "gated"
     id_dropout: float = Field(0.5, ge=0, lt=1)
     user_dropout: float = Field(0.0, ge=0, lt=1)
     fold_in: Literal["mean", "credible"] = "mean"
@@ -70,6 +73,7 @@ class Fusion(nn.Module):
         text_network: Reads an item's text, or None.
         profile_network: Reads the profile of an item or a user, or None.
         fuse: The layer over both, or None if they are added or there is only one.
+        gate: The gates of profiles; None if they are combined without.
     """
 
     _text: Tensor | None
@@ -105,6 +109,8 @@ class Fusion(nn.Module):
             if width is not None and config.fusion == "concat"
             else None
         )
+        self.gate = Gate() if width is not None and config.fusion == "gated" else None
+        self._clicks = np.diff(inputs.train.indptr)
         keep(self, "_text", text)
         keep(self, "_item_profiles", item_profiles)
         keep(self, "_user_profiles", user_profiles)
@@ -135,7 +141,7 @@ class Fusion(nn.Module):
             draws = torch.rand((len(ids), 2), generator=generator, device=ids.device) < dropout
             ids = torch.where(draws[:, :1], stand_ins, ids)
             profiles = None if profiles is None else profiles * ~draws[:, 1:]
-        return self._fused_users(ids, profiles)
+        return self._fused_users(ids, profiles, self._clicks)
 
     def profiles_of(self, users: Tensor) -> Tensor | None:
         """Returns users' standardised profiles, (u, p), or None if none are read."""
@@ -160,20 +166,23 @@ class Fusion(nn.Module):
             self._user_profiles.device
         )
 
-    def folded(self, ids: Tensor, profiles: Tensor | None) -> Tensor:
+    def folded(self, ids: Tensor, profiles: Tensor | None, clicks: NDArray[np.integer]) -> Tensor:
         """Returns the first embeddings of users with given id embeddings.
 
         Args:
             ids: (u, d).
             profiles: Their standardised profiles, (u, p); None if none are read.
+            clicks: Number of their known items, (u,).
         """
-        return self._fused_users(ids, profiles)
+        return self._fused_users(ids, profiles, clicks)
 
     def formula(self, ids: Formula, new_user: NewUser) -> Formula:
         """Returns the formula of `folded`, of an id embedding and a raw profile."""
         if self.profile_network is None or self._user_profiles is None:
             return ids
         read = unit(layers(self._scale.formula(new_user), self.profile_network))
+        if self.gate is not None:
+            return ids + read * self.gate.formula(new_user.count, new_user.has_profile)
         if self.fuse is None:
             return ids + read
         return layers(side_by_side(ids, read), self.fuse)
@@ -198,21 +207,29 @@ class Fusion(nn.Module):
         return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
     def _features(self) -> Tensor | None:
-        parts: list[Tensor] = []
-        if self.text_network is not None:
-            parts.append(self.text_network(self._text))
-        if self.profile_network is not None and self._item_profiles is not None:
-            parts.append(self.profile_network(self._item_profiles))
-        return self._fused(*parts) if parts else None
+        text = None if self.text_network is None else self.text_network(self._text)
+        if self.profile_network is None or self._item_profiles is None:
+            return text
+        profile = self.profile_network(self._item_profiles)
+        if text is None:
+            return profile
+        if self.gate is not None:
+            # Of length 1 each, so that the gate alone says how much a profile counts.
+            gated = functional.normalize(profile) * self.gate.items(self._item_profiles)
+            return functional.normalize(text) + gated
+        return self._fused(text, profile)
 
-    def _fused_users(self, ids: Tensor, profiles: Tensor | None) -> Tensor:
+    def _fused_users(
+        self, ids: Tensor, profiles: Tensor | None, clicks: NDArray[np.integer]
+    ) -> Tensor:
         if self.profile_network is None or profiles is None:
             return ids
-        return self._fused(ids, functional.normalize(self.profile_network(profiles)))
+        read = functional.normalize(self.profile_network(profiles))
+        if self.gate is not None:
+            return ids + read * self.gate.users(profiles, clicks)
+        return self._fused(ids, read)
 
-    def _fused(self, before: Tensor, profile: Tensor | None = None) -> Tensor:
-        if profile is None:
-            return before
+    def _fused(self, before: Tensor, profile: Tensor) -> Tensor:
         if self.fuse is None:
             return before + profile
         fused: Tensor = self.fuse(torch.cat([before, profile], dim=1))

@@ -24,6 +24,7 @@ from recommenders.models.errors import ModelError
 from recommenders.models.files import read_folder, write_folder
 from recommenders.models.folding import FoldIn, few_of_each, is_cold
 from recommenders.models.fusion import Fusion, FusionConfig
+from recommenders.models.gates import SCALES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -256,7 +257,9 @@ class FusedModel(GradientModel[F]):
         if cold.size:
             positions = torch.from_numpy(cold).to(users.device)
             profiles = self.fusion.profiles_of(users[positions])
-            vectors[positions] = self.fusion.folded(self._fold_in.ids(known[cold]), profiles)
+            clicks = np.diff(known[cold].indptr)
+            ids = self._fold_in.ids(known[cold])
+            vectors[positions] = self.fusion.folded(ids, profiles, clicks)
         return vectors
 
     def first_of_new_users(
@@ -264,7 +267,18 @@ class FusedModel(GradientModel[F]):
     ) -> Tensor:
         """Returns the first embeddings of new users, (rows, d); arguments as `new_user_scores`."""
         read = self.fusion.standardised(profiles, known.shape[0])
-        return self.fusion.folded(self._fold_in.ids(known), read)
+        return self.fusion.folded(self._fold_in.ids(known), read, np.diff(known.indptr))
+
+    @property
+    def profile_scales(self) -> tuple[float, ...]:
+        """The scales of profiles to choose from on validation; none if there is no gate."""
+        return () if self.fusion.gate is None else SCALES
+
+    def set_profile_scale(self, scale: float) -> None:
+        """Scales the gates of profiles; with 0 the model reads none."""
+        if self.fusion.gate is not None:
+            self.fusion.gate.scale.fill_(scale)
+            self._ready = False
 
     def _folding(self, items: Tensor) -> FoldIn:
         credible = self.config.fold_in == "credible"

@@ -1,14 +1,15 @@
-"""Similarity of items by their descriptions: the mean of a kernel over several descriptions.
+"""Similarity of items by their descriptions: a weighted sum of the cosines of texts and of profiles.
 
-Each description (words of the text, words of the profile, their vectors) has its own kernel, the
-cosine; the mean of kernels is a kernel. Text and profile can therefore differ in length and
-vocabulary, and an item that lacks one still has the other.
+Words of the text, words of the profile or their vectors each have their own kernel, the cosine; a
+sum of kernels is a kernel. Text and profile can therefore differ in length and vocabulary, and an
+item that lacks a profile still has its text. The profiles' weight is an option, since half and half
+does harm where profiles say nothing (docs/decisions/0030-controls.md).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from scipy import sparse
@@ -26,39 +27,51 @@ Variant = Literal["base", "augmented"]
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """The mean of cosines.
+    """A weighted sum of cosines.
+
+    An item with a profile has sqrt(1 - w) times its text beside sqrt(w) times its profile. An item
+    without one has its whole text. With a weight of 0 the kernel is that of texts.
 
     Attributes:
-        descriptions: (n_items, any width) each; rows have length 1, or are zeros for a missing description.
+        descriptions: (n_items, any width) each; the squares of an item's rows add up to 1, or to less if
+            it lacks a description.
     """
 
     descriptions: tuple[sparse.csr_array | NDArray[np.float32], ...]
 
     @classmethod
-    def of(cls, inputs: Inputs, variant: Variant) -> Self:
+    def of(cls, inputs: Inputs, variant: Variant, profile_weight: float) -> Self:
         """Reads the items' text, and for `augmented` also their profiles.
 
         Of each the words are read if the inputs have them, otherwise the vectors.
 
+        Args:
+            inputs: Texts and profiles.
+            variant: `base` or `augmented`.
+            profile_weight: The weight w of profiles, from 0 to 1.
+
         Raises:
             ModelError: The inputs lack what the variant reads.
         """
-        found: dict[str, sparse.csr_array | NDArray[np.float32] | None] = {
-            "text": _first(inputs.text_words, inputs.text)
-        }
-        if variant == "augmented":
-            found["profiles"] = _first(inputs.profile_words, inputs.item_profiles)
-        for name, description in found.items():
-            if description is None:
-                raise ModelError(f"{variant}: items have no {name}, neither words nor vectors")
-        return cls(tuple(_scaled(each) for each in found.values() if each is not None))
+        text = _first(inputs.text_words, inputs.text)
+        profiles = _first(inputs.profile_words, inputs.item_profiles)
+        if text is None:
+            raise ModelError(f"{variant}: items have no text, neither words nor vectors")
+        if variant == "base":
+            return cls((_scaled(text, np.ones(inputs.n_items)),))
+        if profiles is None:
+            raise ModelError(f"{variant}: items have no profiles, neither words nor vectors")
+        weights = np.where(_lengths(profiles) > 0, profile_weight, 0)
+        parts = [_scaled(text, np.sqrt(1 - weights))]
+        if profile_weight > 0:
+            parts.append(_scaled(profiles, np.sqrt(weights)))
+        return cls(tuple(parts))
 
     def between(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
         """Returns the similarity of items, (len(rows), len(columns)), from -1 to 1."""
         total = np.zeros((len(rows), len(columns)), np.float32)
         for each in self.descriptions:
             total += product(each[rows], each[columns])
-        total /= len(self.descriptions)
         return total
 
     def regression(
@@ -79,14 +92,23 @@ def _first(
     return vectors if words is None else words
 
 
-def _scaled(
-    description: sparse.csr_array | NDArray[np.float32],
-) -> sparse.csr_array | NDArray[np.float32]:
+def _lengths(description: sparse.csr_array | NDArray[np.float32]) -> NDArray[np.float32]:
     if sparse.issparse(description):
-        lengths = np.sqrt(np.asarray(description.multiply(description).sum(axis=1)).ravel())
-        scale = np.repeat(np.where(lengths > 0, lengths, 1), np.diff(description.indptr))
-        data = (description.data / scale).astype(np.float32)
+        squares = np.asarray(description.multiply(description).sum(axis=1)).ravel()
+        return np.asarray(np.sqrt(squares), np.float32)
+    return np.asarray(np.linalg.norm(description, axis=1), np.float32)
+
+
+def _scaled(
+    description: sparse.csr_array | NDArray[np.float32], wanted: NDArray[np.floating[Any]]
+) -> sparse.csr_array | NDArray[np.float32]:
+    """Returns rows of the wanted lengths; rows of zeros stay."""
+    lengths = _lengths(description)
+    factors = wanted / np.where(lengths > 0, lengths, 1)
+    if sparse.issparse(description):
+        data = (description.data * np.repeat(factors, np.diff(description.indptr))).astype(
+            np.float32
+        )
         parts = data, description.indices, description.indptr
         return sparse.csr_array(parts, shape=description.shape)
-    norms = np.linalg.norm(description, axis=1, keepdims=True)
-    return (description / np.where(norms > 0, norms, 1)).astype(np.float32)
+    return (description * factors[:, None]).astype(np.float32)

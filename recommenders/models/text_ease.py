@@ -27,6 +27,7 @@ class TextEASEConfig(WeightsConfig):
 
     Attributes:
         variant: As for kernel ridge regression.
+        profile_weight: As for kernel ridge regression.
         regularisation: As for EASE.
         damping: As for EASE.
         text_regularisation: Added to the diagonal of the kernel, which is 1.
@@ -34,6 +35,7 @@ class TextEASEConfig(WeightsConfig):
     """
 
     variant: Variant = "base"
+    profile_weight: float = Field(0.5, ge=0, le=1)
     regularisation: float = Field(500.0, gt=0)
     damping: float = Field(0.0, ge=0)
     text_regularisation: float = Field(1.0, gt=0)
@@ -52,7 +54,7 @@ class TextEASE(ItemWeights):
     @classmethod
     def fit(cls, inputs: Inputs, config: TextEASEConfig) -> Self:
         """Solves for the weights; arguments and errors as for `KernelRidge.fit`."""
-        kernel = Kernel.of(inputs, config.variant)
+        kernel = Kernel.of(inputs, config.variant, config.profile_weight)
         warm = warm_items(inputs.train)
         cold = np.setdiff1d(np.arange(inputs.n_items), warm)
         values = len(warm) * (len(warm) + 3 * len(cold) + inputs.n_items)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recommenders.benchmark.errors import BenchmarkError
-from recommenders.benchmark.prepared import mean_vectors
+from recommenders.benchmark.means import mean_vectors
 from recommenders.data.dataset import Dataset
 from recommenders.data.indexed import Indexed
 from recommenders.data.split import COLD_USERS

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recommenders.significance import Comparison, Spread, holm, paired
+from recommenders.benchmark.ranks import contributions
+from recommenders.crossed import Cells, Chance, compare, numbered
+from recommenders.significance import Spread, holm
 from recommenders.study.plan import BOTH
 from recommenders.study.run import METRICS
 
@@ -25,6 +27,35 @@ _LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
+class Pairs:
+    """Users and their relevant items, in numbers from 0; (pairs,) each.
+
+    Attributes:
+        lists: The user in the seed.
+        users: The user, the same in all seeds.
+        items: The item.
+        seeds: The seed.
+    """
+
+    lists: NDArray[np.int64]
+    users: NDArray[np.int64]
+    items: NDArray[np.int64]
+    seeds: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, table: pa.Table) -> Pairs:
+        """Reads them from rows with `user_id`, `seed` and `items`."""
+        items = table["items"].combine_chunks()
+        lists = np.repeat(np.arange(table.num_rows), np.diff(np.asarray(items.offsets)))
+        return cls(
+            lists=lists,
+            users=numbered(table["user_id"].to_pylist())[lists],
+            items=numbered(items.flatten().to_pylist()),
+            seeds=numbered(table["seed"].to_pylist())[lists],
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """The results of a study by label, part, clicks and metric.
 
@@ -32,13 +63,15 @@ class Findings:
         means: (label, part, clicks, metric) -> the mean over users, for each seed in order.
         users: The same key -> a value for each user and seed, in the same order for all labels.
         wanted: Number of relevant items of each test user and seed, in that order.
-        people: A number for each user, the same for all seeds, in that order.
+        pairs: The relevant items of the test part, in that order.
+        ranks: (label, clicks) -> the rank of each of them; 0 where it is not in the list.
     """
 
     means: Mapping[tuple[str, str, int, str], list[float]]
     users: Mapping[tuple[str, str, int, str], NDArray[np.float64]]
     wanted: NDArray[np.int64]
-    people: NDArray[np.int64]
+    pairs: Pairs
+    ranks: Mapping[tuple[str, int], NDArray[np.int64]]
 
     @classmethod
     def of(cls, table: pa.Table) -> Findings:
@@ -49,6 +82,8 @@ class Findings:
         clicks, seeds, wanted = (np.asarray(table[name]) for name in ("clicks", "seed", "wanted"))
         means: dict[tuple[str, str, int, str], list[float]] = {}
         users: dict[tuple[str, str, int, str], NDArray[np.float64]] = {}
+        ranks: dict[tuple[str, int], NDArray[np.int64]] = {}
+        lists = table["ranks"].combine_chunks()
         for label in dict.fromkeys(labels):
             for part in ("validation", "test"):
                 for count in np.unique(clicks).tolist():
@@ -62,21 +97,30 @@ class Findings:
                             float(values[seeds[here] == seed].mean())
                             for seed in np.unique(seeds[here])
                         ]
-        _, people = np.unique(ids[here].astype(str), return_inverse=True)
-        return cls(means, users, wanted[here].astype(np.int64), people)
+                    if part == "test":
+                        ranks[label, count] = np.asarray(lists.take(here).flatten(), np.int64)
+        # The test users, and their relevant items, are the same for each label and number of clicks.
+        pairs = Pairs.of(table.select(["user_id", "seed", "items"]).take(here))
+        return cls(means, users, wanted[here].astype(np.int64), pairs, ranks)
 
     def spread(self, label: str, clicks: int, metric: str, part: str = "test") -> Spread:
         """Returns the mean and standard deviation over seeds."""
         return Spread.of(self.means[label, part, clicks, metric])
 
-    def compared(self, new: str, old: str, clicks: int, metric: str) -> Comparison:
-        """Compares two ways on the test users; each user's values are averaged over seeds."""
-        times = np.bincount(self.people)
-        new_mean, old_mean = (
-            np.bincount(self.people, self.users[label, "test", clicks, metric]) / times
-            for label in (new, old)
+    def compared(self, new: str, old: str, clicks: int, metric: str) -> Chance:
+        """Compares two ways on the test users, with the chance of users, items and seeds."""
+        pairs = self.pairs
+        gain, shares = contributions(pairs.lists, self.ranks[new, clicks], metric)
+        other, _ = contributions(pairs.lists, self.ranks[old, clicks], metric)
+        return compare(
+            Cells(
+                users=pairs.users,
+                items=pairs.items,
+                seeds=pairs.seeds,
+                shares=shares,
+                differences=gain - other,
+            )
         )
-        return paired(new_mean, old_mean)
 
 
 def markdown(study: Study, found: Findings, *, command: str, where: str, profiles: str) -> str:
@@ -141,10 +185,12 @@ class _Verdict:
     metric: str
     clicks: int
     best: str
-    found: Comparison
+    found: Chance
     p: float
 
     def __str__(self) -> str:
+        if self.found.seeds < 2:
+            return "one seed decides nothing"
         if self.p >= _LEVEL:
             return "no difference shown"
         return "better" if self.found.difference > 0 else "**worse**"
@@ -155,7 +201,7 @@ def _verdicts(study: Study, found: Findings) -> list[_Verdict]:
     both = [way.shown for way in study.ways if way.name == BOTH and single]
     cases = []
     for metric, label, clicks in itertools.product(METRICS, both, study.clicks):
-        best = max(single, key=lambda other: found.spread(other, clicks, metric).mean)
+        best = max(single, key=lambda other: found.spread(other, clicks, metric, "validation").mean)
         cases.append((label, metric, clicks, best, found.compared(label, best, clicks, metric)))
     adjusted = holm([case[-1].p for case in cases]).tolist()
     return [_Verdict(*case, p) for case, p in zip(cases, adjusted, strict=True)]
@@ -166,14 +212,16 @@ def _against(verdicts: list[_Verdict], metric: str) -> list[str]:
     lines: list[str] = []
     for label in dict.fromkeys(each.label for each in verdicts):
         lines += [
-            f"`{label}` against the best other way at each number of clicks (paired t-test over users, each averaged",
-            f"over seeds; p by Holm's method over all {len(verdicts)} of this page):",
+            f"`{label}` against the other way that is best on validation, at each number of clicks (cluster bootstrap",
+            f"over users, items and seeds; p by Holm's method over all {len(verdicts)} of this page; 80 %: the smallest",
+            "difference that would have been shown with that probability):",
             "",
-            "| clicks | best other | difference | 95 % | p | |",
-            "|--:|---|--:|--:|--:|---|",
+            "| clicks | best other | difference | 95 % | p | 80 % | |",
+            "|--:|---|--:|--:|--:|--:|---|",
             *(
                 f"| {each.clicks} | {each.best} | {each.found.difference:+.4f} "
-                f"| {each.found.low:+.4f} to {each.found.high:+.4f} | {each.p:.2g} | {each} |"
+                f"| {' to '.join(f'{end:+.4f}' for end in each.found.interval())} | {each.p:.2g} "
+                f"| {each.found.showable(len(verdicts)):.4f} | {each} |"
                 for each in verdicts
                 if (each.label, each.metric) == (label, metric)
             ),

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from scipy import sparse
 
 from recommenders.benchmark.prepared import prepare
+from recommenders.benchmark.ranks import ranks_of
 from recommenders.benchmark.run import Run, fit, write_table
 from recommenders.evaluation import evaluate
 from recommenders.study.new_users import new_users, written_profiles
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 METRICS = ("recall@20", "ndcg@20")
 _DONE = "new-users.parquet"
-_FORMAT = 2
+_FORMAT = 3
 """The version of that file's format."""
 
 
@@ -45,7 +46,8 @@ def run_study(
 
     Returns:
         A row for each way, seed, part, number of clicks and user: `way`, `label`, `seed`, `part`,
-        `clicks`, `user_id`, `wanted` (number of relevant items) and the metrics.
+        `clicks`, `user_id`, `wanted` (number of relevant items), `items` and `ranks` (of each relevant
+        item, ascending by row; 0 where it is not in the list) and the metrics.
 
     Raises:
         DatasetError, BenchmarkError: The data cannot be prepared.
@@ -122,6 +124,9 @@ def _evaluated(
             for clicks in here.known:
                 found = evaluate(_Knowing(model, way, here, clicks), here.part, cutoffs=[20])
                 count = len(ids)
+                _, items, ranks = ranks_of(found, here.part)
+                names = pa.array([prepared.item_ids[row] for row in items.tolist()])
+                ends = pa.array(np.concatenate([[0], np.cumsum(wanted)]), pa.int32())
                 columns = {
                     "way": pa.array([way.name] * count).dictionary_encode(),
                     "label": pa.array([way.shown] * count).dictionary_encode(),
@@ -130,6 +135,8 @@ def _evaluated(
                     "clicks": pa.array([clicks] * count, pa.int32()),
                     "user_id": ids,
                     "wanted": wanted,
+                    "items": pa.ListArray.from_arrays(ends, names),
+                    "ranks": pa.ListArray.from_arrays(ends, pa.array(ranks, pa.int16())),
                     **{metric: found.values[metric] for metric in METRICS},
                 }
                 tables.append(pa.table(columns))

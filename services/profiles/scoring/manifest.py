@@ -22,7 +22,10 @@ from services.profiles.errors import DamagedBundle
 if TYPE_CHECKING:
     from pathlib import Path
 
-FORMAT = 1
+FORMAT = 2
+_READ = (1, 2)
+"""The formats that are read. A bundle of format 1 has no gate: its profiles always count."""
+
 NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"
 """A bundle's name, which is also its folder's: no path, and no hidden file."""
 
@@ -80,6 +83,37 @@ class FileRecord(_Record):
     bytes: NonNegativeInt
 
 
+class SegmentRecord(_Record):
+    """How much better profiles are than none for some users and items, on validation.
+
+    Attributes:
+        clicks: The least number of known items of these users; up to that of the next segment.
+        items: `warm` items have training interactions, `cold` ones have none.
+        users: Number of users that it was measured on.
+        low: The lower end of the interval of the difference: profiles are not worse than by that.
+            None if there were too few users to say.
+    """
+
+    clicks: NonNegativeInt
+    items: Literal["warm", "cold"]
+    users: NonNegativeInt
+    low: float | None
+
+
+class GateRecord(_Record):
+    """Where profiles count.
+
+    Attributes:
+        margin: Where profiles may be worse than none by more than this, they do not count.
+        segments: Users by their clicks, and items.
+    """
+
+    metric: str
+    level: float
+    margin: Annotated[float, Field(ge=0)]
+    segments: list[SegmentRecord]
+
+
 class BundleManifest(_Record):
     """A bundle's manifest.
 
@@ -88,10 +122,11 @@ class BundleManifest(_Record):
         profiles: The version of the profiles in the training data; None if it is unknown.
         erasures_as_of: Users who were erased until then, in Unix milliseconds, were left out; None
             if the export did not know who was.
+        gate: Where profiles count; None if it was not measured, and they always do.
         files: All other files of the bundle, by name.
     """
 
-    format: Literal[1]
+    format: Literal[1, 2]
     name: Name
     created_at: str
     kind: Literal["factors", "weights"]
@@ -107,6 +142,7 @@ class BundleManifest(_Record):
     profile_dimension: NonNegativeInt
     metrics: dict[str, float]
     erasures_as_of: NonNegativeInt | None = None
+    gate: GateRecord | None = None
     files: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+\.[a-z]+$")], FileRecord]
 
 
@@ -125,10 +161,10 @@ def read(folder: Path) -> BundleManifest:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise DamagedBundle(f"{folder.name}: {FILE} cannot be read: {why}") from error
-    if isinstance(document, dict) and document.get("format") != FORMAT:
+    if isinstance(document, dict) and document.get("format") not in _READ:
         raise DamagedBundle(
             f"{folder.name}: {FILE} has format {document.get('format')!r}, and this service reads "
-            f"format {FORMAT}; export the bundle with the release that the service is of"
+            f"formats {_READ[0]} and {_READ[1]}; export the bundle with the release that the service is of"
         )
     try:
         manifest = BundleManifest.model_validate_json(raw)

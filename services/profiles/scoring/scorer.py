@@ -6,7 +6,8 @@ Nothing here waits. Rankings that are not `quick` are computed in a thread, outs
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from services.profiles.scoring import bundle as bundles
 from services.profiles.scoring import manifest as manifests
 from services.profiles.scoring import matching
 from services.profiles.scoring.content import Contents
+from services.profiles.scoring.gate import ProfileGate
+from services.profiles.scoring.reasons import highest
 from services.profiles.scoring.screen import Screen
 from services.profiles.scoring.topk import top_k, within
 from services.profiles.scoring.tower import Tower
@@ -22,7 +25,6 @@ from services.profiles.scoring.values import Ranking
 from services.profiles.stores.base import ScorerRef
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -34,11 +36,6 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float32]
     Positions = NDArray[np.intp]
     Carried = tuple[tuple[PastItem, ...], tuple[Interest, ...]]
-
-C = TypeVar("C", PastItem, Interest)
-
-FEW = 3
-"""Most past items, and most interests, that are named as reasons for an item."""
 
 MOST_TRIED = 256
 """Most past items that are left out one by one: the newest clicks, then those of the training data."""
@@ -82,6 +79,7 @@ class Scorer(abc.ABC):
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
+        self.gate = ProfileGate(bundle)
 
     @property
     def name(self) -> str:
@@ -108,14 +106,18 @@ class Scorer(abc.ABC):
         clicks = np.asarray(question.clicks, np.intp)
         newer = clicks[~np.isin(clicks, seen)]
         known = np.concatenate([seen, newer])
+        stored = question.user is not None and not len(newer)
+        if question.profile is not None and not stored and all(self.gate.left_out(len(known))):
+            # For no item does the profile count: as if there were none.
+            question = replace(question, profile=None, interests=None)
         by: KnownBy
-        if question.user is not None and not len(newer):
+        if stored:
             by = "training"
         elif len(known):
             by = "history"
         else:
             by = "nothing" if question.profile is None else "profile"
-        reader = self._reader(question, known, stored=by == "training")
+        reader = self._reader(question, known, stored=stored)
 
         barred = np.concatenate([known, np.asarray(question.exclude, np.intp)])
         if question.candidates is None:
@@ -159,7 +161,7 @@ class FactorScorer(Scorer):
     def __init__(self, bundle: Bundle) -> None:
         super().__init__(bundle)
         manifest = bundle.manifest
-        self._tower = Tower(
+        self.tower = Tower(
             bundle.folder / bundles.TOWER,
             history_dimension=manifest.history_dimension,
             profile_dimension=manifest.profile_dimension,
@@ -167,14 +169,16 @@ class FactorScorer(Scorer):
         )
         items = bundle.arrays["item_vectors"]
         wanted = _WORTH_A_SCREEN <= items.size <= _MOST
-        self._screen = Screen(items, bundle.item_bias) if wanted else None
+        self.screen = Screen(items, bundle.item_bias) if wanted else None
 
     def _bytes(self, question: Question) -> int:
         items = self.bundle.arrays["item_vectors"]
-        ranking = items.nbytes if self._screen is None else items.size
+        ranking = items.nbytes if self.screen is None else items.size
+        known = len(question.clicks) + len(self.bundle.seen(question.user))
+        if question.profile is not None and any(self.gate.left_out(known)):
+            ranking = 2 * items.nbytes  # two vectors, for warm and for cold items
         if not question.reasons:
             return ranking
-        known = len(question.clicks) + len(self.bundle.seen(question.user))
         interests = 0 if question.interests is None else len(question.interests.phrases)
         reasons = min(known, MOST_TRIED) + interests
         manifest = self.bundle.manifest
@@ -182,7 +186,7 @@ class FactorScorer(Scorer):
         return ranking + reasons * (one + question.k * _SORTING)
 
     def _reader(self, question: Question, known: Positions, *, stored: bool) -> _Reader:
-        return _FactorReader(self.bundle, self._tower, self._screen, question, known, stored=stored)
+        return _FactorReader(self, question, known, stored=stored)
 
 
 class WeightScorer(Scorer):
@@ -202,22 +206,27 @@ class _FactorReader:
 
     def __init__(
         self,
-        bundle: Bundle,
-        tower: Tower,
-        screen: Screen | None,
+        scorer: FactorScorer,
         question: Question,
         known: Positions,
         *,
         stored: bool,
     ) -> None:
+        bundle, gate = scorer.bundle, scorer.gate
         self._bundle = bundle
-        self._screen = screen
+        # Items for which the profile does not count; a stored vector is as it was trained.
+        self._apart: Positions | None = None
+        left = gate.left_out(len(known))
+        if question.profile is not None and not stored and any(left):
+            self._apart = gate.warm if left.warm else gate.cold
+        # A screen is of one vector, and here are two.
+        self._screen = scorer.screen if self._apart is None else None
         self._items = bundle.arrays["item_vectors"]
         self._tried = _shown(known, question)[-MOST_TRIED:] if question.reasons else known[:0]
         self._interests = question.interests if question.reasons else None
         self._vectors: Vector | None = None
         if not stored or question.reasons:
-            self._vectors = self._ask(tower, known, question.profile)
+            self._vectors = self._ask(scorer.tower, known, question.profile)
         if stored:
             self._vector = bundle.arrays["user_vectors"][question.user]
         else:
@@ -229,7 +238,8 @@ class _FactorReader:
         history = self._bundle.arrays["history_vectors"]
         phrases = 0 if self._interests is None else len(self._interests.phrases)
         tried = len(self._tried)
-        batch = 1 if not (tried or phrases) else 2 + tried + phrases
+        alone = not (tried or phrases) and self._apart is None
+        batch = 1 if alone else 2 + tried + phrases
         pooled = np.empty((batch, history.shape[1]), np.float32)
         pooled[:] = history[known].sum(axis=0, dtype=np.float64)
         count = np.full((batch, 1), len(known), np.float32)
@@ -249,6 +259,15 @@ class _FactorReader:
 
     def scores(self, items: Positions) -> Vector:
         some: Vector = self._items[items] @ self._vector + self._bundle.item_bias[items]
+        if self._apart is not None:
+            without = np.flatnonzero(np.isin(items, self._apart))
+            some[without] = self._bare(items[without])
+        return some
+
+    def _bare(self, items: Positions) -> Vector:
+        """Returns scores of item rows without the profile."""
+        assert self._vectors is not None  # noqa: S101 - asked for if any item is apart
+        some: Vector = self._items[items] @ self._vectors[1] + self._bundle.item_bias[items]
         return some
 
     def best(self, barred: Positions, k: int) -> tuple[Positions, Vector]:
@@ -263,6 +282,8 @@ class _FactorReader:
         scores = np.empty(len(self._items), np.float32)
         np.dot(self._items, self._vector, out=scores)
         scores += self._bundle.item_bias
+        if self._apart is not None:
+            scores[self._apart] = self._bare(self._apart)
         return _best_but(scores, barred, k)
 
     def carried(self, items: Positions) -> list[Carried]:
@@ -273,14 +294,17 @@ class _FactorReader:
         least = _ROUNDING * (np.abs(whole) @ np.abs(chosen))
         split = 2 + len(self._tried)
         ids = self._bundle.item_ids
-        history = _best(
+        history = highest(
             PastItem,
             (whole - self._vectors[2:split]) @ chosen,
             [ids[row] for row in self._tried.tolist()],
             least,
         )
         phrases = [] if self._interests is None else self._interests.phrases
-        interests = _best(Interest, (self._vectors[split:] - bare) @ chosen, phrases, least)
+        carried = (self._vectors[split:] - bare) @ chosen
+        if self._apart is not None:
+            carried[:, np.isin(items, self._apart)] = 0
+        interests = highest(Interest, carried, phrases, least)
         return list(zip(history, interests, strict=True))
 
 
@@ -311,7 +335,7 @@ class _WeightReader:
 
     def carried(self, items: Positions) -> list[Carried]:
         ids = self._bundle.item_ids
-        history = _best(
+        history = highest(
             PastItem,
             self._weights[np.ix_(self._shown, items)],
             [ids[row] for row in self._shown.tolist()],
@@ -330,31 +354,6 @@ def _best_but(scores: Vector, barred: Positions, k: int) -> tuple[Positions, Vec
     scores[barred] = -np.inf
     best = top_k(scores, k)
     return best, scores[best]
-
-
-def _best(
-    make: Callable[[str, float], C], contributions: Vector, names: Sequence[str], least: Vector
-) -> list[tuple[C, ...]]:
-    """Returns the few highest contributions to each item.
-
-    Args:
-        make: Makes a contribution of a name and a number.
-        contributions: Shape (len(names), items).
-        names: The names of what contributes.
-        least: Shape (items,): the bound that a contribution must exceed.
-    """
-    order = np.argsort(-contributions, axis=0, kind="stable")[:FEW]
-    values = np.take_along_axis(contributions, order, axis=0)
-    return [
-        tuple(
-            make(names[place], value)
-            for place, value in zip(positions, column, strict=True)
-            if value > bound
-        )
-        for positions, column, bound in zip(
-            order.T.tolist(), values.T.tolist(), least.tolist(), strict=True
-        )
-    ]
 
 
 def open_scorer(

@@ -29,6 +29,7 @@ text: [title]
 profiles: profiles
 user_profiles: items
 scenario: cold-items
+controls: []
 training: {max_steps: 16, eval_steps: 4, patience: 2, batch_size: 64, learning_rate: 0.05}
 models:
   - {name: lightgcn, options: {variant: base, embedding_size: 8}}
@@ -41,6 +42,18 @@ split: {kind: leave-last-out}
 seeds: [1, 2]
 text: [title]
 models: [{name: popularity}, {name: random}]
+"""
+CONTROLLED = """
+name: controlled
+dataset: tiny
+split: {kind: cold-items, share: 0.3, warm: 0.1}
+seeds: [1, 2]
+text: [title]
+profiles: profiles
+user_profiles: items
+models:
+  - {name: kernel_ridge, options: {variant: base}}
+  - {name: kernel_ridge, options: {variant: augmented}, search: {profile_weight: [0, 0.3]}}
 """
 
 

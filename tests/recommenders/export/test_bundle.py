@@ -45,6 +45,7 @@ CASES = [
     for way, options in WAYS.items()
     if options.keys() <= MODELS[name].config.model_fields.keys()
 ]
+GATE = {"metric": "ndcg@20", "level": 0.95, "margin": 0.005, "segments": []}
 HERE = world(blocks=3, cold_items=2, cold_users=2)
 
 
@@ -63,6 +64,7 @@ def trained(name: str, way: str) -> Trained:
             user_profiles="own",
             seed=1,
             metrics={"warm/test/recall@20": 0.5},
+            gate=GATE,
         ),
         item_ids=[f"i{row}" for row in range(HERE.inputs.n_items)],
         user_ids=[f"u{row}" for row in range(HERE.inputs.n_users)],
@@ -145,7 +147,8 @@ def test_a_bundle_says_what_it_is(tmp_path: Path) -> None:
     assert written.folder == tmp_path / "first"
     assert written.bytes == sum(path.stat().st_size for path in written.folder.iterdir())
     manifest = json.loads((written.folder / "manifest.json").read_bytes())
-    assert manifest["format"] == 1
+    assert manifest["format"] == 2
+    assert manifest["gate"] == GATE
     assert (manifest["name"], manifest["kind"]) == ("first", "factors")
     assert manifest["model"]["name"] == "bias_mf"
     assert manifest["model"]["options"]["user_profiles"] == "own"

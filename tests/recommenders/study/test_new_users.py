@@ -21,10 +21,10 @@ from recommenders.data.split import COLD_USERS
 from recommenders.data.splits.pairs import Pairs
 from recommenders.features.snapshot import Snapshot, SnapshotInfo
 from recommenders.features.table import ProfileTable
-from recommenders.significance import paired
 from recommenders.study.new_users import new_users, written_profiles
 from recommenders.study.plan import Study, read_study
 from recommenders.study.report import Findings, markdown
+from recommenders.study.report import Pairs as RelevantPairs
 from recommenders.study.run import METRICS
 from tests.recommenders.data.tiny import dataset
 
@@ -122,7 +122,7 @@ def test_a_study_is_run_once_and_reported(
     path.write_text(STUDY)
     document = study_command.cold_users(path, paths, command="the command")
     assert "seed 2: fold-in, profile, both done" in capfd.readouterr().err
-    for part in ("`the command`", "| way | 1 click | 3 clicks |", "`both` against the best other"):
+    for part in ("`the command`", "| way | 1 click | 3 clicks |", "`both` against the other way"):
         assert part in document
     table = pq.read_table(paths.out / "cold-users.parquet")
     assert table.num_rows == 2 * 4 * 2 * 2 * 12  # seeds, ways, parts, clicks, users of a half
@@ -149,13 +149,16 @@ def test_results_are_shown_by_the_number_of_relevant_items(
     asked = study(tmp_path)
     wanted = np.array([8, 1, 7, 2, 6, 3, 5, 4])
     keys = list(
-        itertools.product((way.shown for way in asked.ways), ("test",), asked.clicks, METRICS)
+        itertools.product(
+            (way.shown for way in asked.ways), ("test", "validation"), asked.clicks, METRICS
+        )
     )
     found = Findings(
         means={key: [0.0] for key in keys},
         users={key: wanted / (10.0 if key[2] == 3 else 1.0) for key in keys},
         wanted=wanted,
-        people=np.arange(8),
+        pairs=RelevantPairs(*[np.arange(8)] * 4),
+        ranks={(key[0], key[2]): np.ones(8, np.int64) for key in keys},
     )
     document = markdown(asked, found, **ABOUT)
     assert "At 3 clicks, by the number of relevant items" in document
@@ -166,12 +169,14 @@ def test_results_are_shown_by_the_number_of_relevant_items(
 
 
 def _table(of: Callable[[str, int, int], float], users: Mapping[int, Sequence[int]]) -> pa.Table:
-    """A study's table; `of` returns the value of a way for a user and a seed."""
+    """A study's table; `of` returns the share of a user's 20 items that a way finds in a seed."""
     return pa.Table.from_pylist(
         [
             {
                 "label": way, "seed": seed, "part": part, "clicks": clicks, "user_id": f"u{user}",
-                "wanted": 4, **{metric: of(way, seed, user) for metric in METRICS},
+                "wanted": 20, **{metric: of(way, seed, user) for metric in METRICS},
+                "items": [f"i{(7 * user + place) % 90}" for place in range(20)],
+                "ranks": [place + 1 if place < round(20 * of(way, seed, user)) else 0 for place in range(20)],
             }
             for way in ("popularity", "fold-in", "profile", "both")
             for part in ("validation", "test")
@@ -182,31 +187,35 @@ def _table(of: Callable[[str, int, int], float], users: Mapping[int, Sequence[in
     )  # fmt: skip
 
 
-def test_a_user_in_several_seeds_counts_once() -> None:
+def test_a_user_in_several_seeds_is_one_user() -> None:
     def of(way: str, seed: int, user: int) -> float:
-        return (way == "both") * (0.01 * user + 0.1 * seed)
+        return (way == "both") * (0.1 * user + 0.1 * seed)
 
     table = _table(of, {1: [1, 2, 3], 2: [3, 4]})
     found = Findings.of(table).compared("both", "popularity", 1, "recall@20")
-    wanted = paired(np.array([0.11, 0.12, 0.18, 0.24]), np.zeros(4))
-    assert dataclasses.astuple(found) == pytest.approx(dataclasses.astuple(wanted))
-    assert found.n == 4
+    assert found.difference == pytest.approx((0.2 + 0.3 + 0.4 + 0.5 + 0.6) / 5)
+    assert (found.users, found.seeds) == (4, 2)
 
 
 @pytest.mark.parametrize(
-    ("gain", "said"), [(0.4, "no difference shown"), (1.0, "better"), (-1.0, "**worse**")]
+    ("gain", "seeds", "said"),
+    [
+        (0.0, 2, "no difference shown"),
+        (0.3, 2, "better"),
+        (-0.3, 2, "**worse**"),
+        (0.3, 1, "one seed decides nothing"),
+    ],
 )
 def test_a_difference_is_claimed_if_all_comparisons_together_show_it(
-    tmp_path: Path, gain: float, said: str
+    tmp_path: Path, gain: float, seeds: int, said: str
 ) -> None:
-    noise = np.random.default_rng(3).normal(size=40)
+    noise = np.random.default_rng(3).normal(scale=0.1, size=60)
     noise -= noise.mean()
-    table = _table(
-        lambda way, _, user: (way == "both") * (gain + float(noise[user])), {1: range(40)}
-    )
-    found = Findings.of(table)
-    # Each alone would be significant; four are tested.
-    assert found.compared("both", "fold-in", 1, "recall@20").p < 0.05
+
+    def of(way: str, _: int, user: int) -> float:
+        return 0.5 + (way == "both") * (gain + float(noise[user]))
+
+    found = Findings.of(_table(of, {seed: range(60) for seed in range(seeds)}))
     assert markdown(study(tmp_path), found, **ABOUT).count(f"| {said} |") == 4
 
 

@@ -70,7 +70,7 @@ def test_arrays_are_mapped_and_not_copied(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"format": 2}, "has format 2, and this service reads format 1"),
+        ({"format": 3}, "has format 3, and this service reads formats 1 and 2"),
         ({"name": "other"}, "is that of 'other'"),
         ({"name": "../b"}, "name:"),
         ({"kind": "trees"}, "kind:"),

@@ -10,7 +10,8 @@ import pytest
 
 from reclm_client.schemas.score import Interest, PastItem, Reasons, ScoredItem
 from services.profiles.domain.profile import Component, ProfileVersion
-from services.profiles.scoring.scorer import FEW, MOST_TRIED, open_scorer
+from services.profiles.scoring.reasons import FEW
+from services.profiles.scoring.scorer import MOST_TRIED, open_scorer
 from services.profiles.scoring.values import Interests, Question
 from tests.support.bundles import ENCODER, little, little_weights, neighbours, seen
 

@@ -1,0 +1,78 @@
+"""The gate of profiles: a model with profiles begins as the one without."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from recommenders.models.gates import SEGMENTS, Gate, segment_of
+from recommenders.models.registry import build
+from tests.recommenders.models.worlds import fitted, world
+
+HERE = world(blocks=3, cold_items=2, cold_users=2)
+USERS = np.arange(HERE.inputs.n_users)
+
+
+def scores(model: Any) -> np.ndarray:
+    return np.asarray(model.scores(USERS, HERE.known(USERS)))
+
+
+@pytest.mark.parametrize("name", ["bias_mf", "lightgcn", "ncf"])
+def test_an_untrained_model_reads_no_profile(name: str) -> None:
+    inputs = replace(HERE.inputs, item_profiles=-HERE.inputs.item_profiles)
+    first, other = (
+        build(name, each, {"variant": "augmented"}, np.random.default_rng(0))
+        for each in (HERE.inputs, inputs)
+    )
+    np.testing.assert_array_equal(scores(first), scores(other))
+
+
+def test_a_trained_model_with_a_scale_of_0_reads_no_profile() -> None:
+    model: Any = fitted("lightgcn", HERE.inputs, {"variant": "augmented"})
+    known, profiles = HERE.known(HERE.cold_users), HERE.inputs.user_profiles[HERE.cold_users]
+    whole = model.new_user_scores(known, profiles)
+    assert np.abs(whole - model.new_user_scores(known)).max() > 1e-3
+    assert model.profile_scales[-1] == 0
+    model.set_profile_scale(0.0)
+    bare = model.new_user_scores(known, profiles)
+    np.testing.assert_array_equal(bare, model.new_user_scores(known))
+    # The items' part is left out, too.
+    assert np.abs(bare - whole).max() > 1e-3
+    model.set_profile_scale(1.0)
+    np.testing.assert_array_equal(model.new_user_scores(known, profiles), whole)
+    assert fitted("lightgcn", HERE.inputs, {"variant": "base"}).profile_scales == ()
+
+
+def opened() -> Gate:
+    gate = Gate()
+    with torch.no_grad():
+        gate.of_users.fill_(1.0)
+        gate.by_clicks.copy_(torch.tensor([0.0, 0.1, 0.2, 0.3, 0.4, 0.5]))
+    return gate
+
+
+def test_segments_are_those_of_the_manifest() -> None:
+    clicks = np.array([0, 1, 2, 3, 5, 6, 10, 11, 500])
+    assert segment_of(clicks).tolist() == [0, 1, 2, 3, 3, 4, 4, 5, 5]
+    assert len(SEGMENTS) == 6
+
+
+def test_a_gate_shrinks_with_few_clicks_and_is_closed_for_a_missing_profile() -> None:
+    profiles = torch.ones((4, 3))
+    profiles[3] = 0
+    with torch.no_grad():
+        gates = opened().users(profiles, np.array([0, 1, 100, 100]))[:, 0]
+    torch.testing.assert_close(gates, torch.tensor([1 / 2, 1.1 * 2 / 3, 1.5 * 101 / 102, 0]))
+
+
+def test_segments_without_training_users_have_the_gate_of_all() -> None:
+    inputs = HERE.inputs  # everybody in training has 7 clicks
+    model: Any = fitted("bias_mf", inputs, {"variant": "augmented"})
+    gate = model.fusion.gate
+    moved = gate.by_clicks.detach().numpy() != 0
+    assert moved.tolist() == [False, False, False, False, True, False]
+    assert abs(gate.of_users.item()) > 0.01
