@@ -25,15 +25,17 @@ USERS, ITEMS = 200, 80
 class Fixed:
     """A run with given ranks."""
 
-    def __init__(self, validation: Ranks, test: Ranks) -> None:
+    def __init__(self, validation: Ranks, test: Ranks, *, cut_off: bool) -> None:
         self.parts = {"validation": validation, "test": test}
+        self.cut_off = cut_off
         self.runs = {"s": None}
 
     def ranks(self, scenario: str, part: str = "test") -> Ranks:
         return self.parts[part]
 
-    def figures(self, scenario: str) -> dict[str, dict[str, float]]:
-        return {name: {"ndcg@20": _mean(one)} for name, one in self.parts.items()}
+    def figures(self, scenario: str) -> dict[str, Any]:
+        means = {name: {"ndcg@20": _mean(one)} for name, one in self.parts.items()}
+        return {**means, "not_converged": self.cut_off}
 
 
 def _mean(one: Ranks) -> float:
@@ -62,6 +64,7 @@ def row(
     control: Any = None,
     seeds: int = 3,
     validation: float | None = None,
+    cut_off: int | None = None,
     **options: Any,
 ) -> ModelResults:
     """Returns a row with that share of hits; the pairs and draws of a seed are the same for all rows."""
@@ -69,6 +72,7 @@ def row(
         seed: Fixed(
             planted(hit if validation is None else validation, seed=seed, **options),
             planted(hit, seed=seed, **options),
+            cut_off=seed == cut_off,
         )
         for seed in range(seeds)
     }
@@ -125,6 +129,17 @@ def test_a_difference_of_one_seed_is_no_verdict() -> None:
     assert found.marginal is not None
     assert found.marginal.difference > 0.05
     assert found.verdict == "nothing shown"
+
+
+@pytest.mark.parametrize("which", ["profile", "text", "base"])
+def test_a_training_that_was_cut_off_decides_nothing(which: str) -> None:
+    table = [
+        row(0.2, "base", cut_off=2 if which == "base" else None),
+        row(0.5, cut_off=2 if which == "profile" else None),
+        row(0.3, control="text", cut_off=2 if which == "text" else None),
+    ]
+    (found,) = worths(table, "s", "ndcg@20")
+    assert found.verdict == "not converged"
 
 
 def test_one_seed_and_no_control_decide_nothing() -> None:
