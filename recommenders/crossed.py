@@ -156,10 +156,8 @@ def standard_error(cells: Cells) -> float:
     """
     total = float(cells.shares.sum())
     rest = cells.differences - cells.differences.sum() / total * cells.shares
-    variances = [
-        _component(rest, numbers, _levels(numbers)) for numbers in (cells.users, cells.items)
-    ]
-    return float(sum(variances)) ** 0.5 / total
+    parts = [_component(rest, of, _levels(of)) for of in (cells.users, cells.items)]
+    return float(np.sqrt(sum(parts))) / total
 
 
 def numbered(values: ArrayLike) -> NDArray[np.int64]:
@@ -211,8 +209,9 @@ def _resampled(
         above = np.zeros(columns)
         below = np.zeros(columns)
         for number in range(seeds):
-            above += of_seeds[number] * ((gains[number] @ of_items) * of_users).sum(axis=0)
-            below += of_seeds[number] * ((shares[number] @ of_items) * of_users).sum(axis=0)
+            for total, matrix in ((above, gains[number]), (below, shares[number])):
+                of_user = np.asarray(matrix @ of_items)
+                total += of_seeds[number] * (of_user * of_users).sum(axis=0)  # noqa: PLW2901 - in place
         results.append(above / below)
     return np.concatenate(results)
 
@@ -223,4 +222,5 @@ def _counts(size: int, columns: int, rng: np.random.Generator) -> NDArray[np.flo
         return np.ones((size, columns))
     drawn = rng.integers(0, size, (size, columns)) + size * np.arange(columns)
     counts = np.bincount(drawn.ravel(), minlength=size * columns).reshape(columns, size).T
-    return 1 + (counts - 1) * (size / (size - 1)) ** 0.5
+    widened: NDArray[np.float64] = 1 + (counts - 1) * np.sqrt(size / (size - 1))
+    return widened

@@ -93,7 +93,7 @@ def _of_texts(inputs: Inputs, readable: sparse.csr_array, *, items: bool) -> Inp
     vectors = inputs.text if items else np.zeros_like(inputs.text)
     words = inputs.text_words
     if words is not None and not items:
-        words = sparse.csr_array(words.shape, dtype=np.float32)
+        words = words[:, :0]
     return replace(
         inputs,
         item_profiles=None if inputs.item_profiles is None else vectors,

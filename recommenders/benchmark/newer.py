@@ -39,7 +39,7 @@ def years(items: pa.Table) -> NDArray[np.int64]:
     """Returns each item's year: of its column `year`, or at the end of its title; 0 if unknown."""
     if "year" in items.column_names:
         return np.array([_number(value) for value in items["year"].to_pylist()], np.int64)
-    found = (_YEAR_OF_TITLE.search(title) for title in items["title"].to_pylist())
+    found = (_YEAR_OF_TITLE.search(str(title)) for title in items["title"].to_pylist())
     return np.array([0 if one is None else int(one[1]) for one in found], np.int64)
 
 

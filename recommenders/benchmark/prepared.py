@@ -167,7 +167,7 @@ def prepare(
         profiles=None if snapshot is None else _provenance(snapshot, experiment, indexed),
         digest=_digest(split, inputs),
         plain_digest=_digest(split, inputs.without_profiles()),
-        own=None if own is None else own.any(axis=1),
+        own=None if own is None else np.asarray(own.any(axis=1)),
         newer=newer_than(dataset.items, _cutoff(experiment, snapshot)),
     )
 

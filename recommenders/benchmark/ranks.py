@@ -8,10 +8,11 @@ model's knowledge.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recommenders import metrics
@@ -112,7 +113,7 @@ def ranks_of(
 
 def read_ranks(path: Path, scenario: str, part: str) -> Ranks:
     """Reads the ranks of a part from a run's `ranks.parquet`."""
-    filters = [("scenario", "=", scenario), ("part", "=", part)]
+    filters = (pc.field("scenario") == scenario) & (pc.field("part") == part)
     table = pq.read_table(path, filters=filters, partitioning=None)
     names = "user_id", "item_id"
     users, items = (np.asarray(table[name].to_pylist(), np.str_) for name in names)
@@ -195,14 +196,12 @@ def _common(first: Ranks, second: Ranks) -> tuple[Ranks, Ranks]:
     """Returns the pairs that both have, in the same order."""
     if np.array_equal(first.users, second.users) and np.array_equal(first.items, second.items):
         return first, second
-    keys = [np.char.add(np.char.add(one.users, "\n"), one.items) for one in (first, second)]
-    _, here, there = np.intersect1d(*keys, assume_unique=True, return_indices=True)
+    mine, theirs = (np.char.add(np.char.add(one.users, "\n"), one.items) for one in (first, second))
+    _, here, there = np.intersect1d(mine, theirs, assume_unique=True, return_indices=True)
     chosen = np.zeros(len(first.users), np.bool_), np.zeros(len(second.users), np.bool_)
     chosen[0][here] = chosen[1][there] = True
     return first.only(chosen[0]), second.only(chosen[1])
 
 
-def _ids(rows: NDArray[np.int64], ids: Sequence[str]) -> pa.DictionaryArray:
-    used, numbers = np.unique(rows, return_inverse=True)
-    names = pa.array([ids[row] for row in used.tolist()], pa.string())
-    return pa.DictionaryArray.from_arrays(pa.array(numbers.astype(np.int32).ravel()), names)
+def _ids(rows: NDArray[np.int64], ids: Sequence[str]) -> pa.Array[Any]:
+    return pa.array([ids[row] for row in rows.tolist()], pa.string()).dictionary_encode()

@@ -67,12 +67,13 @@ def profile_bounds(
     terms = model.terms()
     if not isinstance(terms, FactorTerms) or not terms.profile_dimension:
         return None
+    scorer: ScoresNewUsers = model  # type: ignore[assignment]  # whatever has a tower scores new users
     warm = np.bincount(inputs.train.indices, minlength=inputs.n_items) > 0
     pairs = _Pairs()
     for scenario in scenarios.values():
         part = scenario.validation.for_few(MOST_USERS)
         for known, profiles in _shown(part, inputs, of_items=of_items, seed=seed):
-            pairs.add(model, part, known, profiles)
+            pairs.add(scorer, part, known, profiles)
     segments = [
         _segment(pairs, warm, number, cold=cold, seed=seed)
         for number in range(len(SEGMENTS))
@@ -117,7 +118,7 @@ class _Pairs:
         profiles: NDArray[np.float32],
     ) -> None:
         """Ranks for the users of a part who have a profile."""
-        there = profiles.any(axis=1)
+        there = np.asarray(profiles.any(axis=1))
         if not there.any():
             return
         users, cutoff = part.users, int(METRIC.partition("@")[2])
@@ -154,8 +155,9 @@ def _shown(
         return
     for count in _FEW:
         few = _some(known, count, np.random.default_rng([seed, count]))
-        more = np.diff(known.indptr) > np.diff(few.indptr)
-        profiles = mean_vectors(few, inputs.item_profiles) * more[:, None]
+        # A user is in a segment once: by all known items, or else by the few that are shown.
+        lower = segment_of(np.diff(few.indptr)) < segment_of(np.diff(known.indptr))
+        profiles = mean_vectors(few, inputs.item_profiles) * lower[:, None]
         yield few, profiles.astype(np.float32)
 
 

@@ -109,8 +109,9 @@ class Fusion(nn.Module):
             if width is not None and config.fusion == "concat"
             else None
         )
-        self.gate = Gate() if width is not None and config.fusion == "gated" else None
         self._clicks = np.diff(inputs.train.indptr)
+        gated = width is not None and config.fusion == "gated"
+        self.gate = Gate(self._clicks) if gated else None
         keep(self, "_text", text)
         keep(self, "_item_profiles", item_profiles)
         keep(self, "_user_profiles", user_profiles)
@@ -207,10 +208,12 @@ class Fusion(nn.Module):
         return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
     def _features(self) -> Tensor | None:
-        text = None if self.text_network is None else self.text_network(self._text)
+        text: Tensor | None = None
+        if self.text_network is not None:
+            text = self.text_network(self._text)
         if self.profile_network is None or self._item_profiles is None:
             return text
-        profile = self.profile_network(self._item_profiles)
+        profile: Tensor = self.profile_network(self._item_profiles)
         if text is None:
             return profile
         if self.gate is not None:

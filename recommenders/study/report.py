@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow.compute as pc
 
 from recommenders.benchmark.ranks import contributions
 from recommenders.crossed import Cells, Chance, compare, numbered
@@ -46,12 +47,13 @@ class Pairs:
     def of(cls, table: pa.Table) -> Pairs:
         """Reads them from rows with `user_id`, `seed` and `items`."""
         items = table["items"].combine_chunks()
-        lists = np.repeat(np.arange(table.num_rows), np.diff(np.asarray(items.offsets)))
+        sizes = np.asarray(pc.list_value_length(items))
+        lists = np.repeat(np.arange(table.num_rows), sizes)
         return cls(
             lists=lists,
-            users=numbered(table["user_id"].to_pylist())[lists],
-            items=numbered(items.flatten().to_pylist()),
-            seeds=numbered(table["seed"].to_pylist())[lists],
+            users=numbered(np.asarray(table["user_id"].to_pylist(), np.str_))[lists],
+            items=numbered(np.asarray(pc.list_flatten(items).to_pylist(), np.str_)),
+            seeds=numbered(np.asarray(table["seed"]))[lists],
         )
 
 
@@ -98,7 +100,9 @@ class Findings:
                             for seed in np.unique(seeds[here])
                         ]
                     if part == "test":
-                        ranks[label, count] = np.asarray(lists.take(here).flatten(), np.int64)
+                        ranks[label, count] = np.asarray(
+                            pc.list_flatten(lists.take(here)), np.int64
+                        )
         # The test users, and their relevant items, are the same for each label and number of clicks.
         pairs = Pairs.of(table.select(["user_id", "seed", "items"]).take(here))
         return cls(means, users, wanted[here].astype(np.int64), pairs, ranks)

@@ -33,7 +33,7 @@ controls: []
 training: {max_steps: 16, eval_steps: 4, patience: 2, batch_size: 64, learning_rate: 0.05}
 models:
   - {name: lightgcn, options: {variant: base, embedding_size: 8}}
-  - {name: lightgcn, options: {variant: augmented, embedding_size: 8}}
+  - {name: lightgcn, options: {variant: augmented, embedding_size: 8, fusion: add}}
 """
 CHEAP = """
 name: counted

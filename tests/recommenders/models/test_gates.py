@@ -47,11 +47,10 @@ def test_a_trained_model_with_a_scale_of_0_reads_no_profile() -> None:
     assert fitted("lightgcn", HERE.inputs, {"variant": "base"}).profile_scales == ()
 
 
-def opened() -> Gate:
-    gate = Gate()
+def opened(clicks: list[int]) -> Gate:
+    gate = Gate(np.array(clicks))
     with torch.no_grad():
-        gate.of_users.fill_(1.0)
-        gate.by_clicks.copy_(torch.tensor([0.0, 0.1, 0.2, 0.3, 0.4, 0.5]))
+        gate.of_users.copy_(torch.tensor([1.0, 1.1, 1.2, 1.3, 1.4, 1.5]) / 4)
     return gate
 
 
@@ -65,14 +64,22 @@ def test_a_gate_shrinks_with_few_clicks_and_is_closed_for_a_missing_profile() ->
     profiles = torch.ones((4, 3))
     profiles[3] = 0
     with torch.no_grad():
-        gates = opened().users(profiles, np.array([0, 1, 100, 100]))[:, 0]
-    torch.testing.assert_close(gates, torch.tensor([1 / 2, 1.1 * 2 / 3, 1.5 * 101 / 102, 0]))
+        gates = opened([1, 2, 3, 6, 11]).users(profiles, np.array([0, 1, 100, 100]))[:, 0]
+    # Nobody in training has no clicks: that segment has the gate of the next.
+    torch.testing.assert_close(gates, torch.tensor([1.1 / 2, 1.1 * 2 / 3, 1.5 * 101 / 102, 0]))
 
 
-def test_segments_without_training_users_have_the_gate_of_all() -> None:
-    inputs = HERE.inputs  # everybody in training has 7 clicks
-    model: Any = fitted("bias_mf", inputs, {"variant": "augmented"})
-    gate = model.fusion.gate
-    moved = gate.by_clicks.detach().numpy() != 0
+def test_a_segment_without_training_users_has_the_gate_of_the_nearest_with() -> None:
+    profiles = torch.ones((6, 3))
+    with torch.no_grad():
+        gates = opened([0, 2, 2, 20]).users(profiles, np.array(SEGMENTS))[:, 0]
+    credible = (torch.tensor(SEGMENTS) + 1) / (torch.tensor(SEGMENTS) + 2)
+    torch.testing.assert_close(gates / credible, torch.tensor([1.2, 1.2, 1.2, 1.2, 1.5, 1.5]))
+    with torch.no_grad():
+        assert not opened([0, 0]).users(profiles, np.array(SEGMENTS)).any()
+
+
+def test_only_the_gate_of_the_segment_of_training_is_trained() -> None:
+    model: Any = fitted("bias_mf", HERE.inputs, {"variant": "augmented"})  # all have 7 clicks
+    moved = model.fusion.gate.of_users.detach().numpy() != 0
     assert moved.tolist() == [False, False, False, False, True, False]
-    assert abs(gate.of_users.item()) > 0.01
