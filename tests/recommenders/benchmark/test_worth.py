@@ -62,6 +62,7 @@ def row(
     hit: float,
     variant: str | None = "augmented",
     control: Any = None,
+    *,
     seeds: int = 3,
     validation: float | None = None,
     cut_off: int | None = None,
