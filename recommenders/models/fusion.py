@@ -48,6 +48,7 @@ class FusionConfig(ModelConfig):
             one folded in from a few of their clicks; independently, the probability that the
             user's profile is dropped. So each learns to stand alone (DropoutNet, Volkovs et al.,
             NeurIPS 2017, section 4.2). 0 as in the paper.
+        initial_deviation: Standard deviation of id embeddings before training.
         fold_in: Weight of a new user's clicks: the same for any number (`mean`), or growing with
             their number (`credible`; see `folding.FoldIn`).
     """
@@ -58,6 +59,7 @@ class FusionConfig(ModelConfig):
     fusion: Literal["gated", "concat", "add"] = "gated"
     id_dropout: float = Field(0.5, ge=0, lt=1)
     user_dropout: float = Field(0.0, ge=0, lt=1)
+    initial_deviation: float = Field(0.1, gt=0)
     fold_in: Literal["mean", "credible"] = "mean"
 
 
@@ -95,11 +97,12 @@ class Fusion(nn.Module):
         user_profiles = inputs.user_profiles if augmented else None
         _check(inputs, config)
 
-        self.user_ids = nn.Parameter(table((inputs.n_users, size), generator))
+        deviation = config.initial_deviation
+        self.user_ids = nn.Parameter(table((inputs.n_users, size), generator, deviation))
         self.item_ids = (
             None
             if config.items == "features"
-            else nn.Parameter(table((inputs.n_items, size), generator))
+            else nn.Parameter(table((inputs.n_items, size), generator, deviation))
         )
         self.text_network = None if text is None else network(text.shape[1], size, generator)
         width = profile_width(item_profiles, user_profiles)
@@ -258,13 +261,13 @@ def network(inputs: int, outputs: int, generator: torch.Generator) -> nn.Sequent
     return nn.Sequential(first, nn.ReLU(), second)
 
 
-def table(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Returns id embeddings initialised as in LightGCN's code.
+def table(shape: tuple[int, int], generator: torch.Generator, deviation: float) -> Tensor:
+    """Returns id embeddings, initialised by default as in LightGCN's code.
 
     With smaller ones (Glorot's for tables of this length) contrastive models learn nothing for many
     epochs: as embeddings shrink, the gradient of a cosine grows and that of BPR shrinks.
     """
-    return torch.empty(shape).normal_(std=0.1, generator=generator)
+    return torch.empty(shape).normal_(std=deviation, generator=generator)
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,14 +89,15 @@ class Setup:
         )
 
 
+_BPR = {"item_bias": "none", "initial_deviation": 0.04}
 _SGL = {"layers": 3, "edge_dropout": 0.1, "temperature": 0.5, "contrast_weight": 0.05}
 _NEUMF = {"hidden_layers": (128, 64), "negatives": 1, "dropout": 0.1}
 SETUPS = (
-    Setup("bias_mf", "ml-100k", "BPR", 0.001, "bias_mf", {**_IDS, "item_bias": "none"}),
+    Setup("bias_mf", "ml-100k", "BPR", 0.001, "bias_mf", {**_IDS, **_BPR}),
     Setup("lightgcn", "ml-100k", "LightGCN", 0.005, "lightgcn", {**_IDS, "layers": 2}),
     Setup("ncf", "ml-100k", "NeuMF", 0.001, "neumf", {**_IDS, **_NEUMF}),
     Setup("sgl", "ml-100k", "SGL", 0.005, "sgl", {**_IDS, **_SGL}),
-    Setup("bias_mf", "ml-1m", "BPR", 0.002, "bias_mf", {**_IDS, "item_bias": "none"}),
+    Setup("bias_mf", "ml-1m", "BPR", 0.002, "bias_mf", {**_IDS, **_BPR}),
 )
 """RecBole has no SimGCL, and its LightGCN and SGL take hours for MovieLens 1M."""
 

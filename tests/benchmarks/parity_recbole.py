@@ -76,9 +76,18 @@ def _scores(model: Any, dataset: Any, shape: list[int]) -> Any:
     with torch.no_grad():
         for user in range(1, dataset.user_num):
             row = int(dataset.id2token("user_id", user))
-            scores = model.full_sort_predict(Interaction({"user_id": torch.tensor([user])}))
-            found[row, items] = scores.reshape(-1)[1:].numpy()
+            found[row, items] = _of_user(model, user, dataset.item_num)[1:]
     return found
+
+
+def _of_user(model: Any, user: int, items: int) -> Any:
+    """Returns a user's scores for all items."""
+    asked = {"user_id": torch.tensor([user])}
+    try:
+        return model.full_sort_predict(Interaction(asked)).reshape(-1).numpy()
+    except NotImplementedError:  # NeuMF scores pairs only
+        asked = {"user_id": torch.full((items,), user), "item_id": torch.arange(items)}
+        return model.predict(Interaction(asked)).numpy()
 
 
 def _trusting(load: Any) -> Any:
