@@ -38,7 +38,7 @@ def test_a_grid_is_run_once_and_reported(
         "## warm",
         "by hand",
         "| lightgcn base |",
-        "data audit`: **not sound; cold-items/validation asks about 40 users; below 50",
+        "data audit`: **not sound; cold-items/validation asks about 31 users; below 50",
         "by ndcg@20 on cold-items's validation",
     ):
         assert part in document
