@@ -29,7 +29,12 @@ WAYS: dict[str, dict[str, Any]] = {
     "added": {"variant": "augmented", "fusion": "add", "items": "both"},
     "ids": {"items": "ids"},
     "pointwise": {"loss": "bce"},
-    "new users": {"variant": "augmented", "user_dropout": 0.5, "fold_in": "credible"},
+    "new users": {
+        "variant": "augmented",
+        "fusion": "add",
+        "user_dropout": 0.5,
+        "fold_in": "credible",
+    },
 }
 CASES = [
     pytest.param(name, way, id=f"{name}-{way}")
