@@ -33,7 +33,12 @@ WAYS: dict[str, dict[str, Any]] = {
     "regularised": {"items": "ids", "regularisation": 1e-4},
     "without own layer": {"items": "ids", "own_layer": False},
     "dropped": {"items": "ids", "negatives": 2, "dropout": 0.1, "loss": "bpr"},
-    "new users": {"variant": "augmented", "user_dropout": 0.5, "fold_in": "credible"},
+    "new users": {
+        "variant": "augmented",
+        "fusion": "add",
+        "user_dropout": 0.5,
+        "fold_in": "credible",
+    },
 }
 CASES = [
     pytest.param(name, way, id=f"{name}-{way}")
