@@ -89,8 +89,8 @@ def spread_out(numbers: NDArray[np.float64]) -> NDArray[np.float32]:
         return np.zeros((len(numbers), BUMPS), np.float32)
     low, high = (float(end) for end in np.quantile(numbers[there], (0.01, 0.99)))
     step = max((high - low) / (BUMPS - 1), 1e-9)
-    places = (np.clip(np.nan_to_num(numbers), low, high) - low) / step
-    heights = np.exp(-0.5 * np.square(places[:, None] - np.arange(BUMPS)))
+    positions = (np.clip(np.nan_to_num(numbers), low, high) - low) / step
+    heights = np.exp(-0.5 * np.square(positions[:, None] - np.arange(BUMPS)))
     return np.where(there[:, None], heights, 0).astype(np.float32)
 
 

@@ -102,13 +102,13 @@ def ranks_of(
     """Returns the user row, the item row and the rank (0: not in the list) of each relevant pair."""
     relevant = part.relevant[found.users].sorted_indices()
     n_items = relevant.shape[1]
-    places = np.repeat(np.arange(len(found.users)), np.diff(relevant.indptr))
-    wanted = places * n_items + relevant.indices
+    rows = np.repeat(np.arange(len(found.users)), np.diff(relevant.indptr))
+    wanted = rows * n_items + relevant.indices
     ranks = np.zeros(len(wanted), np.int64)
     hit_rows, hit_columns = np.nonzero(metrics.hits(found.ranked, relevant))
     keys = hit_rows * n_items + found.ranked[hit_rows, hit_columns]
     ranks[np.searchsorted(wanted, keys)] = hit_columns + 1
-    return found.users[places], relevant.indices.astype(np.int64), ranks
+    return found.users[rows], relevant.indices.astype(np.int64), ranks
 
 
 def read_ranks(path: Path, scenario: str, part: str) -> Ranks:

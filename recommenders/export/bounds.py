@@ -128,9 +128,9 @@ class _Pairs:
         ]
         rows, items, new = ranks_of(found[0], part)
         old = ranks_of(found[1], part)[2]
-        places = np.searchsorted(users, rows)
-        segments = segment_of(np.diff(known.indptr))[places]
-        kept = there[places]
+        found_at = np.searchsorted(users, rows)
+        segments = segment_of(np.diff(known.indptr))[found_at]
+        kept = there[found_at]
         # A user who is shown with several numbers of clicks is in several segments, once in each.
         self._parts.append(tuple(each[kept] for each in (rows, items, new, old, segments)))
 

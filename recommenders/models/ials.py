@@ -190,9 +190,9 @@ def solved(
     diagonal = np.arange(others.shape[1])
     for rows in _blocks(counts, others.shape[1]):
         longest = int(counts[rows[-1]])
-        places = matrix.indptr[rows][:, None] + np.arange(longest)
+        offsets = matrix.indptr[rows][:, None] + np.arange(longest)
         there = np.arange(longest) < counts[rows][:, None]
-        columns = matrix.indices[np.where(there, places, 0)]
+        columns = matrix.indices[np.where(there, offsets, 0)]
         vectors = others[columns].astype(np.float64) * there[:, :, None]
         left = vectors.transpose(0, 2, 1) @ vectors + common
         left[:, diagonal, diagonal] += penalty[rows][:, None]

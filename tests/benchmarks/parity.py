@@ -1,7 +1,7 @@
 """Parity: our models beside RecBole's on the very same split, both trained to convergence.
 
 RecBole's figures are in `parity_recbole.json`, each with the options, the versions and the date of its
-run; `python -m tests.benchmarks.parity` adds those that are missing. RecBole's scores are judged by
+run; `python -m tests.benchmarks.parity` adds those that are missing. RecBole's scores are measured by
 our metrics. A gap is RecBole's NDCG@20 minus ours: below 0 where ours is better.
 """
 

@@ -173,9 +173,9 @@ def contributions(
     found = hits(top, relevant) & np.isfinite(np.take_along_axis(masked, top, axis=1))
     discounts = 1 / np.log2(np.arange(2, k + 2))
     ideal = np.cumsum(discounts)[np.minimum(np.diff(relevant.indptr), k) - 1]
-    rows, places = np.nonzero(found)
-    values = discounts[places] / ideal[rows]
-    return sparse.csr_array((values, (rows, top[rows, places])), shape=relevant.shape)
+    rows, ranks = np.nonzero(found)
+    values = discounts[ranks] / ideal[rows]
+    return sparse.csr_array((values, (rows, top[rows, ranks])), shape=relevant.shape)
 
 
 def standard_errors(

@@ -74,24 +74,24 @@ def run_audit(
     )
     if split is None:
         return audit
-    judged = _with_split(audit, split, dataset, indexed, seed=sampling.seed)
+    audited = _with_split(audit, split, dataset, indexed, seed=sampling.seed)
     if profiles is not None:
         users = {name: text for name, text, _ in read_users(profiles)}
-        judged = replace(
-            judged,
+        audited = replace(
+            audited,
             profiles=find_profile_leaks(profiles, split, dataset, indexed, seed=sampling.seed),
             later=(find_later(users, "users", split, dataset, indexed),),
         )
     if item_profiles is None:
-        return judged
+        return audited
     items = read_profiles(item_profiles)
     told = [items.get(name, "") for name in indexed.item_ids]
     categories: list[Any] = dataset.items["category"].to_pylist()
     known = find_text_leaks(split, told, categories, of="item profiles", seed=sampling.seed)
     return replace(
-        judged,
-        text_leaks=(*judged.text_leaks, *known),
-        later=(*judged.later, find_later(items, "items", split, dataset, indexed)),
+        audited,
+        text_leaks=(*audited.text_leaks, *known),
+        later=(*audited.later, find_later(items, "items", split, dataset, indexed)),
     )
 
 

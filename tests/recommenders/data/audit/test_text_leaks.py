@@ -94,7 +94,7 @@ def test_short_texts_of_popular_items_are_found_too() -> None:
     assert leak.recall > leak.recall_by_chance
 
 
-def test_words_that_tell_success_are_found_for_cold_items() -> None:
+def test_words_that_know_success_are_found_for_cold_items() -> None:
     data = popular()
     counts = total(data)
     told = ["a bestseller", "well received", "hardly noticed"]
