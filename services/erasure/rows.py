@@ -90,8 +90,17 @@ def _write_parquet(path: Path, target: Path, kept: list[NDArray[np.int64]]) -> N
     ):
         for group, rows in enumerate(kept):
             if len(rows):
-                table = file.read_row_group(group).take(rows)
+                table = _without_unused(file.read_row_group(group).take(rows))
                 writer.write_table(table, row_group_size=max(1, len(rows)))
+
+
+def _without_unused(table: pa.Table) -> pa.Table:
+    """Returns a table whose dictionaries hold no value that is in no row: ids that are gone."""
+    for column, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            plain = table.column(column).cast(field.type.value_type)
+            table = table.set_column(column, field, plain.dictionary_encode().cast(field.type))
+    return table
 
 
 def _style(metadata: pq.FileMetaData) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def written(service: Service, tmp_path: Path) -> Path:
     made.write(folder, "little")
     with ReclmClient(service.url) as client:
         client.activate_scorer("little")
-        wait_for_scorer(client)
+        wait_for_scorer(service.url)
     return tmp_path
 
 

@@ -72,7 +72,7 @@ def test_a_new_user_gets_items_with_reasons_and_more_clicks_change_them(
         (bundle,) = client.scorers()
         assert bundle.refused is None
         client.activate_scorer(bundle.name)
-        wait_for_scorer(client)
+        wait_for_scorer(scoring.url)
 
         clicks = [film.id for film in films[:2]]
         client.add_interactions([Event("ann", id_) for id_ in clicks])

@@ -13,15 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from onnx import TensorProto, helper, numpy_helper
 
-from reclm_client import Unavailable
+from reclm_client import ReclmClient, Retries, Unavailable
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-    from reclm_client import ReclmClient
 
 ENCODER = {"name": "letters", "hash": "abc"}
 
@@ -209,14 +207,16 @@ def tower(
     return helper.make_model(graph, opset_imports=opsets, ir_version=9)
 
 
-def wait_for_scorer(client: ReclmClient) -> None:
+def wait_for_scorer(url: str) -> None:
     """Returns when every worker of a service answers with the active scorer: each follows by itself."""
-    eventually(lambda: all(_answers(client) for _ in range(8)))
+    eventually(lambda: all(_answers(url) for _ in range(16)))
 
 
-def _answers(client: ReclmClient) -> bool:
-    try:
-        client.score(k=1)
-    except Unavailable:
-        return False
+def _answers(url: str) -> bool:
+    # A new connection each time, which any of the workers may take.
+    with ReclmClient(url, retries=Retries(attempts=1)) as client:
+        try:
+            client.score(k=1)
+        except Unavailable:
+            return False
     return True

@@ -15,7 +15,7 @@ from services.erasure.errors import ErasureError
 from services.erasure.kinds.manifests import check_hashes, document_of, no_other_ids, nobody_else
 from services.erasure.plan import Count, Plan
 from services.erasure.rows import save_rows, without_rows
-from services.profiles.scoring.manifest import FILE, FORMAT
+from services.profiles.scoring.manifest import FILE, FORMATS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,10 +59,10 @@ class BundleFolder:
     def plan(self, folder: Path, targets: Targets) -> Plan:
         """Drops the users' rows, the items' rows and columns, and all references to them."""
         manifest = document_of(folder / FILE) or {}
-        if manifest.get("format") != FORMAT:
+        if manifest.get("format") not in FORMATS:
             raise ErasureError(
                 f"{folder / FILE} has format {manifest.get('format')!r}, and this release rewrites "
-                f"format {FORMAT}; export the bundle again"
+                f"formats {' and '.join(map(str, FORMATS))}; export the bundle again"
             )
         users = _Rows(folder / _USERS, "user_id", targets.users)
         items = _Rows(folder / _ITEMS, "item_id", targets.items)

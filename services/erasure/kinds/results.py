@@ -1,4 +1,4 @@
-"""Results of `reclm-recommend benchmark` and `study`: metrics of each user, run by run."""
+"""Results of `reclm-recommend benchmark` and `study`: what each run found for each user."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from services.erasure.targets import Targets
 
-_TABLES = ("runs/*/users.parquet", "runs/*/new-users.parquet")
+_TABLES = ("runs/*/users.parquet", "runs/*/new-users.parquet", "runs/*/ranks.parquet")
 
 _CHECKPOINTS = (
     "checkpoints of interrupted runs, with vectors of users by the row of the dataset: delete the "
@@ -43,7 +43,7 @@ class ResultsFolder:
             sum(getattr(file, when) for file in files.values()) for when in ("before", "after")
         )
         return Plan(
-            counts=(Count("metrics of users", before, after),),
+            counts=(Count("metrics and ranks of users", before, after),),
             writes={name: file.write for name, file in files.items() if file.write is not None},
             remains=(_CHECKPOINTS,),
         )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT = 2
-_READ = (1, 2)
+FORMATS = (1, 2)
 """The formats that are read. A bundle of format 1 has no gate: its profiles always count."""
 
 NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$"
@@ -161,10 +161,10 @@ def read(folder: Path) -> BundleManifest:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise DamagedBundle(f"{folder.name}: {FILE} cannot be read: {why}") from error
-    if isinstance(document, dict) and document.get("format") not in _READ:
+    if isinstance(document, dict) and document.get("format") not in FORMATS:
         raise DamagedBundle(
             f"{folder.name}: {FILE} has format {document.get('format')!r}, and this service reads "
-            f"formats {_READ[0]} and {_READ[1]}; export the bundle with the release that the service is of"
+            f"formats {FORMATS[0]} and {FORMATS[1]}; export the bundle with the release that the service is of"
         )
     try:
         manifest = BundleManifest.model_validate_json(raw)

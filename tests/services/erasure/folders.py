@@ -256,6 +256,8 @@ def results(folder: Path, users: Ids, items: Ids) -> None:
         (folder / "runs" / run).mkdir(parents=True)
         pq.write_table(table, folder / "runs" / run / "users.parquet", compression="zstd")
         (folder / "runs" / run / "result.json").write_text("{}")
+        ranks = {"user_id": pa.array(users).dictionary_encode(), "rank": [3] * len(users)}
+        pq.write_table(pa.table(ranks), folder / "runs" / run / "ranks.parquet")
     (folder / "runs" / "three").mkdir()
     rows = {"part": pa.array(["test"] * len(users)).dictionary_encode(), "user_id": users}
     pq.write_table(pa.table(rows), folder / "runs" / "three" / "new-users.parquet")
