@@ -55,7 +55,8 @@ def read_citeulike(folder: Path) -> Dataset:
 
     Ids are the numbers in the files: lines of `item-tag.dat` and `users.dat`, from 0. Tags are all
     the text there is: a paper's title is its tags as published, separated by commas, or its id if
-    it has none. There are no times and no ratings: all timestamps are 0, and all weights 1.
+    it has none. Those who save a paper give it its tags, so that their number knows how popular it
+    will be: the audit calls the published cold split not sound. There are no times and no ratings: all timestamps are 0, and all weights 1.
 
     Raises:
         DatasetError: A file or column is missing or a row cannot be read; file and line are named.
