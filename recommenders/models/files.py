@@ -5,6 +5,7 @@ There is no pickle in it, so that a folder from somebody else can be read safely
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from recommenders.models.errors import ModelError
 from services.common.files import atomic_folder, is_occupied, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -70,3 +71,25 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     if not isinstance(info, dict):
         raise ModelError(f"{folder / INFO} is not a JSON object")
     return info, arrays
+
+
+@contextlib.contextmanager
+def opened(folder: Path, name: str) -> Iterator[tuple[dict[str, Any], dict[str, NDArray[Any]]]]:
+    """Gives what `read_folder` reads, and turns what its parts lack into an error that names the folder.
+
+    Args:
+        folder: A model's folder.
+        name: The model's name in the registry.
+
+    Raises:
+        ModelError: A file is missing or damaged; the folder holds another model; or the body has
+            found that a part is missing or does not fit (KeyError, ValueError, TypeError,
+            RuntimeError of torch).
+    """
+    info, arrays = read_folder(folder)
+    if info.get("name") != name:
+        raise ModelError(f"{folder} holds {info.get('name')!r}, not {name!r}")
+    try:
+        yield info, arrays
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise ModelError(f"{folder} does not hold a whole {name}: {error}") from error

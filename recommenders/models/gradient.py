@@ -20,8 +20,7 @@ from recommenders.models.base import (
     check_new_users,
     check_scoring,
 )
-from recommenders.models.errors import ModelError
-from recommenders.models.files import read_folder, write_folder
+from recommenders.models.files import opened, write_folder
 from recommenders.models.folding import FoldIn, few_of_each, is_cold
 from recommenders.models.fusion import Fusion, FusionConfig
 from recommenders.models.gates import SCALES
@@ -194,10 +193,7 @@ class GradientModel(nn.Module, Generic[C]):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """As in `Recommender`; the model is on the CPU."""
-        info, arrays = read_folder(folder)
-        if info.get("name") != cls.name:
-            raise ModelError(f"{folder} holds {info.get('name')!r}, not {cls.name!r}")
-        try:
+        with opened(folder, cls.name) as (info, arrays):
             indices, indptr = arrays["train.indices"], arrays["train.indptr"]
             train = sparse.csr_array(
                 (np.ones(len(indices), np.float32), indices, indptr), shape=tuple(info["shape"])
@@ -210,8 +206,6 @@ class GradientModel(nn.Module, Generic[C]):
                 name: torch.from_numpy(arrays[f"parameter.{name}"]) for name in model.state_dict()
             }
             model.load_state_dict(learnt)
-        except (KeyError, ValueError, TypeError, RuntimeError) as error:
-            raise ModelError(f"{folder} does not hold a whole {cls.name}: {error}") from error
         return model
 
 

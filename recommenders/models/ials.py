@@ -14,7 +14,7 @@ from pydantic import Field
 
 from recommenders.models.base import ModelConfig, check_new_users, check_scoring
 from recommenders.models.errors import ModelError
-from recommenders.models.files import read_folder, write_folder
+from recommenders.models.files import opened, write_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,18 +148,13 @@ class IALS:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """As in `Recommender`."""
-        info, arrays = read_folder(folder)
-        if info.get("name") != cls.name:
-            raise ModelError(f"{folder} holds {info.get('name')!r}, not {cls.name!r}")
-        try:
+        with opened(folder, cls.name) as (info, arrays):
             return cls(
                 IALSConfig.model_validate(info["config"]),
                 items=arrays["items"],
                 users=arrays["users"],
                 warm=arrays["warm"] > 0,
             )
-        except (KeyError, ValueError, TypeError) as error:
-            raise ModelError(f"{folder} does not hold a whole {cls.name}: {error}") from error
 
 
 def solved(

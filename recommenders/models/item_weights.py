@@ -13,7 +13,7 @@ from pydantic import Field
 
 from recommenders.models.base import ModelConfig, check_new_users, check_scoring
 from recommenders.models.errors import ModelError
-from recommenders.models.files import read_folder, write_folder
+from recommenders.models.files import opened, write_folder
 from recommenders.models.terms import WeightTerms
 
 if TYPE_CHECKING:
@@ -120,15 +120,10 @@ class ItemWeights:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """As in `Recommender`."""
-        info, arrays = read_folder(folder)
-        if info.get("name") != cls.name:
-            raise ModelError(f"{folder} holds {info.get('name')!r}, not {cls.name!r}")
-        try:
+        with opened(folder, cls.name) as (info, arrays):
             config = cls.config_type.model_validate(info["config"])
             rows, weights, prior = arrays["rows"], arrays["weights"], arrays["prior"]
             n_users = int(info["n_users"])
-        except (KeyError, ValueError, TypeError) as error:
-            raise ModelError(f"{folder} does not hold a whole {cls.name}: {error}") from error
         return cls(config, n_users=n_users, rows=rows, weights=weights, prior=prior)
 
 

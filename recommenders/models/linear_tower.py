@@ -20,7 +20,7 @@ from scipy import linalg
 from recommenders.models.base import ModelConfig, check_new_users, check_scoring
 from recommenders.models.errors import ModelError
 from recommenders.models.factors import leading_factors
-from recommenders.models.files import read_folder, write_folder
+from recommenders.models.files import opened, write_folder
 from recommenders.models.folding import few_of_each
 from recommenders.models.formulas import inverse, log, side_by_side
 from recommenders.models.fusion import Scale
@@ -222,10 +222,7 @@ class LinearTower:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """As in `Recommender`."""
-        info, arrays = read_folder(folder)
-        if info.get("name") != cls.name:
-            raise ModelError(f"{folder} holds {info.get('name')!r}, not {cls.name!r}")
-        try:
+        with opened(folder, cls.name) as (info, arrays):
             return cls(
                 LinearTowerConfig.model_validate(info["config"]),
                 items=arrays["items"],
@@ -234,8 +231,6 @@ class LinearTower:
                 warm=arrays["warm"],
                 profiles=arrays.get("profiles"),
             )
-        except (KeyError, ValueError, TypeError) as error:
-            raise ModelError(f"{folder} does not hold a whole {cls.name}: {error}") from error
 
 
 def _features(case: str, clicked: Floats, counts: NDArray[np.integer], read: Floats) -> Floats:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from recommenders.models.base import ModelConfig, check_new_users, check_scoring
-from recommenders.models.errors import ModelError
-from recommenders.models.files import read_folder, write_folder
+from recommenders.models.files import opened, write_folder
 from recommenders.models.terms import FactorTerms, NewUser
 from recommenders.tie_breaking import draw
 
@@ -79,13 +78,8 @@ class Popularity:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """As in `Recommender`."""
-        info, arrays = read_folder(folder)
-        if info.get("name") != cls.name:
-            raise ModelError(f"{folder} holds {info.get('name')!r}, not {cls.name!r}")
-        try:
+        with opened(folder, cls.name) as (info, arrays):
             return cls(n_users=int(info["n_users"]), counts=arrays["counts"])
-        except (KeyError, ValueError, TypeError) as error:
-            raise ModelError(f"{folder} does not hold a whole {cls.name}: {error}") from error
 
 
 class Random:
@@ -123,11 +117,6 @@ class Random:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """As in `Recommender`."""
-        info, _ = read_folder(folder)
-        if info.get("name") != cls.name:
-            raise ModelError(f"{folder} holds {info.get('name')!r}, not {cls.name!r}")
-        try:
+        with opened(folder, cls.name) as (info, _):
             n_users, n_items = map(int, info["shape"])
             return cls(n_users=n_users, n_items=n_items, seed=int(info["seed"]))
-        except (KeyError, ValueError, TypeError) as error:
-            raise ModelError(f"{folder} does not hold a whole {cls.name}: {error}") from error
